@@ -1,0 +1,2 @@
+//! hyperalign
+fn main() {}

@@ -1,0 +1,97 @@
+//! The contract between the sampler and a network.
+
+use burn::tensor::Tensor;
+
+use crate::lora::LoraSet;
+
+/// What a network predicts from a noisy sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// The noise (Ho et al. 2020, arXiv:2006.11239).
+    Epsilon,
+    /// `v = sqrt(alpha) noise - sqrt(1 - alpha) original` (Salimans & Ho 2022, arXiv:2202.00512).
+    VPrediction,
+    /// The original itself.
+    Sample,
+    /// `noise - original`, the velocity of a rectified flow (Liu et al. 2022, arXiv:2209.03003).
+    Velocity,
+}
+
+/// What a sample is generated from: the encoded prompts of a batch.
+#[derive(Debug, Clone)]
+pub struct Conditioning {
+    /// Token states of the text encoder, `[batch, tokens, dim]`.
+    pub context: Tensor<3>,
+    /// Pooled text features, `[batch, dim]`, where the network reads them.
+    pub pooled: Option<Tensor<2>>,
+}
+
+impl Conditioning {
+    /// Number of prompts in the batch.
+    pub fn batch(&self) -> usize {
+        self.context.dims()[0]
+    }
+
+    /// The rows of `self` followed by those of `other`.
+    pub fn concat(self, other: Self) -> Self {
+        Self {
+            context: Tensor::cat(vec![self.context, other.context], 0),
+            pooled: self.pooled.zip(other.pooled).map(|(a, b)| Tensor::cat(vec![a, b], 0)),
+        }
+    }
+
+    /// Rows `range` of the batch.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        Self {
+            context: self.context.clone().slice(range.clone()),
+            pooled: self.pooled.clone().map(|pooled| pooled.slice(range.clone())),
+        }
+    }
+
+    /// Every row `times` times, the whole batch after itself.
+    pub fn repeat(&self, times: usize) -> Self {
+        Self {
+            context: self.context.clone().repeat_dim(0, times),
+            pooled: self.pooled.clone().map(|pooled| pooled.repeat_dim(0, times)),
+        }
+    }
+}
+
+/// A network that reads a noisy sample and predicts one of the quantities of [`Prediction`].
+///
+/// The low-rank update is an argument, never a mutation: the rows of one batch carry different
+/// updates and nothing has to be put back.
+pub trait Denoiser {
+    /// Predicts from `sample` at `timesteps`.
+    ///
+    /// # Shapes
+    ///
+    /// - `sample`: `[batch, channels, height, width]`
+    /// - `timesteps`: `[batch]`, in the unit of the network (steps of the training schedule for
+    ///   diffusion, noise level in `[0, 1]` for flows)
+    /// - `conditioning`: `batch` rows
+    /// - `lora`: deltas of `batch` rows, or of one row that the whole batch shares
+    /// - output: the shape of `sample`
+    fn predict(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4>;
+
+    /// The quantity that [`predict`](Self::predict) returns.
+    fn prediction(&self) -> Prediction;
+}
+
+/// Turns latents into pictures.
+pub trait Decoder {
+    /// Decodes scaled latents.
+    ///
+    /// # Shapes
+    ///
+    /// - `latents`: `[batch, channels, height, width]`
+    /// - output: `[batch, 3, height * f, width * f]`, nominally in `[-1, 1]`, not clamped
+    fn decode(&self, latents: Tensor<4>) -> Tensor<4>;
+}

@@ -1,0 +1,129 @@
+//! Devices by name, as `--device` takes them.
+
+use burn::tensor::Device;
+
+/// Why a device could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The name is not one that we know.
+    #[error("unknown device `{given}`; devices are {KNOWN} (with an index as in `cuda:1`)")]
+    Unknown {
+        /// What was asked for.
+        given: String,
+    },
+    /// This program was built without the backend.
+    #[error(
+        "device `{given}` needs the feature `{feature}`, which this program was built without; \
+         rebuild it with `cargo build --release --features {feature}`, or use `--device cpu`"
+    )]
+    NotBuilt {
+        /// What was asked for.
+        given: String,
+        /// The Cargo feature that brings it.
+        feature: &'static str,
+    },
+    /// The backend is there but finds no such device.
+    #[error("device `{given}` is not on this machine ({reason}); use `--device cpu`")]
+    Absent {
+        /// What was asked for.
+        given: String,
+        /// What the backend said.
+        reason: String,
+    },
+}
+
+const KNOWN: &str = "cpu, cuda, vulkan, metal, wgpu, rocm";
+const GPU_FEATURES: [&str; 5] = ["cuda", "vulkan", "metal", "wgpu", "rocm"];
+
+/// Opens the device called `name`: `cpu`, or `cuda`, `vulkan`, `metal`, `wgpu`, `rocm`, each with
+/// an optional index as in `cuda:1`.
+///
+/// # Errors
+///
+/// Fails for an unknown name, a backend that is not built in, and a device that is not there.
+pub fn open(name: &str) -> Result<Device, DeviceError> {
+    let unknown = || DeviceError::Unknown { given: name.to_owned() };
+    let (kind, index) = match name.split_once(':') {
+        Some((kind, index)) => (kind, Some(index.parse::<usize>().map_err(|_| unknown())?)),
+        None => (name, None),
+    };
+    if kind == "cpu" {
+        return if index.is_none() { cpu(name) } else { Err(unknown()) };
+    }
+    let feature = *GPU_FEATURES.iter().find(|feature| **feature == kind).ok_or_else(unknown)?;
+    let not_built = || DeviceError::NotBuilt { given: name.to_owned(), feature };
+    let open = constructor(kind).ok_or_else(not_built)?;
+    probe(name, || open(index.unwrap_or(0)))
+}
+
+/// How to make a device of `kind`, where its backend is built in.
+fn constructor(kind: &str) -> Option<fn(usize) -> Device> {
+    match kind {
+        #[cfg(feature = "cuda")]
+        "cuda" => Some(|index| Device::cuda(index)),
+        #[cfg(feature = "rocm")]
+        "rocm" => Some(|index| Device::rocm(index)),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Some(|index| Device::vulkan(gpu(index))),
+        #[cfg(feature = "metal")]
+        "metal" => Some(|index| Device::metal(gpu(index))),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Some(|index| Device::wgpu(gpu(index))),
+        _ => None,
+    }
+}
+
+#[cfg(feature = "flex")]
+fn cpu(_: &str) -> Result<Device, DeviceError> {
+    Ok(Device::flex())
+}
+
+#[cfg(not(feature = "flex"))]
+fn cpu(name: &str) -> Result<Device, DeviceError> {
+    Err(DeviceError::NotBuilt { given: name.to_owned(), feature: "flex" })
+}
+
+/// Index 0 is whatever the system likes best: on a laptop the only, integrated one.
+#[cfg(any(feature = "vulkan", feature = "metal", feature = "wgpu"))]
+fn gpu(index: usize) -> burn::tensor::DeviceKind {
+    match index {
+        0 => burn::tensor::DeviceKind::DefaultDevice,
+        index => burn::tensor::DeviceKind::DiscreteGpu(index - 1),
+    }
+}
+
+/// The backends panic where there is no device, at the first use of it.
+fn probe(name: &str, open: impl FnOnce() -> Device) -> Result<Device, DeviceError> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let device = open();
+        let one = burn::tensor::Tensor::<1>::ones([1], &device) + 1.0;
+        one.into_scalar::<f32>();
+        device
+    }));
+    std::panic::set_hook(hook);
+    opened.map_err(|panic| DeviceError::Absent {
+        given: name.to_owned(),
+        reason: panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+            .unwrap_or_else(|| "the backend gave no reason".to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert!(open("cpu").is_ok());
+        assert!(matches!(open("tpu"), Err(DeviceError::Unknown { .. })));
+        assert!(matches!(open("cuda:x"), Err(DeviceError::Unknown { .. })));
+        #[cfg(not(feature = "rocm"))]
+        assert!(matches!(open("rocm:1"), Err(DeviceError::NotBuilt { feature: "rocm", .. })));
+    }
+}

@@ -1,0 +1,12 @@
+//! What has no weights: the mathematics of diffusion, schedules, the sampling loop, LoRA
+//! updates, noise streams and images.
+//!
+//! This crate knows neither networks nor rewards nor files of models. A network enters as a
+//! [`Denoiser`](denoiser::Denoiser), a hypernetwork as an
+//! [`AdapterSource`](adapter::AdapterSource).
+
+pub mod adapter;
+pub mod denoiser;
+pub mod device;
+pub mod lora;
+pub mod noise;

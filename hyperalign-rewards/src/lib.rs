@@ -1,0 +1,1 @@
+//! hyperalign-rewards
