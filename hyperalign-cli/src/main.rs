@@ -1,2 +1,42 @@
-//! hyperalign
-fn main() {}
+//! The program `hyperalign`: samples, trains, evaluates and inspects aligned diffusion models.
+//!
+//! This crate turns arguments and files into calls of the libraries, and their answers into
+//! text, JSON, pictures and an exit status. It knows no mathematics: what can be computed can be
+//! computed without it.
+
+// The one crate that may talk to the terminal; the libraries report through return values.
+#![allow(clippy::print_stderr)]
+
+mod args;
+mod command;
+mod context;
+mod outcome;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::context::Context;
+use crate::outcome::Outcome;
+use crate::output::OutputError;
+
+fn main() -> ExitCode {
+    // Clap answers `--help` and `--version` itself, and ends with status 2 on wrong usage.
+    let cli = Cli::parse();
+    let context = Context::new(cli.device);
+    match command::run(cli.command, &context) {
+        Ok(outcome) => outcome.into(),
+        // `hyperalign ... | head` closes our output early: that is the reader's right.
+        Err(report)
+            if report.downcast_ref::<OutputError>().is_some_and(OutputError::is_broken_pipe) =>
+        {
+            Outcome::Done.into()
+        }
+        Err(report) => {
+            eprintln!("{report:?}");
+            Outcome::Failed.into()
+        }
+    }
+}

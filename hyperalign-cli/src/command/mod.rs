@@ -1,0 +1,20 @@
+//! The commands: one file (or folder) each, holding its flags and its `run`.
+
+pub mod completions;
+pub mod doctor;
+
+use crate::args::Command;
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+/// Runs `command`.
+///
+/// # Errors
+///
+/// Fails as the command does; the report is for people.
+pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
+    match command {
+        Command::Doctor(args) => doctor::run(&args, context),
+        Command::Completions(args) => completions::run(&args),
+    }
+}

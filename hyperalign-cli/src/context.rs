@@ -1,0 +1,33 @@
+//! What every command is given beside its own arguments.
+
+use burn::tensor::Device;
+use hyperalign_core::device;
+use miette::IntoDiagnostic;
+
+/// The choices that hold for the whole run of the program.
+#[derive(Debug)]
+pub struct Context {
+    device: String,
+}
+
+impl Context {
+    /// A context for the device called `device`, which is not opened yet.
+    pub fn new(device: String) -> Self {
+        Self { device }
+    }
+
+    /// The name of the device, as the user wrote it.
+    pub fn device_name(&self) -> &str {
+        &self.device
+    }
+
+    /// Opens the device of `--device`. Commands that compute nothing never call this, so that
+    /// they work where the device does not.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`device::open`] does.
+    pub fn device(&self) -> miette::Result<Device> {
+        device::open(&self.device).into_diagnostic()
+    }
+}

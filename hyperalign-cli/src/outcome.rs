@@ -1,0 +1,21 @@
+//! How a command ended, as the exit status that scripts see.
+
+use std::process::ExitCode;
+
+/// How a command ended. Wrong usage (2) is clap's own and never gets here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked: status 0.
+    Done,
+    /// It ran, and its answer is no (a row out of tolerance), or it could not run: status 1.
+    Failed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        ExitCode::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+        })
+    }
+}

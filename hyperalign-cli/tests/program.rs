@@ -1,0 +1,92 @@
+//! The built program, from the outside: help, exit statuses, completions, a closed pipe.
+
+use std::process::{Command, Output, Stdio};
+
+fn hyperalign(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hyperalign"))
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("output is UTF-8")
+}
+
+#[test]
+fn help_names_the_device_and_the_exit_statuses() {
+    let output = hyperalign(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = text(&output.stdout);
+    assert!(help.contains("--device") && help.contains("130 interrupted and saved"), "{help}");
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let help = text(&hyperalign(&["--help"]).stdout);
+    let commands = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
+    let mut seen = 0;
+    for line in commands {
+        let (name, about) = line.split_once(' ').unwrap();
+        assert!(!about.trim().is_empty(), "`{name}` has no help");
+        assert_eq!(hyperalign(&["help", name]).status.code(), Some(0), "`help {name}`");
+        seen += 1;
+    }
+    assert!(seen > 1, "no commands found in:\n{help}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_a_hint() {
+    let output = hyperalign(&["complete"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = text(&output.stderr);
+    assert!(message.contains("completions"), "the nearest command is not named: {message}");
+    assert_eq!(hyperalign(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn completions_know_the_flags() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = hyperalign(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        let script = text(&output.stdout);
+        assert!(script.contains("hyperalign") && script.contains("device"), "{shell}: {script}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hyperalign"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn doctor_tells_what_the_processor_can_do() {
+    let output = hyperalign(&["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["device"], "cpu");
+    assert_eq!(answer["dtypes"]["f32"], true);
+}
+
+#[test]
+fn an_unknown_device_fails_with_the_known_ones() {
+    let output = hyperalign(&["doctor", "--device", "tpu"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(message.contains("`tpu`") && message.contains("vulkan"), "{message}");
+    assert!(output.stdout.is_empty());
+}
