@@ -1,1 +1,3 @@
-//! hyperalign-models
+//! The networks of latent diffusion and their files.
+
+pub mod clip;

@@ -1,0 +1,148 @@
+//! The pre-norm transformer that both sides of CLIP share.
+
+use burn::{
+    module::Module,
+    nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig},
+    tensor::{
+        Device, Tensor,
+        activation::{gelu, sigmoid},
+        module::attention,
+        ops::AttentionModuleOptions,
+    },
+};
+
+use super::HiddenAct;
+
+/// What a block of either side needs to know.
+pub(super) struct BlockSizes {
+    pub(super) dim: usize,
+    pub(super) heads: usize,
+    pub(super) intermediate: usize,
+    pub(super) act: HiddenAct,
+    pub(super) eps: f64,
+    /// Whether a token sees only those before it and itself.
+    pub(super) causal: bool,
+}
+
+/// A stack of blocks.
+#[derive(Module, Debug)]
+pub(super) struct Encoder {
+    layers: Vec<EncoderLayer>,
+}
+
+impl Encoder {
+    /// # Panics
+    ///
+    /// Panics if the heads do not divide the width.
+    pub(super) fn new(sizes: &BlockSizes, layers: usize, device: &Device) -> Self {
+        assert!(
+            sizes.heads > 0 && sizes.dim.is_multiple_of(sizes.heads),
+            "a width of {} cannot be split among {} heads",
+            sizes.dim,
+            sizes.heads
+        );
+        Self { layers: (0..layers).map(|_| EncoderLayer::new(sizes, device)).collect() }
+    }
+
+    /// The states before the first block and after each, `[batch, tokens, dim]`.
+    pub(super) fn forward(&self, x: Tensor<3>) -> Vec<Tensor<3>> {
+        let mut states = vec![x.clone()];
+        let mut x = x;
+        for layer in &self.layers {
+            x = layer.forward(x);
+            states.push(x.clone());
+        }
+        states
+    }
+}
+
+/// One block: attention and a two-layer perceptron, each behind a norm and added to its input.
+#[derive(Module, Debug)]
+struct EncoderLayer {
+    self_attn: SelfAttention,
+    layer_norm1: LayerNorm,
+    mlp: Mlp,
+    layer_norm2: LayerNorm,
+}
+
+impl EncoderLayer {
+    fn new(sizes: &BlockSizes, device: &Device) -> Self {
+        let norm = LayerNormConfig::new(sizes.dim).with_epsilon(sizes.eps);
+        Self {
+            self_attn: SelfAttention::new(sizes, device),
+            layer_norm1: norm.init(device),
+            mlp: Mlp::new(sizes, device),
+            layer_norm2: norm.init(device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x));
+        x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
+    }
+}
+
+/// Scaled dot-product attention of a sequence to itself
+/// (Vaswani et al. 2017, arXiv:1706.03762, eq. 1).
+#[derive(Module, Debug)]
+struct SelfAttention {
+    k_proj: Linear,
+    v_proj: Linear,
+    q_proj: Linear,
+    out_proj: Linear,
+    heads: usize,
+    causal: bool,
+}
+
+impl SelfAttention {
+    fn new(sizes: &BlockSizes, device: &Device) -> Self {
+        let linear = LinearConfig::new(sizes.dim, sizes.dim);
+        Self {
+            k_proj: linear.init(device),
+            v_proj: linear.init(device),
+            q_proj: linear.init(device),
+            out_proj: linear.init(device),
+            heads: sizes.heads,
+            causal: sizes.causal,
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, tokens, dim] = x.dims();
+        let split =
+            |x: Tensor<3>| x.reshape([batch, tokens, self.heads, dim / self.heads]).swap_dims(1, 2);
+        let q = split(self.q_proj.forward(x.clone()));
+        let k = split(self.k_proj.forward(x.clone()));
+        let v = split(self.v_proj.forward(x));
+        let options = AttentionModuleOptions { is_causal: self.causal, ..Default::default() };
+        let out = attention(q, k, v, None, None, options);
+        self.out_proj.forward(out.swap_dims(1, 2).reshape([batch, tokens, dim]))
+    }
+}
+
+#[derive(Module, Debug)]
+struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+    #[module(skip)]
+    act: HiddenAct,
+}
+
+impl Mlp {
+    fn new(sizes: &BlockSizes, device: &Device) -> Self {
+        Self {
+            fc1: LinearConfig::new(sizes.dim, sizes.intermediate).init(device),
+            fc2: LinearConfig::new(sizes.intermediate, sizes.dim).init(device),
+            act: sizes.act,
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = self.fc1.forward(x);
+        let x = match self.act {
+            HiddenAct::QuickGelu => x.clone() * sigmoid(x * 1.702),
+            HiddenAct::Gelu => gelu(x),
+        };
+        self.fc2.forward(x)
+    }
+}

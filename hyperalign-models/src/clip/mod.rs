@@ -1,0 +1,16 @@
+//! CLIP: a text and a vision transformer that meet in one space
+//! (Radford et al. 2021, arXiv:2103.00020).
+//!
+//! Fields carry the names of the `transformers` checkpoints, so that a path is a key and no key
+//! table exists. This module knows neither tokenizers nor files.
+
+mod config;
+mod encoder;
+mod model;
+mod text;
+mod vision;
+
+pub use config::{ClipConfig, ClipTextConfig, ClipVisionConfig, ConfigError, HiddenAct};
+pub use model::{ClipModel, normalize};
+pub use text::{ClipTextModel, TextOutput};
+pub use vision::{ClipVisionModel, VisionOutput};

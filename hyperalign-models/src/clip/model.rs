@@ -1,0 +1,128 @@
+//! Both sides of CLIP and the space that they meet in.
+
+use burn::{
+    module::{Module, Param},
+    nn::{Initializer, Linear, LinearConfig},
+    tensor::{Device, Int, Tensor},
+};
+
+use super::{
+    ClipConfig,
+    text::{TextOutput, TextTransformer},
+    vision::{VisionOutput, VisionTransformer},
+};
+
+/// A text and a vision transformer with linear maps into one space (Radford et al. 2021,
+/// arXiv:2103.00020, figure 3). Differentiable to the image.
+#[derive(Module, Debug)]
+pub struct ClipModel {
+    text_model: TextTransformer,
+    vision_model: VisionTransformer,
+    visual_projection: Linear,
+    text_projection: Linear,
+    /// Logarithm of the factor on cosines, `[1]`; a scalar in files.
+    logit_scale: Param<Tensor<1>>,
+}
+
+impl ClipConfig {
+    /// A network of these sizes, with values drawn by `device`'s own generator.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the heads do not divide the width on either side.
+    pub fn init(&self, device: &Device) -> ClipModel {
+        let projection =
+            |dim| LinearConfig::new(dim, self.projection_dim).with_bias(false).init(device);
+        ClipModel {
+            text_model: TextTransformer::new(&self.text_config, device),
+            vision_model: VisionTransformer::new(&self.vision_config, device),
+            visual_projection: projection(self.vision_config.hidden_size),
+            text_projection: projection(self.text_config.hidden_size),
+            logit_scale: Initializer::Constant { value: self.logit_scale_init_value }
+                .init([1], device),
+        }
+    }
+}
+
+impl ClipModel {
+    /// All states of the text side.
+    ///
+    /// # Shapes
+    ///
+    /// - `ids`: `[batch, tokens]`
+    pub fn text(&self, ids: Tensor<2, Int>) -> TextOutput {
+        self.text_model.forward(ids)
+    }
+
+    /// All states of the vision side.
+    ///
+    /// # Shapes
+    ///
+    /// - `image`: `[batch, channels, image_size, image_size]`, normalised
+    pub fn vision(&self, image: Tensor<4>) -> VisionOutput {
+        self.vision_model.forward(image)
+    }
+
+    /// Texts in the shared space, not normalised.
+    ///
+    /// # Shapes
+    ///
+    /// - `ids`: `[batch, tokens]`
+    /// - output: `[batch, projection_dim]`
+    pub fn text_features(&self, ids: Tensor<2, Int>) -> Tensor<2> {
+        self.text_projection.forward(self.text(ids).pooled)
+    }
+
+    /// Images in the shared space, not normalised.
+    ///
+    /// # Shapes
+    ///
+    /// - `image`: `[batch, channels, image_size, image_size]`, normalised
+    /// - output: `[batch, projection_dim]`
+    pub fn image_features(&self, image: Tensor<4>) -> Tensor<2> {
+        self.visual_projection.forward(self.vision(image).pooled)
+    }
+
+    /// The factor on cosines, `exp(logit_scale)`, `[1]`.
+    pub fn logit_scale(&self) -> Tensor<1> {
+        self.logit_scale.val().exp()
+    }
+
+    /// The cosine between each image and its own text, in `[-1, 1]`.
+    ///
+    /// # Shapes
+    ///
+    /// - `image`: `[batch, channels, image_size, image_size]`, normalised
+    /// - `ids`: `[batch, tokens]`
+    /// - output: `[batch]`
+    pub fn score(&self, image: Tensor<4>, ids: Tensor<2, Int>) -> Tensor<1> {
+        let image = normalize(self.image_features(image));
+        let text = normalize(self.text_features(ids));
+        (image * text).sum_dim(1).squeeze_dim(1)
+    }
+
+    /// Scaled cosines between all images and all texts, `exp(logit_scale) cos`
+    /// (arXiv:2103.00020, figure 3).
+    ///
+    /// # Shapes
+    ///
+    /// - `image`: `[images, channels, image_size, image_size]`, normalised
+    /// - `ids`: `[texts, tokens]`
+    /// - output: `[images, texts]`
+    pub fn logits(&self, image: Tensor<4>, ids: Tensor<2, Int>) -> Tensor<2> {
+        let image = normalize(self.image_features(image));
+        let text = normalize(self.text_features(ids));
+        image.matmul(text.transpose()) * self.logit_scale().unsqueeze()
+    }
+}
+
+/// Scales every row to length 1.
+///
+/// # Shapes
+///
+/// - `features` and output: `[batch, dim]`
+pub fn normalize(features: Tensor<2>) -> Tensor<2> {
+    // A length of 0 would make the gradient of the root infinite and the quotient NaN.
+    let length = features.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
+    features / length
+}
