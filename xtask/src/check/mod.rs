@@ -1,0 +1,83 @@
+//! `cargo xtask check`: everything that can be said about the code without running it.
+
+mod layering;
+mod manners;
+
+use crate::process::{self, Failure, Result};
+use crate::task::Task;
+use crate::{docs, workspace};
+
+/// Checks the code without running it.
+pub const TASK: Task = Task {
+    name: "check",
+    about: "Check form, layering, lints and documentation.",
+    help: "\
+Usage: cargo xtask check
+
+In this order, all of it even if one part fails:
+  tidy    each crate uses only crates to its left (core, models, rewards, train, cli), libraries
+          print nothing, no file of code is over 400 lines, no forbidden words, no dead links
+  fmt     cargo fmt --check
+  clippy  all targets, warnings are errors
+  doc     cargo doc, warnings are errors
+
+A tool that is not installed (rustfmt, clippy) is named and left out.",
+    run: |_| run(),
+};
+
+fn run() -> Result<()> {
+    let mut failed = Vec::new();
+    let mut part = |name: &'static str, result: Result<()>| match result {
+        Ok(()) => {}
+        Err(Failure::Told(message) | Failure::Usage(message)) => {
+            eprintln!("{message}");
+            failed.push(name);
+        }
+        Err(Failure::Status(_)) => failed.push(name),
+    };
+    part("tidy", tidy());
+    part("fmt", fmt());
+    part("clippy", clippy());
+    part("doc", doc());
+    if failed.is_empty() {
+        println!("check: all is well");
+        Ok(())
+    } else {
+        Err(Failure::Told(format!("check: failed in {}", failed.join(", "))))
+    }
+}
+
+fn tidy() -> Result<()> {
+    eprintln!("xtask: tidy");
+    let files = workspace::files()?;
+    let mut problems = layering::problems()?;
+    problems.extend(manners::problems(&files)?);
+    problems.extend(docs::problems(&files)?);
+    if problems.is_empty() { Ok(()) } else { Err(Failure::Told(problems.join("\n"))) }
+}
+
+fn fmt() -> Result<()> {
+    if !process::has_cargo_command("fmt") {
+        return left_out("rustfmt");
+    }
+    process::run(process::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    if !process::has_cargo_command("clippy") {
+        return left_out("clippy");
+    }
+    let arguments = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    process::run(process::cargo().args(arguments))
+}
+
+fn doc() -> Result<()> {
+    let mut command = process::cargo();
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    process::run(command.args(["doc", "--workspace", "--no-deps", "--quiet"]))
+}
+
+fn left_out(component: &str) -> Result<()> {
+    eprintln!("xtask: LEFT OUT: {component} is not installed (rustup component add {component})");
+    Ok(())
+}
