@@ -1,0 +1,376 @@
+//! Text to token ids, by the crate `tokenizers`.
+//!
+//! Everything is read as, or first turned into, one `tokenizer.json`: the byte-pair vocabulary of
+//! CLIP ([`Tokenizer::from_vocab_and_merges`]) as well as a closed list of words
+//! ([`Tokenizer::from_words`]). Cutting and padding are done here, because models that share a
+//! vocabulary differ in them: Stable Diffusion pads with the end token, open_clip with 0.
+
+mod clip;
+mod encoded;
+mod error;
+mod words;
+
+use std::path::Path;
+
+pub use encoded::Encoded;
+pub use error::TokenizerError;
+use tokenizers::{
+    ModelWrapper, NormalizedString, Normalizer, OffsetReferential, OffsetType, PaddingParams,
+    PaddingStrategy, PreTokenizedString, PreTokenizer, TruncationParams,
+};
+
+/// A tokenizer with the length and the padding of one model.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    context_length: usize,
+    pad: u32,
+}
+
+impl Tokenizer {
+    /// Reads the text of a `tokenizer.json` and, where there is one, of the
+    /// `tokenizer_config.json` beside it. The length and the padding are taken from the latter
+    /// (`model_max_length`, `pad_token`), or else from the former.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a text cannot be read, or neither gives the length and the padding.
+    pub fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Self, TokenizerError> {
+        let inner: tokenizers::Tokenizer = tokenizer.parse().map_err(TokenizerError::Json)?;
+        let config = match config {
+            Some(text) => serde_json::from_str(text)?,
+            None => serde_json::Value::Null,
+        };
+        let context_length = config
+            .get("model_max_length")
+            .and_then(serde_json::Value::as_u64)
+            .map(|length| length as usize)
+            .or(inner.get_truncation().map(|truncation| truncation.max_length))
+            .ok_or(TokenizerError::Unset { key: "model_max_length" })?;
+        let pad = match token_text(config.get("pad_token")) {
+            Some(token) => inner.token_to_id(token).ok_or_else(|| TokenizerError::NoToken {
+                token: token.to_owned(),
+                role: "pad_token",
+            })?,
+            None => inner.get_padding().ok_or(TokenizerError::Unset { key: "pad_token" })?.pad_id,
+        };
+        Self::new(inner, context_length, pad)
+    }
+
+    /// Reads the files of a tokenizer, each by its name, through `read`, which gives `None` for a
+    /// file that does not exist: `tokenizer.json`, or else `vocab.json` with `merges.txt`; and
+    /// `tokenizer_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if files are missing, cannot be read or contradict each other.
+    pub fn from_files<E>(
+        mut read: impl FnMut(&str) -> Result<Option<String>, E>,
+    ) -> Result<Self, TokenizerError>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let mut read = |name: &'static str| {
+            read(name).map_err(|error| TokenizerError::File { name, source: Box::new(error) })
+        };
+        let config = read("tokenizer_config.json")?;
+        if let Some(tokenizer) = read("tokenizer.json")? {
+            return Self::from_json(&tokenizer, config.as_deref());
+        }
+        match (read("vocab.json")?, read("merges.txt")?) {
+            (Some(vocab), Some(merges)) => {
+                Self::from_json(&clip::tokenizer_json(&vocab, &merges)?, config.as_deref())
+            }
+            _ => Err(TokenizerError::NoFiles),
+        }
+    }
+
+    /// Reads the files of the folder `dir`, as [`from_files`](Self::from_files) does.
+    ///
+    /// # Errors
+    ///
+    /// Fails if files are missing, cannot be read or contradict each other.
+    pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self, TokenizerError> {
+        Self::from_files(|name| match std::fs::read_to_string(dir.as_ref().join(name)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// CLIP's byte-pair tokenizer from the texts of its `vocab.json` and `merges.txt`, padding
+    /// with its end token as Stable Diffusion does.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a text cannot be read.
+    pub fn from_vocab_and_merges(
+        vocab: &str,
+        merges: &str,
+        context_length: usize,
+    ) -> Result<Self, TokenizerError> {
+        let json = clip::tokenizer_json(vocab, merges)?;
+        let inner: tokenizers::Tokenizer = json.parse().map_err(TokenizerError::Json)?;
+        let pad = inner.token_to_id(clip::END).ok_or_else(|| TokenizerError::NoToken {
+            token: clip::END.to_owned(),
+            role: "end token",
+        })?;
+        Self::new(inner, context_length, pad)
+    }
+
+    /// A tokenizer of a closed world: every one of `words` is a token, and any other word is an
+    /// error of [`encode`](Self::encode). Case does not matter, and neither does punctuation
+    /// unless a mark is itself one of `words`.
+    ///
+    /// Id 0 pads, 1 begins a text, the words follow in their order, and the highest id ends a
+    /// text: CLIP's pooled state is read at the highest id.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a word is listed twice or is not one word.
+    pub fn from_words(words: &[&str], context_length: usize) -> Result<Self, TokenizerError> {
+        Self::from_json(&words::tokenizer_json(words, context_length)?, None)
+    }
+
+    fn new(
+        mut inner: tokenizers::Tokenizer,
+        context_length: usize,
+        pad: u32,
+    ) -> Result<Self, TokenizerError> {
+        inner.with_padding(None);
+        let truncation = TruncationParams { max_length: context_length, ..Default::default() };
+        inner.with_truncation(Some(truncation)).map_err(TokenizerError::Json)?;
+        Ok(Self { inner, context_length, pad })
+    }
+
+    /// The same vocabulary with another token for padding.
+    #[must_use]
+    pub fn with_pad(self, pad: u32) -> Self {
+        Self { pad, ..self }
+    }
+
+    /// Ids in a row.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// The id that fills rows up.
+    pub fn pad(&self) -> u32 {
+        self.pad
+    }
+
+    /// Number of tokens: the `vocab_size` of a text encoder.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The words of a closed world in alphabetical order, without its marks of beginning, end
+    /// and padding; nothing if any text can be encoded.
+    pub fn words(&self) -> Vec<String> {
+        if !matches!(self.inner.get_model(), ModelWrapper::WordLevel(_)) {
+            return Vec::new();
+        }
+        let mut words: Vec<String> = self.inner.get_vocab(false).into_keys().collect();
+        words.retain(|word| !words::MARKS.contains(&word.as_str()));
+        words.sort();
+        words
+    }
+
+    /// Encodes texts, each cut and padded to the context length.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a closed world does not know a word; all such words of all texts are named.
+    pub fn encode(&self, texts: &[&str]) -> Result<Encoded, TokenizerError> {
+        self.check_words(texts)?;
+        let mut encoded = Encoded { ids: Vec::new(), cut: Vec::new() };
+        for text in texts {
+            let encoding = self
+                .inner
+                .encode(*text, true)
+                .map_err(|source| TokenizerError::Encode { text: (*text).to_owned(), source })?;
+            // Special tokens of the overflowing piece have the empty offsets (0, 0).
+            let cut = encoding.get_overflowing().first().and_then(|rest| {
+                rest.get_offsets().iter().find(|(start, end)| start < end).map(|(start, _)| *start)
+            });
+            let mut ids = encoding.get_ids().to_vec();
+            ids.resize(self.context_length, self.pad);
+            encoded.ids.push(ids);
+            encoded.cut.push(cut.map(|start| text[start..].to_owned()));
+        }
+        Ok(encoded)
+    }
+
+    /// The text of `ids`, special tokens left out.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tokenizer cannot decode.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.inner.decode(ids, true).map_err(TokenizerError::Decode)
+    }
+
+    /// The text of a `tokenizer.json` that [`from_json`](Self::from_json) reads back.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tokenizer cannot be written as JSON.
+    pub fn to_json(&self) -> Result<String, TokenizerError> {
+        let padding = PaddingParams {
+            strategy: PaddingStrategy::Fixed(self.context_length),
+            pad_id: self.pad,
+            pad_token: self.inner.id_to_token(self.pad).unwrap_or_default(),
+            ..Default::default()
+        };
+        let mut inner = self.inner.clone();
+        inner.with_padding(Some(padding));
+        inner.to_string(true).map_err(TokenizerError::Json)
+    }
+
+    /// Fails if this is a closed world and a text has a word that is not in it.
+    fn check_words(&self, texts: &[&str]) -> Result<(), TokenizerError> {
+        if !matches!(self.inner.get_model(), ModelWrapper::WordLevel(_)) {
+            return Ok(());
+        }
+        let mut unknown: Vec<String> = Vec::new();
+        for text in texts {
+            for word in self.split(text)? {
+                if self.inner.token_to_id(&word).is_none() && !unknown.contains(&word) {
+                    unknown.push(word);
+                }
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        Err(TokenizerError::UnknownWords { unknown, known: self.words() })
+    }
+
+    /// The words of `text` as the model will see them.
+    fn split(&self, text: &str) -> Result<Vec<String>, TokenizerError> {
+        let failed = |source| TokenizerError::Encode { text: text.to_owned(), source };
+        let mut normalized = NormalizedString::from(text);
+        if let Some(normalizer) = self.inner.get_normalizer() {
+            normalizer.normalize(&mut normalized).map_err(failed)?;
+        }
+        let mut pieces = PreTokenizedString::from(normalized);
+        if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut pieces).map_err(failed)?;
+        }
+        let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        Ok(splits.into_iter().map(|(word, _, _)| word.to_owned()).collect())
+    }
+}
+
+/// A token as `tokenizer_config.json` writes it: a string, or an object with its `content`.
+fn token_text(value: Option<&serde_json::Value>) -> Option<&str> {
+    let value = value?;
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: [&str; 8] = ["a", "red", "heart", "to", "the", "left", "of", "dog"];
+
+    fn world() -> Tokenizer {
+        Tokenizer::from_words(&WORDS, 8).unwrap()
+    }
+
+    /// The bytes of English letters, their word ends, and two merges.
+    fn byte_pairs() -> Tokenizer {
+        let mut tokens: Vec<String> = ('a'..='z').map(String::from).collect();
+        tokens.extend(('a'..='z').map(|c| format!("{c}</w>")));
+        tokens.extend(["ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"].map(String::from));
+        let vocab: serde_json::Map<String, serde_json::Value> =
+            tokens.into_iter().enumerate().map(|(id, token)| (token, id.into())).collect();
+        let vocab = serde_json::to_string(&vocab).unwrap();
+        Tokenizer::from_vocab_and_merges(&vocab, "#version: 0.2\nc a\nca t</w>\n", 6).unwrap()
+    }
+
+    #[test]
+    fn words_take_ids_in_their_order_and_the_end_the_highest() {
+        let tokenizer = world();
+        let encoded = tokenizer.encode(&["A red, heart!", "a"]).unwrap();
+        assert_eq!(encoded.ids, [[1, 2, 3, 4, 10, 0, 0, 0], [1, 2, 10, 0, 0, 0, 0, 0]]);
+        assert_eq!(encoded.cut, [None, None]);
+        assert_eq!(tokenizer.vocab_size(), 11);
+        let ids = encoded.to_tensor(&burn::tensor::Device::flex());
+        assert_eq!(ids.dims(), [2, 8]);
+        assert_eq!(ids.argmax(1).into_data().convert::<i64>().try_to_vec::<i64>().unwrap(), [4, 2]);
+    }
+
+    #[test]
+    fn texts_come_back() {
+        let tokenizer = world();
+        let text = "a dog to the left";
+        let ids = tokenizer.encode(&[text]).unwrap().ids.remove(0);
+        assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+    }
+
+    #[test]
+    fn the_file_makes_the_same_tokenizer() {
+        for tokenizer in [world(), byte_pairs().with_pad(0)] {
+            let again = Tokenizer::from_json(&tokenizer.to_json().unwrap(), None).unwrap();
+            let text = if tokenizer.words().is_empty() { "cat ab" } else { "a red dog" };
+            assert_eq!(again.encode(&[text]).unwrap(), tokenizer.encode(&[text]).unwrap());
+            assert_eq!(again.pad(), tokenizer.pad());
+            assert_eq!(again.context_length(), tokenizer.context_length());
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_named_with_what_the_world_knows() {
+        let error = world().encode(&["a purple dog", "the Unicorn, purple"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown words: purple, unicorn; the words known here are \
+             a, dog, heart, left, of, red, the, to"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_reported() {
+        let text = "the heart to the left of a red dog";
+        let encoded = world().encode(&[text]).unwrap();
+        assert_eq!(encoded.ids, [[1, 6, 4, 5, 6, 7, 8, 10]]);
+        assert_eq!(encoded.cut, [Some("a red dog".to_owned())]);
+    }
+
+    #[test]
+    fn bytes_merge_and_the_end_token_pads() {
+        let tokenizer = byte_pairs();
+        let (cat, start, end) = (53, 54, 55);
+        let encoded = tokenizer.encode(&["CAT", "cat  abcd"]).unwrap();
+        assert_eq!(encoded.ids[0], [start, cat, end, end, end, end]);
+        assert_eq!(encoded.ids[1], [start, cat, 0, 1, 2, end]);
+        assert_eq!(encoded.cut, [None, Some("d".to_owned())]);
+    }
+
+    #[test]
+    fn a_config_beside_sets_length_and_padding() {
+        let json = byte_pairs().to_json().unwrap();
+        let config = r#"{"model_max_length": 4, "pad_token": {"content": "b</w>"}}"#;
+        let tokenizer = Tokenizer::from_json(&json, Some(config)).unwrap();
+        assert_eq!(tokenizer.encode(&["cat"]).unwrap().ids, [[54, 53, 55, 27]]);
+    }
+
+    #[test]
+    fn a_list_of_words_is_checked() {
+        for (words, part) in [
+            (["a", "A"], "listed twice"),
+            (["a", "ice cream"], "has a space"),
+            (["a", "hot-dog"], "would split"),
+        ] {
+            let error = Tokenizer::from_words(&words, 8).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_folder_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Tokenizer::from_dir(dir.path()), Err(TokenizerError::NoFiles)));
+    }
+}
