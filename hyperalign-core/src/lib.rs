@@ -8,5 +8,9 @@
 pub mod adapter;
 pub mod denoiser;
 pub mod device;
+pub mod diffusion;
+pub mod guidance;
 pub mod lora;
 pub mod noise;
+pub mod sampler;
+pub mod schedule;

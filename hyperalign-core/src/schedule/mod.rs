@@ -1,0 +1,173 @@
+//! Solvers: how a sample goes from one noise level to the next.
+//!
+//! A scheduler is one sampling run's plan: immutable, host-side `f64`, free of any random state.
+//! It is asked by step index and knows neither networks nor guidance. What a multi-step solver
+//! remembers is a [`History`] that the sampler owns, so one scheduler serves any number of
+//! trajectories at once.
+
+mod config;
+mod ddim;
+
+use burn::tensor::Tensor;
+
+pub use config::{BetaSchedule, SchedulerConfig, SchedulerConfigError, TimestepSpacing};
+pub use ddim::{DdimOptions, DdimScheduler};
+
+use crate::{denoiser::Prediction, diffusion::Level};
+
+/// A number of sampling steps that the training schedule cannot give.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepCountError {
+    /// Nothing to do.
+    #[error("0 sampling steps were asked for; take at least 1")]
+    Zero,
+    /// The steps do not fit into the training schedule.
+    #[error(
+        "{given} sampling steps were asked for, but the schedule has {train_steps} training steps \
+         and its {spacing} spacing allows at most {most}; take fewer"
+    )]
+    TooMany {
+        /// What was asked for.
+        given: usize,
+        /// Steps of the training schedule.
+        train_steps: usize,
+        /// How the steps are spread.
+        spacing: &'static str,
+        /// The largest number that fits.
+        most: usize,
+    },
+}
+
+/// The outcome of a step.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The sample at the next noise level.
+    pub prev_sample: Tensor<4>,
+    /// The one-step estimate of the original from this step's input.
+    pub pred_original: Tensor<4>,
+}
+
+/// What a solver remembers of the steps before: written and read by schedulers, owned by the
+/// sampler, empty at the start of a trajectory. One-step solvers leave it empty.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    outputs: std::collections::VecDeque<Tensor<4>>,
+    sample: Option<Tensor<4>>,
+}
+
+impl History {
+    /// Remembers `output` as the newest and forgets all but the newest `keep`.
+    pub fn push(&mut self, output: Tensor<4>, keep: usize) {
+        self.outputs.push_front(output);
+        self.outputs.truncate(keep);
+    }
+
+    /// The output remembered `back` pushes ago; 0 is the newest.
+    pub fn output(&self, back: usize) -> Option<&Tensor<4>> {
+        self.outputs.get(back)
+    }
+
+    /// Number of outputs remembered.
+    pub fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Whether no output is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// Lays aside a sample that a later step starts from again.
+    pub fn hold(&mut self, sample: Tensor<4>) {
+        self.sample = Some(sample);
+    }
+
+    /// Takes the sample back that was laid aside.
+    pub fn take_held(&mut self) -> Option<Tensor<4>> {
+        self.sample.take()
+    }
+}
+
+/// The plan of a sampling run over `steps()` steps, from noise to data.
+///
+/// Methods that take a step index `i` panic if it is not below [`steps`](Self::steps).
+pub trait Scheduler {
+    /// Number of steps, each one evaluation of the network. A solver that evaluates twice at the
+    /// start may have more than it was asked for.
+    fn steps(&self) -> usize;
+
+    /// What the network is told as the time of step `i`: a timestep of the training schedule for
+    /// diffusion, the noise level in `[0, 1]` for flows.
+    fn timestep(&self, i: usize) -> f64;
+
+    /// The noise level of the network's input at step `i`.
+    fn level(&self, i: usize) -> Level;
+
+    /// How this scheduler reads the network's output.
+    fn prediction(&self) -> Prediction;
+
+    /// What standard normal noise is multiplied with to give the sample that step 0 starts from.
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
+
+    /// The network's input for `sample`. The schedulers that carry an unscaled sample
+    /// (sigma up to 14) bring it to unit variance here.
+    fn scale_model_input(&self, i: usize, sample: Tensor<4>) -> Tensor<4> {
+        let _ = i;
+        sample
+    }
+
+    /// Takes step `i`. Differentiable in every tensor.
+    ///
+    /// # Shapes
+    ///
+    /// - `model_output`, `sample`, `noise`: `[batch, channels, height, width]`; `sample` is what
+    ///   the step before returned, not the scaled input of the network
+    ///
+    /// # Panics
+    ///
+    /// Panics if the step [needs noise](Self::needs_noise) and there is none.
+    fn step(
+        &self,
+        i: usize,
+        model_output: Tensor<4>,
+        sample: Tensor<4>,
+        noise: Option<Tensor<4>>,
+        history: &mut History,
+    ) -> Step;
+
+    /// Whether step `i` adds noise.
+    fn needs_noise(&self, i: usize) -> bool {
+        let _ = i;
+        false
+    }
+
+    /// The log-probability of going from `sample` to `prev_sample` in step `i`: the logarithm of
+    /// the Gaussian density, as the *mean* over all dimensions but the batch, `[batch]`. `None`
+    /// where the step is deterministic.
+    ///
+    /// The mean is what the clip ranges of published policy-gradient methods are made for; for
+    /// the log-density of a whole sample multiply by its number of elements.
+    fn log_prob(
+        &self,
+        i: usize,
+        model_output: Tensor<4>,
+        sample: Tensor<4>,
+        prev_sample: Tensor<4>,
+    ) -> Option<Tensor<1>> {
+        let _ = (i, model_output, sample, prev_sample);
+        None
+    }
+}
+
+/// The mean over non-batch dimensions of the log-density of `value` under a normal distribution
+/// around `mean`.
+pub(crate) fn mean_log_density(value: Tensor<4>, mean: Tensor<4>, deviation: f64) -> Tensor<1> {
+    let [batch, channels, height, width] = value.dims();
+    let constant = deviation.ln() + 0.5 * std::f64::consts::TAU.ln();
+    let squares = (value - mean).square().reshape([batch, channels * height * width]);
+    let mean_square: Tensor<1> = squares.mean_dim(1).squeeze_dim(1);
+    mean_square.mul_scalar(-0.5 / (deviation * deviation)).sub_scalar(constant)
+}
