@@ -1,1 +1,3 @@
-//! hyperalign-train
+//! Learning and measuring: HyperAlign training with exact resume, pretraining, evaluation.
+
+pub mod learner;

@@ -1,0 +1,328 @@
+//! Checkpoints: folders `checkpoints/step-000500` that appear whole or not at all.
+//!
+//! A folder is written beside its place and renamed into it; its `state.json` holds the SHA-256
+//! of the other files, so that a damaged one is noticed, and what the run was made with, so that
+//! a foreign one is.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use burn::module::Module;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::average::Average;
+
+const STATE: &str = "state.json";
+const MODULE: &str = "module.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+const AVERAGE: &str = "ema.bpk";
+const FORMAT: u32 = 1;
+
+/// Why a run cannot be continued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// A new run was asked for in a folder that holds one.
+    #[error(
+        "{dir} already holds a run of {update} updates; continue it with `--resume`, or give \
+         another folder"
+    )]
+    Occupied {
+        /// The folder of the run.
+        dir: PathBuf,
+        /// The update of its newest checkpoint.
+        update: u64,
+    },
+    /// The checkpoint belongs to another run.
+    #[error(
+        "{path} belongs to another run: its {what} is {saved}, but this run has {now}; resume \
+         with what the run was started with, or start a new one in another folder"
+    )]
+    Foreign {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+        /// Its value in the checkpoint.
+        saved: String,
+        /// Its value now.
+        now: String,
+    },
+    /// No checkpoint of the folder can be read.
+    #[error(
+        "{path} is damaged ({reason}), and there is no earlier checkpoint; start a new run in \
+         another folder"
+    )]
+    Corrupted {
+        /// The newest checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a run is made with: a checkpoint continues a run only where these are equal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) identity: String,
+    pub(crate) settings: Value,
+    pub(crate) parameters: Value,
+}
+
+impl Origin {
+    /// What `self` is after being written and read: a float may come back one bit off.
+    fn as_read(&self) -> Self {
+        let again = serde_json::to_string(self).and_then(|text| serde_json::from_str(&text));
+        again.unwrap_or_else(|_| self.clone())
+    }
+}
+
+/// Everything that the next update depends on.
+#[derive(Clone)]
+pub(crate) struct State<M> {
+    pub(crate) module: M,
+    pub(crate) optimizer: ModuleOptimizer,
+    pub(crate) average: Option<Average<M>>,
+    /// Updates done.
+    pub(crate) update: u64,
+    /// Time spent in all sittings.
+    pub(crate) elapsed: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Index {
+    format: u32,
+    update: u64,
+    elapsed_seconds: f64,
+    #[serde(flatten)]
+    origin: Origin,
+    files: Vec<FileHash>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileHash {
+    name: String,
+    sha256: String,
+}
+
+/// Writes `state` as `checkpoints/step-NNNNNN` of `dir` and removes all but the latest `keep`.
+pub(crate) fn save<M: Module>(
+    dir: &Path,
+    state: &State<M>,
+    origin: &Origin,
+    keep: usize,
+) -> io::Result<PathBuf> {
+    let folder = dir.join("checkpoints");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("step-{:06}", state.update));
+    let beside = folder.join(format!(".step-{:06}.tmp", state.update));
+    remove(&beside)?;
+    let written = write(&beside, state, origin).and_then(|()| {
+        remove(&path)?;
+        fs::rename(&beside, &path)?;
+        // The rename itself must survive a power cut.
+        File::open(&folder)?.sync_all()
+    });
+    if let Err(error) = written {
+        // The disk may be full: what is half-written must not stay.
+        remove(&beside).ok();
+        return Err(error);
+    }
+    for (_, old) in list(dir)?.into_iter().rev().skip(keep) {
+        remove(&old)?;
+    }
+    Ok(path)
+}
+
+fn write<M: Module>(folder: &Path, state: &State<M>, origin: &Origin) -> io::Result<()> {
+    fs::create_dir(folder)?;
+    let mut files = vec![
+        (MODULE, state.module.clone().into_record().into_bytes()),
+        (OPTIMIZER, state.optimizer.into_bytes()),
+    ];
+    if let Some(average) = &state.average {
+        files.push((AVERAGE, average.module.clone().into_record().into_bytes()));
+    }
+    let mut hashes = Vec::new();
+    for (name, bytes) in files {
+        let bytes = bytes.map_err(io::Error::other)?;
+        hashes.push(FileHash { name: name.to_owned(), sha256: sha256(&bytes) });
+        write_synced(&folder.join(name), &bytes)?;
+    }
+    let index = Index {
+        format: FORMAT,
+        update: state.update,
+        elapsed_seconds: state.elapsed.as_secs_f64(),
+        origin: origin.clone(),
+        files: hashes,
+    };
+    write_synced(&folder.join(STATE), &serde_json::to_vec_pretty(&index)?)?;
+    File::open(folder)?.sync_all()
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes)?;
+    File::open(path)?.sync_all()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The checkpoints of a run, oldest first.
+pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(dir.join("checkpoints")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(update) = name.strip_prefix("step-").and_then(|digits| digits.parse().ok()) {
+            found.push((update, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Loads the newest whole checkpoint into `fresh`. The second value names the damaged ones that
+/// were passed over.
+///
+/// # Errors
+///
+/// Fails if the newest whole checkpoint is foreign, or if none is whole.
+pub(crate) fn resume<M: Module>(
+    dir: &Path,
+    fresh: State<M>,
+    origin: &Origin,
+) -> Result<(State<M>, Vec<String>), ResumeError> {
+    let read_error = |source| ResumeError::Io { path: dir.to_owned(), source };
+    let mut damaged = Vec::new();
+    let mut first = None;
+    for (_, path) in list(dir).map_err(read_error)?.into_iter().rev() {
+        match read(&path, &fresh, origin) {
+            Ok(state) => return Ok((state, damaged)),
+            Err(Unread::Foreign(error)) => return Err(error),
+            Err(Unread::Damaged(reason)) => {
+                damaged.push(format!("{} is damaged: {reason}", path.display()));
+                first.get_or_insert(ResumeError::Corrupted { path, reason });
+            }
+        }
+    }
+    match first {
+        Some(error) => Err(error),
+        None => Ok((fresh, damaged)),
+    }
+}
+
+enum Unread {
+    Foreign(ResumeError),
+    Damaged(String),
+}
+
+fn read<M: Module>(path: &Path, fresh: &State<M>, origin: &Origin) -> Result<State<M>, Unread> {
+    let damaged = |file: &str| {
+        let file = file.to_owned();
+        move |error: &dyn std::fmt::Display| Unread::Damaged(format!("{file}: {error}"))
+    };
+    let text = fs::read(path.join(STATE)).map_err(|e| damaged(STATE)(&e))?;
+    let index: Index = serde_json::from_slice(&text).map_err(|e| damaged(STATE)(&e))?;
+    if index.format != FORMAT {
+        return Err(damaged(STATE)(&format!("format {} is not {FORMAT}", index.format)));
+    }
+    compare(path, &index.origin, &origin.as_read()).map_err(Unread::Foreign)?;
+    let load = |name: &str| {
+        let bytes = fs::read(path.join(name)).map_err(|e| damaged(name)(&e))?;
+        let known = index.files.iter().find(|file| file.name == name);
+        if known.is_none_or(|file| file.sha256 != sha256(&bytes)) {
+            return Err(damaged(name)(&"its SHA-256 is not the recorded one"));
+        }
+        Ok(Bytes::from_bytes_vec(bytes))
+    };
+    let module = |name: &str, into: &M| {
+        let record = ModuleRecord::from_bytes(load(name)?).map_err(|e| damaged(name)(&e))?;
+        into.clone().try_load_record(record).map_err(|e| damaged(name)(&e))
+    };
+    let record =
+        OptimizerRecord::from_bytes(load(OPTIMIZER)?).map_err(|e| damaged(OPTIMIZER)(&e))?;
+    let average = match &fresh.average {
+        Some(average) => {
+            Some(Average { module: module(AVERAGE, &average.module)?, ..average.clone() })
+        }
+        None => None,
+    };
+    Ok(State {
+        module: module(MODULE, &fresh.module)?,
+        optimizer: fresh.optimizer.clone().load_record(record),
+        average,
+        update: index.update,
+        elapsed: Duration::try_from_secs_f64(index.elapsed_seconds)
+            .map_err(|e| damaged(STATE)(&e))?,
+    })
+}
+
+/// Names the first thing that differs between two runs.
+fn compare(path: &Path, saved: &Origin, now: &Origin) -> Result<(), ResumeError> {
+    let differs = |what: String, saved: String, now: String| {
+        Err(ResumeError::Foreign { path: path.to_owned(), what, saved, now })
+    };
+    if saved.identity != now.identity {
+        return differs("identity".to_owned(), saved.identity.clone(), now.identity.clone());
+    }
+    if let Some((what, saved, now)) = difference("settings", &saved.settings, &now.settings) {
+        return differs(what, saved, now);
+    }
+    if let Some((what, saved, now)) = difference("parameters", &saved.parameters, &now.parameters) {
+        return differs(what, saved, now);
+    }
+    Ok(())
+}
+
+/// The path and the two values of the first difference of two JSON values.
+fn difference(path: &str, saved: &Value, now: &Value) -> Option<(String, String, String)> {
+    if saved == now {
+        return None;
+    }
+    let nested: Vec<(String, &Value, &Value)> = match (saved, now) {
+        (Value::Object(saved), Value::Object(now)) => {
+            let keys = saved.keys().chain(now.keys().filter(|key| !saved.contains_key(*key)));
+            keys.map(|key| (format!("{path}.{key}"), value_of(saved, key), value_of(now, key)))
+                .collect()
+        }
+        (Value::Array(saved), Value::Array(now)) if saved.len() == now.len() => {
+            let pairs = saved.iter().zip(now).enumerate();
+            pairs.map(|(i, (saved, now))| (format!("{path}[{i}]"), saved, now)).collect()
+        }
+        _ => return Some((path.to_owned(), saved.to_string(), now.to_string())),
+    };
+    nested.iter().find_map(|(path, saved, now)| difference(path, saved, now))
+}
+
+fn value_of<'a>(map: &'a serde_json::Map<String, Value>, key: &str) -> &'a Value {
+    map.get(key).unwrap_or(&Value::Null)
+}

@@ -1,0 +1,37 @@
+//! The training engine: many updates of a module towards an [`Objective`], resumable exactly.
+//!
+//! It knows nothing of diffusion: HyperAlign training, its controls and the pretraining of the
+//! embedded models are objectives. An update is
+//!
+//! 1. the losses of every [`Shard`] of the batch, each on its own thread with its own fork of the
+//!    module, and one backward pass for each [`Part`];
+//! 2. the mean over shards and micro-steps, the weighted sum over parts, the clipping of the
+//!    global norm;
+//! 3. AdamW, then the exponential moving average of the weights;
+//! 4. a row of `metrics.jsonl`, [`Objective::after_update`], and now and then a checkpoint.
+//!
+//! Nothing is random here. Objectives draw from counter-based streams of (seed, update), so a run
+//! that was killed and resumed ends with the bytes of one that was not.
+
+mod average;
+mod checkpoint;
+mod fit;
+mod gradients;
+mod journal;
+mod memory;
+mod objective;
+mod parameters;
+mod schedule;
+mod settings;
+mod update;
+
+pub use checkpoint::ResumeError;
+pub use fit::{End, FitError, Outcome, Progress, Resume, Run, Stop, fit};
+pub use journal::{PartRow, Row};
+pub use objective::{Losses, Objective, Part, Shard};
+pub use schedule::Schedule;
+pub use settings::{AdamW, Settings, SettingsError};
+pub use update::NonFinite;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! Looking at the parameters of a module: stable identities, names, norms.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+use serde::Serialize;
+
+/// One parameter as a checkpoint knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Parameter {
+    pub(crate) path: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) trained: bool,
+}
+
+/// The float parameters of `module` in its own order.
+pub(crate) fn list<M: Module>(module: &M) -> Vec<Parameter> {
+    let mut lister = Lister { path: Vec::new(), found: Vec::new() };
+    module.visit(&mut lister);
+    lister.found
+}
+
+struct Lister {
+    path: Vec<String>,
+    found: Vec<Parameter>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push(Parameter {
+            path: self.path.join("."),
+            shape: param.val().dims().to_vec(),
+            trained: param.val().is_require_grad(),
+        });
+    }
+}
+
+/// Gives the parameters the identities 1, 2, 3, ... in the module's own order.
+///
+/// burn draws identities at random for every process, and writes them into its records: two runs
+/// would differ in their files, and the state of the optimizer would not find its parameters.
+pub(crate) fn number<M: Module>(module: M) -> M {
+    module.map(&mut Numberer { known: HashMap::new() })
+}
+
+struct Numberer {
+    /// A tensor that occurs twice in a module stays one parameter.
+    known: HashMap<ParamId, ParamId>,
+}
+
+impl ModuleMapper for Numberer {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, value, mapper) = param.consume();
+        let next = ParamId::from(self.known.len() as u64 + 1);
+        let id = *self.known.entry(id).or_insert(next);
+        Param::from_mapped_value(id, value, mapper)
+    }
+}
+
+/// The norm of all trained parameters together.
+///
+/// Summed on the host, in `f64` and in order: the backend's own sum of a large tensor depends on
+/// the order in which its threads finish.
+pub(crate) fn norm<M: Module>(module: &M) -> f64 {
+    let mut norm = Norm { squares: 0.0 };
+    module.visit(&mut norm);
+    norm.squares.sqrt()
+}
+
+struct Norm {
+    squares: f64,
+}
+
+impl ModuleVisitor for Norm {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        if value.is_require_grad() {
+            self.squares += squares(value.inner());
+        }
+    }
+}
+
+/// The sum of the squares of the elements, in `f64` and in order.
+pub(crate) fn squares<const D: usize>(tensor: Tensor<D>) -> f64 {
+    let data = tensor.into_data();
+    match data.as_slice::<f32>() {
+        Ok(values) => values.iter().map(|&v| f64::from(v) * f64::from(v)).sum(),
+        Err(_) => data.iter::<f64>().map(|v| v * v).sum(),
+    }
+}
