@@ -63,6 +63,12 @@ pub fn status_to_result(status: ExitStatus) -> Result<()> {
     }
 }
 
+/// The Cargo feature that brings `device` (`cuda` for `cuda:1`), if it needs one.
+pub fn feature_of(device: &str) -> Option<&str> {
+    let kind = device.split(':').next().unwrap_or(device);
+    (kind != "cpu").then_some(kind)
+}
+
 /// Whether `cargo NAME` is installed.
 pub fn has_cargo_command(name: &str) -> bool {
     succeeds(cargo().args([name, "--version"]))

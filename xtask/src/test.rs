@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::process::{self, Failure, Result};
 use crate::task::Task;
@@ -34,10 +35,13 @@ fn run(arguments: &[String]) -> Result<()> {
     }
     let mut suite = process::cargo();
     if has_nextest {
-        suite.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+        suite.args(["nextest", "run", "--no-fail-fast"]);
     } else {
         eprintln!("xtask: cargo-nextest is not installed; `cargo test` does the same, slower");
-        suite.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+        suite.args(["test", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+    }
+    if !names_packages(&rest) {
+        suite.arg("--workspace");
     }
     on_device(&mut suite, device.as_deref());
     suite.args(&rest);
@@ -72,11 +76,15 @@ fn parse(arguments: &[String]) -> Result<Plan> {
     Ok(plan)
 }
 
+/// Whether the arguments choose crates; cargo would take `--workspace` beside them to mean all.
+fn names_packages(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package"))
+}
+
 /// Makes `command` build for `device` and tells the tests to use it.
 fn on_device(command: &mut Command, device: Option<&str>) {
     let Some(device) = device else { return };
-    let feature = device.split(':').next().unwrap_or(device);
-    if feature != "cpu" {
+    if let Some(feature) = process::feature_of(device) {
         // Burn's own default device follows its variable, which knows no index.
         command.args(["--features", feature]).env("BURN_DEVICE", feature);
     }
@@ -86,6 +94,7 @@ fn on_device(command: &mut Command, device: Option<&str>) {
 /// Runs `cargo test` and ends with one line for all of its test binaries, which print one each.
 fn run_with_total(command: &mut Command) -> Result<()> {
     process::announce(command);
+    let start = Instant::now();
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -99,7 +108,8 @@ fn run_with_total(command: &mut Command) -> Result<()> {
         }
     }
     let status = child.wait().map_err(|error| process::not_started(command, &error))?;
-    println!("{}", total.line(status.success()));
+    println!("all test binaries together:");
+    println!("{}", total.line(status.success(), start.elapsed().as_secs_f64()));
     process::status_to_result(status)
 }
 
@@ -109,6 +119,8 @@ struct Total {
     passed: usize,
     failed: usize,
     ignored: usize,
+    measured: usize,
+    filtered: usize,
 }
 
 impl Total {
@@ -123,17 +135,20 @@ impl Total {
                 Some((n, "passed")) => self.passed += n.parse().unwrap_or(0),
                 Some((n, "failed")) => self.failed += n.parse().unwrap_or(0),
                 Some((n, "ignored")) => self.ignored += n.parse().unwrap_or(0),
+                Some((n, "measured")) => self.measured += n.parse().unwrap_or(0),
+                Some((n, "filtered out")) => self.filtered += n.parse().unwrap_or(0),
                 _ => {}
             }
         }
     }
 
-    fn line(&self, is_success: bool) -> String {
+    /// The line in the form of the runner's own.
+    fn line(&self, is_success: bool, seconds: f64) -> String {
         let verdict = if is_success { "ok" } else { "FAILED" };
-        let Self { passed, failed, ignored } = self;
+        let Self { passed, failed, ignored, measured, filtered } = self;
         format!(
             "test result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; \
-             whole workspace"
+             {measured} measured; {filtered} filtered out; finished in {seconds:.2}s"
         )
     }
 }
@@ -157,6 +172,13 @@ mod tests {
     }
 
     #[test]
+    fn crates_can_be_chosen() {
+        assert!(names_packages(&words("noise -p hyperalign-core")));
+        assert!(names_packages(&words("--package=hyperalign-core")));
+        assert!(!names_packages(&words("noise --release")));
+    }
+
+    #[test]
     fn the_feature_has_no_index() {
         let mut command = Command::new("cargo");
         on_device(&mut command, Some("cuda:1"));
@@ -171,8 +193,14 @@ mod tests {
     fn results_are_summed() {
         let mut total = Total::default();
         total.add("running 3 tests");
-        total.add("test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
+        total.add("test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 6 filtered out");
         total.add("test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out");
-        assert_eq!(total, Total { passed: 5, failed: 4, ignored: 1 });
+        let expected = Total { passed: 5, failed: 4, ignored: 1, measured: 0, filtered: 6 };
+        assert_eq!(total, expected);
+        assert_eq!(
+            total.line(false, 1.5),
+            "test result: FAILED. 5 passed; 4 failed; 1 ignored; 0 measured; 6 filtered out; \
+             finished in 1.50s"
+        );
     }
 }
