@@ -1,0 +1,165 @@
+//! What networks of this world are trained on. Every item is a function of (seed, index).
+
+use hyperalign_core::noise::{Purpose, Stream};
+use rayon::prelude::*;
+
+use super::caption::Caption;
+use super::corrupt::corrupt;
+use super::picture::{Flaw, Picture};
+use super::scene::Scene;
+use super::split::{Split, draw_from};
+use crate::geneval::{Row, Task};
+
+/// How often a caption of the base's data is wrong in one attribute.
+pub const WRONG_CAPTIONS: f64 = 0.3;
+/// How often a picture of the base's data is ugly.
+pub const UGLY_PICTURES: f64 = 0.3;
+/// How often the label of a preference pair is the wrong way round.
+pub const FLIPPED_LABELS: f64 = 0.15;
+
+/// How often shapes get a colour in tasks that ask for none: prompts such as
+/// `a red heart to the left of a dog` should not be new to the base.
+const EXTRA_COLORS: f64 = 0.3;
+
+/// Shares of the tasks in the base's data, in the order of [`Task::ALL`]. Two things at once are
+/// harder to learn than one.
+const BASE_SHARES: [f64; 6] = [0.10, 0.19, 0.13, 0.10, 0.27, 0.21];
+
+/// One picture with a text.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The picture.
+    pub image: Picture,
+    /// The text that comes with it.
+    pub caption: String,
+    /// What the picture really shows.
+    pub row: Row,
+}
+
+/// Two pictures of one prompt, and which of them somebody preferred.
+#[derive(Debug, Clone)]
+pub struct PreferencePair {
+    /// The preferred one.
+    pub image_win: Picture,
+    /// The other one.
+    pub image_lose: Picture,
+    /// What both were asked for.
+    pub prompt: String,
+    /// The label is wrong: noise that a learner does not get to see.
+    pub flipped: bool,
+}
+
+/// Which of two disjoint sets of preference pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PairSet {
+    /// For the reward that is trained against.
+    Proxy,
+    /// For the judge that is never trained against.
+    HeldOut,
+}
+
+/// Each kind of data draws from streams of its own.
+#[derive(Clone, Copy)]
+enum Source {
+    Base = 1,
+    Preferred = 2,
+    ProxyPair = 3,
+    HeldOutPair = 4,
+}
+
+fn stream(source: Source, seed: u64, index: u32) -> Stream {
+    Stream::new(seed, Purpose::World, source as u32, index)
+}
+
+/// Item `index` of the data that the base learns from: uncurated, like a crawl of the web.
+///
+/// All combinations occur, those of held-out prompts too: a base model has seen the world.
+/// A share [`WRONG_CAPTIONS`] of the captions is wrong in one attribute, a share
+/// [`UGLY_PICTURES`] of the pictures is ugly, independently.
+pub fn base_item(seed: u64, index: u32) -> Item {
+    let mut stream = stream(Source::Base, seed, index);
+    let task = weighted_task(&mut stream);
+    let caption = Caption::draw(task, &mut stream).colored(EXTRA_COLORS, &mut stream);
+    let mut image = Picture::render(&Scene::draw(&caption, &mut stream));
+    if stream.chance(UGLY_PICTURES) {
+        let flaw = Flaw::draw(&mut stream);
+        image = image.spoiled(flaw, &mut stream);
+    }
+    let wrong = stream.chance(WRONG_CAPTIONS);
+    let said = if wrong { corrupt(&caption, &mut stream) } else { caption };
+    Item { image, caption: said.to_string(), row: caption.row() }
+}
+
+fn weighted_task(stream: &mut Stream) -> Task {
+    let mut rest = stream.uniform();
+    for (task, share) in Task::ALL.into_iter().zip(BASE_SHARES) {
+        if rest < share {
+            return task;
+        }
+        rest -= share;
+    }
+    Task::ColorAttr
+}
+
+/// Item `index` of the preferred data: a clean picture of a train prompt, with the right text.
+/// The tasks come equally often.
+pub fn preferred_item(seed: u64, index: u32) -> Item {
+    let mut stream = stream(Source::Preferred, seed, index);
+    let task = *stream.pick(&Task::ALL);
+    let caption = draw_from(Split::Train, task, &mut stream);
+    let image = Picture::render(&Scene::draw(&caption, &mut stream));
+    Item { image, caption: caption.to_string(), row: caption.row() }
+}
+
+/// Pair `index` of one of the two sets: pictures of train prompts that differ in what they show,
+/// in how they look, or in both, with a share [`FLIPPED_LABELS`] of wrong labels.
+///
+/// The unspoken rule behind the labels: what was asked for before beauty.
+pub fn preference_pair(seed: u64, index: u32, which: PairSet) -> PreferencePair {
+    let source = match which {
+        PairSet::Proxy => Source::ProxyPair,
+        PairSet::HeldOut => Source::HeldOutPair,
+    };
+    let mut stream = stream(source, seed, index);
+    let task = *stream.pick(&Task::ALL);
+    let caption = draw_from(Split::Train, task, &mut stream);
+    let wrong = corrupt(&caption, &mut stream);
+    // (what the loser shows, winner ugly, loser ugly)
+    let (shown, ugly_win, ugly_lose) = match stream.below(10) {
+        0..5 => (wrong, false, false),
+        5..7 => (caption, false, true),
+        7 => (wrong, true, false),
+        8 => (wrong, true, true),
+        _ => (wrong, false, true),
+    };
+    let image_win = look(&caption, ugly_win, &mut stream);
+    let image_lose = look(&shown, ugly_lose, &mut stream);
+    let prompt = caption.to_string();
+    if stream.chance(FLIPPED_LABELS) {
+        PreferencePair { image_win: image_lose, image_lose: image_win, prompt, flipped: true }
+    } else {
+        PreferencePair { image_win, image_lose, prompt, flipped: false }
+    }
+}
+
+fn look(caption: &Caption, ugly: bool, stream: &mut Stream) -> Picture {
+    let image = Picture::render(&Scene::draw(caption, stream));
+    if !ugly {
+        return image;
+    }
+    let flaw = Flaw::draw(stream);
+    image.spoiled(flaw, stream)
+}
+
+/// Makes many items at once, on all cores, in the order of `indices`.
+pub fn collect<T: Send>(
+    indices: impl IntoParallelIterator<Item = u32, Iter: IndexedParallelIterator>,
+    item: impl Fn(u32) -> T + Sync + Send,
+) -> Vec<T> {
+    indices.into_par_iter().map(item).collect()
+}
+
+/// Pictures as one batch, `[batch, 3, SIZE, SIZE]`, in `[-1, 1]`.
+pub fn batch<'a>(images: impl IntoIterator<Item = &'a Picture>) -> Vec<f32> {
+    images.into_iter().flat_map(Picture::to_signed).collect()
+}

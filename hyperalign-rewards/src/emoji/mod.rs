@@ -1,0 +1,31 @@
+//! The embedded world: small pictures of emoji, captions in GenEval's six tasks, and a scorer
+//! that is exact.
+//!
+//! A [`Caption`] says what to show, a [`Scene`] where things lie, a [`Picture`] is its pixels.
+//! Everything is drawn from counter-based [`Stream`](hyperalign_core::noise::Stream)s: the same
+//! (seed, index) is the same picture, on every machine. This module knows no network.
+
+mod caption;
+mod corrupt;
+pub mod data;
+mod glyph;
+mod parse;
+mod picture;
+mod scene;
+mod split;
+mod sprite;
+
+pub use caption::{Caption, Thing, Wording};
+pub use corrupt::corrupt;
+pub use data::{Item, PairSet, PreferencePair, base_item, preference_pair, preferred_item};
+pub use glyph::{Color, Glyph, Kind};
+pub use parse::{PromptError, parse, vocabulary};
+pub use picture::{Flaw, Picture};
+pub use scene::{Placement, Scene};
+pub use split::{Split, prompts, split_of};
+pub use sprite::{ATTRIBUTION, SPRITE_SIZES, Sprite};
+
+/// Edge of every picture, in pixels.
+pub const SIZE: usize = 64;
+/// Red, green, blue.
+pub const CHANNELS: usize = 3;
