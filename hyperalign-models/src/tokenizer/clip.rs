@@ -62,7 +62,10 @@ pub(super) fn tokenizer_json(vocab: &str, merges: &str) -> Result<String, Tokeni
 fn pairs(merges: &str) -> Result<Vec<[&str; 2]>, TokenizerError> {
     let lines = merges.lines().enumerate();
     lines
-        .filter(|(i, line)| !line.is_empty() && !(*i == 0 && line.starts_with("#version")))
+        .filter(|(i, line)| {
+            let is_version = *i == 0 && line.starts_with("#version");
+            !line.is_empty() && !is_version
+        })
         .map(|(i, line)| {
             let (left, right) = line
                 .split_once(' ')
