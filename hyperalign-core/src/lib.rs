@@ -6,6 +6,7 @@
 //! [`AdapterSource`](adapter::AdapterSource).
 
 pub mod adapter;
+pub mod attention;
 pub mod denoiser;
 pub mod device;
 pub mod diffusion;
@@ -14,3 +15,4 @@ pub mod lora;
 pub mod noise;
 pub mod sampler;
 pub mod schedule;
+pub mod trajectory;

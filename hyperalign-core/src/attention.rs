@@ -1,0 +1,184 @@
+//! Scaled dot-product attention, fused where no gradient is wanted and in chunks of queries
+//! where one is.
+
+use burn::tensor::{
+    Tensor, activation::softmax, module::attention as fused_attention, ops::AttentionModuleOptions,
+};
+
+/// Largest number of attention scores of one sample and head that are computed in one piece on
+/// the tape.
+const CHUNK_SCORES: usize = 1 << 20;
+
+/// `softmax(q k^T / sqrt(dim) + bias) v` (Vaswani et al. 2017, arXiv:1706.03762, eq. 1).
+///
+/// Off the tape this is the backend's fused kernel, which never holds all scores. Burn's own
+/// differentiable attention always takes the scores apart into whole tensors, so on the tape the
+/// queries are taken in chunks. The scale is never given explicitly: on GPUs that alone would
+/// lead away from the fused kernel.
+///
+/// # Shapes
+///
+/// - `q`: `[batch, heads, tokens, dim]`
+/// - `k`: `[batch, heads, context_tokens, dim]`
+/// - `v`: `[batch, heads, context_tokens, value_dim]`
+/// - `bias`: added to the scores, `[batch, heads, tokens, context_tokens]`; extents of 1 are
+///   shared. A large negative value masks.
+/// - output: `[batch, heads, tokens, value_dim]`
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let tracked = q.is_tracked()
+        || k.is_tracked()
+        || v.is_tracked()
+        || bias.as_ref().is_some_and(Tensor::is_tracked);
+    let [batch, heads, tokens, _] = q.dims();
+    let context_tokens = k.dims()[2];
+    if tracked {
+        return chunked(q, k, v, bias, CHUNK_SCORES.div_ceil(context_tokens));
+    }
+    // An autodiff device without a tape would take the scores apart as well.
+    let on_autodiff = q.is_autodiff();
+    let bias = bias.map(|bias| bias.inner().expand([batch, heads, tokens, context_tokens]));
+    let options = AttentionModuleOptions::default();
+    let output = fused_attention(q.inner(), k.inner(), v.inner(), None, bias, options);
+    if on_autodiff { output.autodiff() } else { output }
+}
+
+/// The same, `chunk` queries at a time, in differentiable operations.
+fn chunked(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    bias: Option<Tensor<4>>,
+    chunk: usize,
+) -> Tensor<4> {
+    let [_, _, tokens, dim] = q.dims();
+    let q = q.div_scalar((dim as f64).sqrt());
+    let keys = k.transpose();
+    let attend = |q: Tensor<4>, bias: Option<Tensor<4>>| {
+        let scores = q.matmul(keys.clone());
+        let scores = match bias {
+            Some(bias) => scores + bias,
+            None => scores,
+        };
+        softmax(scores, 3).matmul(v.clone())
+    };
+    if tokens <= chunk {
+        return attend(q, bias);
+    }
+    let chunks = (0..tokens).step_by(chunk).map(|start| {
+        let rows = start..(start + chunk).min(tokens);
+        let bias = bias.clone().map(|bias| match bias.dims()[2] {
+            1 => bias,
+            _ => bias.slice_dim(2, rows.clone()),
+        });
+        attend(q.clone().slice_dim(2, rows), bias)
+    });
+    Tensor::cat(chunks.collect(), 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::noise::{Purpose, Stream, normal};
+
+    fn random(shape: [usize; 4], index: u32) -> Tensor<4> {
+        let mut row = shape;
+        row[0] = 1;
+        let streams = (0..shape[0] as u32).map(|b| Stream::new(7, Purpose::Init, b, index));
+        normal(row, streams, &Device::flex())
+    }
+
+    fn difference(a: Tensor<4>, b: Tensor<4>) -> f32 {
+        (a - b).abs().max().into_scalar()
+    }
+
+    /// Queries, keys, values of uneven extents, and biases of every kind of sharing.
+    fn inputs() -> ([Tensor<4>; 3], [Option<Tensor<4>>; 4]) {
+        let qkv = [random([2, 3, 7, 4], 0), random([2, 3, 5, 4], 1), random([2, 3, 5, 6], 2)];
+        let biases = [
+            None,
+            Some(random([2, 3, 7, 5], 3)),
+            Some(random([1, 3, 1, 5], 4)),
+            Some(random([2, 1, 7, 5], 5)),
+        ];
+        (qkv, biases)
+    }
+
+    /// One output by hand: no operation of the implementation is used.
+    #[test]
+    fn definition() {
+        let ([q, k, v], biases) = inputs();
+        for bias in biases.into_iter().flatten().filter(|bias| bias.dims()[2] == 7) {
+            let all = attention(q.clone(), k.clone(), v.clone(), Some(bias.clone()));
+            let heads = bias.dims()[1];
+            let (row, head, token) = (1, 2, 3);
+            let take = |t: &Tensor<4>, head: usize| -> Vec<f32> {
+                t.clone().slice([row..row + 1, head..head + 1]).try_into_vec_as().unwrap()
+            };
+            let (q, k, v) = (take(&q, head), take(&k, head), take(&v, head));
+            let bias = take(&bias, head.min(heads - 1));
+            let scores: Vec<f32> = (0..5)
+                .map(|j| {
+                    let dot: f32 = (0..4).map(|d| q[token * 4 + d] * k[j * 4 + d]).sum();
+                    (dot / 2.0 + bias[token * 5 + j]).exp()
+                })
+                .collect();
+            let total: f32 = scores.iter().sum();
+            let found = take(&all, head);
+            for d in 0..6 {
+                let expected: f32 = (0..5).map(|j| scores[j] / total * v[j * 6 + d]).sum();
+                assert!((found[token * 6 + d] - expected).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn chunked_equals_fused() {
+        let ([q, k, v], biases) = inputs();
+        for bias in biases {
+            let fused = attention(q.clone(), k.clone(), v.clone(), bias.clone());
+            for chunk in [1, 3, 7, 100] {
+                let found = chunked(q.clone(), k.clone(), v.clone(), bias.clone(), chunk);
+                assert!(difference(found, fused.clone()) < 1e-5, "chunk {chunk}");
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_do_not_depend_on_the_chunk() {
+        let ([q, k, v], biases) = inputs();
+        let cotangent = random([2, 3, 7, 6], 9);
+        let leaf = |t: &Tensor<4>| t.clone().autodiff().require_grad();
+        for bias in biases {
+            let gradients = |chunk: Option<usize>| {
+                let (q, k, v, bias) = (leaf(&q), leaf(&k), leaf(&v), bias.as_ref().map(leaf));
+                let (a, b, c, d) = (q.clone(), k.clone(), v.clone(), bias.clone());
+                let output = match chunk {
+                    Some(chunk) => chunked(a, b, c, d, chunk),
+                    None => attention(a, b, c, d),
+                };
+                let grads = (output * cotangent.clone()).sum().backward();
+                let leaves = [Some(q), Some(k), Some(v), bias];
+                leaves.into_iter().flatten().map(|t| t.grad(&grads).unwrap()).collect::<Vec<_>>()
+            };
+            let plain = gradients(Some(100));
+            for chunk in [None, Some(1), Some(3)] {
+                for (found, plain) in gradients(chunk).into_iter().zip(&plain) {
+                    assert!(difference(found, plain.clone()) < 1e-5, "chunk {chunk:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn off_the_tape_nothing_is_tracked() {
+        let ([q, k, v], _) = inputs();
+        let plain = attention(q.clone(), k.clone(), v.clone(), None);
+        let constant = attention(q.clone().autodiff(), k.clone(), v.clone(), None);
+        assert!(!plain.is_autodiff() && constant.is_autodiff() && !constant.is_tracked());
+        assert_eq!(difference(plain, constant.inner()), 0.0);
+        // Any tracked input puts the output on the tape.
+        assert!(attention(q, k.autodiff().require_grad(), v, None).is_tracked());
+    }
+}
