@@ -1,4 +1,9 @@
 //! The networks of latent diffusion and their files.
 
+pub mod blocks;
 pub mod clip;
+pub mod timestep_embedding;
 pub mod tokenizer;
+pub mod unet;
+pub mod vae;
+pub mod weights;

@@ -126,6 +126,17 @@ impl LoraSet {
     }
 }
 
+/// A linear layer that a low-rank update adapts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct LoraTarget {
+    /// The path of the layer in its network.
+    pub path: String,
+    /// Features of the layer's input.
+    pub d_input: usize,
+    /// Features of the layer's output.
+    pub d_output: usize,
+}
+
 /// A [`LoraSet`] seen from inside a network: the updates below one module's path.
 #[derive(Debug, Clone)]
 pub struct LoraScope<'a> {

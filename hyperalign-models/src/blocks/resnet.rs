@@ -1,0 +1,85 @@
+//! The residual block of the U-Net and of the autoencoder.
+
+use burn::{
+    module::Module,
+    nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, conv::Conv2d},
+    tensor::{Device, Tensor, activation::silu},
+};
+
+use super::{PointwiseConv, conv3x3, zero_conv3x3};
+
+/// The sizes of a [`ResnetBlock`].
+#[derive(Debug, Clone, Copy)]
+pub struct ResnetBlockConfig {
+    /// Channels of the input.
+    pub d_input: usize,
+    /// Channels of the output.
+    pub d_output: usize,
+    /// Width of the time embedding, where the block reads one.
+    pub d_time: Option<usize>,
+    /// Groups of both norms.
+    pub norm_groups: usize,
+    /// Epsilon of both norms.
+    pub norm_eps: f64,
+}
+
+impl ResnetBlockConfig {
+    /// A fresh block. Its second convolution begins at zero.
+    pub fn init(&self, device: &Device) -> ResnetBlock {
+        let Self { d_input, d_output, .. } = *self;
+        let norm = |channels| {
+            GroupNormConfig::new(self.norm_groups, channels)
+                .with_epsilon(self.norm_eps)
+                .init(device)
+        };
+        ResnetBlock {
+            norm1: norm(d_input),
+            conv1: conv3x3([d_input, d_output], device),
+            time_emb_proj: self.d_time.map(|dim| LinearConfig::new(dim, d_output).init(device)),
+            norm2: norm(d_output),
+            conv2: zero_conv3x3([d_output, d_output], device),
+            conv_shortcut: (d_input != d_output)
+                .then(|| PointwiseConv::new(d_input, d_output, device)),
+        }
+    }
+}
+
+/// Two convolutions beside a shortcut (He et al. 2016, arXiv:1603.05027), with the time embedding
+/// added between them (Ho et al. 2020, arXiv:2006.11239, appendix B).
+#[derive(Module, Debug)]
+pub struct ResnetBlock {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    time_emb_proj: Option<Linear>,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    conv_shortcut: Option<PointwiseConv>,
+}
+
+impl ResnetBlock {
+    /// `shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))) + time)))`.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, d_input, height, width]`
+    /// - `time`: `[batch, d_time]`, the time embedding after its activation, for a block that
+    ///   reads one
+    /// - output: `[batch, d_output, height, width]`
+    pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
+        let hidden = self.conv1.forward(silu(self.norm1.forward(x.clone())));
+        let hidden = match self.time_emb_proj.as_ref().zip(time) {
+            Some((proj, time)) => {
+                let shift: Tensor<2> = proj.forward(time.clone());
+                let [batch, channels] = shift.dims();
+                hidden + shift.reshape([batch, channels, 1, 1])
+            }
+            None => hidden,
+        };
+        let hidden = self.conv2.forward(silu(self.norm2.forward(hidden)));
+        let shortcut = match &self.conv_shortcut {
+            Some(conv) => conv.pixels(x),
+            None => x,
+        };
+        shortcut + hidden
+    }
+}

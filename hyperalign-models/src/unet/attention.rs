@@ -1,0 +1,59 @@
+//! Multi-head attention of the U-Net.
+
+use burn::{
+    module::Module,
+    nn::{Linear, LinearConfig},
+    tensor::{Device, Tensor, activation::softmax, assert_shape},
+};
+use hyperalign_core::lora::{LoraScope, linear_with_lora};
+
+/// Scaled dot-product attention between an image stream and a context stream (Vaswani et al.
+/// 2017, arXiv:1706.03762, eq. 1), with no biases on queries, keys and values.
+#[derive(Module, Debug)]
+pub struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: [Linear; 1],
+    heads: usize,
+}
+
+impl Attention {
+    /// A fresh attention of a stream of width `dim` to one of width `context_dim`.
+    pub fn new(dim: usize, context_dim: usize, heads: usize, device: &Device) -> Self {
+        let projection = |d_input| LinearConfig::new(d_input, dim).with_bias(false).init(device);
+        Self {
+            to_q: projection(dim),
+            to_k: projection(context_dim),
+            to_v: projection(context_dim),
+            to_out: [LinearConfig::new(dim, dim).init(device)],
+            heads,
+        }
+    }
+
+    /// Attends from `x` to `context`.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, tokens, dim]`
+    /// - `context`: `[batch, context_tokens, context_dim]`
+    /// - output: `[batch, tokens, dim]`
+    pub fn forward(&self, x: Tensor<3>, context: Tensor<3>, lora: &LoraScope<'_>) -> Tensor<3> {
+        let [batch, tokens, dim] = x.dims();
+        assert_shape!(context, [batch, _, _]);
+        let q = self.split_heads(linear_with_lora(&self.to_q, x, lora.get("to_q")));
+        let k = linear_with_lora(&self.to_k, context.clone(), lora.get("to_k"));
+        let v = linear_with_lora(&self.to_v, context, lora.get("to_v"));
+        let (k, v) = (self.split_heads(k), self.split_heads(v));
+        let scale = ((dim / self.heads) as f64).sqrt().recip();
+        let scores = softmax(q.mul_scalar(scale).matmul(k.swap_dims(2, 3)), 3);
+        let out = scores.matmul(v).swap_dims(1, 2).reshape([batch, tokens, dim]);
+        linear_with_lora(&self.to_out[0], out, lora.get("to_out.0"))
+    }
+
+    /// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.
+    fn split_heads(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, tokens, dim] = x.dims();
+        x.reshape([batch, tokens, self.heads, dim / self.heads]).swap_dims(1, 2)
+    }
+}

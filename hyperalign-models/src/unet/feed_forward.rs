@@ -1,0 +1,51 @@
+//! The gated feed-forward layer of a transformer block.
+
+use burn::{
+    module::Module,
+    nn::{Linear, LinearConfig},
+    tensor::{Device, Tensor, activation::gelu},
+};
+
+/// `proj_out((x W_a) gelu(x W_b))`, GEGLU (Shazeer 2020, arXiv:2002.05202), four times wider
+/// inside.
+///
+/// The published network numbers its layers 0 (the gated projection), 1 (dropout, which has no
+/// weights) and 2 (the projection back), hence the shape of `net`.
+#[derive(Module, Debug)]
+pub struct FeedForward {
+    net: (GatedProjection, NoWeights, Linear),
+}
+
+#[derive(Module, Debug)]
+struct GatedProjection {
+    proj: Linear,
+}
+
+/// Holds the place of the dropout.
+#[derive(Module, Debug)]
+struct NoWeights;
+
+impl FeedForward {
+    /// A fresh layer of width `dim`.
+    pub fn new(dim: usize, device: &Device) -> Self {
+        let inner = 4 * dim;
+        let proj = LinearConfig::new(dim, 2 * inner).init(device);
+        let out = LinearConfig::new(inner, dim).init(device);
+        Self { net: (GatedProjection { proj }, NoWeights, out) }
+    }
+
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, tokens, dim]`
+    /// - output: the same
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let (gated, _, out) = &self.net;
+        let [hidden, gate]: [Tensor<3>; 2] = gated
+            .proj
+            .forward(x)
+            .chunk(2, 2)
+            .try_into()
+            .expect("the width of the projection is even, so that there are two halves");
+        out.forward(hidden * gelu(gate))
+    }
+}

@@ -1,0 +1,53 @@
+//! The coarsest resolution.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use hyperalign_core::lora::LoraScope;
+
+use super::{
+    config::UnetConfig,
+    down::{resnet, transformer},
+    transformer::Transformer2d,
+};
+use crate::blocks::ResnetBlock;
+
+/// A transformer between two residual blocks: `UNetMidBlock2DCrossAttn` of diffusers.
+#[derive(Module, Debug)]
+pub struct MidBlock {
+    attentions: [Transformer2d; 1],
+    resnets: [ResnetBlock; 2],
+}
+
+impl MidBlock {
+    /// The middle of the network.
+    pub fn new(config: &UnetConfig, device: &Device) -> Self {
+        let last = config.block_out_channels.len() - 1;
+        let channels = config.block_out_channels[last];
+        Self {
+            attentions: [transformer(config, last).init(device)],
+            resnets: std::array::from_fn(|_| resnet(config, channels, channels).init(device)),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, channels, height, width]`
+    /// - `time`: `[batch, d_time]`, after its activation
+    /// - `context`: `[batch, context_tokens, context_dim]`
+    /// - output: the shape of `x`
+    pub fn forward(
+        &self,
+        x: Tensor<4>,
+        time: &Tensor<2>,
+        context: &Tensor<3>,
+        lora: &LoraScope<'_>,
+    ) -> Tensor<4> {
+        let [attention] = &self.attentions;
+        let [before, after] = &self.resnets;
+        let x = before.forward(x, Some(time));
+        let x = attention.forward(x, context, &lora.child("attentions.0"));
+        after.forward(x, Some(time))
+    }
+}

@@ -1,0 +1,181 @@
+//! The network as a whole.
+
+use burn::{
+    module::Module,
+    nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
+    tensor::{Device, Tensor, activation::silu, assert_shape},
+};
+use hyperalign_core::{
+    denoiser::{Conditioning, Denoiser, Prediction},
+    lora::{LoraScope, LoraSet},
+};
+
+use super::{config::UnetConfig, down::DownBlock, mid::MidBlock, up::UpBlock};
+use crate::{
+    blocks::{conv3x3, zero_conv3x3},
+    timestep_embedding::{TimestepEmbedding, sinusoidal},
+    weights::{self, Folder, LoadError},
+};
+
+/// The U-Net of Stable Diffusion, `UNet2DConditionModel` of diffusers.
+///
+/// For training from nothing, the last layer of every residual branch and `conv_out` begin at
+/// zero, so that a fresh network predicts zero.
+#[derive(Module, Debug)]
+pub struct Unet {
+    conv_in: Conv2d,
+    time_embedding: TimestepEmbedding,
+    down_blocks: Vec<DownBlock>,
+    up_blocks: Vec<UpBlock>,
+    mid_block: MidBlock,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+    #[module(skip)]
+    config: UnetConfig,
+}
+
+impl Unet {
+    pub(super) fn new(config: &UnetConfig, device: &Device) -> Self {
+        if let Err(reason) = config.validate() {
+            panic!("the configuration of the U-Net contradicts itself: {reason}");
+        }
+        let channels = &config.block_out_channels;
+        let first = channels[0];
+        Self {
+            conv_in: conv3x3([config.in_channels, first], device),
+            time_embedding: TimestepEmbedding::new(first, config.d_time(), device),
+            down_blocks: (0..channels.len()).map(|i| DownBlock::new(config, i, device)).collect(),
+            mid_block: MidBlock::new(config, device),
+            up_blocks: (0..channels.len()).map(|i| UpBlock::new(config, i, device)).collect(),
+            conv_norm_out: GroupNormConfig::new(config.norm_num_groups, first)
+                .with_epsilon(config.norm_eps)
+                .init(device),
+            conv_out: zero_conv3x3([first, config.out_channels], device),
+            config: config.clone(),
+        }
+    }
+
+    /// Reads `config.json` and the weights from the component folder `sub` (`unet`) of `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read, describes another network, or does not hold its weights.
+    pub fn from_folder(folder: &Folder, sub: &str, device: &Device) -> Result<Self, LoadError> {
+        let config: UnetConfig = folder.read_config(&format!("{sub}/config.json"))?;
+        weights::load(config.init(device), &folder.tensors(sub)?)
+    }
+
+    /// The sizes of the network.
+    pub fn config(&self) -> &UnetConfig {
+        &self.config
+    }
+
+    /// Predicts from `sample`, with the layers shifted that `lora` names.
+    ///
+    /// # Shapes
+    ///
+    /// - `sample`: `[batch, in_channels, height, width]`
+    /// - `timesteps`: `[batch]`, steps of the training schedule
+    /// - `context`: `[batch, context_tokens, cross_attention_dim]`
+    /// - `lora`: deltas of `batch` rows, or of one row
+    /// - output: `[batch, out_channels, height, width]`
+    pub fn forward(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        context: Tensor<3>,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        let lora = LoraScope::root(lora);
+        let time = self.time(timesteps);
+        let (x, mut skips, _) = self.descend(sample, &time, &context, &lora);
+        let mut x = self.mid_block.forward(x, &time, &context, &lora.child("mid_block"));
+        for (i, block) in self.up_blocks.iter().enumerate() {
+            let lora = lora.child(&format!("up_blocks.{i}"));
+            x = block.forward(x, &time, &context, &lora, &mut skips);
+        }
+        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+    }
+
+    /// The features of the way down without any update: the output of each down block, from the
+    /// finest, and then that of the middle if `with_mid`.
+    ///
+    /// This is the perception encoder of the hypernetwork (arXiv:2601.15968): what the base
+    /// itself sees in `sample`.
+    ///
+    /// # Shapes
+    ///
+    /// - `sample`, `timesteps`, `context`: as in [`forward`](Self::forward)
+    /// - output `i`: `[batch, block_out_channels[i], ...]`, of half the size of the one before
+    ///   but for the last two blocks and the middle, which share theirs
+    pub fn encode(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        context: Tensor<3>,
+        with_mid: bool,
+    ) -> Vec<Tensor<4>> {
+        let lora = LoraScope::root(None);
+        let time = self.time(timesteps);
+        let (x, _, mut features) = self.descend(sample, &time, &context, &lora);
+        if with_mid {
+            features.push(self.mid_block.forward(x, &time, &context, &lora));
+        }
+        features
+    }
+
+    /// The time embedding after the activation that every residual block would apply to it.
+    fn time(&self, timesteps: Tensor<1>) -> Tensor<2> {
+        let dim = self.config.block_out_channels[0];
+        let sinusoids = sinusoidal(timesteps, dim, self.config.sinusoids());
+        silu(self.time_embedding.forward(sinusoids))
+    }
+
+    /// The last feature map, the skips, and the output of every block.
+    fn descend(
+        &self,
+        sample: Tensor<4>,
+        time: &Tensor<2>,
+        context: &Tensor<3>,
+        lora: &LoraScope<'_>,
+    ) -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4>>) {
+        let [batch, _, _, _] = sample.dims();
+        assert_shape!(sample, [_, self.config.in_channels, _, _]);
+        assert_shape!(time, [batch, _]);
+        assert_shape!(context, [batch, _, self.config.cross_attention_dim]);
+        let mut x = self.conv_in.forward(sample);
+        let mut skips = vec![x.clone()];
+        let mut features = Vec::new();
+        for (i, block) in self.down_blocks.iter().enumerate() {
+            let lora = lora.child(&format!("down_blocks.{i}"));
+            x = block.forward(x, time, context, &lora, &mut skips);
+            features.push(x.clone());
+        }
+        (x, skips, features)
+    }
+}
+
+/// A [`Unet`] together with what it was trained to predict.
+#[derive(Debug, Clone)]
+pub struct UnetDenoiser {
+    /// The network.
+    pub unet: Unet,
+    /// What its output means; the `prediction_type` of the folder's scheduler.
+    pub prediction: Prediction,
+}
+
+impl Denoiser for UnetDenoiser {
+    fn predict(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        self.unet.forward(sample, timesteps, conditioning.context.clone(), lora)
+    }
+
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+}

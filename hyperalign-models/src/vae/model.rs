@@ -1,0 +1,155 @@
+//! The autoencoder as a whole.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, assert_shape},
+};
+
+use super::{
+    config::AutoencoderKlConfig, decoder::Decoder, encoder::Encoder, posterior::Posterior,
+};
+use crate::{
+    blocks::PointwiseConv,
+    weights::{self, Folder, LoadError, Tensors},
+};
+
+/// The autoencoder of latent diffusion, `AutoencoderKL` of diffusers.
+#[derive(Module, Debug)]
+pub struct AutoencoderKl {
+    encoder: Encoder,
+    decoder: Decoder,
+    quant_conv: Option<PointwiseConv>,
+    post_quant_conv: Option<PointwiseConv>,
+    #[module(skip)]
+    config: AutoencoderKlConfig,
+}
+
+impl AutoencoderKl {
+    pub(super) fn new(config: &AutoencoderKlConfig, device: &Device) -> Self {
+        if let Err(reason) = config.validate() {
+            panic!("the configuration of the autoencoder contradicts itself: {reason}");
+        }
+        let latent = config.latent_channels;
+        Self {
+            encoder: Encoder::new(config, device),
+            decoder: Decoder::new(config, device),
+            quant_conv: config
+                .use_quant_conv
+                .then(|| PointwiseConv::new(2 * latent, 2 * latent, device)),
+            post_quant_conv: config
+                .use_post_quant_conv
+                .then(|| PointwiseConv::new(latent, latent, device)),
+            config: config.clone(),
+        }
+    }
+
+    /// Reads `config.json` and the weights from the component folder `sub` (`vae`) of `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read, describes another network, or does not hold its weights.
+    pub fn from_folder(folder: &Folder, sub: &str, device: &Device) -> Result<Self, LoadError> {
+        let config: AutoencoderKlConfig = folder.read_config(&format!("{sub}/config.json"))?;
+        config.init(device).load(folder.tensors(sub)?)
+    }
+
+    /// Fills the network from `tensors`, under the present or the old names of its attention.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `tensors` does not hold exactly the weights of this network.
+    pub fn load(self, tensors: Tensors) -> Result<Self, LoadError> {
+        weights::load(self, &tensors.rename(|key| Some(present_name(key))))
+    }
+
+    /// The sizes of the network.
+    pub fn config(&self) -> &AutoencoderKlConfig {
+        &self.config
+    }
+
+    /// The distribution of a picture's latents, unscaled.
+    ///
+    /// # Shapes
+    ///
+    /// - `picture`: `[batch, in_channels, height, width]`, in `[-1, 1]`
+    /// - output: `[batch, latent_channels, height / f, width / f]` each
+    pub fn encode(&self, picture: Tensor<4>) -> Posterior {
+        assert_shape!(picture, [_, self.config.in_channels, _, _]);
+        let moments = self.encoder.forward(picture);
+        Posterior::from_moments(match &self.quant_conv {
+            Some(conv) => conv.pixels(moments),
+            None => moments,
+        })
+    }
+
+    /// The picture of scaled latents, nominally in `[-1, 1]`, not clamped.
+    ///
+    /// # Shapes
+    ///
+    /// - `latents`: `[batch, latent_channels, height, width]`
+    /// - output: `[batch, out_channels, height * f, width * f]`
+    pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
+        assert_shape!(latents, [_, self.config.latent_channels, _, _]);
+        let latents = self.unscale(latents);
+        self.decoder.forward(match &self.post_quant_conv {
+            Some(conv) => conv.pixels(latents),
+            None => latents,
+        })
+    }
+
+    /// `(latents - shift_factor) * scaling_factor`: from the autoencoder to the diffusion.
+    pub fn scale(&self, latents: Tensor<4>) -> Tensor<4> {
+        let latents = match self.config.shift_factor {
+            Some(shift) => latents - shift,
+            None => latents,
+        };
+        latents * self.config.scaling_factor
+    }
+
+    /// The inverse of [`scale`](Self::scale).
+    pub fn unscale(&self, latents: Tensor<4>) -> Tensor<4> {
+        let latents = latents / self.config.scaling_factor;
+        match self.config.shift_factor {
+            Some(shift) => latents + shift,
+            None => latents,
+        }
+    }
+}
+
+impl hyperalign_core::denoiser::Decoder for AutoencoderKl {
+    fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
+        self.decode(latents)
+    }
+}
+
+/// The name that a key has had since diffusers gave all attentions the same layers; the published
+/// file of SD 1.5 is older.
+fn present_name(key: &str) -> String {
+    const RENAMED: [(&str, &str); 4] =
+        [("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")];
+    let Some((path, (layer, parameter))) = key.rsplit_once('.').and_then(|(path, parameter)| {
+        path.rsplit_once('.').map(|(path, layer)| (path, (layer, parameter)))
+    }) else {
+        return key.to_owned();
+    };
+    match RENAMED.iter().find(|(old, _)| *old == layer) {
+        Some((_, new)) if path.contains("mid_block.attentions.") => {
+            format!("{path}.{new}.{parameter}")
+        }
+        _ => key.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::present_name;
+
+    #[test]
+    fn names_of_the_old_attention() {
+        let old = "decoder.mid_block.attentions.0.proj_attn.bias";
+        assert_eq!(present_name(old), "decoder.mid_block.attentions.0.to_out.0.bias");
+        let present = "decoder.mid_block.attentions.0.to_out.0.bias";
+        assert_eq!(present_name(present), present);
+        assert_eq!(present_name("quant_conv.weight"), "quant_conv.weight");
+    }
+}

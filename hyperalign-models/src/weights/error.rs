@@ -1,0 +1,144 @@
+//! Why weights or a model's configuration could not be read.
+
+use std::{fmt, path::PathBuf};
+
+/// Why weights or a model's configuration could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A file could not be read at all.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A model folder has none of the files that weights are kept in.
+    #[error(
+        "no weights in `{folder}`: expected one of {}; give the folder that holds the model's \
+         config.json, in the diffusers layout",
+        tried.join(", ")
+    )]
+    NoWeights {
+        /// The folder that was searched.
+        folder: String,
+        /// The file names that were tried.
+        tried: Vec<String>,
+    },
+    /// A JSON file does not say what it should.
+    #[error("`{file}` is not the configuration that was expected: {reason}")]
+    Config {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A safetensors file that is damaged, or is something else.
+    #[error(
+        "`{file}` is not a whole safetensors file ({reason}); it may have been cut off while it \
+         was copied: fetch it again and compare its size"
+    )]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// What does not add up.
+        reason: String,
+    },
+    /// The same key in two shards, or a shard without a key that the index promises.
+    #[error("the shards of `{file}` contradict its index: {reason}")]
+    Shards {
+        /// The index file.
+        file: String,
+        /// Which key, and how.
+        reason: String,
+    },
+    /// A parameter is stored in a type that is not a plain floating-point one.
+    #[error(
+        "`{key}` of `{file}` is stored as {dtype}; weights are read from F16, BF16, F32 or F64"
+    )]
+    Dtype {
+        /// The file.
+        file: String,
+        /// The key.
+        key: String,
+        /// The type that the file declares.
+        dtype: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error("`{key}` of `{file}` holds NaN or infinite values; the file is unusable")]
+    NotFinite {
+        /// The file.
+        file: String,
+        /// The key.
+        key: String,
+    },
+    /// The keys or shapes of the file are not those of the network.
+    #[error("`{file}` does not fit the network: {mismatch}")]
+    Keys {
+        /// The file.
+        file: String,
+        /// What is missing, left over or of another shape.
+        mismatch: KeyMismatch,
+    },
+}
+
+/// How the keys of a file differ from the parameters of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyMismatch {
+    /// Parameters without a tensor, each with the nearest unused key of the file.
+    pub missing: Vec<(String, Option<String>)>,
+    /// Tensors without a parameter, each with the nearest missing parameter.
+    pub unused: Vec<(String, Option<String>)>,
+    /// Key, shape the network expects, shape in the file.
+    pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+impl KeyMismatch {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty() && self.shapes.is_empty()
+    }
+}
+
+/// More lines than this say nothing new: it is then another network altogether.
+const SHOWN: usize = 5;
+
+impl fmt::Display for KeyMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |(key, near): &(String, Option<String>), what: &str| match near {
+            Some(near) => format!("{key} (nearest {what}: {near})"),
+            None => key.clone(),
+        };
+        let missing: Vec<_> =
+            self.missing.iter().map(|entry| named(entry, "key of the file")).collect();
+        let unused: Vec<_> =
+            self.unused.iter().map(|entry| named(entry, "missing parameter")).collect();
+        let shapes: Vec<_> = self
+            .shapes
+            .iter()
+            .map(|(key, expected, given)| format!("{key} (expected {expected:?}, found {given:?})"))
+            .collect();
+        let parts = [
+            ("missing from the file", missing),
+            ("in the file but not in the network", unused),
+            ("of another shape", shapes),
+        ];
+        let mut first = true;
+        for (what, entries) in parts.iter().filter(|(_, entries)| !entries.is_empty()) {
+            if !std::mem::take(&mut first) {
+                f.write_str("; ")?;
+            }
+            write!(
+                f,
+                "{} {what}: {}",
+                entries.len(),
+                entries[..entries.len().min(SHOWN)].join(", ")
+            )?;
+            if entries.len() > SHOWN {
+                write!(f, ", and {} more", entries.len() - SHOWN)?;
+            }
+        }
+        Ok(())
+    }
+}

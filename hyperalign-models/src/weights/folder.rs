@@ -1,0 +1,154 @@
+//! A model folder in the diffusers layout, on disk or inside the program.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{LoadError, Tensors};
+
+/// The stems of the files that diffusers and transformers keep weights in.
+const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+
+/// A model folder in the diffusers layout, on disk or inside the program.
+///
+/// A path within the folder is written with `/`; the empty path is the folder itself.
+#[derive(Debug, Clone)]
+pub enum Folder {
+    /// A folder on disk.
+    Disk(PathBuf),
+    /// Files that are part of the program, by their path within the folder.
+    Embedded {
+        /// What to call the folder in messages.
+        name: &'static str,
+        /// Path and content of every file.
+        files: &'static [(&'static str, &'static [u8])],
+    },
+}
+
+#[derive(serde::Deserialize)]
+struct ShardIndex {
+    weight_map: HashMap<String, String>,
+}
+
+impl Folder {
+    /// The folder at `path`.
+    pub fn disk(path: impl Into<PathBuf>) -> Self {
+        Self::Disk(path.into())
+    }
+
+    /// What to call the file at `path` in messages.
+    pub fn display(&self, path: &str) -> String {
+        match self {
+            Self::Disk(root) => root.join(path).display().to_string(),
+            Self::Embedded { name, .. } if path.is_empty() => (*name).to_owned(),
+            Self::Embedded { name, .. } => format!("{name}/{path}"),
+        }
+    }
+
+    /// Whether there is a file at `path`.
+    pub fn contains(&self, path: &str) -> bool {
+        match self {
+            Self::Disk(root) => root.join(path).is_file(),
+            Self::Embedded { .. } => self.embedded(path).is_some(),
+        }
+    }
+
+    /// The bytes of the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read.
+    pub fn read(&self, path: &str) -> Result<Cow<'static, [u8]>, LoadError> {
+        match self {
+            Self::Disk(root) => {
+                let path = root.join(path);
+                match std::fs::read(&path) {
+                    Ok(bytes) => Ok(Cow::Owned(bytes)),
+                    Err(source) => Err(LoadError::Io { path, source }),
+                }
+            }
+            Self::Embedded { .. } => match self.embedded(path) {
+                Some(bytes) => Ok(Cow::Borrowed(bytes)),
+                None => Err(LoadError::Io {
+                    path: self.display(path).into(),
+                    source: std::io::ErrorKind::NotFound.into(),
+                }),
+            },
+        }
+    }
+
+    /// Reads the JSON file at `path`, such as `unet/config.json`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, or does not describe a `T`.
+    pub fn read_config<T: DeserializeOwned>(&self, path: &str) -> Result<T, LoadError> {
+        serde_json::from_slice(&self.read(path)?).map_err(|error| LoadError::Config {
+            file: self.display(path),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The weights of the component in `sub` (`unet`, or empty for the folder itself): a single
+    /// file, or the shards that an index names.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are no weights, or if a file of them is damaged.
+    pub fn tensors(&self, sub: &str) -> Result<Tensors, LoadError> {
+        let at =
+            |file: &str| if sub.is_empty() { file.to_owned() } else { format!("{sub}/{file}") };
+        let mut tried = Vec::new();
+        for stem in STEMS {
+            let single = format!("{stem}.safetensors");
+            if self.contains(&at(&single)) {
+                return self.file(&at(&single));
+            }
+            let index = format!("{stem}.safetensors.index.json");
+            if self.contains(&at(&index)) {
+                return self.shards(&at(&index), at);
+            }
+            tried.extend([single, index]);
+        }
+        Err(LoadError::NoWeights { folder: self.display(sub), tried })
+    }
+
+    fn shards(&self, index: &str, at: impl Fn(&str) -> String) -> Result<Tensors, LoadError> {
+        let weight_map = self.read_config::<ShardIndex>(index)?.weight_map;
+        let files: BTreeSet<&String> = weight_map.values().collect();
+        let mut shards = Vec::new();
+        for file in files {
+            // An index has no business outside of its folder.
+            if Path::new(file).components().count() != 1 || file.starts_with('.') {
+                return Err(LoadError::Shards {
+                    file: self.display(index),
+                    reason: format!("`{file}` is not the name of a file beside it"),
+                });
+            }
+            shards.push((file.clone(), self.file(&at(file))?));
+        }
+        Tensors::join(&self.display(index), shards, &weight_map)
+    }
+
+    fn file(&self, path: &str) -> Result<Tensors, LoadError> {
+        match self {
+            Self::Disk(root) => Tensors::open(&root.join(path)),
+            Self::Embedded { .. } => {
+                Tensors::embedded(&self.display(path), self.embedded(path).unwrap_or_default())
+            }
+        }
+    }
+
+    fn embedded(&self, path: &str) -> Option<&'static [u8]> {
+        match self {
+            Self::Disk(_) => None,
+            Self::Embedded { files, .. } => {
+                files.iter().find(|(name, _)| *name == path).map(|(_, bytes)| *bytes)
+            }
+        }
+    }
+}

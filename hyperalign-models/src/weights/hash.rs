@@ -1,0 +1,41 @@
+//! A fingerprint of weights, which ties an adapter to its base.
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::Tensor,
+};
+use sha2::{Digest, Sha256};
+
+use super::{layout::Position, save::values};
+
+/// SHA-256 of the weights of `module` as 64 hexadecimal digits.
+///
+/// It covers keys, shapes and values (as `f32`), and not the way they came: a single file, its
+/// shards and an embedded copy give the same. Rounding to another precision gives another.
+pub fn hash<M: Module>(module: &M) -> String {
+    let mut hasher = Hasher { position: Position::default(), sha: Sha256::new() };
+    module.visit(&mut hasher);
+    hasher.sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Hasher {
+    position: Position,
+    sha: Sha256,
+}
+
+impl ModuleVisitor for Hasher {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        self.sha.update(format!("{} {:?}\n", self.position.key(), tensor.dims()));
+        let bytes: Vec<u8> = values(tensor).iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.sha.update(bytes);
+    }
+}

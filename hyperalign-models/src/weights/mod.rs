@@ -1,0 +1,31 @@
+//! Weights of networks: strict reading and writing of safetensors in the published layouts.
+//!
+//! The fields of our modules carry the names of the published checkpoints, so the path of a
+//! parameter is its key and no key table exists. What differs between a module and its file is
+//! written down once, in `layout.rs`: a linear layer's weight is transposed, a norm's `gamma`
+//! and `beta` are called `weight` and `bias`, and enums of the module leave no trace in a key.
+//!
+//! Reading is strict both ways: a parameter without a tensor and a tensor without a parameter
+//! are errors. A weight that is silently not applied makes pictures that are only a little
+//! worse, and is found weeks later.
+
+mod error;
+mod folder;
+mod hash;
+mod init;
+mod keys;
+mod layout;
+mod load;
+mod save;
+mod settings;
+mod tensors;
+
+pub use error::{KeyMismatch, LoadError};
+pub use folder::Folder;
+pub use hash::hash;
+pub use init::reinit;
+pub use keys::{Key, keys};
+pub use load::load;
+pub use save::{FileFloat, SaveError, save, to_bytes};
+pub(crate) use settings::implemented;
+pub use tensors::Tensors;

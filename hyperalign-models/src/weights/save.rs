@@ -1,0 +1,164 @@
+//! Writing a module in the published layout.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::Tensor,
+};
+use half::f16;
+
+use super::layout::Position;
+
+/// The type that floats are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFloat {
+    /// Four bytes, exact.
+    F32,
+    /// Two bytes, rounded to the nearest; values beyond 65504 cannot be written.
+    F16,
+}
+
+/// Why weights could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The file could not be written.
+    #[error("cannot write `{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A weight is NaN, infinite, or too large for the type of the file.
+    #[error("`{key}` holds values that cannot be stored as {float:?}; nothing was written")]
+    NotFinite {
+        /// The key.
+        key: String,
+        /// The type of the file.
+        float: FileFloat,
+    },
+}
+
+/// Writes the weights of `module` to `path`, in the layout that [`load`](super::load) reads.
+///
+/// The same weights and `metadata` give the same bytes. The file appears whole or not at all: it
+/// is written beside its place and renamed.
+///
+/// # Errors
+///
+/// Fails if the file cannot be written, or if a weight cannot be represented in it.
+pub fn save<M: Module>(
+    module: &M,
+    path: &Path,
+    float: FileFloat,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), SaveError> {
+    let bytes = to_bytes(module, float, metadata)?;
+    let io = |source| SaveError::Io { path: path.to_owned(), source };
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+/// The bytes that [`save`] writes.
+///
+/// # Errors
+///
+/// Fails if a weight cannot be represented.
+pub fn to_bytes<M: Module>(
+    module: &M,
+    float: FileFloat,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, SaveError> {
+    let mut collector = Collector::new(float);
+    module.visit(&mut collector);
+    if let Some(key) = collector.not_finite {
+        return Err(SaveError::NotFinite { key, float });
+    }
+    // The crate `safetensors` keeps metadata in a hash map and so writes it in another order
+    // every time; a resumed run has to end with the same bytes as an uninterrupted one.
+    let mut header = serde_json::Map::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
+    }
+    let mut data = Vec::new();
+    for (key, (shape, bytes)) in collector.tensors {
+        let offsets = [data.len(), data.len() + bytes.len()];
+        let dtype = format!("{float:?}");
+        let entry = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
+        header.insert(key, entry);
+        data.extend(bytes);
+    }
+    let mut text = serde_json::Value::Object(header).to_string();
+    // The tensors begin at a multiple of eight bytes, as other readers expect.
+    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+    let mut bytes = Vec::with_capacity(8 + text.len() + data.len());
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.into_bytes());
+    bytes.extend(data);
+    Ok(bytes)
+}
+
+struct Collector {
+    position: Position,
+    float: FileFloat,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
+    not_finite: Option<String>,
+}
+
+impl Collector {
+    fn new(float: FileFloat) -> Self {
+        Self { position: Position::default(), float, tensors: BTreeMap::new(), not_finite: None }
+    }
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let shape = tensor.dims();
+        let layout = self.position.layout();
+        let key = self.position.key();
+        let values = layout.to_file(values(tensor), &shape);
+        let (finite, bytes): (bool, Vec<u8>) = match self.float {
+            FileFloat::F32 => (
+                values.iter().all(|value| value.is_finite()),
+                values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            ),
+            FileFloat::F16 => {
+                let halves: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
+                (
+                    halves.iter().all(|value| value.is_finite()),
+                    halves.iter().flat_map(|value| value.to_le_bytes()).collect(),
+                )
+            }
+        };
+        if !finite {
+            self.not_finite.get_or_insert_with(|| key.clone());
+        }
+        self.tensors.insert(key, (layout.file_shape(&shape), bytes));
+    }
+}
+
+/// The values of a parameter as `f32`.
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
