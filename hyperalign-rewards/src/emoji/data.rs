@@ -163,3 +163,80 @@ pub fn collect<T: Send>(
 pub fn batch<'a>(images: impl IntoIterator<Item = &'a Picture>) -> Vec<f32> {
     images.into_iter().flat_map(Picture::to_signed).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CHANNELS, SIZE, gold, parse, split_of};
+    use super::*;
+
+    /// Whether a share seen in `n` draws fits a probability, within four standard errors.
+    fn fits(count: usize, n: usize, p: f64) -> bool {
+        (count as f64 / n as f64 - p).abs() < 4.0 * (p * (1.0 - p) / n as f64).sqrt()
+    }
+
+    #[test]
+    fn the_base_data_is_as_wrong_as_it_says() {
+        let n = 2_000;
+        let items = collect(0..n as u32, |index| base_item(3, index));
+        let wrong = items.iter().filter(|item| item.caption != item.row.prompt).count();
+        assert!(fits(wrong, n, WRONG_CAPTIONS), "{wrong} of {n}");
+        for (task, share) in Task::ALL.into_iter().zip([0.10, 0.19, 0.13, 0.10, 0.27]) {
+            let count = items.iter().filter(|item| item.row.tag == task).count();
+            // Two shapes may both get a colour and become colour attribution.
+            assert!((count as f64 / n as f64 - share).abs() < 0.04, "{task}: {count} of {n}");
+        }
+    }
+
+    #[test]
+    fn items_depend_on_seed_and_index_only() {
+        let [a, b, other] = [(1, 5), (1, 5), (2, 5)].map(|(seed, index)| base_item(seed, index));
+        assert_eq!((&a.image, &a.caption), (&b.image, &b.caption));
+        assert_ne!(a.image, other.image);
+        let in_parallel = collect(0..8, |index| base_item(1, index));
+        assert_eq!(in_parallel[5].image, a.image);
+    }
+
+    #[test]
+    fn preferred_items_are_right_train_prompts() {
+        for item in collect(0..120, |index| preferred_item(4, index)) {
+            assert!(gold(&item.image, &item.row).correct, "{}", item.caption);
+            assert_eq!(item.caption, item.row.prompt);
+            let caption = Caption::parse(&item.caption).unwrap();
+            assert_eq!(split_of(&caption), Some(Split::Train));
+        }
+    }
+
+    #[test]
+    fn pairs_are_flipped_as_often_as_they_say() {
+        let n = 2_000;
+        let pairs = collect(0..n as u32, |index| preference_pair(5, index, PairSet::Proxy));
+        let flipped = pairs.iter().filter(|pair| pair.flipped).count();
+        assert!(fits(flipped, n, FLIPPED_LABELS), "{flipped} of {n}");
+        let held_out = preference_pair(5, 0, PairSet::HeldOut);
+        assert_ne!(held_out.image_win, pairs[0].image_win);
+
+        // Where only one of the two shows what was asked for, the label says which, or is flipped.
+        let (mut right, mut wrong) = (0, 0);
+        for pair in &pairs[..200] {
+            let row = parse(&pair.prompt).unwrap();
+            let [win, lose] =
+                [&pair.image_win, &pair.image_lose].map(|image| gold(image, &row).correct);
+            if win != lose {
+                *(if win != pair.flipped { &mut right } else { &mut wrong }) += 1;
+            }
+        }
+        assert!(right > 20 * wrong && right > 100, "{right} right, {wrong} wrong");
+    }
+
+    #[test]
+    fn a_batch_is_signed_and_in_order() {
+        let items = collect(0..3, |index| preferred_item(6, index));
+        let values = batch(items.iter().map(|item| &item.image));
+        let size = CHANNELS * SIZE * SIZE;
+        assert_eq!(values.len(), 3 * size);
+        assert!(values.iter().all(|value| (-1.0..=1.0).contains(value)));
+        let back = Picture::from_signed(&values[size..2 * size]);
+        let error = back.pixels.iter().zip(&items[1].image.pixels).map(|(a, b)| (a - b).abs());
+        assert!(error.fold(0.0, f32::max) < 1e-6);
+    }
+}
