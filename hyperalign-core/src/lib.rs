@@ -13,6 +13,7 @@ pub mod diffusion;
 pub mod guidance;
 pub mod lora;
 pub mod noise;
+pub mod resize;
 pub mod sampler;
 pub mod schedule;
 pub mod trajectory;

@@ -1,0 +1,61 @@
+//! Resizing and cropping of pictures, for tensors with gradients and for 8-bit pictures.
+//!
+//! A separable filter is a matrix for each axis ([`weights`](self)), so a tensor is resized by
+//! two matrix products: exact, differentiable and the same on every backend. (Burn's own
+//! interpolation has no gradient on GPUs beyond nearest, and no antialiasing anywhere.)
+
+mod pil;
+mod preprocess;
+mod weights;
+
+use burn::tensor::{Tensor, TensorData};
+
+pub use pil::resize_u8;
+pub use preprocess::{Normalization, center_crop, center_crop_u8, shorter_side};
+
+/// A resampling filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// A triangle, widened when shrinking: PIL's `BILINEAR`, torch's bilinear with antialiasing.
+    Bilinear,
+    /// Keys' cubic with a = -0.5, widened when shrinking: PIL's `BICUBIC`, torch's bicubic with
+    /// antialiasing.
+    Bicubic,
+    /// Keys' cubic with a = -0.75 at the sampling points only, torch's bicubic without
+    /// antialiasing. Aliases when shrinking.
+    BicubicSampled,
+}
+
+/// Resizes pictures to `height` x `width`, half-pixel centred. Differentiable in `x`.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, channels, old_height, old_width]`
+/// - output: `[batch, channels, height, width]`
+///
+/// # Panics
+///
+/// Panics if an extent is 0.
+pub fn resize(x: Tensor<4>, height: usize, width: usize, filter: Filter) -> Tensor<4> {
+    let [batch, channels, old_height, old_width] = x.dims();
+    let options = (&x.device(), x.dtype());
+    let x = if old_width == width {
+        x
+    } else {
+        let weights = weights::matrix(old_width, width, filter);
+        let data = TensorData::new(weights, [width, old_width]);
+        let weights = Tensor::<2>::from_data(data, options);
+        x.reshape([batch * channels * old_height, old_width])
+            .matmul(weights.transpose())
+            .reshape([batch, channels, old_height, width])
+    };
+    if old_height == height {
+        return x;
+    }
+    let weights = weights::matrix(old_height, height, filter);
+    let data = TensorData::new(weights, [1, 1, height, old_height]);
+    Tensor::<4>::from_data(data, options).matmul(x)
+}
+
+#[cfg(test)]
+mod tests;
