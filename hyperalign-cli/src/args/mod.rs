@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{completions, doctor};
+use crate::command::{completions, doctor, parity};
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ pub struct Cli {
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Compare our networks and schedulers with the reference implementations.
+    Parity(parity::Args),
     /// Open the device, compute something on it, and tell which number formats it knows.
     Doctor(doctor::Args),
     /// Print the completion script of a shell.

@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod doctor;
+pub mod parity;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -15,6 +16,7 @@ use crate::outcome::Outcome;
 pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
     match command {
         Command::Doctor(args) => doctor::run(&args, context),
+        Command::Parity(args) => parity::run(&args, context),
         Command::Completions(args) => completions::run(&args),
     }
 }

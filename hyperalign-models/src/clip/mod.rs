@@ -2,11 +2,13 @@
 //! (Radford et al. 2021, arXiv:2103.00020).
 //!
 //! Fields carry the names of the `transformers` checkpoints, so that a path is a key and no key
-//! table exists. This module knows neither tokenizers nor files.
+//! table exists. Checkpoints in the layout of open_clip are converted on reading by [`open_clip`];
+//! there is no second network for them. This module knows no tokenizers.
 
 mod config;
 mod encoder;
 mod model;
+pub mod open_clip;
 mod text;
 mod vision;
 

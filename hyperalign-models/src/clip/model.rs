@@ -7,10 +7,11 @@ use burn::{
 };
 
 use super::{
-    ClipConfig,
+    ClipConfig, open_clip,
     text::{TextOutput, TextTransformer},
     vision::{VisionOutput, VisionTransformer},
 };
+use crate::weights::{LoadError, Tensors, load};
 
 /// A text and a vision transformer with linear maps into one space (Radford et al. 2021,
 /// arXiv:2103.00020, figure 3). Differentiable to the image.
@@ -45,6 +46,26 @@ impl ClipConfig {
 }
 
 impl ClipModel {
+    /// Reads the network of the sizes `config` from `tensors`, in the layout of `transformers` or
+    /// of open_clip.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tensors are not exactly those of the network.
+    pub fn from_tensors(
+        config: &ClipConfig,
+        tensors: Tensors,
+        device: &Device,
+    ) -> Result<Self, LoadError> {
+        let tensors = if open_clip::is_open_clip(&tensors) {
+            open_clip::to_transformers(tensors)
+        } else {
+            without_buffers(tensors)
+        };
+        // A scalar in published files.
+        load(config.init(device), &tensors.reshape("logit_scale", vec![1]))
+    }
+
     /// All states of the text side.
     ///
     /// # Shapes
@@ -114,6 +135,11 @@ impl ClipModel {
         let text = normalize(self.text_features(ids));
         image.matmul(text.transpose()) * self.logit_scale().unsqueeze()
     }
+}
+
+/// Leaves out the buffers of consecutive numbers that older files of `transformers` hold.
+pub(super) fn without_buffers(tensors: Tensors) -> Tensors {
+    tensors.rename(|key| (!key.ends_with(".embeddings.position_ids")).then(|| key.to_owned()))
 }
 
 /// Scales every row to length 1.

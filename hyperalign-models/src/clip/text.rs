@@ -9,7 +9,9 @@ use burn::{
 use super::{
     ClipTextConfig,
     encoder::{BlockSizes, Encoder},
+    model::without_buffers,
 };
+use crate::weights::{LoadError, Tensors, load};
 
 /// Spread of freshly initialised embeddings, as in arXiv:2103.00020.
 pub(super) const EMBEDDING_STD: f64 = 0.02;
@@ -47,6 +49,19 @@ impl ClipTextConfig {
 }
 
 impl ClipTextModel {
+    /// Reads the network of the sizes `config` from `tensors`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tensors are not exactly those of the network.
+    pub fn from_tensors(
+        config: &ClipTextConfig,
+        tensors: Tensors,
+        device: &Device,
+    ) -> Result<Self, LoadError> {
+        load(config.init(device), &without_buffers(tensors))
+    }
+
     /// Encodes token ids. Every position takes part, padding too, as in Stable Diffusion.
     ///
     /// # Shapes

@@ -44,7 +44,7 @@ impl Layout {
 
 /// Transposes a matrix of `rows` by `columns` in tiles that stay in the cache: the plain double
 /// loop misses it once for every element of a wide layer.
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(super) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     const TILE: usize = 32;
     let mut out = vec![0.0; values.len()];
     for top in (0..rows).step_by(TILE) {

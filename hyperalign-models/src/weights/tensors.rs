@@ -10,7 +10,7 @@ use std::{
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use super::LoadError;
+use super::{LoadError, layout::transpose};
 
 /// The bytes of a file.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ struct Entry {
     range: Range<usize>,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// Whether the bytes hold the transpose of a matrix of this shape.
+    transposed: bool,
 }
 
 /// Named tensors of one or several safetensors files, read when they are asked for.
@@ -93,6 +95,7 @@ impl Tensors {
                 range: start + from..start + to,
                 dtype: info.dtype,
                 shape: info.shape.clone(),
+                transposed: false,
             };
             (key, entry)
         });
@@ -181,6 +184,41 @@ impl Tensors {
         self
     }
 
+    /// The same tensors, that of `key` cut along its first axis into equal parts called `names`
+    /// (queries, keys and values that were published as one matrix). A key that is not there, or
+    /// whose rows cannot be dealt out equally, is left alone, for a strict reader to find.
+    pub fn split_rows(mut self, key: &str, names: &[String]) -> Self {
+        let parts = names.len();
+        let fits = |entry: &Entry| {
+            !entry.transposed && entry.shape.first().is_some_and(|rows| rows.is_multiple_of(parts))
+        };
+        if !self.entries.get(key).is_some_and(fits) {
+            return self;
+        }
+        if let Some(whole) = self.entries.remove(key) {
+            let size = whole.range.len() / parts;
+            for (i, name) in names.iter().enumerate() {
+                let start = whole.range.start + i * size;
+                let mut part = Entry { range: start..start + size, ..whole.clone() };
+                part.shape[0] /= parts;
+                self.entries.insert(name.clone(), part);
+            }
+        }
+        self
+    }
+
+    /// The same tensors, the matrix of `key` transposed (a linear layer that was published as a
+    /// plain matrix). A key that is not there, or is no matrix, is left alone.
+    pub fn transpose(mut self, key: &str) -> Self {
+        if let Some(entry) = self.entries.get_mut(key)
+            && entry.shape.len() == 2
+        {
+            entry.shape.reverse();
+            entry.transposed = !entry.transposed;
+        }
+        self
+    }
+
     /// The values of the tensor called `key` as `f32`, in the order of the file.
     ///
     /// # Errors
@@ -204,7 +242,10 @@ impl Tensors {
             }
         };
         if values.iter().all(|value| value.is_finite()) {
-            Ok(values)
+            Ok(match (entry.transposed, entry.shape.as_slice()) {
+                (true, [columns, rows]) => transpose(&values, *rows, *columns),
+                _ => values,
+            })
         } else {
             Err(LoadError::NotFinite { file: entry.file.to_string(), key: key.to_owned() })
         }

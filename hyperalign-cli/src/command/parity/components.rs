@@ -1,0 +1,51 @@
+//! Which component a reference file belongs to, by the stem of its name.
+
+use std::path::Path;
+
+use super::{checks::Checks, clip, golden::Golden, schedulers, tokenizers};
+
+/// How a kind of reference file is run.
+#[derive(Clone, Copy)]
+pub(super) enum Component {
+    /// It holds tensors.
+    Tensors(fn(&Golden, &mut Checks) -> miette::Result<()>),
+    /// It holds lines of JSON.
+    Lines(fn(&Path, &mut Checks) -> miette::Result<()>),
+    /// There is no code of ours to compare with yet.
+    NotBuilt,
+}
+
+/// Beginnings of stems. The longest that fits is taken.
+const COMPONENTS: [(&str, Component); 17] = [
+    ("aesthetic", Component::NotBuilt),
+    ("blip_reward", Component::NotBuilt),
+    ("clip_hf", Component::Tensors(clip::transformers)),
+    ("clip_preprocess", Component::NotBuilt),
+    ("clip_text", Component::Tensors(clip::text)),
+    ("flux", Component::NotBuilt),
+    ("minilm", Component::NotBuilt),
+    ("open_clip", Component::Tensors(clip::open_clip)),
+    ("pipeline_sd", Component::NotBuilt),
+    ("real_sd_latent_codecs", Component::NotBuilt),
+    ("schedulers", Component::Tensors(schedulers::schedulers)),
+    ("t5_encoder", Component::NotBuilt),
+    ("timestep_embedding", Component::NotBuilt),
+    ("tokenizers", Component::Lines(tokenizers::tokenizers)),
+    ("unet", Component::NotBuilt),
+    ("unet_lora", Component::NotBuilt),
+    ("vae", Component::NotBuilt),
+];
+
+/// The component of a file with this stem.
+pub(super) fn component(stem: &str) -> Option<Component> {
+    COMPONENTS
+        .iter()
+        .filter(|(name, _)| stem == *name || stem.starts_with(&format!("{name}_")))
+        .max_by_key(|(name, _)| name.len())
+        .map(|(_, component)| *component)
+}
+
+/// All beginnings.
+pub(super) fn names() -> Vec<&'static str> {
+    COMPONENTS.iter().map(|(name, _)| *name).collect()
+}
