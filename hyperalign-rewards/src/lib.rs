@@ -4,8 +4,10 @@
 //! This crate knows nothing of training. It scores what it is given; whether its scores are
 //! differentiable, each [`Reward`] says itself.
 
+mod clip_reward;
 pub mod emoji;
 pub mod geneval;
 mod reward;
 
+pub use clip_reward::{ClipReward, ClipRewardError, Preprocessing};
 pub use reward::Reward;

@@ -3,7 +3,9 @@
 use burn::tensor::Tensor;
 
 /// A score of how well pictures match their prompts. Higher is better, always.
-pub trait Reward {
+///
+/// Training shares a reward among threads.
+pub trait Reward: Send + Sync {
     /// The name that tables and files call it by.
     fn name(&self) -> &str;
 
