@@ -6,11 +6,13 @@
 //! [`AdapterSource`](adapter::AdapterSource).
 
 pub mod adapter;
+pub mod atomic;
 pub mod attention;
 pub mod denoiser;
 pub mod device;
 pub mod diffusion;
 pub mod guidance;
+pub mod image;
 pub mod lora;
 pub mod noise;
 pub mod resize;
