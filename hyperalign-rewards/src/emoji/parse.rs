@@ -135,7 +135,7 @@ impl Caption {
 fn nearest(word: &str, known: &[String]) -> Option<String> {
     let similarity = |known: &String| strsim::normalized_damerau_levenshtein(word, known);
     let best = known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    (similarity(best) >= 0.5).then(|| best.clone())
+    (similarity(best) >= 0.6).then(|| best.clone())
 }
 
 /// Words left to read.
@@ -281,8 +281,7 @@ mod tests {
     #[test]
     fn unknown_words_are_named_with_what_is_known() {
         let message = parse("a purple elephant and an appel").unwrap_err().to_string();
-        for part in ["`purple`", "`elephant`", "`appel` (nearest known word: `apple`)", "football"]
-        {
+        for part in ["`purple`, `elephant`", "`appel` (nearest known word: `apple`)", "football"] {
             assert!(message.contains(part), "{message}");
         }
     }
