@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod clip;
+pub mod pipeline;
 pub mod timestep_embedding;
 pub mod tokenizer;
 pub mod unet;
