@@ -15,7 +15,6 @@ pub mod guidance;
 pub mod image;
 pub mod lora;
 pub mod noise;
-pub mod recompute;
 pub mod resize;
 pub mod sampler;
 pub mod schedule;

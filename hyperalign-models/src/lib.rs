@@ -1,8 +1,9 @@
 //! The networks of latent diffusion and their files.
 
+pub mod base;
 pub mod blocks;
 pub mod clip;
-pub mod pipeline;
+pub mod hypernet;
 pub mod timestep_embedding;
 pub mod tokenizer;
 pub mod unet;

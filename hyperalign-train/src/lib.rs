@@ -1,3 +1,6 @@
 //! Learning and measuring: HyperAlign training with exact resume, pretraining, evaluation.
 
+pub mod data;
 pub mod learner;
+pub mod method;
+pub mod pretrain;

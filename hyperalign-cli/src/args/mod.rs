@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{completions, doctor, parity};
+use crate::command::{completions, doctor, parity, pretrain};
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ pub enum Command {
     Parity(parity::Args),
     /// Open the device, compute something on it, and tell which number formats it knows.
     Doctor(doctor::Args),
+    /// Make the embedded models from nothing (hours; resumable).
+    Pretrain(pretrain::Args),
     /// Print the completion script of a shell.
     Completions(completions::Args),
 }

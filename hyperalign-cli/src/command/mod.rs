@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod doctor;
 pub mod parity;
+pub mod pretrain;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -17,6 +18,7 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
     match command {
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Parity(args) => parity::run(&args, context),
+        Command::Pretrain(args) => pretrain::run(&args, context),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -54,4 +54,34 @@ impl PointwiseConv {
         let [_, d_output] = self.weight.dims();
         self.tokens(tokens).swap_dims(1, 2).reshape([batch, d_output, height, width])
     }
+
+    /// The map `output * scale + shift` after this one, folded into it.
+    ///
+    /// # Shapes
+    ///
+    /// - `scale`, `shift`: `[d_output]`
+    #[must_use]
+    pub fn then_affine(self, scale: Tensor<1>, shift: Tensor<1>) -> Self {
+        let bias = self.bias.map_or_else(|| shift.zeros_like(), |bias| bias.val());
+        Self {
+            weight: Param::from_tensor(self.weight.val() * scale.clone().unsqueeze()),
+            bias: Some(Param::from_tensor(bias * scale + shift)),
+        }
+    }
+
+    /// The map `input * scale + shift` before this one, folded into it.
+    ///
+    /// # Shapes
+    ///
+    /// - `scale`, `shift`: `[d_input]`
+    #[must_use]
+    pub fn after_affine(self, scale: Tensor<1>, shift: Tensor<1>) -> Self {
+        let weight = self.weight.val();
+        let moved = shift.unsqueeze::<2>().matmul(weight.clone()).squeeze_dim::<1>(0);
+        let bias = self.bias.map_or_else(|| moved.zeros_like(), |bias| bias.val());
+        Self {
+            weight: Param::from_tensor(weight * scale.unsqueeze_dim(1)),
+            bias: Some(Param::from_tensor(bias + moved)),
+        }
+    }
 }

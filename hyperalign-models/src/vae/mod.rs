@@ -10,6 +10,7 @@ mod decoder;
 mod encoder;
 mod mid;
 mod model;
+mod normalise;
 mod posterior;
 
 pub use config::AutoencoderKlConfig;

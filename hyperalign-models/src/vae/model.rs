@@ -18,8 +18,8 @@ use crate::{
 pub struct AutoencoderKl {
     encoder: Encoder,
     decoder: Decoder,
-    quant_conv: Option<PointwiseConv>,
-    post_quant_conv: Option<PointwiseConv>,
+    pub(super) quant_conv: Option<PointwiseConv>,
+    pub(super) post_quant_conv: Option<PointwiseConv>,
     #[module(skip)]
     config: AutoencoderKlConfig,
 }

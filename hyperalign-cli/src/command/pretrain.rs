@@ -1,0 +1,111 @@
+//! `hyperalign pretrain`: makes the embedded models from nothing.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use hyperalign_train::{
+    learner::{End, Progress, Stop},
+    pretrain::{Pretraining, Stage},
+};
+use miette::IntoDiagnostic;
+
+use crate::{context::Context, outcome::Outcome};
+
+/// Flags of `hyperalign pretrain`.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The base to make.
+    #[arg(value_enum)]
+    pub base: Pretrainable,
+
+    /// The stages to run, in order; all of them when left out.
+    #[arg(long = "stage", value_enum)]
+    pub stages: Vec<StageName>,
+
+    /// Folder of logs and checkpoints; an interrupted stage goes on from there.
+    #[arg(long, default_value = "runs/pretrain-emoji-sd", value_name = "DIR")]
+    pub work: PathBuf,
+
+    /// Folder that the finished models are written to.
+    #[arg(long, default_value = "assets", value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Updates of each stage, instead of the recipe's.
+    #[arg(long, value_name = "N")]
+    pub updates: Option<u64>,
+
+    /// Save and end a stage after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub time_limit: Option<u64>,
+
+    /// Threads that share a batch.
+    #[arg(long, value_name = "N")]
+    pub shards: Option<usize>,
+}
+
+/// A base that this command can make.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Pretrainable {
+    /// The small Stable Diffusion of the emoji world.
+    EmojiSd,
+}
+
+/// A stage on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StageName {
+    /// The autoencoder.
+    Autoencoder,
+    /// The text encoder and the denoiser.
+    Denoiser,
+    /// The proxy reward.
+    Proxy,
+    /// The preference model that nothing is trained against.
+    Heldout,
+}
+
+impl From<StageName> for Stage {
+    fn from(name: StageName) -> Self {
+        match name {
+            StageName::Autoencoder => Self::Autoencoder,
+            StageName::Denoiser => Self::Denoiser,
+            StageName::Proxy => Self::Proxy,
+            StageName::Heldout => Self::HeldOut,
+        }
+    }
+}
+
+/// Runs the stages.
+///
+/// # Errors
+///
+/// Fails as training does.
+pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    let Pretrainable::EmojiSd = args.base;
+    let stop = Stop::default();
+    let pretraining = Pretraining {
+        work: args.work.clone(),
+        out: args.out.clone(),
+        device: context.device()?,
+        stop: stop.clone(),
+        progress: Progress::Lines(Arc::new(|line| eprintln!("{line}"))),
+    };
+    let stages: Vec<Stage> = match args.stages.is_empty() {
+        true => Stage::ALL.to_vec(),
+        false => args.stages.iter().map(|&name| name.into()).collect(),
+    };
+    for stage in stages {
+        let mut settings = stage.settings();
+        settings.updates = args.updates.unwrap_or(settings.updates);
+        settings.time_limit = args.time_limit.map(Duration::from_secs);
+        settings.shards = args.shards.unwrap_or(settings.shards);
+        eprintln!("stage {}: {} updates", stage.name(), settings.updates);
+        match pretraining.run(stage, &settings).into_diagnostic()? {
+            End::Finished => {}
+            End::Interrupted | End::TimeUp => {
+                eprintln!("saved; the same command goes on from here");
+                return Ok(Outcome::Done);
+            }
+        }
+    }
+    Ok(Outcome::Done)
+}

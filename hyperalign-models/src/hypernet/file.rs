@@ -1,0 +1,263 @@
+//! The adapter file: one safetensors with everything that is needed to use it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use hyperalign_core::{
+    adapter::{AdapterSource, StaticAdapter},
+    denoiser::Conditioning,
+    lora::LoraSet,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ConfigError, HyperSource, Hypernet, HypernetConfig, HypernetInput, Perception, StaticLora,
+    StaticLoraConfig, Variant,
+};
+use crate::weights::{self, FileFloat, LoadError, SaveError, Tensors};
+
+/// Key of the metadata in the file.
+const METADATA: &str = "hyperalign";
+/// Version of the metadata that this program writes and reads.
+const FORMAT: u32 = 1;
+
+/// What kind of adapter it is, with its whole configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AdapterKind {
+    /// A hypernetwork.
+    Hypernet(HypernetConfig),
+    /// A LoRA that is the same for every prompt and step.
+    StaticLora(StaticLoraConfig),
+}
+
+/// What an adapter file says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterMeta {
+    /// Version of this metadata.
+    pub format: u32,
+    /// Name of the base that it was trained on, for people.
+    pub base: String,
+    /// Fingerprint of that base's weights. On another base the update is meaningless.
+    pub base_hash: String,
+    /// The variant that it was trained as.
+    pub variant: Variant,
+    /// Key steps of P, as sampling steps of a run of `key_steps_of` steps.
+    pub key_steps: Vec<usize>,
+    /// The number of sampling steps that `key_steps` belong to.
+    pub key_steps_of: usize,
+    /// The network and its configuration.
+    pub network: AdapterKind,
+}
+
+impl AdapterMeta {
+    /// Metadata of this program's format.
+    pub fn new(base: &str, base_hash: &str, variant: Variant, network: AdapterKind) -> Self {
+        Self {
+            format: FORMAT,
+            base: base.to_owned(),
+            base_hash: base_hash.to_owned(),
+            variant,
+            key_steps: Vec::new(),
+            key_steps_of: 0,
+            network,
+        }
+    }
+
+    /// The key steps, scaled to a run of `steps` sampling steps.
+    pub fn key_steps_for(&self, steps: usize) -> Vec<usize> {
+        let of = self.key_steps_of.max(1);
+        let mut keys: Vec<usize> =
+            self.key_steps.iter().map(|&key| (key * steps + of / 2) / of).collect();
+        keys.dedup();
+        keys
+    }
+
+    /// Builds the network with fresh weights.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration cannot be built.
+    pub fn init(&self, seed: u64, device: &Device) -> Result<Adapter, ConfigError> {
+        Ok(match &self.network {
+            AdapterKind::Hypernet(config) => {
+                Adapter { hypernet: Some(config.init(seed, device)?), static_lora: None }
+            }
+            AdapterKind::StaticLora(config) => {
+                Adapter { hypernet: None, static_lora: Some(config.init(seed, device)) }
+            }
+        })
+    }
+}
+
+/// A trained or trainable adapter of either kind. Exactly one of its parts is there.
+#[derive(Module, Debug)]
+pub struct Adapter {
+    hypernet: Option<Hypernet>,
+    static_lora: Option<StaticLora>,
+}
+
+impl Adapter {
+    /// The hypernetwork, if it is one.
+    pub fn hypernet(&self) -> Option<&Hypernet> {
+        self.hypernet.as_ref()
+    }
+
+    /// See [`Hypernet::with_statistics`]; a static LoRA reads nothing, and needs none.
+    #[must_use]
+    pub fn with_statistics(self, features: Tensor<4>, context: Tensor<3>) -> Self {
+        Self {
+            hypernet: self.hypernet.map(|hypernet| hypernet.with_statistics(features, context)),
+            ..self
+        }
+    }
+
+    /// The update for these inputs, and the emitted factors where they depend on them.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`Perception::features`]; factors: `[batch, targets, rank * (a + b)]`
+    pub fn emit(
+        &self,
+        perception: &dyn Perception,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> (LoraSet, Option<Tensor<3>>) {
+        match (&self.hypernet, &self.static_lora) {
+            (Some(hypernet), _) => {
+                let features = perception.features(sample, timesteps.clone(), conditioning);
+                let context = conditioning.context.clone();
+                let (lora, factors) =
+                    hypernet.forward_with_factors(HypernetInput { features, context, timesteps });
+                (lora, Some(factors))
+            }
+            (None, Some(lora)) => (lora.forward(), None),
+            (None, None) => (LoraSet::default(), None),
+        }
+    }
+
+    /// The adapter as the sampler reads it.
+    pub fn source<'a>(
+        &'a self,
+        perception: &'a dyn Perception,
+        variant: Variant,
+        key_steps: Vec<usize>,
+    ) -> Box<dyn AdapterSource + 'a> {
+        match (&self.hypernet, &self.static_lora) {
+            (Some(hypernet), _) => {
+                Box::new(HyperSource::new(hypernet, perception, variant, key_steps))
+            }
+            (None, lora) => {
+                Box::new(StaticAdapter(lora.as_ref().map(StaticLora::forward).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Writes the adapter, atomically.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be written or a weight is not finite.
+    pub fn save(&self, path: &Path, meta: &AdapterMeta) -> Result<(), SaveError> {
+        let json = serde_json::to_string(meta).expect("metadata is plain data");
+        let metadata = BTreeMap::from([(METADATA.to_owned(), json)]);
+        weights::save(&self.valid(), path, FileFloat::F32, &metadata)
+    }
+
+    /// Reads an adapter of any base.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is damaged, is no adapter, or does not hold what its metadata says.
+    pub fn load(path: &Path, device: &Device) -> Result<(Self, AdapterMeta), AdapterError> {
+        let tensors = Tensors::open(path)?;
+        let file = || path.display().to_string();
+        let json = tensors
+            .metadata()
+            .get(METADATA)
+            .ok_or_else(|| AdapterError::NotAnAdapter { file: file() })?;
+        let meta: AdapterMeta = serde_json::from_str(json)
+            .map_err(|source| AdapterError::Metadata { file: file(), source })?;
+        if meta.format != FORMAT {
+            return Err(AdapterError::Format { file: file(), given: meta.format });
+        }
+        let fresh = meta.init(0, device)?;
+        Ok((weights::load(fresh, &tensors)?, meta))
+    }
+}
+
+/// Why an adapter cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// The file itself is not readable.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It holds something else.
+    #[error(
+        "`{file}` is a safetensors file but no HyperAlign adapter: its metadata has no key \
+         `{METADATA}`; pass the adapter.safetensors of a finished `hyperalign train` run"
+    )]
+    NotAnAdapter {
+        /// The file.
+        file: String,
+    },
+    /// The metadata is not what this program writes.
+    #[error("`{file}` has damaged HyperAlign metadata: {source}")]
+    Metadata {
+        /// The file.
+        file: String,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A newer or older program wrote it.
+    #[error("`{file}` is an adapter of format {given}; this program reads format {FORMAT}")]
+    Format {
+        /// The file.
+        file: String,
+        /// What it says.
+        given: u32,
+    },
+    /// The stored configuration cannot be built.
+    #[error("the adapter's configuration is not usable: {0}")]
+    Config(#[from] ConfigError),
+    /// It belongs to another base.
+    #[error(
+        "this adapter was trained on the base `{trained_on}` (weights {expected:.12}), and the \
+         base at hand is `{given}` (weights {given_hash:.12}); pass `--base {trained_on}`, or an \
+         adapter that was trained on `{given}`"
+    )]
+    OtherBase {
+        /// Name of the base of the adapter.
+        trained_on: String,
+        /// Its fingerprint.
+        expected: String,
+        /// Name of the base at hand.
+        given: String,
+        /// Its fingerprint.
+        given_hash: String,
+    },
+}
+
+impl AdapterMeta {
+    /// Checks that the adapter belongs to the base at hand.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the fingerprints differ.
+    pub fn check_base(&self, name: &str, hash: &str) -> Result<(), AdapterError> {
+        if self.base_hash == hash {
+            return Ok(());
+        }
+        Err(AdapterError::OtherBase {
+            trained_on: self.base.clone(),
+            expected: self.base_hash.clone(),
+            given: name.to_owned(),
+            given_hash: hash.to_owned(),
+        })
+    }
+}

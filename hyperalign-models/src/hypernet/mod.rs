@@ -1,0 +1,29 @@
+//! The hypernetwork of HyperAlign (arXiv:2601.15968): it reads the latents, the timestep and the
+//! prompt, and emits a low-rank update for every adapted layer of the frozen generator.
+//!
+//! ```text
+//! perception encoder (the base's own down blocks, frozen) ─ standardise ─ linear ─┐
+//! text token states ─ standardise ─ linear ───────────────────────────────────────┴─ memory
+//! zero query per layer + position ─ FiLM(pooled text, timestep) ─ decoder over the memory
+//!     ─ head ─ A_hyper [a, rank], B_hyper [rank, b] of every layer
+//! ```
+//!
+//! The encoder is not part of the module: it belongs to the base, and its output comes in as a
+//! constant. The module knows no sampler and no reward.
+
+mod config;
+mod file;
+mod network;
+mod perception;
+mod positions;
+mod source;
+mod static_lora;
+mod variation;
+
+pub use config::{ConfigError, HypernetConfig, Variant};
+pub use file::{Adapter, AdapterError, AdapterKind, AdapterMeta};
+pub use network::{Hypernet, HypernetInput};
+pub use perception::Perception;
+pub use source::HyperSource;
+pub use static_lora::{StaticLora, StaticLoraConfig};
+pub use variation::relative_deviation;

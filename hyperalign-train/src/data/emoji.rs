@@ -1,0 +1,38 @@
+//! Pictures of the embedded world as tensors.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use hyperalign_rewards::emoji::{CHANNELS, Picture, SIZE, data};
+
+use super::PreferredData;
+
+/// Pictures as `[pictures, 3, height, width]` in `[-1, 1]`.
+pub fn picture_tensor<'a>(
+    pictures: impl ExactSizeIterator<Item = &'a Picture>,
+    device: &Device,
+) -> Tensor<4> {
+    let shape = [pictures.len(), CHANNELS, SIZE, SIZE];
+    Tensor::from_data(TensorData::new(data::batch(pictures), shape), device)
+}
+
+/// Items of the base's training data: pictures and what is said of them, wrong captions and ugly
+/// pictures included.
+pub fn base_batch(seed: u64, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
+    let items = data::collect(indices.to_vec(), |index| data::base_item(seed, index));
+    let images = picture_tensor(items.iter().map(|item| &item.image), device);
+    (images, items.into_iter().map(|item| item.caption).collect())
+}
+
+/// Preferred pictures: clean, correct renders of training prompts. The set is endless.
+#[derive(Debug, Clone, Copy)]
+pub struct EmojiPreferred {
+    /// Seed of the scenes.
+    pub seed: u64,
+}
+
+impl PreferredData for EmojiPreferred {
+    fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
+        let items = data::collect(indices.to_vec(), |index| data::preferred_item(self.seed, index));
+        let images = picture_tensor(items.iter().map(|item| &item.image), device);
+        (images, items.into_iter().map(|item| item.caption).collect())
+    }
+}

@@ -1,0 +1,17 @@
+//! What methods learn from.
+
+mod emoji;
+
+use burn::tensor::{Device, Tensor};
+
+pub use emoji::{EmojiPreferred, base_batch, picture_tensor};
+
+/// Pictures that people prefer, with their prompts.
+pub trait PreferredData: Send + Sync {
+    /// Items `indices`; an index beyond the end of a finite set starts over.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[indices, 3, height, width]` in `[-1, 1]`, and as many prompts
+    fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>);
+}

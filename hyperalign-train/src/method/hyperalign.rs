@@ -1,0 +1,262 @@
+//! HyperAlign (arXiv:2601.15968): a reward on one-step predictions along the model's own
+//! trajectories, and a denoising loss on preferred data that holds it to the data.
+//!
+//! `L = reward_weight * L_R + regulariser_weight * L_G`. The same losses train a static LoRA, the
+//! control.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::{
+    denoiser::{Conditioning, Denoiser as _},
+    noise::{Purpose, Stream, normal},
+};
+use hyperalign_models::{
+    base::Base,
+    hypernet::{Adapter, Variant, relative_deviation},
+};
+use hyperalign_rewards::Reward;
+use serde::{Deserialize, Serialize};
+
+use super::rollout::{Rollout, guided, start_stream};
+use crate::{
+    data::PreferredData,
+    learner::{Losses, Objective, Part, Shard},
+};
+
+/// Hyper-parameters of the losses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HyperAlignSettings {
+    /// When the update is refreshed along a trajectory.
+    pub variant: Variant,
+    /// Key steps of P.
+    pub key_steps: Vec<usize>,
+    /// Sampling steps of a trajectory.
+    pub steps: usize,
+    /// Weight of classifier-free guidance in trajectories and one-step predictions.
+    pub guidance_scale: f64,
+    /// Weight of the reward loss; 0 leaves it out (the regulariser-only control).
+    pub reward_weight: f64,
+    /// Weight of the regulariser, lambda; 0 leaves it out (the reward-only control).
+    pub regulariser_weight: f64,
+    /// Trajectories an update.
+    pub trajectories: usize,
+    /// Steps of each trajectory that are supervised: one in each of as many equal parts.
+    pub supervised_steps: usize,
+    /// Steps whose squared signal level is below this are not supervised: the one-step
+    /// prediction is a blur there, and a reward of it means nothing.
+    pub min_signal: f64,
+    /// Preferred pictures an update.
+    pub preferred_batch: usize,
+    /// Probability that the prompt of a preferred picture is dropped.
+    pub caption_dropout: f64,
+}
+
+impl Default for HyperAlignSettings {
+    fn default() -> Self {
+        Self {
+            variant: Variant::S,
+            key_steps: Vec::new(),
+            steps: 10,
+            guidance_scale: 4.0,
+            reward_weight: 1.0,
+            regulariser_weight: 1.0,
+            trajectories: 4,
+            supervised_steps: 4,
+            min_signal: 0.05,
+            preferred_batch: 16,
+            caption_dropout: 0.1,
+        }
+    }
+}
+
+/// The objective of [`HyperAlignSettings`] for one base, reward and data set.
+pub struct HyperAlign {
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// The frozen base, on the plain device.
+    pub base: Arc<dyn Base>,
+    /// The reward to maximise, on the plain device.
+    pub reward: Arc<dyn Reward>,
+    /// Prompts of trajectories.
+    pub prompts: Vec<String>,
+    /// Preferred pictures.
+    pub preferred: Arc<dyn PreferredData>,
+    /// The numbers.
+    pub settings: HyperAlignSettings,
+    /// The plain device.
+    pub device: Device,
+}
+
+impl Objective for HyperAlign {
+    type Module = Adapter;
+
+    fn losses(&self, adapter: &Adapter, update: u64, shard: Shard) -> Losses {
+        let mut losses = Losses { parts: Vec::new(), metrics: Vec::new() };
+        if self.settings.reward_weight != 0.0 {
+            self.reward_loss(adapter, update, shard, &mut losses);
+        }
+        if self.settings.regulariser_weight != 0.0 {
+            self.regulariser(adapter, update, shard, &mut losses);
+        }
+        losses
+    }
+}
+
+impl HyperAlign {
+    /// `L_R = -mean R(D(x0hat_t), c)` over supervised steps of the model's own trajectories.
+    fn reward_loss(&self, adapter: &Adapter, update: u64, shard: Shard, losses: &mut Losses) {
+        let HyperAlignSettings { variant, key_steps, steps, guidance_scale, .. } = &self.settings;
+        let rows = shard.samples(self.settings.trajectories);
+        let prompts: Vec<String> = rows
+            .clone()
+            .map(|k| self.stream(Purpose::Data, update, k).pick(&self.prompts).clone())
+            .collect();
+        let conditioning = self.encode(&prompts);
+        let scheduler = self.base.scheduler(*steps).expect("checked when the run was set up");
+        let supervised = self.supervised(update, shard, scheduler.as_ref());
+        let last = supervised.iter().copied().max().unwrap_or(0);
+
+        // Off the tape: the rollout sees a plain copy, and keeps nothing for a backward pass.
+        let plain = burn::module::Module::valid(adapter);
+        let rollout = Rollout::run(
+            self.base.as_ref(),
+            &plain,
+            *variant,
+            key_steps,
+            scheduler.as_ref(),
+            *guidance_scale,
+            &conditioning,
+            rows.clone().map(|k| start_stream(self.seed, update, k)),
+            last,
+        );
+
+        // All supervised steps of all trajectories in one batch, step by step.
+        let count = rows.len();
+        let gather = |step: &dyn Fn(usize) -> usize| {
+            let samples = supervised.iter().map(|&i| rollout.sample(step(i)).clone());
+            Tensor::cat(samples.collect(), 0)
+        };
+        let times = |step: &dyn Fn(usize) -> usize| -> Vec<f64> {
+            let time = |&i: &usize| scheduler.timestep(step(i));
+            supervised.iter().map(time).flat_map(|t| std::iter::repeat_n(t, count)).collect()
+        };
+        let source = |i: usize| variant.source_step(i, key_steps);
+        let conditioning = conditioning.repeat(supervised.len());
+        let (lora, factors) = adapter.emit(
+            self.base.as_ref(),
+            gather(&source),
+            self.times(&times(&source)),
+            &conditioning,
+        );
+        let sample = gather(&|i| i);
+        let timesteps = times(&|i| i);
+        let output = guided(self.base.as_ref(), &self.base.unconditional(), *guidance_scale)
+            .predict(sample.clone(), self.times(&timesteps), &conditioning, Some(&lora));
+        let levels = self.base.process().levels(&timesteps, &self.device);
+        let pred_original = levels.original(self.base.prediction(), sample, output);
+        let image = self.base.decode(pred_original).clamp(-1.0, 1.0);
+        let prompts: Vec<String> =
+            std::iter::repeat_n(prompts, supervised.len()).flatten().collect();
+        let reward = self.reward.score(image, &prompts).mean();
+
+        let score = reward.clone().detach().into_scalar::<f32>();
+        losses.metrics.push(("reward".to_owned(), score.into()));
+        if let Some(factors) = factors {
+            losses.metrics.extend(variation(factors, supervised.len(), count));
+        }
+        let weight = self.settings.reward_weight;
+        losses.parts.push(Part { name: "reward", weight, loss: reward.neg() });
+    }
+
+    /// `L_G`: the denoising loss of the adapted conditional model on preferred pictures.
+    fn regulariser(&self, adapter: &Adapter, update: u64, shard: Shard, losses: &mut Losses) {
+        let rows = shard.samples(self.settings.preferred_batch);
+        let stream = |purpose, k: usize| self.stream(purpose, update, k);
+        let first = update as u32 * self.settings.preferred_batch as u32;
+        let indices: Vec<u32> = rows.clone().map(|k| first + k as u32).collect();
+        let (images, mut prompts) = self.preferred.batch(&indices, &self.device);
+        for (k, prompt) in rows.clone().zip(&mut prompts) {
+            if stream(Purpose::Dropout, k).chance(self.settings.caption_dropout) {
+                prompt.clear();
+            }
+        }
+        let conditioning = self.encode(&prompts);
+        let original = self.base.encode_images(images);
+        let [_, channels, height, width] = original.dims();
+        let streams = rows.clone().map(|k| stream(Purpose::Forward, k));
+        let noise = normal([1, channels, height, width], streams, &self.device);
+        let train_steps = self.base.train_steps();
+        let timesteps: Vec<f64> =
+            rows.map(|k| stream(Purpose::Timestep, k).below(train_steps) as f64).collect();
+        let levels = self.base.process().levels(&timesteps, &self.device);
+        let sample = levels.mix(original.clone(), noise.clone());
+        let target = levels.target(self.base.prediction(), original, noise);
+
+        let times = self.times(&timesteps);
+        let (lora, _) =
+            adapter.emit(self.base.as_ref(), sample.clone(), times.clone(), &conditioning);
+        let output = self.base.predict(sample, times, &conditioning, Some(&lora));
+        let loss = (output - target).square().mean();
+        let weight = self.settings.regulariser_weight;
+        losses.parts.push(Part { name: "regulariser", weight, loss });
+    }
+
+    /// One step of every equal part of those that may be supervised.
+    fn supervised(
+        &self,
+        update: u64,
+        shard: Shard,
+        scheduler: &dyn hyperalign_core::schedule::Scheduler,
+    ) -> Vec<usize> {
+        let allowed: Vec<usize> = (0..scheduler.steps())
+            .filter(|&i| scheduler.level(i).signal.powi(2) >= self.settings.min_signal)
+            .collect();
+        let parts = self.settings.supervised_steps.min(allowed.len()).max(1);
+        let mut stream = self.stream(Purpose::Timestep, update, usize::MAX - shard.index);
+        (0..parts)
+            .map(|part| {
+                let (low, high) =
+                    (part * allowed.len() / parts, (part + 1) * allowed.len() / parts);
+                allowed[low + stream.below((high - low).max(1))]
+            })
+            .collect()
+    }
+
+    fn stream(&self, purpose: Purpose, update: u64, k: usize) -> Stream {
+        Stream::new(self.seed, purpose, update as u32, k as u32)
+    }
+
+    fn encode(&self, prompts: &[String]) -> Conditioning {
+        self.base.encode_prompts(prompts).expect("prompts were checked when the run was set up")
+    }
+
+    fn times(&self, timesteps: &[f64]) -> Tensor<1> {
+        let values: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
+        Tensor::from_data(&values[..], &self.device)
+    }
+}
+
+/// How much the emitted factors vary over prompts (at one step) and over steps (of one
+/// trajectory). Near 0 the hypernetwork is a static LoRA.
+fn variation(factors: Tensor<3>, steps: usize, rows: usize) -> Vec<(String, f64)> {
+    let [batch, targets, outputs] = factors.dims();
+    let values: Vec<f32> = factors.detach().into_data().iter::<f32>().collect();
+    let vectors: Vec<Vec<f32>> = values.chunks(targets * outputs).map(<[f32]>::to_vec).collect();
+    debug_assert_eq!(batch, steps * rows);
+    let mean = |deviations: Vec<f64>| deviations.iter().sum::<f64>() / deviations.len() as f64;
+    let mut metrics = Vec::new();
+    if rows > 1 {
+        let deviations = vectors.chunks(rows).map(relative_deviation).collect();
+        metrics.push(("variation_over_prompts".to_owned(), mean(deviations)));
+    }
+    if steps > 1 {
+        let of_row = |row: usize| -> Vec<Vec<f32>> {
+            vectors.iter().skip(row).step_by(rows).cloned().collect()
+        };
+        let deviations = (0..rows).map(|row| relative_deviation(&of_row(row))).collect();
+        metrics.push(("variation_over_steps".to_owned(), mean(deviations)));
+    }
+    metrics
+}

@@ -1,0 +1,7 @@
+//! Alignment methods, one paper a file. They differ in their losses; the engine is shared.
+
+mod hyperalign;
+mod rollout;
+
+pub use hyperalign::{HyperAlign, HyperAlignSettings};
+pub use rollout::{Rollout, guided};

@@ -1,0 +1,76 @@
+//! Trajectories that a method learns from.
+
+use burn::tensor::Tensor;
+use hyperalign_core::{
+    denoiser::Conditioning,
+    guidance::ClassifierFreeGuidance,
+    noise::{Purpose, Stream, normal},
+    sampler,
+    schedule::Scheduler,
+};
+use hyperalign_models::{
+    base::Base,
+    hypernet::{Adapter, Variant},
+};
+
+/// The base under classifier-free guidance.
+pub fn guided<'a>(
+    base: &'a dyn Base,
+    unconditional: &Conditioning,
+    guidance_scale: f64,
+) -> ClassifierFreeGuidance<'a> {
+    ClassifierFreeGuidance::new(base, unconditional.clone(), guidance_scale)
+}
+
+/// The samples that entered the steps of a trajectory, `[batch, channels, height, width]` each.
+#[derive(Debug)]
+pub struct Rollout {
+    samples: Vec<Tensor<4>>,
+}
+
+impl Rollout {
+    /// Samples with the adapter as it is, off the tape, up to the sample that enters `last_step`.
+    ///
+    /// `starts` give the noise that each row begins from.
+    pub fn run(
+        base: &dyn Base,
+        adapter: &Adapter,
+        variant: Variant,
+        key_steps: &[usize],
+        scheduler: &dyn Scheduler,
+        guidance_scale: f64,
+        conditioning: &Conditioning,
+        starts: impl IntoIterator<Item = Stream>,
+        last_step: usize,
+    ) -> Self {
+        let [channels, height, width] = base.latent_shape();
+        let device = conditioning.context.device();
+        let start =
+            normal([1, channels, height, width], starts, &device) * scheduler.init_noise_sigma();
+        let source = adapter.source(base, variant, key_steps.to_vec());
+        let denoiser = guided(base, &base.unconditional(), guidance_scale);
+        let mut samples = Vec::with_capacity(last_step + 1);
+        let last = sampler::sample(
+            &denoiser,
+            scheduler,
+            source.as_ref(),
+            start,
+            conditioning,
+            &|_| unreachable!("the solver is deterministic"),
+            0..last_step,
+            &mut |state| samples.push(state.sample.clone()),
+        );
+        samples.push(last);
+        Self { samples }
+    }
+
+    /// The sample that enters step `i`.
+    pub fn sample(&self, i: usize) -> &Tensor<4> {
+        &self.samples[i]
+    }
+}
+
+/// The stream that a training trajectory starts from.
+pub(super) fn start_stream(seed: u64, update: u64, k: usize) -> Stream {
+    Stream::new(seed, Purpose::Start, update as u32, k as u32)
+}

@@ -1,0 +1,19 @@
+//! Pretraining of the embedded models from nothing: autoencoder, text encoder with denoiser,
+//! and the two preference models.
+//!
+//! Every stage is a run of the [`learner`](crate::learner) in a folder of its own, resumable
+//! exactly, and leaves its products in diffusers' layout.
+
+mod autoencoder;
+mod denoiser;
+mod fourier;
+mod latents;
+mod preference;
+pub mod recipe;
+mod stage;
+
+pub use autoencoder::{AutoencoderObjective, psnr};
+pub use denoiser::{DenoiserObjective, TextToLatent};
+pub use latents::LatentSet;
+pub use preference::{PreferenceModel, PreferenceObjective, SamplePair, places_outputs};
+pub use stage::{PretrainError, Pretraining, Stage};

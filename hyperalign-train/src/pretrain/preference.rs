@@ -1,0 +1,257 @@
+//! Stage 3: preference models of the embedded world, the proxy reward and the held-out one.
+//!
+//! A CLIP dual encoder learns from three signals at once: captions against each other, captions
+//! against the same caption with one attribute wrong, and noisy preferences between two pictures
+//! of one prompt. Its faults come from the noise and the gaps of its data.
+
+use burn::{
+    module::Module,
+    nn::Linear,
+    tensor::{
+        Bool, Device, Int, Tensor, TensorData, activation::log_sigmoid, activation::log_softmax, s,
+    },
+};
+use hyperalign_core::noise::{Purpose, Stream};
+use hyperalign_models::{
+    clip::{ClipModel, normalize},
+    tokenizer::Tokenizer,
+};
+use hyperalign_rewards::emoji::{
+    Caption, Glyph, PairSet, Picture, SIZE, Scene, Split, corrupt, data, preference_pair, split_of,
+};
+use hyperalign_rewards::geneval::Task;
+
+use crate::{
+    data::picture_tensor,
+    learner::{Losses, Objective, Part, Shard},
+};
+
+/// What this stage trains: the dual encoder, and a read-out that is thrown away.
+#[derive(Module, Debug)]
+pub struct PreferenceModel {
+    /// The dual encoder.
+    pub clip: ClipModel,
+    /// From the pooled image state to the place of every glyph: `x`, then `y`.
+    pub places: Linear,
+}
+
+/// A pair of the base's own pictures, one right and one wrong for the same prompt.
+#[derive(Debug, Clone)]
+pub struct SamplePair {
+    /// The picture that was preferred.
+    pub image_win: Picture,
+    /// The other.
+    pub image_lose: Picture,
+    /// What both were made from.
+    pub prompt: String,
+}
+
+/// The three losses.
+#[derive(Debug)]
+pub struct PreferenceObjective {
+    /// Seed of all data.
+    pub seed: u64,
+    /// Which preference pairs to see: those of the proxy and of the held-out model differ.
+    pub pairs: PairSet,
+    /// Captioned pictures an update.
+    pub captioned: usize,
+    /// Preference pairs an update.
+    pub preferences: usize,
+    /// Pairs of the base's own pictures; half of the preferences come from them where there are
+    /// any.
+    pub samples: Vec<SamplePair>,
+    /// Weight of the read-out of places.
+    pub places_weight: f64,
+    /// Turns captions into ids.
+    pub tokenizer: Tokenizer,
+    /// The autodiff device.
+    pub device: Device,
+}
+
+impl Objective for PreferenceObjective {
+    type Module = PreferenceModel;
+
+    fn losses(&self, model: &PreferenceModel, update: u64, shard: Shard) -> Losses {
+        let items = self.captioned_items(update, shard);
+        let pairs = self.preference_pairs(update, shard);
+        let (n, m) = (items.len(), pairs.len());
+
+        // One pass for all pictures and one for all texts.
+        let pictures: Vec<&Picture> = items
+            .iter()
+            .map(|item| &item.image)
+            .chain(pairs.iter().map(|pair| &pair.image_win))
+            .chain(pairs.iter().map(|pair| &pair.image_lose))
+            .collect();
+        let images = picture_tensor(pictures.into_iter(), &self.device);
+        let texts: Vec<&str> = items
+            .iter()
+            .map(|item| item.caption.as_str())
+            .chain(items.iter().map(|item| item.wrong.as_str()))
+            .chain(pairs.iter().map(|pair| pair.prompt.as_str()))
+            .collect();
+        let pooled = model.clip.vision(images).pooled;
+        let image = normalize(model.clip.project_image(pooled.clone()));
+        let text = normalize(model.clip.text_features(self.ids(&texts)));
+        let scale = model.clip.logit_scale();
+
+        let captions = text.clone().slice(s![0..2 * n]);
+        let logits =
+            image.clone().slice(s![0..n]).matmul(captions.transpose()) * scale.clone().unsqueeze();
+        let contrastive = contrastive_loss(logits, &items);
+
+        let prompts = text.slice(s![2 * n..]);
+        let score =
+            |from: usize| (image.clone().slice(s![from..from + m]) * prompts.clone()).sum_dim(1);
+        let margin = (score(n) - score(n + m)) * scale.unsqueeze();
+        let right = margin.clone().greater_elem(0.0).float().mean().into_scalar::<f32>();
+        // Bradley & Terry 1952, as reward models are trained (Ouyang et al. 2022,
+        // arXiv:2203.02155, eq. 1).
+        let preference = log_sigmoid(margin).mean().neg();
+
+        let places = self.places_loss(model, pooled.slice(s![0..n]), &items);
+        let metrics = vec![("preferences_right".to_owned(), f64::from(right))];
+        let loss = contrastive + preference + places * self.places_weight;
+        Losses { parts: vec![Part { name: "preference", weight: 1.0, loss }], metrics }
+    }
+}
+
+/// A picture with its caption, a wrong caption, and where its things lie.
+struct Captioned {
+    image: Picture,
+    caption: String,
+    wrong: String,
+    places: Vec<(usize, [f32; 2])>,
+}
+
+impl PreferenceObjective {
+    fn captioned_items(&self, update: u64, shard: Shard) -> Vec<Captioned> {
+        let first = update as u32 * self.captioned as u32;
+        let rows = shard.samples(self.captioned);
+        data::collect(first + rows.start as u32..first + rows.end as u32, |index| {
+            let purpose = match self.pairs {
+                PairSet::Proxy => 11,
+                PairSet::HeldOut => 12,
+            };
+            let mut stream = Stream::new(self.seed, Purpose::World, purpose, index);
+            // Half of the captions ask for a relation or for two colours: the hardest to learn.
+            let task = if stream.chance(0.3) { Task::Position } else { *stream.pick(&Task::ALL) };
+            let caption = train_caption(task, &mut stream);
+            let scene = Scene::draw(&caption, &mut stream);
+            Captioned {
+                image: Picture::render(&scene),
+                wrong: corrupt(&caption, &mut stream).to_string(),
+                caption: caption.to_string(),
+                places: places(&scene),
+            }
+        })
+    }
+
+    fn preference_pairs(&self, update: u64, shard: Shard) -> Vec<SamplePair> {
+        let first = update as u32 * self.preferences as u32;
+        let rows = shard.samples(self.preferences);
+        data::collect(first + rows.start as u32..first + rows.end as u32, |index| {
+            if !self.samples.is_empty() && index % 2 == 0 {
+                let mut stream = Stream::new(self.seed, Purpose::Data, 0, index);
+                return stream.pick(&self.samples).clone();
+            }
+            let pair = preference_pair(self.seed, index, self.pairs);
+            SamplePair {
+                image_win: pair.image_win,
+                image_lose: pair.image_lose,
+                prompt: pair.prompt,
+            }
+        })
+    }
+
+    fn ids(&self, texts: &[&str]) -> Tensor<2, Int> {
+        self.tokenizer.encode(texts).expect("the world's own words").to_tensor(&self.device)
+    }
+
+    /// Mean squared error of the places of the things that are there, in units of the picture.
+    fn places_loss(
+        &self,
+        model: &PreferenceModel,
+        pooled: Tensor<2>,
+        items: &[Captioned],
+    ) -> Tensor<1> {
+        let width = 2 * Glyph::all().count();
+        let mut target = vec![0.0_f32; items.len() * width];
+        let mut mask = target.clone();
+        for (row, item) in items.iter().enumerate() {
+            for &(glyph, place) in &item.places {
+                for (axis, value) in place.into_iter().enumerate() {
+                    let at = row * width + 2 * glyph + axis;
+                    (target[at], mask[at]) = (value, 1.0);
+                }
+            }
+        }
+        let count: f32 = mask.iter().sum();
+        let tensor = |values: Vec<f32>| {
+            let data = TensorData::new(values, [items.len(), width]);
+            Tensor::<2>::from_data(data, &self.device)
+        };
+        let error = (model.places.forward(pooled) - tensor(target)) * tensor(mask);
+        error.square().sum() / f64::from(count.max(1.0))
+    }
+}
+
+/// Outputs of the read-out of places.
+pub fn places_outputs() -> usize {
+    2 * Glyph::all().count()
+}
+
+/// A caption of the training prompts, or of none of the benchmark's.
+fn train_caption(task: Task, stream: &mut Stream) -> Caption {
+    loop {
+        let caption = Caption::draw(task, stream);
+        if matches!(split_of(&caption), Some(Split::Train) | None) {
+            return caption.colored(0.3, stream);
+        }
+    }
+}
+
+/// The places of glyphs that are there once, as index and centre in `[-1, 1]`.
+fn places(scene: &Scene) -> Vec<(usize, [f32; 2])> {
+    let centre = |low: f32, extent: f32| (2.0 * low + extent) / SIZE as f32 - 1.0;
+    Glyph::all()
+        .enumerate()
+        .filter_map(|(index, glyph)| {
+            let mut found = scene.placements.iter().filter(|p| p.glyph == glyph);
+            let (Some(place), None) = (found.next(), found.next()) else { return None };
+            let bounds = place.bounds();
+            let place = [centre(bounds.x, bounds.width), centre(bounds.y, bounds.height)];
+            Some((index, place))
+        })
+        .collect()
+}
+
+/// Cross entropy of picture to text over all captions and the wrong ones, and of text to picture
+/// (Radford et al. 2021, arXiv:2103.00020, figure 3; wrong captions as in Yuksekgonul et al.
+/// 2023, arXiv:2210.01936).
+///
+/// # Shapes
+///
+/// - `logits`: `[pictures, 2 * pictures]`, the right captions first
+fn contrastive_loss(logits: Tensor<2>, items: &[Captioned]) -> Tensor<1> {
+    let n = items.len();
+    let device = logits.device();
+    // Two pictures with the same caption are no negatives of each other.
+    let same = |row: usize, column: usize| {
+        let text = if column < n { &items[column].caption } else { &items[column - n].wrong };
+        row != column && items[row].caption == *text
+    };
+    let mask: Vec<bool> = (0..n)
+        .flat_map(|row| (0..2 * n).map(move |column| (row, column)))
+        .map(|(r, c)| same(r, c))
+        .collect();
+    let mask = Tensor::<2, Bool>::from_data(TensorData::new(mask, [n, 2 * n]), &device);
+    let logits = logits.mask_fill(mask, -1e4);
+    let diagonal = |log_probs: Tensor<2>| {
+        let eye = Tensor::<2>::eye(n, &device);
+        (log_probs.slice(s![.., 0..n]) * eye).sum() / n as f64
+    };
+    let to_text = diagonal(log_softmax(logits.clone(), 1));
+    let to_image = diagonal(log_softmax(logits.slice(s![.., 0..n]), 0));
+    (to_text + to_image).neg() * 0.5
+}

@@ -1,0 +1,126 @@
+//! The sizes of the embedded models, as their `config.json` files, and how they are trained.
+
+use serde_json::{Value, json};
+
+use crate::learner::{AdamW, Schedule, Settings};
+
+/// Tokens of a prompt.
+pub const CONTEXT_LENGTH: usize = 12;
+
+/// The autoencoder: four latent channels at a quarter of the resolution.
+pub fn vae() -> Value {
+    json!({
+        "_class_name": "AutoencoderKL",
+        "act_fn": "silu",
+        "block_out_channels": [16, 32, 64],
+        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
+        "in_channels": 3,
+        "latent_channels": 4,
+        "layers_per_block": 1,
+        "mid_block_add_attention": false,
+        // Eight groups of sixteen channels lose colour.
+        "norm_num_groups": 2,
+        "out_channels": 3,
+        "sample_size": 64,
+        "scaling_factor": 1.0,
+        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
+    })
+}
+
+/// The text encoder.
+pub fn text_encoder(vocabulary: usize) -> Value {
+    json!({
+        "architectures": ["CLIPTextModel"],
+        "bos_token_id": 1,
+        "eos_token_id": vocabulary - 1,
+        "hidden_act": "quick_gelu",
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "layer_norm_eps": 1e-5,
+        "max_position_embeddings": CONTEXT_LENGTH,
+        "model_type": "clip_text_model",
+        "num_attention_heads": 4,
+        "num_hidden_layers": 3,
+        "pad_token_id": 0,
+        "projection_dim": 128,
+        "vocab_size": vocabulary,
+    })
+}
+
+/// The denoiser.
+pub fn unet() -> Value {
+    json!({
+        "_class_name": "UNet2DConditionModel",
+        "act_fn": "silu",
+        "attention_head_dim": 4,
+        "block_out_channels": [48, 128],
+        "cross_attention_dim": 128,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "flip_sin_to_cos": true,
+        "freq_shift": 0,
+        "in_channels": 4,
+        "layers_per_block": 1,
+        "norm_eps": 1e-5,
+        "norm_num_groups": 8,
+        "out_channels": 4,
+        "sample_size": 16,
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    })
+}
+
+/// A preference model.
+pub fn preference(vocabulary: usize) -> Value {
+    let mut text = text_encoder(vocabulary);
+    text["model_type"] = "clip_text_model".into();
+    json!({
+        "architectures": ["CLIPModel"],
+        "logit_scale_init_value": 2.6592,
+        "model_type": "clip",
+        "projection_dim": 128,
+        "text_config": text,
+        "vision_config": {
+            "hidden_act": "quick_gelu",
+            "hidden_size": 128,
+            "image_size": 64,
+            "intermediate_size": 512,
+            "layer_norm_eps": 1e-5,
+            "num_attention_heads": 4,
+            "num_channels": 3,
+            "num_hidden_layers": 4,
+            "patch_size": 8,
+            "projection_dim": 128,
+        },
+    })
+}
+
+/// The scheduler of the denoiser: SD 1.5's noise, with v-prediction.
+pub fn scheduler() -> Value {
+    json!({
+        "_class_name": "DDIMScheduler",
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "clip_sample": false,
+        "num_train_timesteps": 1000,
+        "prediction_type": "v_prediction",
+        "set_alpha_to_one": false,
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+    })
+}
+
+/// How a stage of so many updates is trained.
+pub fn settings(updates: u64, lr: f64, ema: Option<f64>) -> Settings {
+    Settings {
+        updates,
+        seed: 1,
+        optimizer: AdamW { lr, weight_decay: 0.01, ..AdamW::default() },
+        schedule: Schedule::Cosine { warmup: 100, floor: 0.02 },
+        clip: Some(1.0),
+        ema,
+        shards: 1,
+        checkpoint_every: 250,
+        log_every: 25,
+        ..Settings::default()
+    }
+}

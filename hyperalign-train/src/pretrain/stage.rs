@@ -1,0 +1,303 @@
+//! The stages, from their recipe to their products.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use burn::{
+    module::Module,
+    nn::LinearConfig,
+    tensor::{Device, Tensor},
+};
+use hyperalign_core::{denoiser::Prediction, schedule::SchedulerConfig};
+use hyperalign_models::{
+    clip::{ClipConfig, ClipTextConfig},
+    tokenizer::{Tokenizer, TokenizerError},
+    unet::UnetConfig,
+    vae::{AutoencoderKl, AutoencoderKlConfig},
+    weights::{FileFloat, Folder, LoadError, SaveError, reinit, save},
+};
+use hyperalign_rewards::emoji::{self, PairSet};
+use serde_json::{Value, json};
+
+use super::{
+    AutoencoderObjective, DenoiserObjective, LatentSet, PreferenceModel, PreferenceObjective,
+    TextToLatent, fourier::with_fourier_positions, places_outputs, recipe,
+};
+use crate::{
+    data::base_batch,
+    learner::{End, FitError, Outcome, Progress, Resume, Run, Settings, Stop, fit},
+};
+
+/// Seed of initial values and data.
+const SEED: u64 = 1;
+
+/// A stage of pretraining.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The autoencoder.
+    Autoencoder,
+    /// The text encoder and the denoiser.
+    Denoiser,
+    /// The proxy reward.
+    Proxy,
+    /// The preference model that nothing is trained against.
+    HeldOut,
+}
+
+impl Stage {
+    /// All stages in an order in which they can be run.
+    pub const ALL: [Self; 4] = [Self::Autoencoder, Self::Denoiser, Self::Proxy, Self::HeldOut];
+
+    /// The name on the command line and of the run's folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Autoencoder => "autoencoder",
+            Self::Denoiser => "denoiser",
+            Self::Proxy => "proxy",
+            Self::HeldOut => "heldout",
+        }
+    }
+
+    /// How the stage is trained unless told otherwise.
+    pub fn settings(self) -> Settings {
+        match self {
+            Self::Autoencoder => recipe::settings(3200, 1.2e-3, Some(0.995)),
+            Self::Denoiser => recipe::settings(9000, 1.0e-3, Some(0.999)),
+            Self::Proxy | Self::HeldOut => recipe::settings(2500, 7e-4, Some(0.995)),
+        }
+    }
+}
+
+/// Where stages are run, and with what.
+#[derive(Debug, Clone)]
+pub struct Pretraining {
+    /// Folder of the runs: logs and checkpoints.
+    pub work: PathBuf,
+    /// Folder of the products, `assets`.
+    pub out: PathBuf,
+    /// The plain device.
+    pub device: Device,
+    /// Ends the stage after the update at hand.
+    pub stop: Stop,
+    /// Where progress goes.
+    pub progress: Progress,
+}
+
+/// Why a stage failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PretrainError {
+    /// Training failed.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// A product of an earlier stage cannot be read.
+    #[error("an earlier stage's product cannot be read: {0}; run the stages in order")]
+    Load(#[from] LoadError),
+    /// A product cannot be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// A file of the product cannot be written.
+    #[error("cannot write `{}`: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The world's vocabulary makes no tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+}
+
+impl Pretraining {
+    /// Runs or continues `stage`, and writes its products once it is finished.
+    ///
+    /// # Errors
+    ///
+    /// Fails if training does, or files cannot be read or written.
+    pub fn run(&self, stage: Stage, settings: &Settings) -> Result<End, PretrainError> {
+        match stage {
+            Stage::Autoencoder => self.autoencoder(settings),
+            Stage::Denoiser => self.denoiser(settings),
+            Stage::Proxy => self.preference(stage, PairSet::Proxy, settings),
+            Stage::HeldOut => self.preference(stage, PairSet::HeldOut, settings),
+        }
+    }
+
+    fn base(&self) -> PathBuf {
+        self.out.join("emoji-sd")
+    }
+
+    fn autoencoder(&self, settings: &Settings) -> Result<End, PretrainError> {
+        let config: AutoencoderKlConfig = read(recipe::vae());
+        let device = self.device.clone().autodiff();
+        let vae = reinit(config.init(&device), SEED);
+        let objective = AutoencoderObjective { seed: SEED, batch: 8, kl_weight: 2e-4, device };
+        let outcome = fit(Arc::new(objective), vae, settings, &self.fitting(Stage::Autoencoder))?;
+        if outcome.end == End::Finished {
+            let vae = outcome.learned();
+            let sample: Vec<u32> = (0..512).collect();
+            let latents = sample.chunks(64).map(|indices| {
+                let (images, _) = base_batch(SEED + 1, indices, &self.device);
+                vae.encode(images).mean
+            });
+            let latents = Tensor::cat(latents.collect(), 0);
+            let vae = vae.with_normalised_latents(latents);
+            self.component(&self.base().join("vae"), &vae, &recipe::vae(), DIFFUSERS)?;
+        }
+        Ok(outcome.end)
+    }
+
+    fn denoiser(&self, settings: &Settings) -> Result<End, PretrainError> {
+        let tokenizer = self.tokenizer()?;
+        let vae = AutoencoderKl::from_folder(&Folder::disk(self.base()), "vae", &self.device)?;
+        let data = LatentSet::build(&vae, &tokenizer, SEED, 40_000, &self.device);
+        let scheduler: SchedulerConfig = read(recipe::scheduler());
+        let text: ClipTextConfig = read(recipe::text_encoder(tokenizer.vocab_size()));
+        let unet: UnetConfig = read(recipe::unet());
+        let device = self.device.clone().autodiff();
+        let model = TextToLatent {
+            text_encoder: reinit(text.init(&device), SEED),
+            unet: reinit(unet.init(&device), SEED),
+        };
+        let empty = tokenizer.encode(&[""])?.ids.swap_remove(0);
+        let objective = DenoiserObjective {
+            seed: SEED,
+            batch: 48,
+            caption_dropout: 0.1,
+            data,
+            empty,
+            process: scheduler.process().expect("the recipe's own schedule"),
+            prediction: Prediction::VPrediction,
+            train_steps: 1000,
+            device,
+        };
+        let outcome = fit(Arc::new(objective), model, settings, &self.fitting(Stage::Denoiser))?;
+        if outcome.end == End::Finished {
+            self.write_base(&outcome, &tokenizer)?;
+        }
+        Ok(outcome.end)
+    }
+
+    fn write_base(
+        &self,
+        outcome: &Outcome<TextToLatent>,
+        tokenizer: &Tokenizer,
+    ) -> Result<(), PretrainError> {
+        let learned = outcome.learned();
+        let base = self.base();
+        let text = recipe::text_encoder(tokenizer.vocab_size());
+        self.component(&base.join("text_encoder"), &learned.text_encoder, &text, TRANSFORMERS)?;
+        self.component(&base.join("unet"), &learned.unet, &recipe::unet(), DIFFUSERS)?;
+        self.tokenizer_files(&base.join("tokenizer"), tokenizer)?;
+        write_json(&base.join("scheduler/scheduler_config.json"), &recipe::scheduler())?;
+        let index = json!({
+            "_class_name": "StableDiffusionPipeline",
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+        });
+        write_json(&base.join("model_index.json"), &index)
+    }
+
+    fn preference(
+        &self,
+        stage: Stage,
+        pairs: PairSet,
+        settings: &Settings,
+    ) -> Result<End, PretrainError> {
+        let tokenizer = self.tokenizer()?;
+        let config = recipe::preference(tokenizer.vocab_size());
+        let clip: ClipConfig = read(config.clone());
+        let device = self.device.clone().autodiff();
+        let seed = SEED + 10 * stage as u64;
+        let model = PreferenceModel {
+            clip: clip.init(&device),
+            places: LinearConfig::new(clip.vision_config.hidden_size, places_outputs())
+                .init(&device),
+        };
+        let model = with_fourier_positions(reinit(model, seed), &device);
+        let objective = PreferenceObjective {
+            seed,
+            pairs,
+            captioned: 48,
+            preferences: 16,
+            samples: Vec::new(),
+            places_weight: 1.0,
+            tokenizer: tokenizer.clone(),
+            device,
+        };
+        let outcome = fit(Arc::new(objective), model, settings, &self.fitting(stage))?;
+        if outcome.end == End::Finished {
+            let out = self.out.join(format!("emoji-{}", stage.name()));
+            self.component(&out, &outcome.learned().clip, &config, TRANSFORMERS)?;
+            self.tokenizer_files(&out, &tokenizer)?;
+            let preprocessor = json!({
+                "image_mean": [0.5, 0.5, 0.5],
+                "image_std": [0.5, 0.5, 0.5],
+                "size": {"shortest_edge": 64},
+            });
+            write_json(&out.join("preprocessor_config.json"), &preprocessor)?;
+        }
+        Ok(outcome.end)
+    }
+
+    fn tokenizer(&self) -> Result<Tokenizer, PretrainError> {
+        let words = emoji::vocabulary();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Ok(Tokenizer::from_words(&words, recipe::CONTEXT_LENGTH)?)
+    }
+
+    fn tokenizer_files(&self, dir: &Path, tokenizer: &Tokenizer) -> Result<(), PretrainError> {
+        write(&dir.join("tokenizer.json"), tokenizer.to_json()?.as_bytes())?;
+        let config = json!({
+            "model_max_length": recipe::CONTEXT_LENGTH,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        });
+        write_json(&dir.join("tokenizer_config.json"), &config)
+    }
+
+    fn component<M: Module>(
+        &self,
+        dir: &Path,
+        module: &M,
+        config: &Value,
+        file: &str,
+    ) -> Result<(), PretrainError> {
+        write_json(&dir.join("config.json"), config)?;
+        Ok(save(module, &dir.join(file), FileFloat::F16, &BTreeMap::new())?)
+    }
+
+    fn fitting(&self, stage: Stage) -> Run {
+        Run {
+            resume: Resume::Continue,
+            stop: self.stop.clone(),
+            progress: self.progress.clone(),
+            ..Run::new(self.work.join(stage.name()), stage.name())
+        }
+    }
+}
+
+const DIFFUSERS: &str = "diffusion_pytorch_model.safetensors";
+const TRANSFORMERS: &str = "model.safetensors";
+
+fn read<T: serde::de::DeserializeOwned>(config: Value) -> T {
+    serde_json::from_value(config).expect("the recipe's own configuration")
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), PretrainError> {
+    let text = serde_json::to_string_pretty(value).expect("plain data") + "\n";
+    write(path, text.as_bytes())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), PretrainError> {
+    let error = |source| PretrainError::Write { path: path.to_owned(), source };
+    let dir = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).map_err(error)?;
+    std::fs::write(path, bytes).map_err(error)
+}
