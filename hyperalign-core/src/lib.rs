@@ -15,6 +15,7 @@ pub mod guidance;
 pub mod image;
 pub mod lora;
 pub mod noise;
+pub mod recompute;
 pub mod resize;
 pub mod sampler;
 pub mod schedule;

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     fn tensor(values: [f32; 4]) -> Tensor<4> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [2, 2, 1, 1]), &Device::flex())
+        Tensor::from_data(TensorData::new(values.to_vec(), [2, 2, 1, 1]), &Device::default())
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod base;
 pub mod blocks;
 pub mod clip;
 pub mod hypernet;
+pub mod pipeline;
 pub mod timestep_embedding;
 pub mod tokenizer;
 pub mod unet;

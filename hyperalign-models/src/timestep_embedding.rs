@@ -85,3 +85,37 @@ impl TimestepEmbedding {
         embedding
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(timestep: f32, dim: usize, kind: Sinusoids) -> Vec<f32> {
+        let timesteps = Tensor::from_data(TensorData::from([timestep]), &Device::flex());
+        sinusoidal(timesteps, dim, kind).into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn closed_form() {
+        // Frequencies 1 and 1 / 100.
+        let close = |a: Vec<f32>, b: [f64; 4]| {
+            assert!(a.iter().zip(b).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{a:?} {b:?}");
+        };
+        let kind = Sinusoids::default();
+        let (sin, cos) = ([5f64.sin(), 0.05f64.sin()], [5f64.cos(), 0.05f64.cos()]);
+        close(values(5.0, 4, kind), [cos[0], cos[1], sin[0], sin[1]]);
+        let kind = Sinusoids { flip_sin_to_cos: false, ..kind };
+        close(values(5.0, 4, kind), [sin[0], sin[1], cos[0], cos[1]]);
+        // A shift of 1 makes the slowest of two waves that of the full period.
+        let kind = Sinusoids { freq_shift: 1.0, scale: 10.0, ..kind };
+        let slow = 50.0 / 10_000.0;
+        close(values(5.0, 4, kind), [50f64.sin(), f64::sin(slow), 50f64.cos(), f64::cos(slow)]);
+    }
+
+    #[test]
+    fn an_odd_width_ends_with_zero() {
+        let odd = values(3.0, 5, Sinusoids::default());
+        assert_eq!(odd[..4], values(3.0, 4, Sinusoids::default()));
+        assert_eq!(odd[4], 0.0);
+    }
+}

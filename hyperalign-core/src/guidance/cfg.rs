@@ -110,13 +110,13 @@ mod tests {
 
     fn conditioning(values: &[f32]) -> Conditioning {
         let data = TensorData::new(values.to_vec(), [values.len(), 1, 1]);
-        Conditioning { context: Tensor::from_data(data, &Device::flex()), pooled: None }
+        Conditioning { context: Tensor::from_data(data, &Device::default()), pooled: None }
     }
 
     fn guided(echo: &Echo, unconditional: &[f32], scale: f64, lora: Option<&LoraSet>) -> Vec<f32> {
         let guidance = ClassifierFreeGuidance::new(echo, conditioning(unconditional), scale);
-        let sample = Tensor::zeros([2, 1, 1, 1], &Device::flex());
-        let timesteps = Tensor::zeros([2], &Device::flex());
+        let sample = Tensor::zeros([2, 1, 1, 1], &Device::default());
+        let timesteps = Tensor::zeros([2], &Device::default());
         let output = guidance.predict(sample, timesteps, &conditioning(&[1.0, 2.0]), lora);
         output.try_into_vec_as().unwrap()
     }
@@ -142,7 +142,7 @@ mod tests {
         let factor = |values: &[f32]| {
             Tensor::<3>::from_data(
                 TensorData::new(values.to_vec(), [values.len(), 1, 1]),
-                &Device::flex(),
+                &Device::default(),
             )
         };
         let delta = |down: &[f32]| LoraDelta {

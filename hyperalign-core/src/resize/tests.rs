@@ -136,7 +136,7 @@ fn sizes_and_crops() {
 #[test]
 fn normalization() {
     let normalization = Normalization { mean: [0.5, 0.25, 0.0], std: [0.5, 1.0, 0.1] };
-    let x = Tensor::<4>::ones([2, 3, 1, 1], &Device::flex());
+    let x = Tensor::<4>::ones([2, 3, 1, 1], &Device::default());
     let found: Vec<f32> = normalization.forward(x).try_into_vec_as().unwrap();
     assert_eq!(found, [1.0, 0.75, 10.0, 1.0, 0.75, 10.0]);
 }

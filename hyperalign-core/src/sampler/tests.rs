@@ -68,12 +68,12 @@ impl AdapterSource for EveryNth {
 
 fn prompts(values: &[f32]) -> Conditioning {
     let data = TensorData::new(values.to_vec(), [values.len(), 1, 1]);
-    Conditioning { context: Tensor::from_data(data, &Device::flex()), pooled: None }
+    Conditioning { context: Tensor::from_data(data, &Device::default()), pooled: None }
 }
 
 fn streams(purpose: Purpose, i: usize, seeds: &[u64]) -> Tensor<4> {
     let streams = seeds.iter().map(|seed| Stream::new(*seed, purpose, i as u32, 0));
-    noise::normal([1, 1, 2, 2], streams, &Device::flex())
+    noise::normal([1, 1, 2, 2], streams, &Device::default())
 }
 
 fn every(every: usize) -> EveryNth {
@@ -241,7 +241,7 @@ impl Denoiser for Exact {
 fn history_serves_a_multi_step_solver() {
     let error = |n: usize| {
         let plan = AdamsBashforth((0..=n).map(|k| 2.0 - 2.0 * k as f64 / n as f64).collect());
-        let start = Tensor::full([1, 1, 1, 1], 5.0_f64.sqrt(), &Device::flex());
+        let start = Tensor::full([1, 1, 1, 1], 5.0_f64.sqrt(), &Device::default());
         let noise = |_| panic!("no noise");
         let end =
             sample(&Exact, &plan, &NoAdapter, start, &prompts(&[0.0]), &noise, 0..n, &mut |_| {});

@@ -9,10 +9,12 @@ mod config;
 mod encoder;
 mod model;
 pub mod open_clip;
+mod preprocess;
 mod text;
 mod vision;
 
 pub use config::{ClipConfig, ClipTextConfig, ClipVisionConfig, ConfigError, HiddenAct};
 pub use model::{ClipModel, normalize};
+pub use preprocess::ClipPreprocess;
 pub use text::{ClipTextModel, TextOutput};
 pub use vision::{ClipVisionModel, VisionOutput};

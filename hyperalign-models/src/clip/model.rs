@@ -11,7 +11,7 @@ use super::{
     text::{TextOutput, TextTransformer},
     vision::{VisionOutput, VisionTransformer},
 };
-use crate::weights::{LoadError, Tensors, load};
+use crate::weights::{Folder, LoadError, Tensors, load};
 
 /// A text and a vision transformer with linear maps into one space (Radford et al. 2021,
 /// arXiv:2103.00020, figure 3). Differentiable to the image.
@@ -23,6 +23,8 @@ pub struct ClipModel {
     text_projection: Linear,
     /// Logarithm of the factor on cosines, `[1]`; a scalar in files.
     logit_scale: Param<Tensor<1>>,
+    #[module(skip)]
+    config: ClipConfig,
 }
 
 impl ClipConfig {
@@ -41,6 +43,7 @@ impl ClipConfig {
             text_projection: projection(self.text_config.hidden_size),
             logit_scale: Initializer::Constant { value: self.logit_scale_init_value }
                 .init([1], device),
+            config: self.clone(),
         }
     }
 }
@@ -64,6 +67,31 @@ impl ClipModel {
         };
         // A scalar in published files.
         load(config.init(device), &tensors.reshape("logit_scale", vec![1]))
+    }
+
+    /// Reads `config.json` (or `open_clip_config.json`) and the weights from the folder `sub` of
+    /// `folder`; the empty name is the folder itself.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read, describes another network, or does not hold its weights.
+    pub fn from_folder(folder: &Folder, sub: &str, device: &Device) -> Result<Self, LoadError> {
+        let at =
+            |file: &str| if sub.is_empty() { file.to_owned() } else { format!("{sub}/{file}") };
+        let file = match at("open_clip_config.json") {
+            file if folder.contains(&file) => file,
+            _ => at("config.json"),
+        };
+        let json: serde_json::Value = folder.read_config(&file)?;
+        let config = ClipConfig::from_json(&json.to_string()).map_err(|error| {
+            LoadError::Config { file: folder.display(&file), reason: error.to_string() }
+        })?;
+        Self::from_tensors(&config, folder.tensors(sub)?, device)
+    }
+
+    /// The sizes of the network.
+    pub fn config(&self) -> &ClipConfig {
+        &self.config
     }
 
     /// All states of the text side.
@@ -162,3 +190,6 @@ pub fn normalize(features: Tensor<2>) -> Tensor<2> {
     let length = features.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
     features / length
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::{
     encoder::{BlockSizes, Encoder},
     model::without_buffers,
 };
-use crate::weights::{LoadError, Tensors, load};
+use crate::weights::{Folder, LoadError, Tensors, load};
 
 /// Spread of freshly initialised embeddings, as in arXiv:2103.00020.
 pub(super) const EMBEDDING_STD: f64 = 0.02;
@@ -24,6 +24,8 @@ const EOS_BY_HIGHEST_ID: u32 = 2;
 #[derive(Module, Debug)]
 pub struct ClipTextModel {
     text_model: TextTransformer,
+    #[module(skip)]
+    config: ClipTextConfig,
 }
 
 /// What a text becomes.
@@ -44,7 +46,7 @@ impl ClipTextConfig {
     ///
     /// Panics if the heads do not divide the width.
     pub fn init(&self, device: &Device) -> ClipTextModel {
-        ClipTextModel { text_model: TextTransformer::new(self, device) }
+        ClipTextModel { text_model: TextTransformer::new(self, device), config: self.clone() }
     }
 }
 
@@ -60,6 +62,22 @@ impl ClipTextModel {
         device: &Device,
     ) -> Result<Self, LoadError> {
         load(config.init(device), &without_buffers(tensors))
+    }
+
+    /// Reads `config.json` and the weights from the component folder `sub` (`text_encoder`) of
+    /// `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read, describes another network, or does not hold its weights.
+    pub fn from_folder(folder: &Folder, sub: &str, device: &Device) -> Result<Self, LoadError> {
+        let config: ClipTextConfig = folder.read_config(&format!("{sub}/config.json"))?;
+        Self::from_tensors(&config, folder.tensors(sub)?, device)
+    }
+
+    /// The sizes of the network.
+    pub fn config(&self) -> &ClipTextConfig {
+        &self.config
     }
 
     /// Encodes token ids. Every position takes part, padding too, as in Stable Diffusion.

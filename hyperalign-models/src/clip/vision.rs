@@ -44,7 +44,7 @@ impl ClipVisionConfig {
 }
 
 impl ClipVisionModel {
-    /// Encodes images that were normalised as the network's preprocessing says.
+    /// Encodes images that [`ClipPreprocess`](super::ClipPreprocess) prepared.
     ///
     /// # Shapes
     ///

@@ -227,6 +227,16 @@ impl Tokenizer {
         inner.to_string(true).map_err(TokenizerError::Json)
     }
 
+    /// The `tokenizer_config.json` to go beside [`to_json`](Self::to_json): what `transformers`
+    /// needs to know to treat texts in the same way.
+    pub fn config_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": self.context_length,
+            "pad_token": self.inner.id_to_token(self.pad),
+        })
+    }
+
     /// Fails if this is a closed world and a text has a word that is not in it.
     fn check_words(&self, texts: &[&str]) -> Result<(), TokenizerError> {
         if !matches!(self.inner.get_model(), ModelWrapper::WordLevel(_)) {

@@ -3,9 +3,12 @@
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
-    tensor::{Device, Tensor, activation::softmax, assert_shape},
+    tensor::{Device, Tensor, assert_shape},
 };
-use hyperalign_core::lora::{LoraScope, linear_with_lora};
+use hyperalign_core::{
+    attention::attention,
+    lora::{LoraScope, linear_with_lora},
+};
 
 /// Scaled dot-product attention between an image stream and a context stream (Vaswani et al.
 /// 2017, arXiv:1706.03762, eq. 1), with no biases on queries, keys and values.
@@ -41,13 +44,11 @@ impl Attention {
     pub fn forward(&self, x: Tensor<3>, context: Tensor<3>, lora: &LoraScope<'_>) -> Tensor<3> {
         let [batch, tokens, dim] = x.dims();
         assert_shape!(context, [batch, _, _]);
-        let q = self.split_heads(linear_with_lora(&self.to_q, x, lora.get("to_q")));
+        let q = linear_with_lora(&self.to_q, x, lora.get("to_q"));
         let k = linear_with_lora(&self.to_k, context.clone(), lora.get("to_k"));
         let v = linear_with_lora(&self.to_v, context, lora.get("to_v"));
-        let (k, v) = (self.split_heads(k), self.split_heads(v));
-        let scale = ((dim / self.heads) as f64).sqrt().recip();
-        let scores = softmax(q.mul_scalar(scale).matmul(k.swap_dims(2, 3)), 3);
-        let out = scores.matmul(v).swap_dims(1, 2).reshape([batch, tokens, dim]);
+        let [q, k, v] = [q, k, v].map(|x| self.split_heads(x));
+        let out = attention(q, k, v, None).swap_dims(1, 2).reshape([batch, tokens, dim]);
         linear_with_lora(&self.to_out[0], out, lora.get("to_out.0"))
     }
 

@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig},
-    tensor::{Device, Tensor, activation::softmax},
+    tensor::{Device, Tensor},
 };
+use hyperalign_core::attention::attention;
 
 use super::mid::NORM_EPS;
 
@@ -41,12 +42,10 @@ impl PixelAttention {
         let [batch, channels, height, width] = x.dims();
         let pixels = self.group_norm.forward(x.clone()).reshape([batch, channels, height * width]);
         let tokens = pixels.swap_dims(1, 2);
-        let q = self.to_q.forward(tokens.clone());
-        let k = self.to_k.forward(tokens.clone());
-        let v = self.to_v.forward(tokens);
-        let scale = (channels as f64).sqrt().recip();
-        let scores = softmax(q.mul_scalar(scale).matmul(k.swap_dims(1, 2)), 2);
-        let out = self.to_out[0].forward(scores.matmul(v));
+        let [q, k, v] = [&self.to_q, &self.to_k, &self.to_v]
+            .map(|projection| projection.forward(tokens.clone()).unsqueeze_dim(1));
+        let out: Tensor<3> = attention(q, k, v, None).squeeze_dim(1);
+        let out = self.to_out[0].forward(out);
         x + out.swap_dims(1, 2).reshape([batch, channels, height, width])
     }
 }

@@ -1,0 +1,231 @@
+//! Recomputation of a part of a network in the backward pass, as one node of the tape.
+//!
+//! Burn's own gradient checkpointing recomputes element-wise operations only, and none that has a
+//! frozen operand: with a frozen base that is nearly all of them. Here the part is a closure. Its
+//! forward pass runs off the tape and keeps its inputs alone; its backward pass runs it again on
+//! the tape and goes back through that piece at once (Chen et al. 2016, arXiv:1604.06174).
+
+use std::{fmt, sync::Arc};
+
+#[cfg(any(
+    feature = "wgpu",
+    feature = "vulkan",
+    feature = "metal",
+    feature = "rocm",
+    feature = "cuda"
+))]
+use burn::backend::Cube;
+#[cfg(feature = "flex")]
+use burn::backend::Flex;
+use burn::{
+    backend::{
+        Autodiff, Backend, DispatchKindConversion, DispatchTensor,
+        autodiff::{
+            checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        tensor::FloatTensor,
+    },
+    tensor::Tensor,
+};
+
+type Part<const N: usize> = Arc<dyn Fn([Tensor<4>; N]) -> Tensor<4> + Send + Sync>;
+
+/// `f(inputs)`, with nothing kept for the backward pass but `inputs`.
+///
+/// Values are those of the plain call bit for bit, and gradients up to the order in which those
+/// of an input that is read several times are added. The price is a second forward
+/// pass of `f` when the gradient is taken. Tensors of other ranks are passed with extents of 1.
+///
+/// # Panics
+///
+/// Panics if `f` captures a tracked tensor (its gradient would be lost: make it an input), and if
+/// an input is on a device with burn's own gradient checkpointing.
+pub fn recompute<const N: usize>(
+    inputs: [Tensor<4>; N],
+    f: impl Fn([Tensor<4>; N]) -> Tensor<4> + Send + Sync + 'static,
+) -> Tensor<4> {
+    if !inputs.iter().any(Tensor::is_tracked) {
+        return f(inputs);
+    }
+    let part: Part<N> = Arc::new(f);
+    let plain = inputs.clone().map(Tensor::inner);
+    let output = part(plain.clone());
+    assert!(!output.is_tracked(), "a recomputed part captures a tracked tensor: make it an input");
+    let state = State { inputs: plain, part };
+    let inputs = inputs.map(Tensor::autodiff);
+    #[cfg(feature = "flex")]
+    if let Some(output) = record::<Flex, N>(&inputs, &output, &state) {
+        return output;
+    }
+    #[cfg(any(
+        feature = "wgpu",
+        feature = "vulkan",
+        feature = "metal",
+        feature = "rocm",
+        feature = "cuda"
+    ))]
+    if let Some(output) = record::<Cube, N>(&inputs, &output, &state) {
+        return output;
+    }
+    panic!("cannot recompute on {:?}: a device with gradient checkpointing?", inputs[0].device())
+}
+
+/// What the backward pass needs.
+#[derive(Clone)]
+struct State<const N: usize> {
+    inputs: [Tensor<4>; N],
+    part: Part<N>,
+}
+
+impl<const N: usize> fmt::Debug for State<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a recomputed part of {N} inputs")
+    }
+}
+
+/// Puts the output on the tape, if the inputs are of backend `B`.
+fn record<B: Backend, const N: usize>(
+    inputs: &[Tensor<4>; N],
+    output: &Tensor<4>,
+    state: &State<N>,
+) -> Option<Tensor<4>>
+where
+    DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
+{
+    let mut tensors: Vec<FloatTensor<Autodiff<B>>> = Vec::with_capacity(N);
+    for input in inputs {
+        tensors.push(input.clone().try_into_primitive::<Autodiff<B>>().ok()?);
+    }
+    let nodes = std::array::from_fn(|k| tensors[k].node());
+    let output = output.clone().inner().try_into_primitive::<B>().ok()?;
+    let prepared = Recompute.prepare::<NoCheckpointing>(nodes).compute_bound().stateful();
+    let output = match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish(state.clone(), output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Some(Tensor::from_primitive::<Autodiff<B>>(output))
+}
+
+#[derive(Debug)]
+struct Recompute;
+
+impl<B: Backend, const N: usize> Backward<B, N> for Recompute
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    type State = State<N>;
+
+    fn backward(self, ops: Ops<State<N>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let cotangent = Tensor::<4>::from_primitive::<B>(grads.consume::<B>(&ops.node));
+        let State { inputs, part } = ops.state;
+        let leaves: [Tensor<4>; N] = std::array::from_fn(|k| {
+            let input = inputs[k].clone();
+            if ops.parents[k].is_some() { input.autodiff().require_grad() } else { input }
+        });
+        // The gradient of this sum is the pull-back of the cotangent.
+        let mut inner = (part(leaves.clone()) * cotangent).sum().backward();
+        for (leaf, parent) in leaves.iter().zip(ops.parents) {
+            let Some(parent) = parent else { continue };
+            // A part may leave an input unread; the steps before it still ask for a gradient.
+            let grad = leaf.grad_remove(&mut inner);
+            let grad = grad.unwrap_or_else(|| leaf.clone().inner().zeros_like());
+            let grad = grad.try_into_primitive::<B>().expect("gradients live where inputs do");
+            grads.register::<B>(parent.id, grad);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, activation::softmax};
+
+    use super::*;
+    use crate::noise::{Purpose, Stream, normal};
+
+    fn random(shape: [usize; 4], index: u32) -> Tensor<4> {
+        normal(
+            [1, shape[1], shape[2], shape[3]],
+            (0..shape[0] as u32).map(|row| Stream::new(7, Purpose::Init, row, index)),
+            &Device::default(),
+        )
+    }
+
+    fn part([x, w]: [Tensor<4>; 2]) -> Tensor<4> {
+        softmax(x.matmul(w.clone()), 3).matmul(w.transpose()).sin()
+    }
+
+    /// Value and gradients of two parts, one after the other, that share an input.
+    fn run(
+        f: impl Fn([Tensor<4>; 2]) -> Tensor<4>,
+        tracked: [bool; 2],
+    ) -> (Tensor<4>, Vec<Tensor<4>>) {
+        let inputs = [random([2, 1, 3, 4], 0), random([2, 1, 4, 4], 1)];
+        let mut leaves = inputs
+            .into_iter()
+            .zip(tracked)
+            .map(|(input, tracked)| if tracked { input.autodiff().require_grad() } else { input });
+        let (x, w) = (leaves.next().unwrap(), leaves.next().unwrap());
+        let output = f([f([x.clone() * 2.0, w.clone()]), w.clone()]);
+        let grads = (output.clone() * random([2, 1, 3, 4], 2)).sum().backward();
+        let grads = [x, w].iter().filter_map(|leaf| leaf.grad(&grads)).collect();
+        (output.inner(), grads)
+    }
+
+    #[test]
+    fn equals_the_plain_call() {
+        for tracked in [[true, true], [true, false], [false, true]] {
+            let (plain, plain_grads) = run(part, tracked);
+            let (found, grads) = run(|inputs| recompute(inputs, part), tracked);
+            found.into_data().assert_eq(&plain.into_data(), true);
+            assert_eq!(grads.len(), tracked.iter().filter(|tracked| **tracked).count());
+            assert_eq!(grads.len(), plain_grads.len());
+            for (found, plain) in grads.into_iter().zip(plain_grads) {
+                // Where `w` is tracked, its gradients are added in another order.
+                let difference: f32 = (found - plain).abs().max().into_scalar();
+                assert!(difference <= if tracked[1] { 1e-6 } else { 0.0 }, "{difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_part_runs_again_only_for_a_gradient() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = {
+            let calls = calls.clone();
+            move |inputs: [Tensor<4>; 2]| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                part(inputs)
+            }
+        };
+        let (x, w) = (random([1, 1, 3, 4], 0), random([1, 1, 4, 4], 1));
+        let plain = recompute([x.clone(), w.clone()], counted.clone());
+        assert!(!plain.is_autodiff());
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        let output = recompute([x.autodiff().require_grad(), w], counted);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        output.sum().backward();
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn an_unread_input_has_a_gradient_of_zero() {
+        let x = random([1, 1, 2, 2], 0).autodiff().require_grad();
+        let w = random([1, 1, 2, 2], 1).autodiff().require_grad();
+        let output = recompute([x.clone(), w.clone() * 3.0], |[x, _]| x.square());
+        let grads = output.sum().backward();
+        assert!(x.grad(&grads).is_some());
+        assert_eq!(w.grad(&grads).unwrap().abs().max().into_scalar::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn captured_tracked_tensors_are_found() {
+        let w = random([1, 1, 4, 4], 1).autodiff().require_grad();
+        let x = random([1, 1, 3, 4], 0).autodiff().require_grad();
+        let call = move || recompute([x.clone()], move |[x]| part([x, w.clone()]));
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_err();
+        assert!(panic.downcast_ref::<&str>().unwrap().contains("make it an input"));
+    }
+}

@@ -1,0 +1,48 @@
+//! What can be wrong with a model folder or a request to it.
+
+use hyperalign_core::{atomic::WriteError, schedule::SchedulerConfigError};
+
+use crate::{
+    tokenizer::TokenizerError,
+    weights::{LoadError, SaveError},
+};
+
+/// Why a pipeline could not be read, written or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// A part of it cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The tokenizer cannot be read, or does not know a word of a prompt.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The noise schedule cannot be used, or not with so many steps.
+    #[error(transparent)]
+    Scheduler(#[from] SchedulerConfigError),
+    /// The folder holds another kind of pipeline.
+    #[error(
+        "`{file}` describes a {class}; a StableDiffusionPipeline was expected, which is what can \
+         be sampled from and aligned so far"
+    )]
+    Class {
+        /// The file that says so.
+        file: String,
+        /// The class that it names.
+        class: String,
+    },
+    /// Two parts do not fit each other.
+    #[error("the parts of `{folder}` do not fit each other: {reason}")]
+    Parts {
+        /// The folder.
+        folder: String,
+        /// Which parts, with their numbers.
+        reason: String,
+    },
+    /// A part cannot be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}

@@ -1,0 +1,13 @@
+//! Whole models: what a folder in the diffusers layout holds, put together.
+//!
+//! A pipeline knows its parts and how they meet. It has no sampling loop: that is
+//! [`sampler::sample`](hyperalign_core::sampler::sample), for which it is the network.
+
+mod error;
+mod save;
+mod stable_diffusion;
+mod text_to_image;
+
+pub use error::PipelineError;
+pub use stable_diffusion::StableDiffusion;
+pub use text_to_image::TextToImage;

@@ -1,0 +1,235 @@
+//! Stable Diffusion 1.x and everything of its shape.
+
+use std::sync::OnceLock;
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::{
+    denoiser::{Conditioning, Decoder, Denoiser, Prediction},
+    lora::LoraSet,
+    schedule::SchedulerConfig,
+};
+use sha2::{Digest, Sha256};
+
+use super::PipelineError;
+use crate::{
+    clip::ClipTextModel,
+    tokenizer::{Tokenizer, TokenizerError},
+    unet::Unet,
+    vae::AutoencoderKl,
+    weights::{self, Folder, LoadError},
+};
+
+/// The class that `model_index.json` names.
+pub(super) const CLASS: &str = "StableDiffusionPipeline";
+
+/// A latent diffusion model with a CLIP text encoder (Rombach et al. 2022, arXiv:2112.10752).
+///
+/// Frozen: it is data of sampling and training, never part of a trained module. It is the
+/// [`Denoiser`] and the [`Decoder`] of the sampling loop.
+#[derive(Debug)]
+pub struct StableDiffusion {
+    /// Prompt to token ids.
+    pub tokenizer: Tokenizer,
+    /// Token ids to the context of the U-Net.
+    pub text_encoder: ClipTextModel,
+    /// The network that is sampled from.
+    pub unet: Unet,
+    /// Latents to pictures and back.
+    pub vae: AutoencoderKl,
+    /// The noise schedule that the network was trained on.
+    pub scheduler_config: SchedulerConfig,
+    device: Device,
+    hash: OnceLock<String>,
+}
+
+/// The part of `model_index.json` that is read.
+#[derive(serde::Deserialize)]
+struct ModelIndex {
+    #[serde(rename = "_class_name")]
+    class_name: String,
+}
+
+impl StableDiffusion {
+    /// Puts parts together that are on `device`; `name` stands for the whole in errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails if two parts do not fit each other.
+    pub fn new(
+        name: &str,
+        tokenizer: Tokenizer,
+        text_encoder: ClipTextModel,
+        unet: Unet,
+        vae: AutoencoderKl,
+        scheduler_config: SchedulerConfig,
+        device: &Device,
+    ) -> Result<Self, PipelineError> {
+        let (text, net) = (text_encoder.config(), unet.config());
+        let checks = [
+            (
+                text.hidden_size == net.cross_attention_dim,
+                format!(
+                    "the text encoder is {} wide, the U-Net reads a context {} wide",
+                    text.hidden_size, net.cross_attention_dim
+                ),
+            ),
+            (
+                net.in_channels == vae.config().latent_channels
+                    && net.out_channels == net.in_channels,
+                format!(
+                    "the U-Net goes from {} to {} channels, the latents of the VAE have {}",
+                    net.in_channels,
+                    net.out_channels,
+                    vae.config().latent_channels
+                ),
+            ),
+            (
+                tokenizer.vocab_size() <= text.vocab_size,
+                format!(
+                    "the tokenizer has {} tokens, the text encoder {}",
+                    tokenizer.vocab_size(),
+                    text.vocab_size
+                ),
+            ),
+            (
+                tokenizer.context_length() <= text.max_position_embeddings,
+                format!(
+                    "the tokenizer makes rows of {} tokens, the text encoder reads {}",
+                    tokenizer.context_length(),
+                    text.max_position_embeddings
+                ),
+            ),
+        ];
+        if let Some((_, reason)) = checks.into_iter().find(|(fits, _)| !fits) {
+            return Err(PipelineError::Parts { folder: name.to_owned(), reason });
+        }
+        Ok(Self {
+            tokenizer,
+            text_encoder,
+            unet,
+            vae,
+            scheduler_config,
+            device: device.clone(),
+            hash: OnceLock::new(),
+        })
+    }
+
+    /// Reads a folder in the diffusers layout: `model_index.json`, `tokenizer`, `text_encoder`,
+    /// `unet`, `vae` and `scheduler`. Other parts (a safety checker) are not read.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a part is missing or wrong, or the folder is another kind of pipeline.
+    pub fn from_folder(folder: &Folder, device: &Device) -> Result<Self, PipelineError> {
+        let index = "model_index.json";
+        let ModelIndex { class_name: class } = folder.read_config(index)?;
+        if class != CLASS {
+            return Err(PipelineError::Class { file: folder.display(index), class });
+        }
+        let scheduler_config = folder.read_config("scheduler/scheduler_config.json")?;
+        Self::new(
+            &folder.display(""),
+            tokenizer(folder, "tokenizer")?,
+            ClipTextModel::from_folder(folder, "text_encoder", device)?,
+            Unet::from_folder(folder, "unet", device)?,
+            AutoencoderKl::from_folder(folder, "vae", device)?,
+            scheduler_config,
+            device,
+        )
+    }
+
+    /// The device that its weights are on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Encodes prompts. Padding is attended to, as the network was trained.
+    ///
+    /// A prompt that is too long is cut; `tokenizer.encode` tells what would be lost.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tokenizer has a closed vocabulary and a prompt has a word outside of it.
+    pub fn encode_prompts(
+        &self,
+        prompts: &[impl AsRef<str>],
+    ) -> Result<Conditioning, TokenizerError> {
+        let texts: Vec<&str> = prompts.iter().map(AsRef::as_ref).collect();
+        let ids = self.tokenizer.encode(&texts)?.to_tensor(&self.device);
+        let output = self.text_encoder.forward(ids);
+        Ok(Conditioning { context: output.last_hidden_state, pooled: Some(output.pooled) })
+    }
+
+    /// The conditioning of `rows` empty prompts.
+    pub fn unconditional(&self, rows: usize) -> Conditioning {
+        let empty = self.encode_prompts(&[""]).expect("an empty text has no unknown word");
+        empty.repeat(rows)
+    }
+
+    /// The scaled latents of pictures: the middle of their distribution.
+    ///
+    /// # Shapes
+    ///
+    /// - `pictures`: `[batch, 3, height, width]`, in `[-1, 1]`
+    /// - output: `[batch, channels, height / f, width / f]`
+    pub fn encode_pictures(&self, pictures: Tensor<4>) -> Tensor<4> {
+        self.vae.scale(self.vae.encode(pictures).mode())
+    }
+
+    /// Channels, height and width of the latents that the network was trained on.
+    pub fn latent_shape(&self) -> [usize; 3] {
+        let config = self.unet.config();
+        [config.in_channels, config.sample_size, config.sample_size]
+    }
+
+    /// A fingerprint of all weights, as 64 hexadecimal digits. An adapter belongs to the base
+    /// that it was trained on.
+    pub fn hash(&self) -> &str {
+        self.hash.get_or_init(|| {
+            let parts = [
+                weights::hash(&self.text_encoder),
+                weights::hash(&self.unet),
+                weights::hash(&self.vae),
+            ];
+            let digest = Sha256::digest(parts.concat());
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        })
+    }
+}
+
+impl Denoiser for StableDiffusion {
+    fn predict(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        self.unet.forward(sample, timesteps, conditioning.context.clone(), lora)
+    }
+
+    fn prediction(&self) -> Prediction {
+        self.scheduler_config.prediction_type
+    }
+}
+
+impl Decoder for StableDiffusion {
+    fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
+        self.vae.decode(latents)
+    }
+}
+
+/// Reads the tokenizer in the part `sub` of `folder`.
+fn tokenizer(folder: &Folder, sub: &str) -> Result<Tokenizer, TokenizerError> {
+    Tokenizer::from_files(|name| -> Result<Option<String>, LoadError> {
+        let path = format!("{sub}/{name}");
+        if !folder.contains(&path) {
+            return Ok(None);
+        }
+        let bytes = folder.read(&path)?.into_owned();
+        String::from_utf8(bytes).map(Some).map_err(|error| LoadError::Config {
+            file: folder.display(&path),
+            reason: error.to_string(),
+        })
+    })
+}

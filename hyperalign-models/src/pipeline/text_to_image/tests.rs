@@ -1,0 +1,147 @@
+use burn::tensor::{Device, s};
+use hyperalign_core::{adapter::NoAdapter, schedule::SchedulerConfig};
+
+use super::*;
+use crate::{
+    clip::ClipTextConfig,
+    tokenizer::Tokenizer,
+    unet::UnetConfig,
+    vae::AutoencoderKlConfig,
+    weights::{FileFloat, Folder, reinit},
+};
+
+const WORDS: [&str; 5] = ["a", "red", "blue", "dog", "heart"];
+
+/// The smallest pipeline that has every part.
+fn pipeline() -> StableDiffusion {
+    let device = Device::flex();
+    let text = ClipTextConfig {
+        vocab_size: 8,
+        hidden_size: 8,
+        intermediate_size: 8,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        max_position_embeddings: 6,
+        eos_token_id: 2,
+        ..ClipTextConfig::default()
+    };
+    let unet: UnetConfig = serde_json::from_str(
+        r#"{"sample_size": 4, "in_channels": 2, "out_channels": 2, "layers_per_block": 1,
+            "block_out_channels": [4, 8], "norm_num_groups": 2, "cross_attention_dim": 8,
+            "attention_head_dim": 2, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+            "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#,
+    )
+    .unwrap();
+    let vae: AutoencoderKlConfig = serde_json::from_str(
+        r#"{"sample_size": 8, "latent_channels": 2, "layers_per_block": 1,
+            "block_out_channels": [4, 4], "norm_num_groups": 2,
+            "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+            "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#,
+    )
+    .unwrap();
+    StableDiffusion::new(
+        "test",
+        Tokenizer::from_words(&WORDS, 6).unwrap(),
+        reinit(text.init(&device), 1),
+        filled(unet.init(&device)),
+        filled(vae.init(&device)),
+        SchedulerConfig::stable_diffusion(),
+        &device,
+    )
+    .unwrap()
+}
+
+/// A network without the layers of zeros that training begins with: they would hide everything
+/// behind them.
+fn filled<M: burn::module::Module>(module: M) -> M {
+    struct Fill(u32);
+    impl burn::module::ModuleMapper for Fill {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: burn::module::Param<Tensor<D>>,
+        ) -> burn::module::Param<Tensor<D>> {
+            self.0 += 1;
+            let stream = Stream::new(9, Purpose::Init, 0, self.0);
+            param.map(|tensor| {
+                let noise =
+                    noise::normal([1, tensor.shape().num_elements()], [stream], &tensor.device());
+                tensor.clone() + noise.reshape(tensor.dims()) * 0.3
+            })
+        }
+    }
+    module.map(&mut Fill(0))
+}
+
+fn pictures(way: &TextToImage, prompts: &[&str], seeds: &[u64]) -> Tensor<4> {
+    way.generate(prompts, seeds, &NoAdapter, &mut |_| {}).unwrap()
+}
+
+fn distance(a: Tensor<4>, b: Tensor<4>) -> f32 {
+    (a - b).abs().max().into_scalar()
+}
+
+#[test]
+fn a_picture_depends_on_its_own_seed_and_prompt_only() {
+    let pipeline = pipeline();
+    let way = TextToImage { eta: 0.5, ..TextToImage::new(&pipeline, 3, 2.0) };
+    let both = pictures(&way, &["a red dog", "a blue heart"], &[5, 6]);
+    assert_eq!(both.dims(), [2, 3, 8, 8]);
+    let second = pictures(&way, &["a blue heart"], &[6]);
+    let distance_to = |other: Tensor<4>| distance(second.clone(), other);
+    assert!(distance_to(both.slice(s![1..2])) < 1e-5);
+    assert!(distance_to(pictures(&way, &["a blue heart"], &[7])) > 1e-3, "the seed is not used");
+    assert!(distance_to(pictures(&way, &["a red dog"], &[6])) > 1e-4, "the prompt is not used");
+    let unguided = TextToImage { guidance_scale: 1.0, ..way.clone() };
+    assert!(distance_to(pictures(&unguided, &["a blue heart"], &[6])) > 1e-5, "no guidance");
+    let negative = TextToImage { negative_prompt: "red dog".to_owned(), ..way.clone() };
+    assert!(distance_to(pictures(&negative, &["a blue heart"], &[6])) > 1e-6, "no negative");
+}
+
+#[test]
+fn a_folder_holds_the_whole_pipeline() {
+    let pipeline = pipeline();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    pipeline.save(&path, FileFloat::F32).unwrap();
+    let again = StableDiffusion::from_folder(&Folder::disk(&path), &Device::flex()).unwrap();
+    assert_eq!(again.hash(), pipeline.hash());
+    assert_eq!(again.scheduler_config, pipeline.scheduler_config);
+    let picture = |pipeline| pictures(&TextToImage::new(pipeline, 2, 3.0), &["a red dog"], &[1]);
+    assert_eq!(distance(picture(&again), picture(&pipeline)), 0.0);
+}
+
+#[test]
+fn what_is_wrong_with_a_folder_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    pipeline().save(&path, FileFloat::F32).unwrap();
+    let read = || {
+        StableDiffusion::from_folder(&Folder::disk(&path), &Device::flex()).unwrap_err().to_string()
+    };
+    let scheduler = path.join("scheduler/scheduler_config.json");
+    let text = std::fs::read_to_string(&scheduler).unwrap();
+    std::fs::remove_file(&scheduler).unwrap();
+    assert!(read().contains("scheduler_config.json"), "{}", read());
+    std::fs::write(&scheduler, text).unwrap();
+
+    let more = ["a", "red", "blue", "dog", "heart", "star", "moon"];
+    let tokenizer = Tokenizer::from_words(&more, 6).unwrap().to_json().unwrap();
+    std::fs::write(path.join("tokenizer/tokenizer.json"), tokenizer).unwrap();
+    assert!(read().contains("the tokenizer has 10 tokens, the text encoder 8"), "{}", read());
+
+    std::fs::write(path.join("model_index.json"), r#"{"_class_name": "FluxPipeline"}"#).unwrap();
+    assert!(read().contains("FluxPipeline"), "{}", read());
+}
+
+#[test]
+fn bad_requests_are_errors() {
+    let pipeline = pipeline();
+    let fails = |steps, prompt: &str| {
+        TextToImage::new(&pipeline, steps, 2.0)
+            .generate(&[prompt], &[0], &NoAdapter, &mut |_| {})
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(fails(0, "a red dog").contains("0 sampling steps"));
+    assert!(fails(3, "a purple dog").contains("unknown words: purple"));
+}
