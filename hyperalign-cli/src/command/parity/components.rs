@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{checks::Checks, clip, golden::Golden, schedulers, tokenizers};
+use super::{checks::Checks, clip, golden::Golden, pipeline, preprocess, schedulers, tokenizers};
 
 /// How a kind of reference file is run.
 #[derive(Clone, Copy)]
@@ -20,12 +20,12 @@ const COMPONENTS: [(&str, Component); 17] = [
     ("aesthetic", Component::NotBuilt),
     ("blip_reward", Component::NotBuilt),
     ("clip_hf", Component::Tensors(clip::transformers)),
-    ("clip_preprocess", Component::NotBuilt),
+    ("clip_preprocess", Component::Tensors(preprocess::preprocess)),
     ("clip_text", Component::Tensors(clip::text)),
     ("flux", Component::NotBuilt),
     ("minilm", Component::NotBuilt),
     ("open_clip", Component::Tensors(clip::open_clip)),
-    ("pipeline_sd", Component::NotBuilt),
+    ("pipeline_sd", Component::Tensors(pipeline::stable_diffusion)),
     ("real_sd_latent_codecs", Component::NotBuilt),
     ("schedulers", Component::Tensors(schedulers::schedulers)),
     ("t5_encoder", Component::NotBuilt),
@@ -36,13 +36,12 @@ const COMPONENTS: [(&str, Component); 17] = [
     ("vae", Component::NotBuilt),
 ];
 
-/// The component of a file with this stem.
-pub(super) fn component(stem: &str) -> Option<Component> {
+/// The component of a file with this stem, and its name.
+pub(super) fn component(stem: &str) -> Option<(&'static str, Component)> {
     COMPONENTS
-        .iter()
+        .into_iter()
         .filter(|(name, _)| stem == *name || stem.starts_with(&format!("{name}_")))
         .max_by_key(|(name, _)| name.len())
-        .map(|(_, component)| *component)
 }
 
 /// All beginnings.

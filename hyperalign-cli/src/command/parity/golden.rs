@@ -50,8 +50,8 @@ impl Golden {
         Ok(Self { path: path.to_owned(), weights, values, config })
     }
 
-    /// The reference file in the same folder whose stem begins with `component` and, where
-    /// there are several, ends like this one's.
+    /// The reference file of `component` in the same folder; where there are several, the one
+    /// whose name ends like this one's.
     pub(super) fn beside(&self, component: &str) -> miette::Result<Self> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let stem = |path: &Path| {
@@ -65,11 +65,13 @@ impl Golden {
             .into_diagnostic()?
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| path.extension().is_some_and(|kind| kind == "safetensors"))
-            .filter(|path| stem(path).starts_with(component) && *path != self.path)
+            .filter(|path| {
+                super::components::component(&stem(path)).is_some_and(|(name, _)| name == component)
+            })
             .collect();
         found.sort_by_key(|path| (std::cmp::Reverse(shared_end(path)), path.clone()));
         let path = found.first().ok_or_else(|| {
-            miette!("the weights are in a file {component}*.safetensors, which is not beside this")
+            miette!("the weights are in a file {component}_*.safetensors, which is not beside this")
         })?;
         Self::open(path).wrap_err_with(|| format!("cannot read `{}`", path.display()))
     }

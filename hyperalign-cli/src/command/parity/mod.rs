@@ -8,6 +8,8 @@ mod checks;
 mod clip;
 mod components;
 mod golden;
+mod pipeline;
+mod preprocess;
 mod schedulers;
 mod tokenizers;
 
@@ -92,7 +94,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
 
 fn check_file(path: &Path, checks: &mut Checks) {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    match component(&stem) {
+    match component(&stem).map(|(_, component)| component) {
         None => checks.error(&format!(
             "`{stem}` begins with the name of no component; known are {}",
             components::names().join(", ")
