@@ -3,6 +3,7 @@
 pub mod base;
 pub mod blocks;
 pub mod clip;
+pub mod embedded;
 pub mod hypernet;
 pub mod pipeline;
 pub mod timestep_embedding;

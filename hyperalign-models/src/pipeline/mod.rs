@@ -3,6 +3,7 @@
 //! A pipeline knows its parts and how they meet. It has no sampling loop: that is
 //! [`sampler::sample`](hyperalign_core::sampler::sample), for which it is the network.
 
+mod base;
 mod error;
 mod save;
 mod stable_diffusion;

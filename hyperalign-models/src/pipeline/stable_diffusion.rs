@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     denoiser::{Conditioning, Decoder, Denoiser, Prediction},
+    diffusion::Process,
     lora::LoraSet,
     schedule::SchedulerConfig,
 };
@@ -38,6 +39,8 @@ pub struct StableDiffusion {
     pub vae: AutoencoderKl,
     /// The noise schedule that the network was trained on.
     pub scheduler_config: SchedulerConfig,
+    name: String,
+    process: Process,
     device: Device,
     hash: OnceLock<String>,
 }
@@ -103,7 +106,13 @@ impl StableDiffusion {
         if let Some((_, reason)) = checks.into_iter().find(|(fits, _)| !fits) {
             return Err(PipelineError::Parts { folder: name.to_owned(), reason });
         }
+        let process = scheduler_config.process().map_err(|error| PipelineError::Parts {
+            folder: name.to_owned(),
+            reason: error.to_string(),
+        })?;
         Ok(Self {
+            name: name.to_owned(),
+            process,
             tokenizer,
             text_encoder,
             unet,
@@ -141,6 +150,22 @@ impl StableDiffusion {
     /// The device that its weights are on.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// What it was called when it was put together.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same model under another name.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// The process that the network was trained on.
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Encodes prompts. Padding is attended to, as the network was trained.
