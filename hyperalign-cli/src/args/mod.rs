@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{completions, doctor, parity, pretrain};
+use crate::command::{completions, doctor, inspect, parity, pretrain};
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ pub struct Cli {
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
+    Inspect(inspect::Args),
     /// Compare our networks and schedulers with the reference implementations.
     Parity(parity::Args),
     /// Open the device, compute something on it, and tell which number formats it knows.

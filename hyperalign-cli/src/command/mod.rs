@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod doctor;
+pub mod inspect;
 pub mod parity;
 pub mod pretrain;
 
@@ -17,6 +18,7 @@ use crate::outcome::Outcome;
 pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
     match command {
         Command::Doctor(args) => doctor::run(&args, context),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Parity(args) => parity::run(&args, context),
         Command::Pretrain(args) => pretrain::run(&args, context),
         Command::Completions(args) => completions::run(&args),

@@ -65,8 +65,7 @@ impl ClipModel {
         } else {
             without_buffers(tensors)
         };
-        // A scalar in published files.
-        load(config.init(device), &tensors.reshape("logit_scale", vec![1]))
+        load(config.init(device), &tensors)
     }
 
     /// Reads `config.json` (or `open_clip_config.json`) and the weights from the folder `sub` of

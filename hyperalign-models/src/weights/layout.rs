@@ -9,6 +9,8 @@ pub(super) enum Layout {
     Transposed,
     /// `[d_input, d_output]` in the module, `[d_output, d_input, 1, 1]` in the file.
     Pointwise,
+    /// `[1]` in the module, `[]` in the file.
+    Scalar,
 }
 
 impl Layout {
@@ -17,6 +19,7 @@ impl Layout {
         match (self, shape) {
             (Self::Transposed, [input, output]) => vec![*output, *input],
             (Self::Pointwise, [input, output]) => vec![*output, *input, 1, 1],
+            (Self::Scalar, [1]) => Vec::new(),
             _ => shape.to_vec(),
         }
     }
@@ -111,6 +114,7 @@ impl Position {
         match (self.module(), self.field()) {
             ("Linear", "weight") => Layout::Transposed,
             ("PointwiseConv", "weight") => Layout::Pointwise,
+            ("ClipModel", "logit_scale") => Layout::Scalar,
             _ => Layout::Same,
         }
     }

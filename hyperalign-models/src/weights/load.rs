@@ -40,7 +40,8 @@ fn compare<M: Module>(module: &M, tensors: &Tensors) -> KeyMismatch {
         tensors.iter().map(|(key, _)| key.to_owned()).filter(|key| !names.contains(key)).collect();
     let shapes = expected.iter().filter_map(|key| {
         let given = tensors.shape(&key.name)?;
-        (given != key.shape).then(|| (key.name.clone(), key.shape.clone(), given.to_vec()))
+        (!same_shape(given, &key.shape))
+            .then(|| (key.name.clone(), key.shape.clone(), given.to_vec()))
     });
     let suggest = |key: &String, others: &BTreeSet<String>| nearest(key, others.iter());
     let wanted: BTreeSet<String> = missing.iter().map(|key| (*key).clone()).collect();
@@ -49,6 +50,12 @@ fn compare<M: Module>(module: &M, tensors: &Tensors) -> KeyMismatch {
         unused: unused.iter().map(|key| (key.clone(), suggest(key, &wanted))).collect(),
         shapes: shapes.collect(),
     }
+}
+
+/// Whether two shapes are equal; a scalar and a list of one number are.
+fn same_shape(a: &[usize], b: &[usize]) -> bool {
+    let single = |shape: &[usize]| matches!(shape, [] | [1]);
+    a == b || (single(a) && single(b))
 }
 
 /// The one of `others` that `key` was most likely meant to be.

@@ -1,0 +1,140 @@
+//! `hyperalign inspect checkpoint PATH`.
+
+use std::path::{Path, PathBuf};
+
+use hyperalign_models::weights::{Folder, Tensors};
+use miette::{IntoDiagnostic, WrapErr, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::adapter::parameters;
+use crate::outcome::Outcome;
+use crate::output;
+
+/// The file of a training checkpoint that describes the others.
+const STATE: &str = "state.json";
+/// The parts of a model folder that have weights.
+const PARTS: [&str; 4] = ["", "text_encoder", "unet", "vae"];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A checkpoint of a run, the folder of a run (its newest checkpoint is taken), a model folder
+    /// in the diffusers layout, or a safetensors file.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+}
+
+/// What is known of a training checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    update: u64,
+    elapsed_seconds: f64,
+    identity: String,
+    settings: serde_json::Value,
+    files: Vec<StateFile>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StateFile {
+    name: String,
+    sha256: String,
+}
+
+/// One weight file or component of a model.
+#[derive(Debug, Serialize)]
+struct Weights {
+    file: String,
+    tensors: usize,
+    parameters: usize,
+    metadata: std::collections::BTreeMap<String, String>,
+}
+
+/// Prints a description as JSON.
+pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
+    let path = &args.path;
+    if path.is_file() {
+        output::print_json(&weights(Tensors::open(path).into_diagnostic()?)?)?;
+        return Ok(Outcome::Done);
+    }
+    if let Some(checkpoint) = newest(path)? {
+        output::print_json(&state(&checkpoint)?)?;
+        return Ok(Outcome::Done);
+    }
+    let folder = Folder::disk(path);
+    let mut parts = Vec::new();
+    for part in PARTS {
+        let config =
+            if part.is_empty() { "config.json".to_owned() } else { format!("{part}/config.json") };
+        if folder.contains(&config) {
+            parts.push(weights(folder.tensors(part).into_diagnostic()?)?);
+        }
+    }
+    if parts.is_empty() {
+        bail!(
+            "`{}` is neither a checkpoint ({STATE}), nor a run (checkpoints/step-*), nor a model \
+             folder (config.json), nor a weight file",
+            path.display()
+        );
+    }
+    output::print_json(&parts)?;
+    Ok(Outcome::Done)
+}
+
+/// Reads every value, so that a damaged file is an error here and not in the middle of a run.
+fn weights(tensors: Tensors) -> miette::Result<Weights> {
+    for (key, _) in tensors.iter().filter(|(key, _)| !key.ends_with("position_ids")) {
+        tensors.f32(key).into_diagnostic()?;
+    }
+    Ok(Weights {
+        file: tensors.name().to_owned(),
+        tensors: tensors.iter().count(),
+        parameters: parameters(&tensors),
+        metadata: tensors.metadata().clone(),
+    })
+}
+
+/// The checkpoint that `path` is, or the newest one of the run in the folder `path`.
+fn newest(path: &Path) -> miette::Result<Option<PathBuf>> {
+    if path.join(STATE).is_file() {
+        return Ok(Some(path.to_owned()));
+    }
+    let folder = path.join("checkpoints");
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).into_diagnostic()? {
+        let path = entry.into_diagnostic()?.path();
+        if path.join(STATE).is_file() {
+            found.push(path);
+        }
+    }
+    // Their names hold the update, padded with zeros.
+    Ok(found.into_iter().max())
+}
+
+/// Reads the description of a training checkpoint and checks its files against it.
+fn state(folder: &Path) -> miette::Result<State> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).into_diagnostic().wrap_err_with(|| {
+            format!("the checkpoint is damaged: cannot read `{}`", path.display())
+        })
+    };
+    let state: State =
+        serde_json::from_slice(&read(STATE)?).into_diagnostic().wrap_err_with(|| {
+            format!("`{}` is not the state of a run", folder.join(STATE).display())
+        })?;
+    for file in &state.files {
+        let digest = Sha256::digest(read(&file.name)?);
+        let given: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        if given != file.sha256 {
+            bail!(
+                "the checkpoint is damaged: the SHA-256 of `{}` is not the recorded one; resume \
+                 from an earlier checkpoint",
+                folder.join(&file.name).display()
+            );
+        }
+    }
+    Ok(state)
+}

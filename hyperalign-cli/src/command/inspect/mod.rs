@@ -1,0 +1,38 @@
+//! `hyperalign inspect`: what is in a file, or what ought to be.
+
+mod adapter;
+mod checkpoint;
+mod keys;
+
+use crate::outcome::Outcome;
+
+/// Flags of `hyperalign inspect`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Print the keys and shapes that we expect of a published weight file, as lines of JSON.
+    Keys(keys::Args),
+    /// Print what a checkpoint of a run, a model folder or a weight file holds, after checking
+    /// that it is whole.
+    Checkpoint(checkpoint::Args),
+    /// Print what an adapter file says about itself.
+    Adapter(adapter::Args),
+}
+
+/// Inspects what was named.
+///
+/// # Errors
+///
+/// Fails if it cannot be read or is damaged, or if the output cannot be written.
+pub fn run(args: &Args) -> miette::Result<Outcome> {
+    match &args.what {
+        What::Keys(args) => keys::run(args),
+        What::Checkpoint(args) => checkpoint::run(args),
+        What::Adapter(args) => adapter::run(args),
+    }
+}
