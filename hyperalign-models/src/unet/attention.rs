@@ -5,10 +5,9 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::{Device, Tensor, assert_shape},
 };
-use hyperalign_core::{
-    attention::attention,
-    lora::{LoraScope, linear_with_lora},
-};
+use hyperalign_core::{attention::attention, lora::linear_with_lora};
+
+use super::pass::Pass;
 
 /// Scaled dot-product attention between an image stream and a context stream (Vaswani et al.
 /// 2017, arXiv:1706.03762, eq. 1), with no biases on queries, keys and values.
@@ -41,15 +40,15 @@ impl Attention {
     /// - `x`: `[batch, tokens, dim]`
     /// - `context`: `[batch, context_tokens, context_dim]`
     /// - output: `[batch, tokens, dim]`
-    pub fn forward(&self, x: Tensor<3>, context: Tensor<3>, lora: &LoraScope<'_>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, context: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
         let [batch, tokens, dim] = x.dims();
         assert_shape!(context, [batch, _, _]);
-        let q = linear_with_lora(&self.to_q, x, lora.get("to_q"));
-        let k = linear_with_lora(&self.to_k, context.clone(), lora.get("to_k"));
-        let v = linear_with_lora(&self.to_v, context, lora.get("to_v"));
+        let q = linear_with_lora(&self.to_q, x, pass.lora("to_q"));
+        let k = linear_with_lora(&self.to_k, context.clone(), pass.lora("to_k"));
+        let v = linear_with_lora(&self.to_v, context, pass.lora("to_v"));
         let [q, k, v] = [q, k, v].map(|x| self.split_heads(x));
         let out = attention(q, k, v, None).swap_dims(1, 2).reshape([batch, tokens, dim]);
-        linear_with_lora(&self.to_out[0], out, lora.get("to_out.0"))
+        pass.tokens(linear_with_lora(&self.to_out[0], out, pass.lora("to_out.0")))
     }
 
     /// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.

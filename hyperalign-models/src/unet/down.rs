@@ -4,10 +4,10 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use hyperalign_core::lora::LoraScope;
 
 use super::{
     config::UnetConfig,
+    pass::Pass,
     transformer::{Transformer2d, Transformer2dConfig},
 };
 use crate::blocks::{Downsample, Pad, ResnetBlock, ResnetBlockConfig};
@@ -48,29 +48,25 @@ impl DownBlock {
     /// # Shapes
     ///
     /// - `x`: `[batch, d_input, height, width]`
-    /// - `time`: `[batch, d_time]`, after its activation
-    /// - `context`: `[batch, context_tokens, context_dim]`
     /// - output: `[batch, channels, ...]`, half as high and wide unless it is the last block
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         mut x: Tensor<4>,
-        time: &Tensor<2>,
-        context: &Tensor<3>,
-        lora: &LoraScope<'_>,
+        pass: &Pass<'_>,
         skips: &mut Vec<Tensor<4>>,
     ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
-            x = resnet.forward(x, Some(time));
+            x = pass.item("resnets", i).map(resnet.forward(x, Some(pass.time)));
             if let Some(attention) = self.attentions.get(i) {
-                x = attention.forward(x, context, &lora.child(&format!("attentions.{i}")));
+                x = attention.forward(x, &pass.item("attentions", i));
             }
             skips.push(x.clone());
         }
-        for downsampler in &self.downsamplers {
-            x = downsampler.forward(x);
+        for (i, downsampler) in self.downsamplers.iter().enumerate() {
+            x = pass.item("downsamplers", i).map(downsampler.forward(x));
             skips.push(x.clone());
         }
-        x
+        pass.map(x)
     }
 }
 

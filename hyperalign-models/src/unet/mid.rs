@@ -4,11 +4,11 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use hyperalign_core::lora::LoraScope;
 
 use super::{
     config::UnetConfig,
     down::{resnet, transformer},
+    pass::Pass,
     transformer::Transformer2d,
 };
 use crate::blocks::ResnetBlock;
@@ -34,20 +34,12 @@ impl MidBlock {
     /// # Shapes
     ///
     /// - `x`: `[batch, channels, height, width]`
-    /// - `time`: `[batch, d_time]`, after its activation
-    /// - `context`: `[batch, context_tokens, context_dim]`
     /// - output: the shape of `x`
-    pub fn forward(
-        &self,
-        x: Tensor<4>,
-        time: &Tensor<2>,
-        context: &Tensor<3>,
-        lora: &LoraScope<'_>,
-    ) -> Tensor<4> {
+    pub(super) fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let [attention] = &self.attentions;
         let [before, after] = &self.resnets;
-        let x = before.forward(x, Some(time));
-        let x = attention.forward(x, context, &lora.child("attentions.0"));
-        after.forward(x, Some(time))
+        let x = pass.item("resnets", 0).map(before.forward(x, Some(pass.time)));
+        let x = attention.forward(x, &pass.item("attentions", 0));
+        pass.map(pass.item("resnets", 1).map(after.forward(x, Some(pass.time))))
     }
 }

@@ -10,8 +10,10 @@ mod down;
 mod feed_forward;
 mod mid;
 mod model;
+mod pass;
 mod transformer;
 mod up;
 
 pub use config::{BlockKind, PerBlock, UnetConfig};
 pub use model::{Unet, UnetDenoiser};
+pub use pass::{Observer, Tap};

@@ -7,10 +7,16 @@ use burn::{
 };
 use hyperalign_core::{
     denoiser::{Conditioning, Denoiser, Prediction},
-    lora::{LoraScope, LoraSet},
+    lora::LoraSet,
 };
 
-use super::{config::UnetConfig, down::DownBlock, mid::MidBlock, up::UpBlock};
+use super::{
+    config::UnetConfig,
+    down::DownBlock,
+    mid::MidBlock,
+    pass::{Observer, Pass, Tap},
+    up::UpBlock,
+};
 use crate::{
     blocks::{conv3x3, zero_conv3x3},
     timestep_embedding::{TimestepEmbedding, sinusoidal},
@@ -86,15 +92,38 @@ impl Unet {
         context: Tensor<3>,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
-        let lora = LoraScope::root(lora);
-        let time = self.time(timesteps);
-        let (x, mut skips, _) = self.descend(sample, &time, &context, &lora);
-        let mut x = self.mid_block.forward(x, &time, &context, &lora.child("mid_block"));
+        self.run(sample, timesteps, context, lora, None)
+    }
+
+    /// [`forward`](Self::forward), showing the output of each module to `observer`.
+    pub fn forward_observed(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        context: Tensor<3>,
+        lora: Option<&LoraSet>,
+        observer: Observer<'_>,
+    ) -> Tensor<4> {
+        self.run(sample, timesteps, context, lora, Some(observer))
+    }
+
+    fn run(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        context: Tensor<3>,
+        lora: Option<&LoraSet>,
+        observer: Option<Observer<'_>>,
+    ) -> Tensor<4> {
+        let time = self.time(timesteps, observer);
+        let pass = Pass::new(&time, &context, lora, observer);
+        let (x, mut skips, _) = self.descend(sample, &pass);
+        let mut x = self.mid_block.forward(x, &pass.child("mid_block"));
         for (i, block) in self.up_blocks.iter().enumerate() {
-            let lora = lora.child(&format!("up_blocks.{i}"));
-            x = block.forward(x, &time, &context, &lora, &mut skips);
+            x = block.forward(x, &pass.item("up_blocks", i), &mut skips);
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        let x = pass.child("conv_norm_out").map(self.conv_norm_out.forward(x));
+        self.conv_out.forward(silu(x))
     }
 
     /// The features of the way down without any update: the output of each down block, from the
@@ -115,40 +144,42 @@ impl Unet {
         context: Tensor<3>,
         with_mid: bool,
     ) -> Vec<Tensor<4>> {
-        let lora = LoraScope::root(None);
-        let time = self.time(timesteps);
-        let (x, _, mut features) = self.descend(sample, &time, &context, &lora);
+        let time = self.time(timesteps, None);
+        let pass = Pass::new(&time, &context, None, None);
+        let (x, _, mut features) = self.descend(sample, &pass);
         if with_mid {
-            features.push(self.mid_block.forward(x, &time, &context, &lora));
+            features.push(self.mid_block.forward(x, &pass.child("mid_block")));
         }
         features
     }
 
     /// The time embedding after the activation that every residual block would apply to it.
-    fn time(&self, timesteps: Tensor<1>) -> Tensor<2> {
+    fn time(&self, timesteps: Tensor<1>, observer: Option<Observer<'_>>) -> Tensor<2> {
         let dim = self.config.block_out_channels[0];
         let sinusoids = sinusoidal(timesteps, dim, self.config.sinusoids());
-        silu(self.time_embedding.forward(sinusoids))
+        let embedding = self.time_embedding.forward(sinusoids.clone());
+        if let Some(observer) = observer {
+            observer("time_proj", Tap::Vector(sinusoids));
+            observer("time_embedding", Tap::Vector(embedding.clone()));
+        }
+        silu(embedding)
     }
 
     /// The last feature map, the skips, and the output of every block.
     fn descend(
         &self,
         sample: Tensor<4>,
-        time: &Tensor<2>,
-        context: &Tensor<3>,
-        lora: &LoraScope<'_>,
+        pass: &Pass<'_>,
     ) -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4>>) {
         let [batch, _, _, _] = sample.dims();
         assert_shape!(sample, [_, self.config.in_channels, _, _]);
-        assert_shape!(time, [batch, _]);
-        assert_shape!(context, [batch, _, self.config.cross_attention_dim]);
-        let mut x = self.conv_in.forward(sample);
+        assert_shape!(pass.time, [batch, _]);
+        assert_shape!(pass.context, [batch, _, self.config.cross_attention_dim]);
+        let mut x = pass.child("conv_in").map(self.conv_in.forward(sample));
         let mut skips = vec![x.clone()];
         let mut features = Vec::new();
         for (i, block) in self.down_blocks.iter().enumerate() {
-            let lora = lora.child(&format!("down_blocks.{i}"));
-            x = block.forward(x, time, context, &lora, &mut skips);
+            x = block.forward(x, &pass.item("down_blocks", i), &mut skips);
             features.push(x.clone());
         }
         (x, skips, features)

@@ -7,9 +7,8 @@ use burn::{
     },
     tensor::{Device, Tensor},
 };
-use hyperalign_core::lora::LoraScope;
 
-use super::{attention::Attention, feed_forward::FeedForward};
+use super::{attention::Attention, feed_forward::FeedForward, pass::Pass};
 use crate::blocks::PointwiseConv;
 
 /// Epsilon of the group norm, whatever that of the residual blocks.
@@ -95,18 +94,16 @@ impl Transformer2d {
     /// # Shapes
     ///
     /// - `x`: `[batch, dim, height, width]`
-    /// - `context`: `[batch, context_tokens, context_dim]`
     /// - output: the shape of `x`
-    pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>, lora: &LoraScope<'_>) -> Tensor<4> {
+    pub(super) fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let [batch, dim, height, width] = x.dims();
         let pixels = self.norm.forward(x.clone()).reshape([batch, dim, height * width]);
         let mut tokens = self.proj_in.forward(pixels.swap_dims(1, 2));
         for (i, block) in self.transformer_blocks.iter().enumerate() {
-            let lora = lora.child(&format!("transformer_blocks.{i}"));
-            tokens = block.forward(tokens, context, &lora);
+            tokens = block.forward(tokens, &pass.item("transformer_blocks", i));
         }
         let tokens = self.proj_out.forward(tokens);
-        x + tokens.swap_dims(1, 2).reshape([batch, dim, height, width])
+        pass.map(x + tokens.swap_dims(1, 2).reshape([batch, dim, height, width]))
     }
 }
 
@@ -135,12 +132,12 @@ impl TransformerBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, context: &Tensor<3>, lora: &LoraScope<'_>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
         let hidden = self.norm1.forward(x.clone());
-        let x = x + self.attn1.forward(hidden.clone(), hidden, &lora.child("attn1"));
+        let x = x + self.attn1.forward(hidden.clone(), hidden, &pass.child("attn1"));
         let hidden = self.norm2.forward(x.clone());
-        let x = x + self.attn2.forward(hidden, context.clone(), &lora.child("attn2"));
+        let x = x + self.attn2.forward(hidden, pass.context.clone(), &pass.child("attn2"));
         let hidden = self.norm3.forward(x.clone());
-        x + self.ff.forward(hidden)
+        pass.tokens(x + pass.child("ff").tokens(self.ff.forward(hidden)))
     }
 }

@@ -4,11 +4,11 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use hyperalign_core::lora::LoraScope;
 
 use super::{
     config::UnetConfig,
     down::{resnet, transformer},
+    pass::Pass,
     transformer::Transformer2d,
 };
 use crate::blocks::{ResnetBlock, Upsample};
@@ -52,34 +52,31 @@ impl UpBlock {
     /// # Shapes
     ///
     /// - `x`: `[batch, d_input, height, width]`
-    /// - `time`: `[batch, d_time]`, after its activation
-    /// - `context`: `[batch, context_tokens, context_dim]`
     /// - output: `[batch, channels, ...]`, as high and wide as the next skip, or as `x` in the
     ///   last block
     ///
     /// # Panics
     ///
     /// Panics if `skips` is too short.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         mut x: Tensor<4>,
-        time: &Tensor<2>,
-        context: &Tensor<3>,
-        lora: &LoraScope<'_>,
+        pass: &Pass<'_>,
         skips: &mut Vec<Tensor<4>>,
     ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             let skip = skips.pop().expect("the way down leaves one skip for each block up");
-            x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(time));
+            let joined = Tensor::cat(vec![x, skip], 1);
+            x = pass.item("resnets", i).map(resnet.forward(joined, Some(pass.time)));
             if let Some(attention) = self.attentions.get(i) {
-                x = attention.forward(x, context, &lora.child(&format!("attentions.{i}")));
+                x = attention.forward(x, &pass.item("attentions", i));
             }
         }
-        for upsampler in &self.upsamplers {
+        for (i, upsampler) in self.upsamplers.iter().enumerate() {
             let next = skips.last().expect("a block that doubles is not the last one");
             let [_, _, height, width] = next.dims();
-            x = upsampler.forward(x, [height, width]);
+            x = pass.item("upsamplers", i).map(upsampler.forward(x, [height, width]));
         }
-        x
+        pass.map(x)
     }
 }
