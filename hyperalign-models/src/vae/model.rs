@@ -74,12 +74,22 @@ impl AutoencoderKl {
     /// - `picture`: `[batch, in_channels, height, width]`, in `[-1, 1]`
     /// - output: `[batch, latent_channels, height / f, width / f]` each
     pub fn encode(&self, picture: Tensor<4>) -> Posterior {
+        Posterior::from_moments(self.moments(picture))
+    }
+
+    /// Mean and log-variance of a picture's latents, side by side and not clamped.
+    ///
+    /// # Shapes
+    ///
+    /// - `picture`: `[batch, in_channels, height, width]`, in `[-1, 1]`
+    /// - output: `[batch, 2 * latent_channels, height / f, width / f]`
+    pub fn moments(&self, picture: Tensor<4>) -> Tensor<4> {
         assert_shape!(picture, [_, self.config.in_channels, _, _]);
         let moments = self.encoder.forward(picture);
-        Posterior::from_moments(match &self.quant_conv {
+        match &self.quant_conv {
             Some(conv) => conv.pixels(moments),
             None => moments,
-        })
+        }
     }
 
     /// The picture of scaled latents, nominally in `[-1, 1]`, not clamped.

@@ -11,6 +11,7 @@
 
 mod error;
 mod folder;
+mod gradients;
 mod hash;
 mod init;
 mod keys;
@@ -22,6 +23,7 @@ mod tensors;
 
 pub use error::{KeyMismatch, LoadError};
 pub use folder::Folder;
+pub use gradients::{Gradient, gradients};
 pub use hash::hash;
 pub use init::reinit;
 pub use keys::{Key, keys};

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{checks::Checks, clip, golden::Golden, pipeline, preprocess, schedulers, tokenizers};
+use super::{
+    checks::Checks, clip, golden::Golden, pipeline, preprocess, schedulers, tokenizers, unet, vae,
+};
 
 /// How a kind of reference file is run.
 #[derive(Clone, Copy)]
@@ -29,11 +31,11 @@ const COMPONENTS: [(&str, Component); 17] = [
     ("real_sd_latent_codecs", Component::NotBuilt),
     ("schedulers", Component::Tensors(schedulers::schedulers)),
     ("t5_encoder", Component::NotBuilt),
-    ("timestep_embedding", Component::NotBuilt),
+    ("timestep_embedding", Component::Tensors(unet::timesteps)),
     ("tokenizers", Component::Lines(tokenizers::tokenizers)),
-    ("unet", Component::NotBuilt),
-    ("unet_lora", Component::NotBuilt),
-    ("vae", Component::NotBuilt),
+    ("unet", Component::Tensors(unet::unet)),
+    ("unet_lora", Component::Tensors(unet::lora)),
+    ("vae", Component::Tensors(vae::vae)),
 ];
 
 /// The component of a file with this stem, and its name.

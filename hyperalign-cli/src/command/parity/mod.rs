@@ -12,6 +12,8 @@ mod pipeline;
 mod preprocess;
 mod schedulers;
 mod tokenizers;
+mod unet;
+mod vae;
 
 use std::path::{Path, PathBuf};
 
