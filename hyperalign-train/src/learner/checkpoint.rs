@@ -120,7 +120,8 @@ struct FileHash {
     sha256: String,
 }
 
-/// Writes `state` as `checkpoints/step-NNNNNN` of `dir` and removes all but the latest `keep`.
+/// Writes `state` as `checkpoints/step-NNNNNN` of `dir`, keeps the latest `keep` and removes the
+/// others.
 pub(crate) fn save<M: Module>(
     dir: &Path,
     state: &State<M>,
@@ -143,7 +144,10 @@ pub(crate) fn save<M: Module>(
         remove(&beside).ok();
         return Err(error);
     }
-    for (_, old) in list(dir)?.into_iter().rev().skip(keep) {
+    // A later one than this is damaged: the run would have gone on from it.
+    let (later, good): (Vec<_>, Vec<_>) =
+        list(dir)?.into_iter().partition(|(update, _)| *update > state.update);
+    for (_, old) in good.into_iter().rev().skip(keep).chain(later) {
         remove(&old)?;
     }
     Ok(path)

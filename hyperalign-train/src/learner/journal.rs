@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 /// What is known about one update.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Row {
     /// Updates done, this one included.
     pub update: u64,
@@ -61,19 +61,6 @@ impl Row {
             "metrics": self.metrics.iter()
                 .map(|(name, value)| (name.clone(), (*value).into())).collect::<Map<String, Value>>(),
         })
-    }
-
-    /// The row as a line of progress of a run of `updates` updates.
-    pub fn to_line(&self, updates: u64) -> String {
-        let mut line = format!("update {}/{updates}", self.update);
-        for part in &self.parts {
-            line +=
-                &format!("  {} {:.4} (gradient {:.3})", part.name, part.loss, part.gradient_norm);
-        }
-        for (name, value) in &self.metrics {
-            line += &format!("  {name} {value:.4}");
-        }
-        line + &format!("  lr {:.2e}  {:.2} s", self.lr, self.seconds)
     }
 
     /// The whole loss: the weighted sum of its parts.

@@ -15,20 +15,27 @@
 
 mod average;
 mod checkpoint;
+mod dashboard;
 mod fit;
 mod gradients;
 mod journal;
+mod loader;
 mod memory;
 mod objective;
 mod parameters;
+mod progress;
+mod run;
 mod schedule;
 mod settings;
+mod strategy;
+mod student;
 mod update;
 
 pub use checkpoint::ResumeError;
-pub use fit::{End, FitError, Outcome, Progress, Resume, Run, Stop, fit};
+pub use fit::fit;
 pub use journal::{PartRow, Row};
 pub use objective::{Losses, Objective, Part, Shard};
+pub use run::{End, FitError, LineWriter, Outcome, Progress, Resume, Run, Stop};
 pub use schedule::Schedule;
 pub use settings::{AdamW, Settings, SettingsError};
 pub use update::NonFinite;

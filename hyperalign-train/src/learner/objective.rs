@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 /// What is learned: the losses of an update.
@@ -15,7 +15,7 @@ use burn::tensor::Tensor;
 /// gradient depends on the value.
 pub trait Objective: Send + Sync + 'static {
     /// What is trained. Its parameters lie on an autodiff device.
-    type Module: Module + 'static;
+    type Module: Module + ModuleDisplay + 'static;
 
     /// The losses of one shard of update `update`, counted from 0.
     ///

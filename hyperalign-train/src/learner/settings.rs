@@ -97,12 +97,12 @@ impl AdamW {
     }
 
     /// The optimizer of a module whose parameters are at `paths`.
-    pub(crate) fn init<'a>(&self, paths: impl Iterator<Item = &'a str>) -> ModuleOptimizer {
+    pub(crate) fn init(&self, paths: impl Iterator<Item = String>) -> ModuleOptimizer {
         let config = AdamWConfig::new()
             .with_beta_1(self.beta1 as f32)
             .with_beta_2(self.beta2 as f32)
             .with_epsilon(self.epsilon as f32);
-        let spared: Vec<&str> = paths.filter(|path| !self.decays(path)).collect();
+        let spared: Vec<String> = paths.filter(|path| !self.decays(path)).collect();
         config.clone().with_weight_decay(self.weight_decay as f32).init().with_group(
             ParamGroup::from_paths(spared),
             config.with_weight_decay(0.0).build(),

@@ -23,6 +23,13 @@ pub struct NonFinite {
     pub value: f64,
 }
 
+impl NonFinite {
+    /// The weights after update `update`, counted from 0, have the norm `value`.
+    pub(crate) fn weights(update: u64, value: f64) -> Self {
+        Self { update: update + 1, part: "weights".to_owned(), quantity: "norm", value }
+    }
+}
+
 /// What one update's forward and backward passes give.
 pub(crate) struct Gradient {
     pub(crate) parts: Vec<PartRow>,

@@ -1,0 +1,223 @@
+//! What burn-train's metrics and renderers show of a run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use burn::tensor::TensorReadError;
+use burn::train::logger::{EvaluationProgressLogger, MetricLogger, TrainingProgressLogger};
+use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
+use burn::train::metric::{
+    Adaptor, Metric, MetricDefinition, MetricId, MetricMetadata, MetricName, Numeric,
+    NumericAttributes, NumericEntry, SerializedEntry,
+};
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+    MetricsRendererTraining,
+};
+
+use super::journal::Row;
+use super::run::LineWriter;
+use super::student::Passes;
+
+/// The values of a row that are shown, by name.
+pub(crate) fn shown(row: &Row) -> Vec<(String, f64)> {
+    let mut values = Vec::new();
+    for part in &row.parts {
+        values.push((part.name.clone(), part.loss));
+        values.push((format!("{} gradient", part.name), part.gradient_norm));
+    }
+    values.extend(row.metrics.iter().cloned());
+    values.push(("weight norm".to_owned(), row.weight_norm));
+    values.push(("lr".to_owned(), row.lr));
+    values.push(("seconds".to_owned(), row.seconds));
+    values
+}
+
+/// The values of one update, as burn's metrics take them.
+pub(crate) struct Values(Vec<(String, f64)>);
+
+impl Adaptor<Values> for Passes {
+    fn adapt(&self) -> Values {
+        Values(self.0.as_ref().map(shown).unwrap_or_default())
+    }
+}
+
+/// One of the [`shown`] values as a metric of burn's.
+#[derive(Debug, Clone)]
+pub(crate) struct Value {
+    name: MetricName,
+    last: f64,
+    sum: f64,
+    count: usize,
+}
+
+impl Value {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: Arc::new(name.to_owned()), last: f64::NAN, sum: 0.0, count: 0 }
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+
+    fn entry(&self) -> SerializedEntry {
+        let formatted = format!("mean {:.4} - last {:.4}", self.mean(), self.last);
+        SerializedEntry::new(formatted, self.last.to_string())
+    }
+}
+
+impl Metric for Value {
+    type Input = Values;
+
+    fn name(&self) -> MetricName {
+        self.name.clone()
+    }
+
+    fn attributes(&self) -> burn::train::metric::MetricAttributes {
+        NumericAttributes { unit: None, higher_is_better: false }.into()
+    }
+
+    fn update(
+        &mut self,
+        values: &Values,
+        _: &MetricMetadata,
+    ) -> Result<SerializedEntry, TensorReadError> {
+        if let Some((_, value)) = values.0.iter().find(|(name, _)| *name == *self.name) {
+            self.last = *value;
+            self.sum += value;
+            self.count += 1;
+        }
+        Ok(self.entry())
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(self.entry())
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new(&self.name);
+    }
+}
+
+impl Numeric for Value {
+    fn value(&self) -> Option<NumericEntry> {
+        Some(NumericEntry::Value(self.last))
+    }
+
+    fn running_value(&self) -> Option<NumericEntry> {
+        Some(NumericEntry::Value(self.mean()))
+    }
+
+    fn final_value(&self) -> NumericEntry {
+        NumericEntry::Final(self.mean())
+    }
+}
+
+/// A renderer that hands lines to a function: the library does not print.
+pub(crate) struct LineRenderer {
+    /// `None` renders nothing.
+    pub(crate) write: Option<LineWriter>,
+    /// Updates between lines.
+    pub(crate) every: u64,
+    pub(crate) updates: u64,
+    /// Names in the order of registration, with sum and number of values since the last line.
+    values: Vec<(MetricName, f64, u64)>,
+    index: HashMap<MetricId, usize>,
+}
+
+impl LineRenderer {
+    pub(crate) fn new(write: Option<LineWriter>, every: u64, updates: u64) -> Self {
+        Self { write, every, updates, values: Vec::new(), index: HashMap::new() }
+    }
+}
+
+impl MetricsRendererTraining for LineRenderer {
+    fn update_train(&mut self, state: MetricState) {
+        // The last entry repeats the mean over the whole sitting; it is none of an update.
+        let MetricState::Numeric(entry, Some(NumericEntry::Value(value))) = state else { return };
+        if let Some(&index) = self.index.get(&entry.metric_id) {
+            let (_, sum, count) = &mut self.values[index];
+            *sum += value;
+            *count += 1;
+        }
+    }
+
+    fn update_valid(&mut self, _: MetricState) {}
+}
+
+impl TrainingProgressLogger for LineRenderer {
+    fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
+
+    fn update_epoch(&mut self, _: usize) {}
+
+    fn start_split(&mut self, _: &str, _: usize) {}
+
+    fn update_split(&mut self, done: usize) {
+        let done = done as u64;
+        let Some(write) = &self.write else { return };
+        // The first update is shown at once: it says whether the run is what was meant.
+        if done != 1 && done != self.updates && !done.is_multiple_of(self.every) {
+            return;
+        }
+        let mut line = format!("update {done}/{}", self.updates);
+        for (name, sum, count) in &mut self.values {
+            let mean = *sum / *count as f64;
+            let small = mean != 0.0 && mean.abs() < 1e-3;
+            let value = if small { format!("{mean:.2e}") } else { format!("{mean:.4}") };
+            line += &format!("  {name} {value}");
+            (*sum, *count) = (0.0, 0);
+        }
+        write(&line);
+    }
+
+    fn end_split(&mut self) {}
+
+    fn end(&mut self) {}
+
+    fn log_event_training(&mut self, _: String) {}
+}
+
+impl MetricsRendererEvaluation for LineRenderer {
+    fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
+}
+
+impl EvaluationProgressLogger for LineRenderer {
+    fn start_global_progress(&mut self, _: usize) {}
+
+    fn start_test(&mut self, _: &str, _: usize) {}
+
+    fn update_test_progress(&mut self, _: usize) {}
+
+    fn end_test(&mut self) {}
+
+    fn end_global_progress(&mut self) {}
+
+    fn log_event_evaluation(&mut self, _: String) {}
+}
+
+impl MetricsRenderer for LineRenderer {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        self.index.insert(definition.metric_id, self.values.len());
+        self.values.push((definition.name, 0.0, 0));
+    }
+}
+
+/// A metric logger that keeps nothing.
+///
+/// burn's own writes a file for each metric from another thread, with no regard to checkpoints: a
+/// resumed run would write its rows a second time. `metrics.jsonl` is ours.
+pub(crate) struct NoFiles;
+
+impl MetricLogger for NoFiles {
+    fn log(&mut self, _: MetricsUpdate, _: usize, _: &Split) {}
+
+    fn read_numeric(&mut self, _: &str, _: usize, _: &Split) -> Result<Vec<NumericEntry>, String> {
+        Ok(Vec::new())
+    }
+
+    fn log_metric_definition(&mut self, _: MetricDefinition) {}
+
+    fn log_epoch_summary(&mut self, _: EpochSummary) {}
+}

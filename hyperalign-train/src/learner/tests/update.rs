@@ -1,0 +1,175 @@
+//! One update against a reference in `f64`, written as PyTorch does it.
+
+use super::*;
+
+/// Loss gradients of the whole batch by hand: of `fit` and of `shrink`.
+fn gradients(weights: &[f64], update: u64) -> [Vec<f64>; 2] {
+    let mut fit = vec![0.0; WIDTH + 1];
+    for sample in 0..BATCH {
+        let (x, y) = row(update, sample);
+        let error = x.iter().zip(weights).map(|(x, w)| x * w).sum::<f64>() + weights[WIDTH] - y;
+        for (i, x) in x.iter().chain([&1.0]).enumerate() {
+            fit[i] += 2.0 * error * x / BATCH as f64;
+        }
+    }
+    let mut shrink: Vec<f64> = weights.iter().map(|w| 2.0 * w).collect();
+    shrink[WIDTH] = 0.0;
+    [fit, shrink]
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+struct Reference {
+    weights: Vec<f64>,
+    average: Vec<f64>,
+    /// Of each update: the norms of the two parts as they enter the sum, and of the sum.
+    norms: Vec<[f64; 3]>,
+}
+
+/// `torch.optim.AdamW` after `torch.nn.utils.clip_grad_norm_`, with our schedule and average.
+fn reference(settings: &Settings) -> Reference {
+    let AdamW { lr, beta1, beta2, epsilon, weight_decay, .. } = settings.optimizer;
+    let mut weights = start();
+    let mut average = weights.clone();
+    let (mut mean, mut square) = (vec![0.0; WIDTH + 1], vec![0.0; WIDTH + 1]);
+    let mut norms = Vec::new();
+    for update in 0..settings.updates {
+        let [fit, shrink] = gradients(&weights, update);
+        let total: Vec<f64> = fit.iter().zip(&shrink).map(|(f, s)| f + SHRINK * s).collect();
+        norms.push([norm(&fit), SHRINK * norm(&shrink), norm(&total)]);
+        let clip = settings.clip.map_or(1.0, |limit| (limit / (norm(&total) + 1e-6)).min(1.0));
+        let lr = lr * settings.schedule.factor(update, settings.updates);
+        let t = (update + 1) as i32;
+        for i in 0..=WIDTH {
+            let gradient = clip * total[i];
+            let decay = if i == WIDTH { 0.0 } else { weight_decay };
+            weights[i] *= 1.0 - lr * decay;
+            mean[i] = beta1 * mean[i] + (1.0 - beta1) * gradient;
+            square[i] = beta2 * square[i] + (1.0 - beta2) * gradient * gradient;
+            let (m, v) = (mean[i] / (1.0 - beta1.powi(t)), square[i] / (1.0 - beta2.powi(t)));
+            weights[i] -= lr * m / (v.sqrt() + epsilon);
+        }
+        let done = (update + 1) as f64;
+        let decay = settings.ema.unwrap_or(0.0).min((1.0 + done) / (10.0 + done));
+        for (average, weight) in average.iter_mut().zip(&weights) {
+            *average = decay * *average + (1.0 - decay) * weight;
+        }
+    }
+    Reference { weights, average, norms }
+}
+
+#[test]
+fn updates_equal_those_of_the_reference() {
+    let base = settings();
+    let constant = Schedule::Constant { warmup: 0 };
+    for settings in [
+        base.clone(),
+        Settings { clip: None, ..base.clone() },
+        Settings { schedule: constant, ema: Some(0.3), ..base.clone() },
+        Settings {
+            optimizer: AdamW { weight_decay: 0.7, epsilon: 1e-2, beta2: 0.95, ..base.optimizer },
+            ..base
+        },
+    ] {
+        let outcome = train_once(&settings);
+        let reference = reference(&settings);
+        assert_near(&outcome.module.values(), &reference.weights, 1e-5);
+        assert_near(&outcome.learned().values(), &reference.average, 1e-5);
+    }
+}
+
+#[test]
+fn parameters_that_are_named_do_not_decay() {
+    let optimizer = AdamW { weight_decay: 1.0, ..settings().optimizer };
+    let all = AdamW { no_decay: Vec::new(), ..optimizer.clone() };
+    let spared = train_once(&Settings { optimizer, updates: 1, ..settings() });
+    let decayed = train_once(&Settings { optimizer: all, updates: 1, ..settings() });
+    let (spared, decayed) = (spared.module.values(), decayed.module.values());
+    assert_eq!(spared[..WIDTH], decayed[..WIDTH]);
+    // One update at a third of the learning rate, as the first of three of the warm-up.
+    let lost = start()[WIDTH] * 0.05 / 3.0;
+    assert_near(&[spared[WIDTH] - decayed[WIDTH]], &[lost], 1e-6);
+}
+
+#[test]
+fn the_journal_holds_norms_before_clipping() {
+    let dir = tempfile::tempdir().unwrap();
+    train(&settings(), &Run::new(dir.path(), "")).unwrap();
+    let reference = reference(&settings());
+    let rows = journal(dir.path());
+    assert_eq!(rows.len(), 12);
+    assert!(reference.norms.iter().any(|norms| norms[2] > 1.0), "nothing was clipped");
+    for (row, norms) in rows.iter().zip(&reference.norms) {
+        for (name, norm) in ["fit", "shrink", "total"].iter().zip(norms) {
+            let found = row["gradient_norm"][name].as_f64().unwrap();
+            assert!((found - norm).abs() < 1e-5, "{name}: {found} is not {norm}");
+        }
+        let loss = &row["loss"];
+        let total = loss["fit"].as_f64().unwrap() + SHRINK * loss["shrink"].as_f64().unwrap();
+        assert!((loss["total"].as_f64().unwrap() - total).abs() < 1e-9);
+        assert_eq!(row["metrics"]["first sample"], 0.0);
+        assert!(row["seconds"].as_f64().unwrap() > 0.0);
+    }
+    let norm = norm(&reference.weights);
+    assert!((rows[11]["weight_norm"].as_f64().unwrap() - norm).abs() < 1e-5);
+}
+
+#[test]
+fn shards_and_micro_steps_are_one_batch() {
+    let whole = train_once(&settings());
+    let wanted: Vec<f64> = whole.module.values().iter().map(|&v| v.into()).collect();
+    for (shards, accumulate) in [(2, 1), (1, 4), (2, 2), (4, 2)] {
+        let settings = Settings { shards, accumulate, ..settings() };
+        let first = train_once(&settings);
+        assert_near(&first.module.values(), &wanted, 1e-6);
+        assert_eq!(first.module.values(), train_once(&settings).module.values());
+    }
+}
+
+#[test]
+fn metrics_are_means_over_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { shards: 2, accumulate: 2, updates: 1, ..settings() };
+    train(&settings, &Run::new(dir.path(), "")).unwrap();
+    assert_eq!(journal(dir.path())[0]["metrics"]["first sample"], 3.0);
+}
+
+#[test]
+fn the_schedule_rises_and_falls() {
+    let schedule = Schedule::Cosine { warmup: 4, floor: 0.2 };
+    let factors: Vec<f64> = (0..=24).map(|update| schedule.factor(update, 24)).collect();
+    assert_eq!(factors[..5], [0.25, 0.5, 0.75, 1.0, 1.0]);
+    assert!((factors[14] - 0.6).abs() < 1e-12, "half way down is the mean of 1 and the floor");
+    assert!(factors[4..].windows(2).all(|pair| pair[1] < pair[0]));
+    assert!((factors[24] - 0.2).abs() < 1e-12);
+    assert_eq!(Schedule::Constant { warmup: 2 }.factor(0, 9), 0.5);
+    assert_eq!(Schedule::Constant { warmup: 2 }.factor(7, 9), 1.0);
+}
+
+#[test]
+fn unusable_settings_are_named() {
+    let fails = |settings: Settings| settings.validate().unwrap_err().name;
+    let lr = AdamW { lr: f64::NAN, ..AdamW::default() };
+    assert_eq!(fails(Settings { optimizer: lr, ..Settings::default() }), "optimizer.lr");
+    assert_eq!(fails(Settings { shards: 0, ..Settings::default() }), "shards");
+    assert_eq!(fails(Settings { ema: Some(1.0), ..Settings::default() }), "ema");
+    assert_eq!(fails(Settings { clip: Some(0.0), ..Settings::default() }), "clip");
+    Settings::default().validate().unwrap();
+}
+
+#[test]
+fn settings_are_read_strictly() {
+    let text = r#"{ "updates": 7, "optimizer": { "lr": 0.5 }, "time_limit": 1.5,
+        "schedule": { "kind": "cosine", "warmup": 2 } }"#;
+    let settings: Settings = serde_json::from_str(text).unwrap();
+    assert_eq!((settings.updates, settings.optimizer.lr), (7, 0.5));
+    assert_eq!(settings.optimizer.beta1, 0.9);
+    assert_eq!(settings.schedule, Schedule::Cosine { warmup: 2, floor: 0.0 });
+    assert_eq!(settings.time_limit.unwrap().as_secs_f64(), 1.5);
+    let again = serde_json::to_string(&settings).unwrap();
+    assert_eq!(settings, serde_json::from_str(&again).unwrap());
+    let error = serde_json::from_str::<Settings>(r#"{ "update": 7 }"#).unwrap_err();
+    assert!(error.to_string().contains("unknown field `update`"), "{error}");
+}
