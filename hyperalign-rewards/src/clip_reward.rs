@@ -124,6 +124,16 @@ impl ClipReward {
     pub fn model(&self) -> &ClipModel {
         &self.model
     }
+
+    /// Pictures in the space that texts and pictures share, not normalised.
+    ///
+    /// # Shapes
+    ///
+    /// - `images`: `[batch, 3, height, width]`, in `[-1, 1]`
+    /// - output: `[batch, projection_dim]`
+    pub fn image_features(&self, images: Tensor<4>) -> Tensor<2> {
+        self.model.image_features(self.preprocessing.apply(images))
+    }
 }
 
 fn read_text(folder: &Folder, path: &str) -> Result<Option<String>, LoadError> {

@@ -1,6 +1,7 @@
 //! Learning and measuring: HyperAlign training with exact resume, pretraining, evaluation.
 
 pub mod data;
+pub mod eval;
 pub mod learner;
 pub mod method;
 pub mod pretrain;

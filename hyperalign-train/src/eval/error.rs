@@ -1,0 +1,44 @@
+//! What can go wrong in an evaluation.
+
+use hyperalign_core::{atomic::WriteError, trajectory::KeyStepError};
+use hyperalign_models::base::BaseError;
+
+/// Why an evaluation could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// The base refuses a prompt or the number of steps.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// Results cannot be kept.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Key steps cannot be placed.
+    #[error(transparent)]
+    KeySteps(#[from] KeyStepError),
+    /// There is nothing to measure.
+    #[error("{what} is 0; an evaluation needs at least 1")]
+    Nothing {
+        /// What there is none of.
+        what: &'static str,
+    },
+    /// Two methods would write the same row of the table.
+    #[error("the method `{name}` comes twice; every method of a table needs a name of its own")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// A picture or a score is not a number: weights are broken.
+    #[error(
+        "{what} of `{method}` for the prompt `{prompt}` is not a finite number; its weights are \
+         broken (a run that diverged keeps its last good state)"
+    )]
+    NotFinite {
+        /// What is not a number.
+        what: String,
+        /// The method that made the picture.
+        method: String,
+        /// The prompt of the picture.
+        prompt: String,
+    },
+}

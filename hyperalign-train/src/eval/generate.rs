@@ -1,0 +1,239 @@
+//! Pictures of a base, with or without an adapter, from prompts and seeds.
+//!
+//! All methods of an evaluation come through here, so that they differ in nothing but the
+//! adapter: the same prompts, the same starting noise, the same solver.
+
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use hyperalign_core::{
+    adapter::{AdapterSource, NoAdapter},
+    noise::{Purpose, Stream, normal},
+    sampler::{self, StepState},
+};
+use hyperalign_models::{
+    base::Base,
+    hypernet::{Adapter, Variant},
+};
+use serde::{Deserialize, Serialize};
+
+use super::EvalError;
+use crate::{learner::Stop, method::guided};
+
+/// How pictures are sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Sampling steps.
+    pub steps: usize,
+    /// Weight of classifier-free guidance; 1 is none.
+    pub guidance_scale: f64,
+    /// The most pictures that are made at once. It changes speed and memory only.
+    pub batch: usize,
+}
+
+/// An adapter, and how it is run.
+#[derive(Debug, Clone)]
+pub struct Adapted<'a> {
+    /// The trained network.
+    pub adapter: &'a Adapter,
+    /// When its update is computed anew. A static LoRA has one update at any rate.
+    pub variant: Variant,
+    /// Sampling steps of this run at which P computes it anew; S and I do not read them.
+    pub key_steps: Vec<usize>,
+}
+
+impl Adapted<'_> {
+    /// The adapter as the sampler reads it, or the bare base for none.
+    pub(super) fn source<'b>(
+        adapted: Option<&'b Adapted<'_>>,
+        base: &'b dyn Base,
+    ) -> Box<dyn AdapterSource + 'b> {
+        match adapted {
+            Some(Adapted { adapter, variant, key_steps }) => {
+                adapter.source(base, *variant, key_steps.clone())
+            }
+            None => Box::new(NoAdapter),
+        }
+    }
+}
+
+/// One picture to make. It depends on these two alone, not on what else is in its batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shot {
+    /// The prompt.
+    pub prompt: String,
+    /// The seed of the noise that the picture starts from.
+    pub seed: u64,
+}
+
+/// Pictures that were made together.
+#[derive(Debug)]
+pub struct Batch {
+    /// `[batch, 3, height, width]`, clipped to `[-1, 1]`.
+    pub images: Tensor<4>,
+    /// Wall time of a picture, in seconds: the batch's encoding of prompts, sampling and
+    /// decoding, over the number of its pictures.
+    pub seconds: f64,
+}
+
+/// Samples the latents of `shots`, all in one batch.
+///
+/// # Shapes
+///
+/// - output: `[shots, channels, height, width]`
+///
+/// # Errors
+///
+/// Fails if the base refuses a prompt or the number of steps.
+pub(super) fn latents(
+    base: &dyn Base,
+    source: &dyn AdapterSource,
+    sampling: &Sampling,
+    shots: &[Shot],
+    observer: &mut dyn FnMut(&StepState),
+) -> Result<Tensor<4>, EvalError> {
+    let scheduler = base.scheduler(sampling.steps)?;
+    let prompts: Vec<String> = shots.iter().map(|shot| shot.prompt.clone()).collect();
+    let conditioning = base.encode_prompts(&prompts)?;
+    let [channels, height, width] = base.latent_shape();
+    let starts = shots.iter().map(|shot| Stream::new(shot.seed, Purpose::Start, 0, 0));
+    let device = conditioning.context.device();
+    let start = normal([1, channels, height, width], starts, &device);
+    Ok(sampler::sample(
+        &guided(base, &base.unconditional(), sampling.guidance_scale),
+        scheduler.as_ref(),
+        source,
+        start * scheduler.init_noise_sigma(),
+        &conditioning,
+        &|_| unreachable!("a base's default solver is deterministic"),
+        0..scheduler.steps(),
+        observer,
+    ))
+}
+
+/// Makes the pictures of `shots`, at most [`Sampling::batch`] at once, and hands each batch to
+/// `each` with the shots that it belongs to. Returns whether all were made: a requested `stop`
+/// ends the work after the batch at hand.
+///
+/// # Errors
+///
+/// Fails if the base refuses a prompt or the number of steps, and where `each` does.
+pub fn generate(
+    base: &dyn Base,
+    adapted: Option<&Adapted>,
+    sampling: &Sampling,
+    shots: &[Shot],
+    stop: &Stop,
+    each: &mut dyn FnMut(&[Shot], Batch) -> Result<(), EvalError>,
+) -> Result<bool, EvalError> {
+    for shots in shots.chunks(sampling.batch.max(1)) {
+        if stop.is_requested() {
+            return Ok(false);
+        }
+        let start = Instant::now();
+        let source = Adapted::source(adapted, base);
+        let latents = latents(base, source.as_ref(), sampling, shots, &mut |_| {})?;
+        let images = base.decode(latents).detach().clamp(-1.0, 1.0);
+        // A GPU works on while we go on: the clock must not stop before it does. A reading does
+        // what a call to wait would, on every backend.
+        let _ = images.clone().slice(0..1).sum().into_scalar::<f32>();
+        let seconds = start.elapsed().as_secs_f64() / shots.len() as f64;
+        each(shots, Batch { images, seconds })?;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::s;
+
+    use super::*;
+    use crate::eval::toy::{ToyBase, adapter};
+
+    const SAMPLING: Sampling = Sampling { steps: 4, guidance_scale: 3.0, batch: 4 };
+
+    fn shot(prompt: &str, seed: u64) -> Shot {
+        Shot { prompt: prompt.to_owned(), seed }
+    }
+
+    fn pictures(adapted: Option<&Adapted>, batch: usize, shots: &[Shot]) -> Tensor<4> {
+        let mut all = Vec::new();
+        let sampling = Sampling { batch, ..SAMPLING };
+        let base = ToyBase::new();
+        let done = generate(&base, adapted, &sampling, shots, &Stop::default(), &mut |_, batch| {
+            assert!(batch.seconds > 0.0);
+            all.push(batch.images);
+            Ok(())
+        });
+        assert!(done.unwrap());
+        Tensor::cat(all, 0)
+    }
+
+    fn distance(a: Tensor<4>, b: Tensor<4>) -> f32 {
+        (a - b).abs().max().into_scalar()
+    }
+
+    #[test]
+    fn a_picture_depends_on_its_own_prompt_and_seed_only() {
+        let shots = [shot("a dog", 5), shot("a red heart", 6), shot("a car", 7)];
+        let adapter = adapter(3, 0.5);
+        let s = Adapted { adapter: &adapter, variant: Variant::S, key_steps: Vec::new() };
+        for adapted in [None, Some(&s)] {
+            let together = pictures(adapted, 4, &shots);
+            assert_eq!(together.dims(), [3, 3, 64, 64]);
+            assert!(distance(together.clone(), pictures(adapted, 1, &shots)) < 1e-5);
+            assert!(distance(together.clone(), pictures(adapted, 2, &shots)) < 1e-5);
+            let second = together.slice(s![1..2]);
+            let other = |shot| distance(second.clone(), pictures(adapted, 1, &[shot]));
+            assert!(other(shot("a red heart", 8)) > 1e-3, "the seed is not used");
+            assert!(other(shot("a dog", 6)) > 1e-3, "the prompt is not used");
+        }
+    }
+
+    #[test]
+    fn variants_differ_and_a_fresh_adapter_changes_nothing() {
+        let shots = [shot("a dog", 1), shot("a car", 2)];
+        let base = pictures(None, 2, &shots);
+        let run = |adapter: &Adapter, variant| {
+            pictures(Some(&Adapted { adapter, variant, key_steps: vec![0, 2] }), 2, &shots)
+        };
+        let fresh = adapter(3, 0.0);
+        assert_eq!(distance(run(&fresh, Variant::S), base.clone()), 0.0);
+        let trained = adapter(3, 0.5);
+        let made = [Variant::S, Variant::P, Variant::I].map(|variant| run(&trained, variant));
+        for picture in &made {
+            assert!(distance(picture.clone(), base.clone()) > 1e-4);
+        }
+        assert!(distance(made[0].clone(), made[1].clone()) > 1e-6);
+        assert!(distance(made[1].clone(), made[2].clone()) > 1e-6);
+    }
+
+    #[test]
+    fn a_stop_ends_between_batches() {
+        let shots: Vec<Shot> = (0..6).map(|seed| shot("a dog", seed)).collect();
+        let (stop, base) = (Stop::default(), ToyBase::new());
+        let mut made = 0;
+        let sampling = Sampling { batch: 2, ..SAMPLING };
+        let done = generate(&base, None, &sampling, &shots, &stop, &mut |shots, _| {
+            made += shots.len();
+            stop.request();
+            Ok(())
+        });
+        assert!(!done.unwrap());
+        assert_eq!(made, 2);
+    }
+
+    #[test]
+    fn what_the_base_refuses_is_an_error() {
+        let base = ToyBase::new();
+        let refused = |steps, prompt| {
+            let sampling = Sampling { steps, ..SAMPLING };
+            let shots = [shot(prompt, 0)];
+            generate(&base, None, &sampling, &shots, &Stop::default(), &mut |_, _| Ok(()))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(refused(0, "a dog").contains("0 sampling steps"));
+        assert!(refused(4, "a unicorn").contains("unicorn"));
+    }
+}
