@@ -8,6 +8,7 @@
 
 mod check;
 mod docs;
+mod golden;
 mod process;
 mod task;
 mod test;
@@ -19,7 +20,7 @@ use crate::process::Failure;
 use crate::task::Task;
 
 /// Every chore, in the order in which `cargo xtask help` lists them.
-const TASKS: &[Task] = &[test::TASK, check::TASK, docs::TASK];
+const TASKS: &[Task] = &[test::TASK, check::TASK, docs::TASK, golden::TASK];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,45 @@
+"""Writing a reference file: weights `w.*`, inputs `in.*`, results `out.*`, `tap.*`, `grad.*`."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+PACKAGES = {
+    "torch": "torch",
+    "diffusers": "diffusers",
+    "transformers": "transformers",
+    "open_clip": "open_clip_torch",
+    "peft": "peft",
+}
+
+
+def seed(value: int) -> None:
+    torch.manual_seed(value)
+
+
+def stir(model: torch.nn.Module) -> torch.nn.Module:
+    """Moves every weight off its initial value: ones and zeros would hide what they multiply."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def weights(model: torch.nn.Module, prefix: str = "") -> dict[str, torch.Tensor]:
+    return {f"w.{prefix}{name}": value for name, value in model.named_parameters()}
+
+
+def write(folder: Path, stem: str, config: dict, notes: str, value: int, tensors: dict) -> None:
+    meta = {
+        "config": config,
+        "notes": notes,
+        "seed": value,
+        "versions": {name: version(package) for name, package in PACKAGES.items()},
+    }
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    path = folder / f"{stem}.safetensors"
+    save_file(tensors, path, {"meta": json.dumps(meta, sort_keys=True)})
+    print(f"{path.stat().st_size:8d}  {path.name}")
