@@ -15,8 +15,8 @@ use super::journal::{Journal, Row};
 use super::loader::{Nothing, Updates};
 use super::progress::{LineRenderer, NoFiles, Value, shown};
 use super::run::{End, FitError, Outcome, Progress, Resume, Run};
-use super::strategy::{ByUpdate, Sitting, write_error};
-use super::student::{Position, Student, path_in_student};
+use super::strategy::{ByUpdate, Ended, Sitting, write_error};
+use super::student::{Position, Student};
 use super::{Objective, ResumeError, Settings, parameters, update};
 
 /// Trains `module` towards `objective`.
@@ -43,7 +43,7 @@ pub fn fit<O: Objective>(
         parameters: json!(known),
     };
     let fresh = State {
-        optimizer: settings.optimizer.init(known.iter().map(|known| path_in_student(&known.path))),
+        optimizer: settings.optimizer.init(&known),
         average: settings.ema.map(|decay| Average::new(&module, decay)),
         module,
         update: 0,
@@ -96,10 +96,7 @@ fn begin<M: Module>(fresh: State<M>, origin: &Origin, run: &Run) -> Result<State
 }
 
 /// Runs `sitting` from `state` in burn's trainer.
-fn launch<O: Objective>(
-    mut sitting: Sitting<O>,
-    state: State<O::Module>,
-) -> Result<(End, State<O::Module>), FitError> {
+fn launch<O: Objective>(mut sitting: Sitting<O>, state: State<O::Module>) -> Ended<O::Module> {
     let interrupter = Interrupter::new();
     let over = state.update >= sitting.settings.updates;
     if over || sitting.early_end(&interrupter)?.is_some() {

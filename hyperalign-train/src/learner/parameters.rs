@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::Tensor;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId, ParameterValue};
+use burn::tensor::{Bool, Int, Tensor};
 use serde::Serialize;
 
 /// One parameter as a checkpoint knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Parameter {
     pub(crate) path: String,
+    #[serde(skip)]
+    pub(crate) id: ParamId,
     pub(crate) shape: Vec<usize>,
     pub(crate) trained: bool,
 }
@@ -38,6 +40,7 @@ impl ModuleVisitor for Lister {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.found.push(Parameter {
             path: self.path.join("."),
+            id: param.id,
             shape: param.val().dims().to_vec(),
             trained: param.val().is_require_grad(),
         });
@@ -57,12 +60,32 @@ struct Numberer {
     known: HashMap<ParamId, ParamId>,
 }
 
+impl Numberer {
+    fn next(&mut self, id: ParamId) -> ParamId {
+        let next = ParamId::from(self.known.len() as u64 + 1);
+        *self.known.entry(id).or_insert(next)
+    }
+
+    fn number<T: ParameterValue>(&mut self, param: Param<T>) -> Param<T> {
+        let (id, value, mapper) = param.consume();
+        Param::from_mapped_value(self.next(id), value, mapper)
+    }
+}
+
 impl ModuleMapper for Numberer {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, value, mapper) = param.consume();
-        let next = ParamId::from(self.known.len() as u64 + 1);
-        let id = *self.known.entry(id).or_insert(next);
-        Param::from_mapped_value(id, value, mapper)
+        self.number(param)
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        self.number(param)
+    }
+
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D, Bool>>,
+    ) -> Param<Tensor<D, Bool>> {
+        self.number(param)
     }
 }
 

@@ -7,6 +7,7 @@ use burn::optim::{AdamWConfig, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 
 use super::Schedule;
+use super::parameters::Parameter;
 
 /// How many updates to make, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,15 +97,16 @@ impl AdamW {
         !path.split('.').any(|segment| self.no_decay.iter().any(|name| name == segment))
     }
 
-    /// The optimizer of a module whose parameters are at `paths`.
-    pub(crate) fn init(&self, paths: impl Iterator<Item = String>) -> ModuleOptimizer {
+    /// The optimizer of a module of `parameters`.
+    pub(crate) fn init(&self, parameters: &[Parameter]) -> ModuleOptimizer {
         let config = AdamWConfig::new()
             .with_beta_1(self.beta1 as f32)
             .with_beta_2(self.beta2 as f32)
             .with_epsilon(self.epsilon as f32);
-        let spared: Vec<String> = paths.filter(|path| !self.decays(path)).collect();
+        let spared = parameters.iter().filter(|parameter| !self.decays(&parameter.path));
+        let spared = spared.map(|parameter| parameter.id).collect();
         config.clone().with_weight_decay(self.weight_decay as f32).init().with_group(
-            ParamGroup::from_paths(spared),
+            ParamGroup::from_ids(spared),
             config.with_weight_decay(0.0).build(),
             None,
         )

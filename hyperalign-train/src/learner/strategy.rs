@@ -23,6 +23,9 @@ use super::run::{End, FitError, Progress, Run};
 use super::student::{Passes, Student};
 use super::{NonFinite, Objective, Settings, dashboard, memory};
 
+/// What a sitting leaves behind.
+pub(crate) type Ended<M> = Result<(End, State<M>), FitError>;
+
 type Events<M> = SupervisedTrainingEventProcessor<Student<M>>;
 
 /// The strategy. It takes its [`Sitting`] out to run it, and leaves the result in its place.
@@ -33,7 +36,7 @@ pub(crate) struct ByUpdate<O: Objective> {
 enum Slot<O: Objective> {
     Ready(Box<Sitting<O>>),
     Running,
-    Done(Box<Result<(End, State<O::Module>), FitError>>),
+    Done(Box<Ended<O::Module>>),
 }
 
 impl<O: Objective> ByUpdate<O> {
@@ -50,7 +53,7 @@ impl<O: Objective> ByUpdate<O> {
     /// # Panics
     ///
     /// Panics before the run.
-    pub(crate) fn result(&self) -> Result<(End, State<O::Module>), FitError> {
+    pub(crate) fn result(&self) -> Ended<O::Module> {
         match self.swap(Slot::Running) {
             Slot::Done(result) => *result,
             _ => panic!("the training has not been launched"),

@@ -19,15 +19,10 @@ use super::{NonFinite, Schedule, parameters};
 /// A module together with what is to be done with it.
 #[derive(Module, Debug)]
 pub(crate) struct Student<M: Module + ModuleDisplay> {
-    /// What is trained. Its name is part of the paths that the optimizer sees.
+    /// What is trained.
     pub(crate) module: M,
     #[module(skip)]
     teacher: Teacher,
-}
-
-/// How burn's optimizer names a parameter of the module at `path`.
-pub(crate) fn path_in_student(path: &str) -> String {
-    format!("module.{path}")
 }
 
 /// The gradient of an update, given module and update.

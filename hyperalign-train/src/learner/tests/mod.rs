@@ -1,6 +1,7 @@
 //! Properties of the engine on a minute objective: a line fitted to data that are a pure function
 //! of (update, sample).
 
+mod kill;
 mod resume;
 mod stop;
 mod update;
