@@ -3,7 +3,9 @@ use hyperalign_core::{adapter::NoAdapter, schedule::SchedulerConfig};
 
 use super::*;
 use crate::{
+    base::Base,
     clip::ClipTextConfig,
+    hypernet::{HyperSource, Hypernet, HypernetConfig, Variant},
     tokenizer::Tokenizer,
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
@@ -144,4 +146,41 @@ fn bad_requests_are_errors() {
     };
     assert!(fails(0, "a red dog").contains("0 sampling steps"));
     assert!(fails(3, "a purple dog").contains("unknown words: purple"));
+}
+
+fn hypernet(base: &dyn Base) -> Hypernet {
+    let config = HypernetConfig {
+        width: 8,
+        layers: 1,
+        heads: 2,
+        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(), base.context_dim())
+    };
+    config.init(3, &Device::flex()).unwrap()
+}
+
+fn adapted(pipeline: &StableDiffusion, hypernet: &Hypernet, variant: Variant) -> Tensor<4> {
+    let source = HyperSource::new(hypernet, pipeline, variant, vec![2]);
+    let way = TextToImage::new(pipeline, 4, 2.0);
+    way.generate(&["a red dog", "a blue heart"], &[5, 6], &source, &mut |_| {}).unwrap()
+}
+
+#[test]
+fn an_untrained_adapter_leaves_the_base_as_it_is() {
+    let pipeline = pipeline();
+    let base =
+        pictures(&TextToImage::new(&pipeline, 4, 2.0), &["a red dog", "a blue heart"], &[5, 6]);
+    let hypernet = hypernet(&pipeline);
+    for variant in [Variant::S, Variant::P, Variant::I] {
+        assert_eq!(distance(adapted(&pipeline, &hypernet, variant), base.clone()), 0.0);
+    }
+}
+
+#[test]
+fn variants_of_one_trained_network_differ() {
+    let pipeline = pipeline();
+    let hypernet = filled(hypernet(&pipeline));
+    let [s, p, i] =
+        [Variant::S, Variant::P, Variant::I].map(|variant| adapted(&pipeline, &hypernet, variant));
+    assert!(distance(s.clone(), p.clone()) > 1e-6 && distance(p, i.clone()) > 1e-6);
+    assert!(distance(s, i) > 1e-6);
 }
