@@ -8,8 +8,10 @@
 #![allow(clippy::print_stderr)]
 
 mod args;
+mod base;
 mod command;
 mod context;
+mod interrupt;
 mod outcome;
 mod output;
 

@@ -1,7 +1,9 @@
 //! Writing answers to standard output: the only place that does.
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
+use hyperalign_core::atomic::WriteError;
 use serde::Serialize;
 
 /// Standard output could not be written.
@@ -36,9 +38,40 @@ pub fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
     print(&format!("{text}\n"))
 }
 
+/// Checks that the file `path` could be written, missing folders made. Work of minutes should not
+/// end with a folder that was never writable.
+///
+/// # Errors
+///
+/// Fails if it could not.
+pub fn check_writable(path: &Path) -> Result<(), WriteError> {
+    let failed = |source| WriteError { path: path.to_owned(), source };
+    if path.is_dir() {
+        return Err(failed(ErrorKind::AlreadyExists.into()));
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    tempfile::tempfile_in(folder).map_err(failed)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_that_cannot_be_written_are_found_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        check_writable(&folder.path().join("new/picture.png")).unwrap();
+        assert!(std::fs::read_dir(folder.path().join("new")).unwrap().next().is_none());
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = check_writable(&folder.path().join("file/picture.png")).unwrap_err();
+        assert!(error.to_string().contains("file/picture.png"), "{error}");
+        assert!(check_writable(folder.path()).is_err());
+    }
 
     #[test]
     fn a_closed_pipe_is_told_from_a_full_disk() {

@@ -10,6 +10,7 @@ mod check;
 mod docs;
 mod golden;
 mod process;
+mod program;
 mod task;
 mod test;
 mod workspace;
@@ -20,7 +21,7 @@ use crate::process::Failure;
 use crate::task::Task;
 
 /// Every chore, in the order in which `cargo xtask help` lists them.
-const TASKS: &[Task] = &[test::TASK, check::TASK, docs::TASK, golden::TASK];
+const TASKS: &[Task] = &[test::TASK, check::TASK, golden::TASK, program::PRETRAIN, docs::TASK];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -63,6 +63,26 @@ pub fn status_to_result(status: ExitStatus) -> Result<()> {
     }
 }
 
+/// Replaces this process by `command`, so that Ctrl-C and the exit status are the program's own.
+///
+/// # Errors
+///
+/// Fails if it cannot be started, and, where processes cannot be replaced, as [`run`] does.
+pub fn become_program(command: &mut Command) -> Result<()> {
+    announce(command);
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        let error = command.exec();
+        Err(not_started(command, &error))
+    }
+    #[cfg(not(unix))]
+    {
+        let status = command.status().map_err(|error| not_started(command, &error))?;
+        status_to_result(status)
+    }
+}
+
 /// The Cargo feature that brings `device` (`cuda` for `cuda:1`), if it needs one.
 pub fn feature_of(device: &str) -> Option<&str> {
     let kind = device.split(':').next().unwrap_or(device);

@@ -1,8 +1,11 @@
 //! The command line. The doc comments here are the help text.
 
-use clap::{Parser, Subcommand};
+use std::fmt;
 
-use crate::command::{completions, doctor, inspect, parity, pretrain};
+use clap::{Parser, Subcommand, ValueEnum};
+use hyperalign_models::hypernet::Variant;
+
+use crate::command::{completions, doctor, inspect, parity, pretrain, sample};
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
 #[derive(Debug, Parser)]
@@ -27,6 +30,8 @@ pub struct Cli {
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make pictures from prompts, with or without an adapter.
+    Sample(sample::Args),
     /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
     Inspect(inspect::Args),
     /// Compare our networks and schedulers with the reference implementations.
@@ -37,4 +42,40 @@ pub enum Command {
     Pretrain(pretrain::Args),
     /// Print the completion script of a shell.
     Completions(completions::Args),
+}
+
+/// How an adapter is used along a trajectory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VariantChoice {
+    /// Not at all: the base as it is.
+    None,
+    /// A new update at every step.
+    S,
+    /// A new update at the key steps.
+    P,
+    /// One update, at the first step.
+    I,
+}
+
+impl VariantChoice {
+    /// The variant, if an adapter is used.
+    pub fn adapted(self) -> Option<Variant> {
+        match self {
+            Self::None => None,
+            Self::S => Some(Variant::S),
+            Self::P => Some(Variant::P),
+            Self::I => Some(Variant::I),
+        }
+    }
+}
+
+impl fmt::Display for VariantChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::S => "s",
+            Self::P => "p",
+            Self::I => "i",
+        })
+    }
 }

@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod inspect;
 pub mod parity;
 pub mod pretrain;
+pub mod sample;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -17,6 +18,7 @@ use crate::outcome::Outcome;
 /// Fails as the command does; the report is for people.
 pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
     match command {
+        Command::Sample(args) => sample::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),
         Command::Parity(args) => parity::run(&args, context),

@@ -9,7 +9,7 @@ use hyperalign_train::{
 };
 use miette::IntoDiagnostic;
 
-use crate::{context::Context, outcome::Outcome};
+use crate::{context::Context, interrupt, outcome::Outcome};
 
 /// Flags of `hyperalign pretrain`.
 #[derive(Debug, ClapArgs)]
@@ -82,11 +82,12 @@ impl From<StageName> for Stage {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let Pretrainable::EmojiSd = args.base;
     let stop = Stop::default();
+    interrupt::request_on_ctrl_c(stop.clone())?;
     let pretraining = Pretraining {
         work: args.work.clone(),
         out: args.out.clone(),
         device: context.device()?,
-        stop: stop.clone(),
+        stop,
         progress: Progress::Lines(Arc::new(|line| eprintln!("{line}"))),
     };
     let stages: Vec<Stage> = match args.stages.is_empty() {
@@ -101,9 +102,10 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         eprintln!("stage {}: {} updates", stage.name(), settings.updates);
         match pretraining.run(stage, &settings).into_diagnostic()? {
             End::Finished => {}
-            End::Interrupted | End::TimeUp => {
+            end => {
                 eprintln!("saved; the same command goes on from here");
-                return Ok(Outcome::Done);
+                let is_interrupted = end == End::Interrupted;
+                return Ok(if is_interrupted { Outcome::Interrupted } else { Outcome::Done });
             }
         }
     }

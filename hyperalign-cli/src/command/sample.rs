@@ -1,0 +1,276 @@
+//! `hyperalign sample`: pictures from prompts.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::adapter::{AdapterSource, NoAdapter};
+use hyperalign_core::image::{self, Metadata, Parameters};
+use hyperalign_models::hypernet::{Adapter, AdapterMeta, Variant};
+use hyperalign_models::pipeline::{StableDiffusion, TextToImage};
+use hyperalign_rewards::emoji;
+use indicatif::ProgressBar;
+use miette::{Diagnostic, IntoDiagnostic};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::args::VariantChoice;
+use crate::base;
+use crate::context::Context;
+use crate::outcome::Outcome;
+use crate::output;
+
+/// Pictures of one batch. Their number changes memory and speed, never a picture.
+const BATCH: usize = 8;
+
+/// Flags of `hyperalign sample`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Base model: the name of an embedded one (emoji-sd) or a folder in diffusers' layout.
+    #[arg(long, value_name = "NAME_OR_DIR")]
+    base: String,
+
+    /// Trained adapter: the adapter.safetensors of a run.
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
+
+    /// When the adapter writes a new update. Default: as it was trained.
+    #[arg(long, value_enum)]
+    variant: Option<VariantChoice>,
+
+    /// What to draw. Give it several times for several pictures.
+    #[arg(long, required = true, value_name = "TEXT")]
+    prompt: Vec<String>,
+
+    /// Seed of the picture's noise. Give it several times for several pictures of each prompt.
+    #[arg(long, value_name = "N", default_value = "0")]
+    seed: Vec<u64>,
+
+    /// Sampling steps. Default: what suits the base.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    steps: Option<u32>,
+
+    /// Weight of classifier-free guidance; 1 turns it off. Default: what suits the base.
+    #[arg(long, value_name = "X")]
+    guidance: Option<f64>,
+
+    /// Where to write the picture. Several pictures are numbered, prompt by prompt and for each
+    /// prompt seed by seed: heart.png becomes heart-1.png, heart-2.png, ...
+    #[arg(long, value_name = "FILE.png", value_parser = png_path)]
+    out: PathBuf,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A request that cannot be met.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum SampleError {
+    #[error("`--variant {variant}` needs an adapter")]
+    #[diagnostic(help("add `--adapter FILE`, or take `--variant none`"))]
+    NoAdapter { variant: String },
+    #[error("the picture of `{prompt}` (seed {seed}) has values that are no numbers")]
+    #[diagnostic(help("the weights of the base or the adapter are damaged, or overflow here"))]
+    NotFinite { prompt: String, seed: u64 },
+}
+
+/// One picture that is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Picture {
+    file: PathBuf,
+    prompt: String,
+    seed: u64,
+}
+
+/// A trained adapter, and how it is used.
+struct Adaptation {
+    adapter: Adapter,
+    meta: AdapterMeta,
+    variant: Variant,
+    file: PathBuf,
+}
+
+/// Makes the pictures.
+///
+/// # Errors
+///
+/// Fails for a base or an adapter that cannot be read or do not belong together, words that the
+/// base does not know, a number of steps that its schedule cannot take, weights that are not
+/// finite, and files that cannot be written, which is tried before the work begins.
+pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    let pictures = pictures(&args.out, &args.prompt, &args.seed);
+    for picture in &pictures {
+        output::check_writable(&picture.file).into_diagnostic()?;
+    }
+    let device = context.device()?;
+    let (base, preset) = base::open(&args.base, &device)?;
+    let adaptation = adaptation(args, &base, &device)?;
+    let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
+    let guidance_scale = args.guidance.unwrap_or(preset.guidance_scale);
+    let way = TextToImage::new(&base, steps, guidance_scale);
+
+    let start = Instant::now();
+    let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * steps) as u64);
+    for batch in pictures.chunks(BATCH) {
+        make(batch, &way, adaptation.as_ref(), &bar)?;
+    }
+    bar.finish_and_clear();
+    let seconds = start.elapsed().as_secs_f64();
+    if args.json {
+        let settings = settings(&way, adaptation.as_ref());
+        let answer = json!({ "settings": settings, "pictures": pictures, "seconds": seconds });
+        output::print_json(&answer)?;
+    } else {
+        let lines = pictures.iter().map(|p| format!("{}  {}\n", p.file.display(), p.prompt));
+        output::print(&lines.collect::<String>())?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Every prompt with every seed, each with its file.
+fn pictures(out: &Path, prompts: &[String], seeds: &[u64]) -> Vec<Picture> {
+    let pairs = prompts.iter().flat_map(|prompt| seeds.iter().map(move |&seed| (prompt, seed)));
+    let count = prompts.len() * seeds.len();
+    pairs
+        .enumerate()
+        .map(|(k, (prompt, seed))| Picture {
+            file: if count == 1 { out.to_owned() } else { numbered(out, k + 1) },
+            prompt: prompt.clone(),
+            seed,
+        })
+        .collect()
+}
+
+fn numbered(out: &Path, k: usize) -> PathBuf {
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+    out.with_file_name(format!("{stem}-{k}.png"))
+}
+
+fn png_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(path),
+        _ => Err("pictures are written as PNG; end the name in .png".to_owned()),
+    }
+}
+
+/// The adapter that the flags name, if any is used.
+fn adaptation(
+    args: &Args,
+    base: &StableDiffusion,
+    device: &Device,
+) -> miette::Result<Option<Adaptation>> {
+    let file = match (&args.adapter, args.variant) {
+        (_, Some(VariantChoice::None)) | (None, None) => return Ok(None),
+        (None, Some(variant)) => {
+            return Err(SampleError::NoAdapter { variant: variant.to_string() }.into());
+        }
+        (Some(file), _) => file,
+    };
+    let (adapter, meta) = Adapter::load(file, device).into_diagnostic()?;
+    meta.check_base(base.name(), base.hash()).into_diagnostic()?;
+    let variant = args.variant.and_then(VariantChoice::adapted).unwrap_or(meta.variant);
+    Ok(Some(Adaptation { adapter, meta, variant, file: file.clone() }))
+}
+
+/// Makes and writes the pictures of one batch.
+fn make(
+    batch: &[Picture],
+    way: &TextToImage,
+    adaptation: Option<&Adaptation>,
+    bar: &ProgressBar,
+) -> miette::Result<()> {
+    let prompts: Vec<&str> = batch.iter().map(|picture| picture.prompt.as_str()).collect();
+    let seeds: Vec<u64> = batch.iter().map(|picture| picture.seed).collect();
+    let source: Box<dyn AdapterSource + '_> = match adaptation {
+        Some(Adaptation { adapter, meta, variant, .. }) => {
+            adapter.source(way.pipeline, *variant, meta.key_steps_for(way.steps))
+        }
+        None => Box::new(NoAdapter),
+    };
+    let images =
+        way.generate(&prompts, &seeds, source.as_ref(), &mut |_| bar.inc(1)).into_diagnostic()?;
+    for (k, picture) in batch.iter().enumerate() {
+        let row: Tensor<4> = images.clone().slice(k..k + 1);
+        if !row.is_finite().all().into_scalar::<bool>() {
+            let Picture { prompt, seed, .. } = picture.clone();
+            return Err(SampleError::NotFinite { prompt, seed }.into());
+        }
+    }
+    for (picture, image) in batch.iter().zip(image::to_images(images)) {
+        let metadata = metadata(picture, image.dimensions(), way, adaptation);
+        image::write_png(&picture.file, &image, &metadata).into_diagnostic()?;
+    }
+    Ok(())
+}
+
+/// What the picture's file says about how it was made.
+fn metadata(
+    picture: &Picture,
+    size: (u32, u32),
+    way: &TextToImage,
+    adaptation: Option<&Adaptation>,
+) -> Metadata {
+    let base = way.pipeline;
+    let mut extra = Vec::new();
+    if let Some(Adaptation { variant, file, .. }) = adaptation {
+        extra.push(("Variant".to_owned(), variant.label().to_owned()));
+        extra.push(("Adapter".to_owned(), file.display().to_string()));
+    }
+    let parameters = Parameters {
+        prompt: picture.prompt.clone(),
+        negative_prompt: way.negative_prompt.clone(),
+        steps: way.steps,
+        sampler: "DDIM".to_owned(),
+        cfg_scale: way.guidance_scale,
+        seed: picture.seed,
+        size,
+        model_hash: base.hash().chars().take(10).collect(),
+        model: base.name().to_owned(),
+        extra,
+    };
+    let mut everything = settings(way, adaptation);
+    everything["prompt"] = picture.prompt.as_str().into();
+    everything["seed"] = picture.seed.into();
+    if hyperalign_models::embedded::folder(base.name()).is_some() {
+        everything["attribution"] = emoji::ATTRIBUTION.into();
+    }
+    Metadata { parameters: Some(parameters), hyperalign: Some(everything) }
+}
+
+/// What all pictures of the call have in common.
+fn settings(way: &TextToImage, adaptation: Option<&Adaptation>) -> Value {
+    json!({
+        "program": concat!("hyperalign ", env!("CARGO_PKG_VERSION")),
+        "base": way.pipeline.name(),
+        "base_hash": way.pipeline.hash(),
+        "variant": adaptation.map_or("none", |adaptation| adaptation.variant.label()),
+        "adapter": adaptation.map(|adaptation| &adaptation.file),
+        "sampler": "ddim",
+        "steps": way.steps,
+        "guidance_scale": way.guidance_scale,
+        "eta": way.eta,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_picture_has_the_name_that_was_given() {
+        let one = pictures(Path::new("a/heart.png"), &["a heart".to_owned()], &[7]);
+        assert_eq!(one.len(), 1);
+        assert_eq!(one[0].file, Path::new("a/heart.png"));
+    }
+
+    #[test]
+    fn several_are_numbered_prompt_by_prompt() {
+        let prompts = ["a".to_owned(), "b".to_owned()];
+        let all = pictures(Path::new("x/p.PNG"), &prompts, &[1, 2]);
+        let of = |k: usize| (all[k].file.to_str().unwrap(), all[k].prompt.as_str(), all[k].seed);
+        assert_eq!(of(1), ("x/p-2.png", "a", 2));
+        assert_eq!(of(2), ("x/p-3.png", "b", 1));
+    }
+}
