@@ -10,9 +10,10 @@ use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use serde_json::json;
 
 use super::average::Average;
-use super::checkpoint::{self, Origin, State};
+use super::checkpoint::{self, State};
 use super::journal::{Journal, Row};
 use super::loader::{Nothing, Updates};
+use super::origin::Origin;
 use super::progress::{LineRenderer, NoFiles, Value, shown};
 use super::run::{End, FitError, Outcome, Progress, Resume, Run};
 use super::strategy::{ByUpdate, Ended, Sitting, write_error};

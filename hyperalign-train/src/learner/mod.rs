@@ -12,6 +12,12 @@
 //!
 //! Nothing is random here. Objectives draw from counter-based streams of (seed, update), so a run
 //! that was killed and resumed ends with the bytes of one that was not.
+//!
+//! The loop runs inside burn-train: its `Learner` holds module, optimizer and schedule, its
+//! `SupervisedTraining` shows metrics, on a dashboard or as lines, and interrupts. Three things of
+//! its own would make exact resume impossible and are ours: the loop (a custom strategy), the
+//! checkpoints (by epoch there, three files with no common moment) and the files of metrics
+//! (written there by another thread, with no regard to checkpoints).
 
 mod average;
 mod checkpoint;
@@ -22,6 +28,7 @@ mod journal;
 mod loader;
 mod memory;
 mod objective;
+mod origin;
 mod parameters;
 mod progress;
 mod run;

@@ -17,8 +17,9 @@ use burn::train::{
 };
 
 use super::average::Average;
-use super::checkpoint::{self, Origin, State};
+use super::checkpoint::{self, State};
 use super::journal::{Journal, Row};
+use super::origin::Origin;
 use super::run::{End, FitError, Progress, Run};
 use super::student::{Passes, Student};
 use super::{NonFinite, Objective, Settings, dashboard, memory};

@@ -10,7 +10,8 @@ use super::{Objective, Part, Settings, Shard, gradients};
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error(
     "update {update}: the {quantity} of `{part}` is {value}; the run has stopped, and the \
-     weights before this update are kept in the last checkpoint; try a smaller learning rate"
+     weights before this update are kept in the last checkpoint; try a smaller learning rate, \
+     or a tighter clip"
 )]
 pub struct NonFinite {
     /// The update, counted from 1.

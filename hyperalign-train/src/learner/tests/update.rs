@@ -173,3 +173,43 @@ fn settings_are_read_strictly() {
     let error = serde_json::from_str::<Settings>(r#"{ "update": 7 }"#).unwrap_err();
     assert!(error.to_string().contains("unknown field `update`"), "{error}");
 }
+
+/// Layers that are large enough for the backend to use threads of its own.
+#[derive(Module, Debug)]
+struct Layers {
+    layers: Vec<Param<Tensor<2>>>,
+}
+
+struct Wide;
+
+impl Objective for Wide {
+    type Module = Layers;
+
+    fn losses(&self, module: &Layers, update: u64, shard: Shard) -> Losses {
+        let phase = (update * 7 + shard.index as u64) as f32;
+        let x: Vec<f32> = (0..64 * 256).map(|i| (phase + i as f32).sin()).collect();
+        let mut x = Tensor::<2>::from_data(TensorData::new(x, [64, 256]), &Device::flex());
+        for layer in &module.layers {
+            x = x.matmul(layer.val()).tanh();
+        }
+        let loss = x.powi_scalar(2).mean();
+        Losses { parts: vec![Part { name: "wide", weight: 1.0, loss }], metrics: Vec::new() }
+    }
+}
+
+#[test]
+fn threads_inside_operations_do_not_change_the_bytes() {
+    let device = Device::flex().autodiff();
+    let weights: Vec<f32> = (0..256 * 256).map(|i| (i as f32 * 0.61).sin() * 0.1).collect();
+    let weights = Tensor::<2>::from_data(TensorData::new(weights, [256, 256]), &device);
+    let layers = Layers { layers: (0..3).map(|_| Param::from_tensor(weights.clone())).collect() };
+    let end = || {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { shards: 2, updates: 4, ..Settings::default() };
+        let run = Run::new(dir.path(), "");
+        let outcome = fit(Arc::new(Wide), layers.clone(), &settings, &run).unwrap();
+        outcome.module.layers[1].val().into_data().try_to_vec::<f32>().unwrap()
+    };
+    let first = end();
+    assert!((0..3).all(|_| end() == first));
+}
