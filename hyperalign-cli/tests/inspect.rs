@@ -1,5 +1,8 @@
 //! `hyperalign inspect`, from the outside.
 
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,6 +1,9 @@
 //! `hyperalign parity` and `hyperalign inspect`, from the outside, on reference files that
 //! `cargo xtask golden` made.
 
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -5,12 +5,13 @@
 //! ([`Tokenizer::from_words`]). Cutting and padding are done here, because models that share a
 //! vocabulary differ in them: Stable Diffusion pads with the end token, open_clip with 0.
 
+mod clean;
 mod clip;
 mod encoded;
 mod error;
 mod words;
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 pub use encoded::Encoded;
 pub use error::TokenizerError;
@@ -25,6 +26,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     context_length: usize,
     pad: u32,
+    /// Whether texts are cleaned first.
+    cleans: bool,
 }
 
 impl Tokenizer {
@@ -140,13 +143,22 @@ impl Tokenizer {
         inner.with_padding(None);
         let truncation = TruncationParams { max_length: context_length, ..Default::default() };
         inner.with_truncation(Some(truncation)).map_err(TokenizerError::Json)?;
-        Ok(Self { inner, context_length, pad })
+        Ok(Self { inner, context_length, pad, cleans: false })
     }
 
     /// The same vocabulary with another token for padding.
     #[must_use]
     pub fn with_pad(self, pad: u32) -> Self {
         Self { pad, ..self }
+    }
+
+    /// The same vocabulary as OpenAI's CLIP and open_clip use it (HPSv2): 0 fills rows up, damaged
+    /// characters and HTML entities are put right first, and a special token that is spelt out in
+    /// a text is text.
+    #[must_use]
+    pub fn as_open_clip(mut self) -> Self {
+        self.inner.set_encode_special_tokens(true);
+        Self { pad: 0, cleans: true, ..self }
     }
 
     /// Ids in a row.
@@ -185,10 +197,11 @@ impl Tokenizer {
         self.check_words(texts)?;
         let mut encoded = Encoded { ids: Vec::new(), cut: Vec::new() };
         for text in texts {
-            let encoding = self
-                .inner
-                .encode(*text, true)
-                .map_err(|source| TokenizerError::Encode { text: (*text).to_owned(), source })?;
+            let text: Cow<'_, str> =
+                if self.cleans { clean::clean(text).into() } else { (*text).into() };
+            let encoding = self.inner.encode(text.as_ref(), true).map_err(|source| {
+                TokenizerError::Encode { text: text.clone().into_owned(), source }
+            })?;
             // Special tokens of the overflowing piece have the empty offsets (0, 0).
             let cut = encoding.get_overflowing().first().and_then(|rest| {
                 rest.get_offsets().iter().find(|(start, end)| start < end).map(|(start, _)| *start)
@@ -356,6 +369,16 @@ mod tests {
         assert_eq!(encoded.ids[0], [start, cat, end, end, end, end]);
         assert_eq!(encoded.ids[1], [start, cat, 0, 1, 2, end]);
         assert_eq!(encoded.cut, [None, Some("d".to_owned())]);
+    }
+
+    #[test]
+    fn open_clip_pads_with_0_and_reads_no_special_tokens() {
+        let tokenizer = byte_pairs().as_open_clip();
+        let encoded = tokenizer.encode(&["c&#97;t", "<|startoftext|>"]).unwrap();
+        assert_eq!(encoded.ids[0], [54, 53, 55, 0, 0, 0]);
+        assert_eq!(encoded.ids[1].iter().filter(|id| **id == 54).count(), 1);
+        let special = byte_pairs().encode(&["<|startoftext|>"]).unwrap();
+        assert_eq!(special.ids[0], [54, 54, 55, 55, 55, 55]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ struct Line {
     text: String,
     /// By `transformers`, not cut and not padded.
     clip_hf: Vec<u32>,
+    /// By OpenAI's code and open_clip's, likewise.
+    clip_openai: Vec<u32>,
     /// The last ids of a row of 77.
     clip_hf_pad77: Vec<u32>,
 }
@@ -41,7 +43,10 @@ pub(super) fn tokenizers(path: &Path, checks: &mut Checks) -> miette::Result<()>
     let clip = |length| Tokenizer::from_vocab_and_merges(&vocab, &merges, length);
     let (uncut, cut) = (clip(UNCUT).into_diagnostic()?, clip(CONTEXT).into_diagnostic()?);
 
+    let open_clip = uncut.clone().as_open_clip();
+
     let mut whole = Tally::default();
+    let mut cleaned = Tally::default();
     let mut ends = Tally::default();
     for (number, line) in std::fs::read_to_string(path).into_diagnostic()?.lines().enumerate() {
         let line: Line = serde_json::from_str(line)
@@ -50,23 +55,24 @@ pub(super) fn tokenizers(path: &Path, checks: &mut Checks) -> miette::Result<()>
         let ids = |tokenizer: &Tokenizer| {
             tokenizer.encode(&[&line.text]).map(|mut encoded| encoded.ids.remove(0))
         };
-        let mut given = ids(&uncut).into_diagnostic()?;
-        given.truncate(line.clip_hf.len().max(length(&given, uncut.pad())));
-        whole.count(&line.text, given == line.clip_hf);
+        for (tokenizer, expected, tally) in
+            [(&uncut, &line.clip_hf, &mut whole), (&open_clip, &line.clip_openai, &mut cleaned)]
+        {
+            let given = ids(tokenizer).into_diagnostic()?;
+            let padding = given.get(expected.len()..).unwrap_or_default();
+            let is_padding = padding.iter().all(|id| *id == tokenizer.pad());
+            tally.count(&line.text, given.starts_with(expected) && is_padding);
+        }
         let row = ids(&cut).into_diagnostic()?;
         ends.count(&line.text, row.ends_with(&line.clip_hf_pad77));
     }
     whole.report("clip_hf", checks);
+    cleaned.report("clip_openai", checks);
     ends.report("clip_hf_pad77", checks);
-    for name in ["clip_openai", "t5", "bert", "bert_pad35"] {
+    for name in ["t5", "bert", "bert_pad35"] {
         checks.not_supported(name, "this tokenizer is not built yet");
     }
     Ok(())
-}
-
-/// Ids up to the last that is not padding, and one more: the end token, which also pads.
-fn length(ids: &[u32], pad: u32) -> usize {
-    ids.iter().rposition(|id| *id != pad).map_or(0, |last| last + 1) + 1
 }
 
 /// `assets/tokenizers` beside the folder of the folder of `path`.
