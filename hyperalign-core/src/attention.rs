@@ -1,11 +1,9 @@
 //! Scaled dot-product attention, fused where no gradient is wanted, and with its scores
 //! recomputed in chunks of queries where one is and they are many.
 
-use burn::tensor::{
-    Tensor, activation::softmax, module::attention as fused_attention, ops::AttentionModuleOptions,
-};
+use burn::tensor::{Tensor, module::attention as fused_attention, ops::AttentionModuleOptions};
 
-use crate::recompute::recompute;
+use crate::{fused::softmax, recompute::recompute};
 
 /// Number of attention scores of one sample and head up to which they are kept for the backward
 /// pass; also the size of a chunk beyond it. The 64 x 64 latents of Stable Diffusion have 16
@@ -58,7 +56,7 @@ fn plain(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Option<Tensor<4>>) -> T
         Some(bias) => scores + bias,
         None => scores,
     };
-    softmax(scores, 3).matmul(v)
+    softmax(scores).matmul(v)
 }
 
 /// The same, `chunk` queries at a time and without keeping the scores.

@@ -5,30 +5,11 @@
 //! forward pass runs off the tape and keeps its inputs alone; its backward pass runs it again on
 //! the tape and goes back through that piece at once (Chen et al. 2016, arXiv:1604.06174).
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-#[cfg(any(
-    feature = "wgpu",
-    feature = "vulkan",
-    feature = "metal",
-    feature = "rocm",
-    feature = "cuda"
-))]
-use burn::backend::Cube;
-#[cfg(feature = "flex")]
-use burn::backend::Flex;
-use burn::{
-    backend::{
-        Autodiff, Backend, DispatchKindConversion, DispatchTensor,
-        autodiff::{
-            checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
-            grads::Gradients,
-            ops::{Backward, Ops, OpsKind},
-        },
-        tensor::FloatTensor,
-    },
-    tensor::Tensor,
-};
+use burn::tensor::Tensor;
+
+use crate::derivative::with_derivative;
 
 type Part<const N: usize> = Arc<dyn Fn([Tensor<4>; N]) -> Tensor<4> + Send + Sync>;
 
@@ -53,88 +34,21 @@ pub fn recompute<const N: usize>(
     let plain = inputs.clone().map(Tensor::inner);
     let output = part(plain.clone());
     assert!(!output.is_tracked(), "a recomputed part captures a tracked tensor: make it an input");
-    let state = State { inputs: plain, part };
-    let inputs = inputs.map(Tensor::autodiff);
-    #[cfg(feature = "flex")]
-    if let Some(output) = record::<Flex, N>(&inputs, &output, &state) {
-        return output;
-    }
-    #[cfg(any(
-        feature = "wgpu",
-        feature = "vulkan",
-        feature = "metal",
-        feature = "rocm",
-        feature = "cuda"
-    ))]
-    if let Some(output) = record::<Cube, N>(&inputs, &output, &state) {
-        return output;
-    }
-    panic!("cannot recompute on {:?}: a device with gradient checkpointing?", inputs[0].device())
-}
-
-/// What the backward pass needs.
-#[derive(Clone)]
-struct State<const N: usize> {
-    inputs: [Tensor<4>; N],
-    part: Part<N>,
-}
-
-impl<const N: usize> fmt::Debug for State<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a recomputed part of {N} inputs")
-    }
-}
-
-/// Puts the output on the tape, if the inputs are of backend `B`.
-fn record<B: Backend, const N: usize>(
-    inputs: &[Tensor<4>; N],
-    output: &Tensor<4>,
-    state: &State<N>,
-) -> Option<Tensor<4>>
-where
-    DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
-{
-    let mut tensors: Vec<FloatTensor<Autodiff<B>>> = Vec::with_capacity(N);
-    for input in inputs {
-        tensors.push(input.clone().try_into_primitive::<Autodiff<B>>().ok()?);
-    }
-    let nodes = std::array::from_fn(|k| tensors[k].node());
-    let output = output.clone().inner().try_into_primitive::<B>().ok()?;
-    let prepared = Recompute.prepare::<NoCheckpointing>(nodes).compute_bound().stateful();
-    let output = match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish(state.clone(), output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
-    };
-    Some(Tensor::from_primitive::<Autodiff<B>>(output))
-}
-
-#[derive(Debug)]
-struct Recompute;
-
-impl<B: Backend, const N: usize> Backward<B, N> for Recompute
-where
-    DispatchTensor: DispatchKindConversion<B>,
-{
-    type State = State<N>;
-
-    fn backward(self, ops: Ops<State<N>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let cotangent = Tensor::<4>::from_primitive::<B>(grads.consume::<B>(&ops.node));
-        let State { inputs, part } = ops.state;
+    with_derivative(inputs, output, move |cotangent, asked| {
         let leaves: [Tensor<4>; N] = std::array::from_fn(|k| {
-            let input = inputs[k].clone();
-            if ops.parents[k].is_some() { input.autodiff().require_grad() } else { input }
+            let input = plain[k].clone();
+            if asked[k] { input.autodiff().require_grad() } else { input }
         });
         // The gradient of this sum is the pull-back of the cotangent.
         let mut inner = (part(leaves.clone()) * cotangent).sum().backward();
-        for (leaf, parent) in leaves.iter().zip(ops.parents) {
-            let Some(parent) = parent else { continue };
+        std::array::from_fn(|k| {
             // A part may leave an input unread; the steps before it still ask for a gradient.
-            let grad = leaf.grad_remove(&mut inner);
-            let grad = grad.unwrap_or_else(|| leaf.clone().inner().zeros_like());
-            let grad = grad.try_into_primitive::<B>().expect("gradients live where inputs do");
-            grads.register::<B>(parent.id, grad);
-        }
-    }
+            asked[k].then(|| {
+                let gradient = leaves[k].grad_remove(&mut inner);
+                gradient.unwrap_or_else(|| leaves[k].clone().inner().zeros_like())
+            })
+        })
+    })
 }
 
 #[cfg(test)]

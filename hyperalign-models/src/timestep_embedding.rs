@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
-    tensor::{Device, Tensor, TensorData, activation::silu, assert_shape},
+    tensor::{Device, Tensor, TensorData, assert_shape},
 };
+use hyperalign_core::fused::silu;
 
 /// Which sinusoids a network was trained with.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -12,6 +12,7 @@ use burn::{
         ops::{InterpolateMode, InterpolateOptions},
     },
 };
+use hyperalign_core::fused::convolve;
 
 use super::conv3x3;
 
@@ -72,6 +73,6 @@ impl Upsample {
     /// - output: `[batch, channels, size[0], size[1]]`
     pub fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
         let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-        self.conv.forward(interpolate(x, options))
+        convolve(&self.conv, interpolate(x, options))
     }
 }

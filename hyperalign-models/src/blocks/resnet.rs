@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, conv::Conv2d},
-    tensor::{Device, Tensor, activation::silu},
+    tensor::{Device, Tensor},
 };
+use hyperalign_core::fused::{convolve, silu};
 
 use super::{PointwiseConv, conv3x3, zero_conv3x3};
 
@@ -66,7 +67,7 @@ impl ResnetBlock {
     ///   reads one
     /// - output: `[batch, d_output, height, width]`
     pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
-        let hidden = self.conv1.forward(silu(self.norm1.forward(x.clone())));
+        let hidden = convolve(&self.conv1, silu(self.norm1.forward(x.clone())));
         let hidden = match self.time_emb_proj.as_ref().zip(time) {
             Some((proj, time)) => {
                 let shift: Tensor<2> = proj.forward(time.clone());
@@ -75,7 +76,7 @@ impl ResnetBlock {
             }
             None => hidden,
         };
-        let hidden = self.conv2.forward(silu(self.norm2.forward(hidden)));
+        let hidden = convolve(&self.conv2, silu(self.norm2.forward(hidden)));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.pixels(x),
             None => x,

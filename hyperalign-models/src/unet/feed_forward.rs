@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
-    tensor::{Device, Tensor, activation::gelu},
+    tensor::{Device, Tensor},
 };
+use hyperalign_core::fused::geglu;
 
 /// `proj_out((x W_a) gelu(x W_b))`, GEGLU (Shazeer 2020, arXiv:2002.05202), four times wider
 /// inside.
@@ -40,12 +41,6 @@ impl FeedForward {
     /// - output: the same
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let (gated, _, out) = &self.net;
-        let [hidden, gate]: [Tensor<3>; 2] = gated
-            .proj
-            .forward(x)
-            .chunk(2, 2)
-            .try_into()
-            .expect("the width of the projection is even, so that there are two halves");
-        out.forward(hidden * gelu(gate))
+        out.forward(geglu(gated.proj.forward(x)))
     }
 }

@@ -3,10 +3,11 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
-    tensor::{Device, Tensor, activation::silu, assert_shape},
+    tensor::{Device, Tensor, assert_shape},
 };
 use hyperalign_core::{
     denoiser::{Conditioning, Denoiser, Prediction},
+    fused::{convolve, silu},
     lora::LoraSet,
 };
 
@@ -123,7 +124,7 @@ impl Unet {
             x = block.forward(x, &pass.item("up_blocks", i), &mut skips);
         }
         let x = pass.child("conv_norm_out").map(self.conv_norm_out.forward(x));
-        self.conv_out.forward(silu(x))
+        convolve(&self.conv_out, silu(x))
     }
 
     /// The features of the way down without any update: the output of each down block, from the
@@ -175,7 +176,7 @@ impl Unet {
         assert_shape!(sample, [_, self.config.in_channels, _, _]);
         assert_shape!(pass.time, [batch, _]);
         assert_shape!(pass.context, [batch, _, self.config.cross_attention_dim]);
-        let mut x = pass.child("conv_in").map(self.conv_in.forward(sample));
+        let mut x = pass.child("conv_in").map(convolve(&self.conv_in, sample));
         let mut skips = vec![x.clone()];
         let mut features = Vec::new();
         for (i, block) in self.down_blocks.iter().enumerate() {

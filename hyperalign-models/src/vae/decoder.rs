@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
-    tensor::{Device, Tensor, activation::silu},
+    tensor::{Device, Tensor},
 };
+use hyperalign_core::fused::{convolve, silu};
 
 use super::{
     config::AutoencoderKlConfig,
@@ -62,7 +63,7 @@ impl Decoder {
     /// - `latents`: `[batch, latent_channels, height, width]`, unscaled
     /// - output: `[batch, out_channels, height * f, width * f]`
     pub fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
-        let mut x = self.mid_block.forward(self.conv_in.forward(latents));
+        let mut x = self.mid_block.forward(convolve(&self.conv_in, latents));
         for block in &self.up_blocks {
             for resnet in &block.resnets {
                 x = resnet.forward(x, None);
@@ -72,6 +73,6 @@ impl Decoder {
                 x = upsampler.forward(x, [2 * height, 2 * width]);
             }
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        convolve(&self.conv_out, silu(self.conv_norm_out.forward(x)))
     }
 }

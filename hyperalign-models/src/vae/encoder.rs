@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
-    tensor::{Device, Tensor, activation::silu},
+    tensor::{Device, Tensor},
 };
+use hyperalign_core::fused::{convolve, silu};
 
 use super::{
     config::AutoencoderKlConfig,
@@ -62,7 +63,7 @@ impl Encoder {
     /// - `picture`: `[batch, in_channels, height, width]`, in `[-1, 1]`
     /// - output: `[batch, 2 * latent_channels, height / f, width / f]`
     pub fn forward(&self, picture: Tensor<4>) -> Tensor<4> {
-        let mut x = self.conv_in.forward(picture);
+        let mut x = convolve(&self.conv_in, picture);
         for block in &self.down_blocks {
             for resnet in &block.resnets {
                 x = resnet.forward(x, None);
@@ -72,6 +73,6 @@ impl Encoder {
             }
         }
         let x = self.mid_block.forward(x);
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        convolve(&self.conv_out, silu(self.conv_norm_out.forward(x)))
     }
 }

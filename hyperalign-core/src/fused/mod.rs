@@ -1,0 +1,62 @@
+//! Operations that burn takes apart, or that its CPU backend computes one number at a time,
+//! in one pass each.
+//!
+//! A small U-Net on a CPU spends more time in activations, softmax and the gradients of
+//! convolution weights than in all its other arithmetic. On the CPU backend and in f32 these
+//! functions run kernels of our own, on all threads, with a derivative of our own; everywhere
+//! else they are burn's. Values agree to a few units of the last place, and do not depend on the
+//! number of threads.
+
+mod conv;
+#[cfg(feature = "flex")]
+mod cpu;
+#[cfg(feature = "flex")]
+mod kernels;
+
+pub use conv::convolve;
+
+use burn::tensor::{Tensor, activation};
+
+/// `x sigmoid(x)` (Elfwing et al. 2017, arXiv:1702.03118), of each element.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if let Some(output) = cpu::silu(&x) {
+        return output;
+    }
+    activation::silu(x)
+}
+
+/// `a gelu(b)` with `a` the first and `b` the second half of the last axis, and gelu in its exact
+/// form (Shazeer 2020, arXiv:2002.05202; Hendrycks & Gimpel 2016, arXiv:1606.08415).
+///
+/// # Shapes
+///
+/// - `x`: `[batch, tokens, 2 * dim]`
+/// - output: `[batch, tokens, dim]`
+///
+/// # Panics
+///
+/// Panics if the last axis is odd.
+pub fn geglu(x: Tensor<3>) -> Tensor<3> {
+    let [_, _, width] = x.dims();
+    assert!(width % 2 == 0, "an axis of {width} has no halves");
+    #[cfg(feature = "flex")]
+    if let Some(output) = cpu::geglu(&x) {
+        return output;
+    }
+    let half = width / 2;
+    let (hidden, gate) = (x.clone().narrow(2, 0, half), x.narrow(2, half, half));
+    hidden * activation::gelu(gate)
+}
+
+/// Softmax along the last axis.
+pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if let Some(output) = cpu::softmax(&x) {
+        return output;
+    }
+    activation::softmax(x, D - 1)
+}
+
+#[cfg(test)]
+mod tests;
