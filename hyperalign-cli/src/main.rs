@@ -14,6 +14,7 @@ mod context;
 mod interrupt;
 mod outcome;
 mod output;
+mod prompts;
 
 use std::process::ExitCode;
 

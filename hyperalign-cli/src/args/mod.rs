@@ -5,7 +5,7 @@ use std::fmt;
 use clap::{Parser, Subcommand, ValueEnum};
 use hyperalign_models::hypernet::Variant;
 
-use crate::command::{completions, doctor, inspect, parity, pretrain, sample};
+use crate::command::{completions, doctor, inspect, key_steps, parity, pretrain, sample};
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ pub enum Command {
     Sample(sample::Args),
     /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
     Inspect(inspect::Args),
+    /// Choose the steps at which HyperAlign-P writes a new update.
+    KeySteps(key_steps::Args),
     /// Compare our networks and schedulers with the reference implementations.
     Parity(parity::Args),
     /// Open the device, compute something on it, and tell which number formats it knows.

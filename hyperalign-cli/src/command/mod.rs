@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod doctor;
 pub mod inspect;
+pub mod key_steps;
 pub mod parity;
 pub mod pretrain;
 pub mod sample;
@@ -18,6 +19,7 @@ use crate::outcome::Outcome;
 /// Fails as the command does; the report is for people.
 pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
     match command {
+        Command::KeySteps(args) => key_steps::run(&args, context),
         Command::Sample(args) => sample::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),

@@ -8,6 +8,7 @@ mod bootstrap;
 mod diversity;
 mod error;
 mod generate;
+mod movement;
 mod score;
 #[cfg(test)]
 mod toy;
@@ -17,5 +18,6 @@ pub use bootstrap::{Interval, RESAMPLES, Verdict, bootstrap};
 pub use diversity::{ClipSpace, ImageSpace, Pixels, mean_pairwise_distance};
 pub use error::EvalError;
 pub use generate::{Adapted, Batch, Sampling, Shot, generate};
+pub use movement::movement;
 pub use score::{EmojiGold, Judge, Measures, Role, Scorer};
 pub use variation::{Variation, variation};

@@ -1,0 +1,166 @@
+//! `hyperalign key-steps`: the steps at which HyperAlign-P writes a new update.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use hyperalign_core::trajectory::{curvature, key_steps_by_curvature, key_steps_by_share};
+use hyperalign_models::hypernet::Adapter;
+use hyperalign_rewards::emoji::Split;
+use hyperalign_train::eval::{Sampling, Shot, movement};
+use hyperalign_train::learner::Stop;
+use miette::IntoDiagnostic;
+use serde::Serialize;
+
+use crate::base;
+use crate::context::Context;
+use crate::interrupt;
+use crate::outcome::Outcome;
+use crate::output;
+use crate::prompts;
+
+/// Pictures of one batch.
+const BATCH: usize = 8;
+
+/// Flags of `hyperalign key-steps`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Base model: the name of an embedded one (emoji-sd) or a folder in diffusers' layout.
+    #[arg(long, value_name = "NAME_OR_DIR")]
+    base: String,
+
+    /// How many key steps to choose, the first step included.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    count: usize,
+
+    /// What to choose them by.
+    #[arg(long, value_enum, default_value = "share")]
+    by: Criterion,
+
+    /// Prompts to average over, as GenEval's metadata rows. Default: the tuning prompts of an
+    /// embedded base.
+    #[arg(long, value_name = "FILE.jsonl")]
+    prompts: Option<PathBuf>,
+
+    /// How many of the prompts are used.
+    #[arg(long, value_name = "N", default_value_t = 96, value_parser = at_least_one)]
+    limit: usize,
+
+    /// Sampling steps. Default: what suits the base.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    steps: Option<usize>,
+
+    /// Weight of classifier-free guidance. Default: what suits the base.
+    #[arg(long, value_name = "X")]
+    guidance: Option<f64>,
+
+    /// Adapter of this base to store the key steps in.
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How key steps are chosen from the movement of one-step estimates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Criterion {
+    /// They cut the whole movement into equal shares.
+    Share,
+    /// They are where the movement bends most.
+    Curvature,
+}
+
+/// What was measured and chosen.
+#[derive(Debug, Serialize)]
+struct Answer {
+    base: String,
+    steps: usize,
+    prompts: usize,
+    by: Criterion,
+    key_steps: Vec<usize>,
+    movement: Vec<f64>,
+    curvature: Vec<f64>,
+}
+
+/// Measures the movement and chooses the key steps.
+///
+/// # Errors
+///
+/// Fails for a base, prompts or an adapter that cannot be read or do not belong together, more
+/// key steps than steps, and an adapter that cannot be written.
+pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    let stop = Stop::default();
+    interrupt::request_on_ctrl_c(stop.clone())?;
+    let device = context.device()?;
+    let (base, preset) = base::open(&args.base, &device)?;
+    let adapter = match &args.adapter {
+        Some(file) => {
+            let (adapter, meta) = Adapter::load(file, &device).into_diagnostic()?;
+            meta.check_base(base.name(), base.hash()).into_diagnostic()?;
+            Some((file, adapter, meta))
+        }
+        None => None,
+    };
+    let rows = prompts::rows(args.prompts.as_deref(), base.name(), Split::Tuning, args.limit)?;
+    let shots: Vec<Shot> = (0..)
+        .zip(rows.into_iter().take(args.limit))
+        .map(|(seed, row)| Shot { prompt: row.prompt, seed })
+        .collect();
+    let sampling = Sampling {
+        steps: args.steps.unwrap_or(preset.steps),
+        guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
+        batch: BATCH,
+    };
+    let Some(movement) = movement(&base, &sampling, &shots, &stop).into_diagnostic()? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let choose = match args.by {
+        Criterion::Share => key_steps_by_share,
+        Criterion::Curvature => key_steps_by_curvature,
+    };
+    let key_steps = choose(&movement, args.count).into_diagnostic()?;
+    if let Some((file, adapter, mut meta)) = adapter {
+        meta.key_steps = key_steps.clone();
+        meta.key_steps_of = sampling.steps;
+        adapter.save(file, &meta).into_diagnostic()?;
+    }
+    let answer = Answer {
+        base: base.name().to_owned(),
+        steps: sampling.steps,
+        prompts: shots.len(),
+        by: args.by,
+        key_steps,
+        curvature: curvature(&movement),
+        movement,
+    };
+    if args.json {
+        output::print_json(&answer)?;
+    } else {
+        output::print(&table(&answer))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// One line a step; key steps are marked.
+fn table(answer: &Answer) -> String {
+    let total: f64 = answer.movement.iter().sum();
+    let mut sum = 0.0;
+    let mut text = "step  movement  share so far  curvature\n".to_owned();
+    for (i, (moved, bend)) in answer.movement.iter().zip(&answer.curvature).enumerate() {
+        sum += moved;
+        let share = if total > 0.0 { sum / total } else { 0.0 };
+        let mark = if answer.key_steps.contains(&i) { "  key" } else { "" };
+        text += &format!("{i:>4}  {moved:>8.4}  {share:>12.3}  {bend:>9.4}{mark}\n");
+    }
+    text
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}

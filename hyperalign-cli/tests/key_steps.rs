@@ -1,0 +1,51 @@
+//! `hyperalign key-steps` on the smallest base that has every part.
+
+mod tiny;
+
+use tiny::{World, message, write_adapter};
+
+const ROWS: &str = r#"{"tag": "single_object", "include": [{"class": "dog", "count": 1}], "prompt": "a dog"}
+{"tag": "colors", "include": [{"class": "heart", "count": 1, "color": "red"}], "prompt": "a red heart"}
+"#;
+
+fn json(world: &World, arguments: &[&str]) -> serde_json::Value {
+    let output = world.run(&[&["key-steps", "--base", "base", "--json"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn key_steps_are_chosen_and_stored_in_the_adapter() {
+    let world = World::new();
+    write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
+    std::fs::write(world.path("rows.jsonl"), ROWS).unwrap();
+    let adapter = ["--adapter", "adapter.safetensors"];
+    let flags = ["--prompts", "rows.jsonl", "--steps", "6", "--count", "2"];
+    let answer = json(&world, &[&flags[..], &adapter].concat());
+    assert_eq!(answer["prompts"], 2);
+    assert_eq!(answer["movement"].as_array().unwrap().len(), 6);
+    assert_eq!(answer["key_steps"][0], 0);
+    assert_eq!(answer["key_steps"].as_array().unwrap().len(), 2);
+    let inspected = world.run(&["inspect", "adapter", "adapter.safetensors"]);
+    let file: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(file["adapter"]["key_steps"], answer["key_steps"]);
+    assert_eq!(file["adapter"]["key_steps_of"], 6);
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let world = World::new();
+    std::fs::write(world.path("rows.jsonl"), ROWS).unwrap();
+    std::fs::write(world.path("bad.jsonl"), "{\"prompt\": \"a dog\"}\n").unwrap();
+    std::fs::write(world.path("empty.jsonl"), "\n").unwrap();
+    let fails = |arguments: &[&str], words: &str| {
+        let output = world.run(&[&["key-steps", "--base", "base"], arguments].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+        assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
+    };
+    fails(&[], "has no prompts of its own");
+    fails(&["--prompts", "none.jsonl"], "none.jsonl");
+    fails(&["--prompts", "bad.jsonl"], "line 1");
+    fails(&["--prompts", "empty.jsonl"], "has no prompts");
+    fails(&["--prompts", "rows.jsonl", "--steps", "2"], "3 key steps were asked for over 2");
+}

@@ -1,0 +1,70 @@
+//! How far the base's estimates move from step to step: what key steps are chosen by.
+
+use hyperalign_core::{adapter::NoAdapter, trajectory::MovementRecorder};
+use hyperalign_models::base::Base;
+
+use super::{EvalError, Sampling, Shot, generate::latents};
+use crate::learner::Stop;
+
+/// The relative movement of the base's one-step estimates in every sampling step, averaged over
+/// `shots` (HyperAlign, arXiv:2601.15968, figure 4). `None` if `stop` was requested before the
+/// end.
+///
+/// # Errors
+///
+/// Fails if there is no shot, or the base refuses a prompt or the number of steps.
+pub fn movement(
+    base: &dyn Base,
+    sampling: &Sampling,
+    shots: &[Shot],
+    stop: &Stop,
+) -> Result<Option<Vec<f64>>, EvalError> {
+    if shots.is_empty() {
+        return Err(EvalError::Nothing { what: "the number of prompts" });
+    }
+    let mut recorder = MovementRecorder::default();
+    for shots in shots.chunks(sampling.batch.max(1)) {
+        if stop.is_requested() {
+            return Ok(None);
+        }
+        latents(base, &NoAdapter, sampling, shots, &mut |state| recorder.observe(state))?;
+    }
+    Ok(Some(recorder.movement()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::toy::ToyBase;
+
+    fn shots(seeds: std::ops::Range<u64>) -> Vec<Shot> {
+        seeds.map(|seed| Shot { prompt: "a dog".to_owned(), seed }).collect()
+    }
+
+    fn measure(batch: usize, shots: &[Shot]) -> Vec<f64> {
+        let sampling = Sampling { steps: 5, guidance_scale: 2.0, batch };
+        movement(&ToyBase::new(), &sampling, shots, &Stop::default()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn it_is_the_mean_over_pictures_however_they_are_batched() {
+        let all = measure(4, &shots(0..3));
+        assert_eq!(all.len(), 5);
+        assert_eq!(all[0], 0.0);
+        assert!(all[1..].iter().all(|&moved| moved > 0.0), "{all:?}");
+        let singles: Vec<Vec<f64>> = (0..3).map(|k| measure(1, &shots(k..k + 1))).collect();
+        for (i, moved) in all.iter().enumerate() {
+            let mean = singles.iter().map(|single| single[i]).sum::<f64>() / 3.0;
+            assert!((moved - mean).abs() < 1e-5, "{moved} {mean}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_measure_and_a_stop() {
+        let sampling = Sampling { steps: 5, guidance_scale: 2.0, batch: 4 };
+        let (base, stop) = (ToyBase::new(), Stop::default());
+        assert!(movement(&base, &sampling, &[], &stop).is_err());
+        stop.request();
+        assert!(movement(&base, &sampling, &shots(0..2), &stop).unwrap().is_none());
+    }
+}
