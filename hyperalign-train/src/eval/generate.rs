@@ -76,6 +76,9 @@ pub struct Batch {
     pub seconds: f64,
 }
 
+/// What is done with each batch, and with the shots that it belongs to.
+pub type OnBatch<'a> = dyn FnMut(&[Shot], Batch) -> Result<(), EvalError> + 'a;
+
 /// Samples the latents of `shots`, all in one batch.
 ///
 /// # Shapes
@@ -124,7 +127,7 @@ pub fn generate(
     sampling: &Sampling,
     shots: &[Shot],
     stop: &Stop,
-    each: &mut dyn FnMut(&[Shot], Batch) -> Result<(), EvalError>,
+    each: &mut OnBatch,
 ) -> Result<bool, EvalError> {
     for shots in shots.chunks(sampling.batch.max(1)) {
         if stop.is_requested() {
@@ -133,14 +136,29 @@ pub fn generate(
         let start = Instant::now();
         let source = Adapted::source(adapted, base);
         let latents = latents(base, source.as_ref(), sampling, shots, &mut |_| {})?;
-        let images = base.decode(latents).detach().clamp(-1.0, 1.0);
-        // A GPU works on while we go on: the clock must not stop before it does. A reading does
-        // what a call to wait would, on every backend.
-        let _ = images.clone().slice(0..1).sum().into_scalar::<f32>();
+        let images = base.decode(latents).detach();
+        // This reading also waits for a GPU to be done, before the clock stops.
+        let method = adapted.map_or("base", |adapted| adapted.variant.label());
+        check_finite(&images, shots, method)?;
+        let images = images.clamp(-1.0, 1.0);
         let seconds = start.elapsed().as_secs_f64() / shots.len() as f64;
         each(shots, Batch { images, seconds })?;
     }
     Ok(true)
+}
+
+/// A picture of NaN would be clipped into a picture, and judged as merely wrong.
+fn check_finite(images: &Tensor<4>, shots: &[Shot], method: &str) -> Result<(), EvalError> {
+    let sums: Tensor<2> = images.clone().flatten::<2>(1, 3).sum_dim(1);
+    let sums: Vec<f32> = sums.into_data().convert::<f32>().iter::<f32>().collect();
+    match sums.iter().position(|sum| !sum.is_finite()) {
+        Some(k) => Err(EvalError::NotFinite {
+            what: "a picture".to_owned(),
+            method: method.to_owned(),
+            prompt: shots[k].prompt.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +239,16 @@ mod tests {
         });
         assert!(!done.unwrap());
         assert_eq!(made, 2);
+    }
+
+    #[test]
+    fn broken_weights_are_an_error() {
+        let adapter = adapter(3, f64::NAN);
+        let adapted = Adapted { adapter: &adapter, variant: Variant::S, key_steps: Vec::new() };
+        let (base, stop, shots) = (ToyBase::new(), Stop::default(), [shot("a dog", 0)]);
+        let error = generate(&base, Some(&adapted), &SAMPLING, &shots, &stop, &mut |_, _| Ok(()))
+            .unwrap_err();
+        assert!(matches!(&error, EvalError::NotFinite { method, .. } if method == "hyperalign-s"));
     }
 
     #[test]

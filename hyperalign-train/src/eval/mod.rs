@@ -7,9 +7,16 @@
 mod bootstrap;
 mod diversity;
 mod error;
+mod evaluate;
 mod generate;
+mod grid;
 mod movement;
+mod record;
 mod score;
+mod summary;
+mod table;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod toy;
 mod variation;
@@ -17,7 +24,12 @@ mod variation;
 pub use bootstrap::{Interval, RESAMPLES, Verdict, bootstrap};
 pub use diversity::{ClipSpace, ImageSpace, Pixels, mean_pairwise_distance};
 pub use error::EvalError;
-pub use generate::{Adapted, Batch, Sampling, Shot, generate};
+pub use evaluate::{Done, Evaluation, Measured, Method};
+pub use generate::{Adapted, Batch, OnBatch, Sampling, Shot, generate};
+pub use grid::side_by_side;
 pub use movement::movement;
+pub use record::Record;
 pub use score::{EmojiGold, Judge, Measures, Role, Scorer};
+pub use summary::{GoldSummary, MethodSummary, Summary};
+pub use table::{Format, Table};
 pub use variation::{Variation, variation};

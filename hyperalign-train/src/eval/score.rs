@@ -87,7 +87,7 @@ pub(super) struct Scores {
     /// Whether each is right.
     pub gold: Option<Vec<bool>>,
     /// Scores by column.
-    pub rewards: BTreeMap<String, Vec<f64>>,
+    pub rewards: BTreeMap<String, Vec<f32>>,
 }
 
 impl Measures<'_> {
@@ -96,8 +96,7 @@ impl Measures<'_> {
         let prompts: Vec<String> = rows.iter().map(|row| row.prompt.clone()).collect();
         let rewards = self.scorers.iter().map(|scorer| {
             let scores = scorer.reward.score(images.clone(), &prompts).detach().into_data();
-            let scores = scores.convert::<f32>().iter::<f32>().map(f64::from).collect();
-            (scorer.column(), scores)
+            (scorer.column(), scores.convert::<f32>().iter::<f32>().collect())
         });
         Scores {
             rewards: rewards.collect(),
@@ -140,6 +139,6 @@ mod tests {
         let columns: Vec<&String> = scores.rewards.keys().collect();
         assert_eq!(columns, ["brightness", "heldout", "proxy"]);
         let mean: f32 = images.slice(0..1).mean().into_scalar();
-        assert!((scores.rewards["proxy"][0] - f64::from(mean)).abs() < 1e-6);
+        assert!((scores.rewards["proxy"][0] - mean).abs() < 1e-6);
     }
 }

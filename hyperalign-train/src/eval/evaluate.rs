@@ -1,0 +1,250 @@
+//! Every method over the same prompts and seeds.
+
+use std::{path::PathBuf, time::Instant};
+
+use burn::tensor::Tensor;
+use hyperalign_models::{base::Base, weights};
+use hyperalign_rewards::geneval::Row;
+use serde_json::{Value, json};
+
+use super::{
+    Adapted, EvalError, Measures, Record, Sampling, Shot, Variation, generate,
+    mean_pairwise_distance, record::Store, variation,
+};
+use crate::learner::Stop;
+
+/// How many prompts the variation of a hypernetwork is measured over.
+const VARIATION_PROMPTS: usize = 48;
+
+/// A row of the table: the base, or an adapter on it.
+#[derive(Debug, Clone)]
+pub struct Method<'a> {
+    /// Its name. `base` is what the others are compared with.
+    pub name: String,
+    /// The adapter; none for the base.
+    pub adapted: Option<Adapted<'a>>,
+}
+
+impl Method<'_> {
+    /// The name of the base as a method.
+    pub const BASE: &'static str = "base";
+
+    /// The base itself.
+    pub fn base() -> Self {
+        Self { name: Self::BASE.to_owned(), adapted: None }
+    }
+}
+
+/// How far an evaluation has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Done<'a> {
+    /// The method at hand.
+    pub method: &'a str,
+    /// Pictures of it that are made and measured, kept ones included.
+    pub pictures: usize,
+    /// Pictures that it will have.
+    pub of: usize,
+    /// Wall time of making a picture of the last batch, in seconds.
+    pub seconds: f64,
+}
+
+/// What to measure.
+#[derive(Clone)]
+pub struct Evaluation<'a> {
+    /// The base of all methods.
+    pub base: &'a dyn Base,
+    /// The methods, in the order of the table.
+    pub methods: Vec<Method<'a>>,
+    /// The prompts.
+    pub rows: &'a [Row],
+    /// Pictures of each prompt.
+    pub seeds: usize,
+    /// The seed of the first picture; see [`seed_of`](Self::seed_of).
+    pub first_seed: u64,
+    /// How pictures are sampled.
+    pub sampling: Sampling,
+    /// What they are measured by.
+    pub measures: Measures<'a>,
+    /// Folder that results are kept in, if an interrupted evaluation is to go on from there.
+    pub cache: Option<PathBuf>,
+    /// Ends the evaluation after the batch at hand.
+    pub stop: Stop,
+}
+
+/// What was measured of one method.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// The method's name.
+    pub name: String,
+    /// One record for each row, in order.
+    pub records: Vec<Record>,
+    /// How much the emitted updates vary; none for the base.
+    pub variation: Option<Variation>,
+}
+
+impl Evaluation<'_> {
+    /// The seed of picture `k` of row `row`: all pictures of an evaluation have seeds of their
+    /// own, because a list may hold a prompt twice, and because pictures that share their noise
+    /// are not independent. Methods share them: that is what pairs them.
+    pub fn seed_of(&self, row: usize, k: usize) -> u64 {
+        self.first_seed.wrapping_add((row * self.seeds + k) as u64)
+    }
+
+    /// Measures all methods, one after another. `None` if [`stop`](Self::stop) was requested
+    /// before the end; what is done by then is kept in [`cache`](Self::cache).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the base refuses a prompt or the number of steps, if results cannot be kept, if
+    /// there is nothing to measure, and if weights are so broken that something is not a number.
+    pub fn run(&self, progress: &mut dyn FnMut(Done)) -> Result<Option<Vec<Measured>>, EvalError> {
+        let counts =
+            [("prompts", self.rows.len()), ("seeds", self.seeds), ("methods", self.methods.len())];
+        if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(EvalError::Nothing { what });
+        }
+        for (k, method) in self.methods.iter().enumerate() {
+            if self.methods[..k].iter().any(|other| other.name == method.name) {
+                return Err(EvalError::SameName { name: method.name.clone() });
+            }
+        }
+        let mut all = Vec::new();
+        for method in &self.methods {
+            match self.measure(method, progress)? {
+                Some(measured) => all.push(measured),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(all))
+    }
+
+    fn measure(
+        &self,
+        method: &Method,
+        progress: &mut dyn FnMut(Done),
+    ) -> Result<Option<Measured>, EvalError> {
+        let mut store = Store::open(self.cache.as_deref(), &method.name, self.made_by(method));
+        // Whole prompts at a time: the pictures of one prompt are compared with each other.
+        let group = (self.sampling.batch / self.seeds).max(1);
+        while store.records.len() < self.rows.len() {
+            let first = store.records.len();
+            let rows = first..(first + group).min(self.rows.len());
+            let Some(records) = self.measure_rows(method, rows)? else { return Ok(None) };
+            store.extend(records)?;
+            progress(Done {
+                method: &method.name,
+                pictures: store.records.len() * self.seeds,
+                of: self.rows.len() * self.seeds,
+                seconds: store.records.last().map_or(0.0, |record| record.seconds),
+            });
+        }
+        let variation = match &method.adapted {
+            Some(adapted) => match self.variation(adapted)? {
+                Some(variation) => Some(variation),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        Ok(Some(Measured { name: method.name.clone(), records: store.records, variation }))
+    }
+
+    /// Makes and measures the pictures of a few rows.
+    fn measure_rows(
+        &self,
+        method: &Method,
+        rows: std::ops::Range<usize>,
+    ) -> Result<Option<Vec<Record>>, EvalError> {
+        let start = Instant::now();
+        let of_pictures: Vec<(usize, u64)> = rows
+            .clone()
+            .flat_map(|row| (0..self.seeds).map(move |k| (row, self.seed_of(row, k))))
+            .collect();
+        let shots: Vec<Shot> = of_pictures
+            .iter()
+            .map(|&(row, seed)| Shot { prompt: self.rows[row].prompt.clone(), seed })
+            .collect();
+        let (mut images, mut seconds) = (Vec::new(), 0.0);
+        let adapted = method.adapted.as_ref();
+        let mut keep = |shots: &[Shot], batch: super::Batch| {
+            seconds += batch.seconds * shots.len() as f64;
+            images.push(batch.images);
+            Ok(())
+        };
+        if !generate(self.base, adapted, &self.sampling, &shots, &self.stop, &mut keep)? {
+            return Ok(None);
+        }
+        let images = Tensor::cat(images, 0);
+        let picture_rows: Vec<Row> =
+            of_pictures.iter().map(|&(row, _)| self.rows[row].clone()).collect();
+        let scores = self.measures.score(&images, &picture_rows);
+        for (column, values) in &scores.rewards {
+            if let Some(k) = values.iter().position(|value| !value.is_finite()) {
+                return Err(not_finite(method, format!("the score `{column}`"), &picture_rows[k]));
+            }
+        }
+        let features = self.measures.space.embed(images);
+        let wall_seconds = start.elapsed().as_secs_f64() / rows.len() as f64;
+        let records = rows.enumerate().map(|(k, row)| {
+            let own = k * self.seeds..(k + 1) * self.seeds;
+            let of_own = |values: &Vec<f32>| values[own.clone()].to_vec();
+            Record {
+                row,
+                task: self.rows[row].tag,
+                prompt: self.rows[row].prompt.clone(),
+                seeds: of_pictures[own.clone()].iter().map(|&(_, seed)| seed).collect(),
+                gold: scores.gold.as_ref().map(|gold| gold[own.clone()].to_vec()),
+                scores: scores
+                    .rewards
+                    .iter()
+                    .map(|(column, values)| (column.clone(), of_own(values)))
+                    .collect(),
+                diversity: mean_pairwise_distance(features.clone().slice(own.clone()))
+                    .map(|distance| distance as f32),
+                seconds: seconds / shots.len() as f64,
+                wall_seconds,
+            }
+        });
+        Ok(Some(records.collect()))
+    }
+
+    /// Over the first prompts of the list, each once.
+    fn variation(&self, adapted: &Adapted) -> Result<Option<Variation>, EvalError> {
+        let mut prompts: Vec<String> = Vec::new();
+        for row in self.rows {
+            if prompts.len() < VARIATION_PROMPTS && !prompts.contains(&row.prompt) {
+                prompts.push(row.prompt.clone());
+            }
+        }
+        variation(self.base, adapted, &self.sampling, &prompts, self.first_seed, &self.stop)
+    }
+
+    /// Everything that the results of a method depend on.
+    fn made_by(&self, method: &Method) -> Value {
+        let adapted = method.adapted.as_ref().map(|adapted| {
+            json!({
+                "weights": weights::hash(adapted.adapter),
+                "variant": adapted.variant,
+                "key_steps": adapted.key_steps,
+            })
+        });
+        let scorers = self.measures.scorers.iter();
+        let scorers = scorers
+            .map(|scorer| json!([scorer.column(), scorer.reward.name(), scorer.reward.version()]));
+        json!({
+            "format": 1,
+            "base": self.base.hash(),
+            "adapter": adapted,
+            "sampling": self.sampling,
+            "device": format!("{:?}", self.base.unconditional().context.device()),
+            "rows": super::record::fingerprint(&json!(self.rows)),
+            "seeds": [self.first_seed, self.seeds as u64],
+            "gold": self.measures.gold.map(super::Judge::version),
+            "scorers": scorers.collect::<Vec<_>>(),
+            "space": [self.measures.space.name(), &self.measures.space.version()],
+        })
+    }
+}
+
+fn not_finite(method: &Method, what: String, row: &Row) -> EvalError {
+    EvalError::NotFinite { what, method: method.name.clone(), prompt: row.prompt.clone() }
+}

@@ -1,0 +1,194 @@
+//! The numbers of an evaluation, as `summary.json` holds them.
+
+use std::collections::BTreeMap;
+
+use hyperalign_rewards::geneval::Task;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+
+use super::{Evaluation, Interval, Measured, Method, Record, Sampling, Variation, bootstrap};
+
+/// Seed of the resampling: a table made twice shows the same intervals.
+const BOOTSTRAP_SEED: u64 = 0;
+
+/// All methods of an evaluation, and their differences to the base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Methods by name, in the order of the table.
+    #[serde(serialize_with = "to_map", deserialize_with = "from_map")]
+    pub methods: Vec<(String, MethodSummary)>,
+    /// Differences to the base by method, then by column (`gold`, `proxy`, `heldout`, ...):
+    /// paired, with bootstrap intervals of 95 %.
+    #[serde(serialize_with = "to_map", deserialize_with = "from_map")]
+    pub differences: Vec<(String, BTreeMap<String, Interval>)>,
+    /// Name of the base.
+    pub base: String,
+    /// How pictures were sampled.
+    pub sampling: Sampling,
+    /// Rows of the list of prompts.
+    pub rows: usize,
+    /// Prompts that differ: the units that are drawn anew for the intervals.
+    pub prompts: usize,
+    /// Pictures of each row.
+    pub seeds: usize,
+    /// Where diversity was measured.
+    pub diversity_space: String,
+    /// Wall time of all methods together, scoring included, in seconds.
+    pub wall_seconds: f64,
+}
+
+/// The numbers of one method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodSummary {
+    /// Shares of right pictures, where there is a judge.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gold: Option<GoldSummary>,
+    /// The mean of each reward by column: `proxy`, `heldout` and others by name.
+    #[serde(flatten)]
+    pub scores: BTreeMap<String, f64>,
+    /// Mean distance between pictures of one prompt; none for one picture a prompt.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub diversity: Option<f64>,
+    /// Wall time of a picture in seconds: encoding of the prompt, sampling and decoding, the
+    /// median over batches.
+    pub seconds_per_image: f64,
+    /// How much the emitted updates vary; none for the base.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub variation: Option<Variation>,
+    /// Number of pictures.
+    pub pictures: usize,
+    /// Wall time of the method, scoring included, in seconds.
+    pub wall_seconds: f64,
+}
+
+/// Shares of pictures that are right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoldSummary {
+    /// Of all pictures.
+    pub mean: f64,
+    /// Of the pictures of each task.
+    pub per_task: BTreeMap<Task, f64>,
+}
+
+impl Summary {
+    /// Summarises what `evaluation` has measured.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a method has no record.
+    pub fn new(evaluation: &Evaluation, measured: &[Measured]) -> Self {
+        let methods: Vec<(String, MethodSummary)> =
+            measured.iter().map(|m| (m.name.clone(), summarise(m))).collect();
+        let base = measured.iter().find(|m| m.name == Method::BASE);
+        let others = measured.iter().filter(|m| m.name != Method::BASE);
+        let differences = others.filter_map(|m| Some((m.name.clone(), differences(m, base?))));
+        let prompts: std::collections::HashSet<&str> =
+            evaluation.rows.iter().map(|row| row.prompt.as_str()).collect();
+        Self {
+            differences: differences.collect(),
+            base: evaluation.base.name().to_owned(),
+            sampling: evaluation.sampling,
+            rows: evaluation.rows.len(),
+            prompts: prompts.len(),
+            seeds: evaluation.seeds,
+            diversity_space: evaluation.measures.space.name().to_owned(),
+            wall_seconds: methods.iter().map(|(_, method)| method.wall_seconds).sum(),
+            methods,
+        }
+    }
+
+    /// The numbers of the method `name`.
+    pub fn method(&self, name: &str) -> Option<&MethodSummary> {
+        self.methods.iter().find(|(other, _)| other == name).map(|(_, method)| method)
+    }
+
+    /// The differences of the method `name` to the base.
+    pub fn difference(&self, name: &str) -> Option<&BTreeMap<String, Interval>> {
+        self.differences.iter().find(|(other, _)| other == name).map(|(_, columns)| columns)
+    }
+}
+
+fn summarise(measured: &Measured) -> MethodSummary {
+    let records = &measured.records;
+    let columns = column_values(records);
+    let (gold, scores): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        columns.into_iter().partition(|(column, _)| column == "gold");
+    let mut seconds: Vec<f64> = records.iter().map(|record| record.seconds).collect();
+    seconds.sort_by(f64::total_cmp);
+    let diversity: Vec<f64> =
+        records.iter().filter_map(|record| record.diversity.map(f64::from)).collect();
+    MethodSummary {
+        gold: gold.get("gold").map(|values| GoldSummary {
+            mean: mean(values),
+            per_task: Task::ALL
+                .into_iter()
+                .filter_map(|task| {
+                    let of_task: Vec<Record> =
+                        records.iter().filter(|record| record.task == task).cloned().collect();
+                    column_values(&of_task).get("gold").map(|values| (task, mean(values)))
+                })
+                .collect(),
+        }),
+        scores: scores.iter().map(|(column, values)| (column.clone(), mean(values))).collect(),
+        diversity: (!diversity.is_empty()).then(|| mean(&diversity)),
+        // The first batch warms caches up, and others may share the machine for a while.
+        seconds_per_image: seconds[seconds.len() / 2],
+        variation: measured.variation,
+        pictures: records.iter().map(|record| record.seeds.len()).sum(),
+        wall_seconds: records.iter().map(|record| record.wall_seconds).sum(),
+    }
+}
+
+/// The differences of every column that both have, picture by picture.
+fn differences(measured: &Measured, base: &Measured) -> BTreeMap<String, Interval> {
+    let pictures = measured
+        .records
+        .iter()
+        .flat_map(|record| std::iter::repeat_n(record.prompt.as_str(), record.seeds.len()));
+    let prompts: Vec<&str> = pictures.collect();
+    let base = column_values(&base.records);
+    let columns = column_values(&measured.records).into_iter().filter_map(|(column, values)| {
+        let base = base.get(&column)?;
+        let differences: Vec<f64> = values.iter().zip(base).map(|(a, b)| a - b).collect();
+        Some((column, bootstrap(&prompts, &differences, BOOTSTRAP_SEED)))
+    });
+    columns.collect()
+}
+
+/// The values of all pictures by column, `gold` as 0 and 1.
+fn column_values(records: &[Record]) -> BTreeMap<String, Vec<f64>> {
+    let mut columns: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for record in records {
+        if let Some(gold) = &record.gold {
+            let values = gold.iter().map(|&right| f64::from(u8::from(right)));
+            columns.entry("gold".to_owned()).or_default().extend(values);
+        }
+        for (column, values) in &record.scores {
+            let values = values.iter().copied().map(f64::from);
+            columns.entry(column.clone()).or_default().extend(values);
+        }
+    }
+    columns
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Pairs as a JSON object, in their order.
+fn to_map<T: Serialize, S: Serializer>(
+    pairs: &[(String, T)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+}
+
+fn from_map<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, T)>, D::Error> {
+    let map = serde_json::Map::deserialize(deserializer)?;
+    let pair = |(name, value)| Ok((name, serde_json::from_value(value)?));
+    map.into_iter()
+        .map(pair)
+        .collect::<Result<_, serde_json::Error>>()
+        .map_err(serde::de::Error::custom)
+}

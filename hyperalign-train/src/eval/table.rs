@@ -1,0 +1,224 @@
+//! Summaries for people, as plain text or Markdown.
+
+use std::collections::BTreeSet;
+
+use hyperalign_rewards::geneval::Task;
+
+use super::{Interval, RESAMPLES, Summary};
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Columns lined up with spaces.
+    Plain,
+    /// A table of Markdown.
+    Markdown,
+}
+
+/// Rows of cells under a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Names of the columns.
+    pub header: Vec<String>,
+    /// The cells, as many in each row as there are columns.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// The table as text, a line a row. The first column is flush left, the others right.
+    pub fn write(&self, format: Format) -> String {
+        let lines = || std::iter::once(&self.header).chain(&self.rows);
+        let width = |column: usize| {
+            lines().map(|row| row[column].chars().count()).max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let pad = |row: &Vec<String>| -> Vec<String> {
+            let cells = row.iter().zip(&widths).enumerate();
+            cells
+                .map(|(column, (cell, width))| match column {
+                    0 => format!("{cell:<width$}"),
+                    _ => format!("{cell:>width$}"),
+                })
+                .collect()
+        };
+        let mut text = String::new();
+        for (k, row) in lines().enumerate() {
+            match format {
+                Format::Plain => text += pad(row).join("  ").trim_end(),
+                Format::Markdown => text += &format!("| {} |", pad(row).join(" | ")),
+            }
+            text.push('\n');
+            if k == 0 && format == Format::Markdown {
+                let rule = |(column, width): (usize, &usize)| match column {
+                    0 => format!("|{}", "-".repeat(width + 2)),
+                    _ => format!("|{}:", "-".repeat(width + 1)),
+                };
+                text += &widths.iter().enumerate().map(rule).collect::<String>();
+                text += "|\n";
+            }
+        }
+        text
+    }
+}
+
+impl Summary {
+    /// What was measured of each method, a row each.
+    pub fn methods_table(&self) -> Table {
+        let columns: BTreeSet<&String> =
+            self.methods.iter().flat_map(|(_, method)| method.scores.keys()).collect();
+        let gold = self.methods.iter().any(|(_, method)| method.gold.is_some());
+        let diversity = self.methods.iter().any(|(_, method)| method.diversity.is_some());
+        let varies = self.methods.iter().any(|(_, method)| method.variation.is_some());
+
+        let mut header = vec!["method".to_owned()];
+        if gold {
+            header.push("gold".to_owned());
+            header.extend(Task::ALL.map(|task| task.tag().to_owned()));
+        }
+        header.extend(columns.iter().map(|column| heading(column)));
+        let named = [(diversity, "diversity"), (varies, "var/prompts"), (varies, "var/steps")];
+        header.extend(named.iter().filter(|(there, _)| *there).map(|(_, name)| (*name).to_owned()));
+        header.push("s/image".to_owned());
+
+        let rows = self.methods.iter().map(|(name, method)| {
+            let mut row = vec![name.clone()];
+            if gold {
+                let of = |value: Option<f64>| cell(value, 3);
+                row.push(of(method.gold.as_ref().map(|gold| gold.mean)));
+                row.extend(Task::ALL.map(|task| {
+                    of(method.gold.as_ref().and_then(|gold| gold.per_task.get(&task).copied()))
+                }));
+            }
+            row.extend(columns.iter().map(|column| cell(method.scores.get(*column).copied(), 3)));
+            if diversity {
+                row.push(cell(method.diversity, 3));
+            }
+            if varies {
+                row.push(cell(method.variation.and_then(|variation| variation.over_prompts), 2));
+                row.push(cell(method.variation.map(|variation| variation.over_steps), 2));
+            }
+            row.push(cell(Some(method.seconds_per_image), 3));
+            row
+        });
+        Table { rows: rows.collect(), header }
+    }
+
+    /// The differences to the base with their intervals and what they show; a row for each
+    /// method and column.
+    pub fn differences_table(&self) -> Table {
+        let rows = self.differences.iter().flat_map(|(name, columns)| {
+            columns.iter().map(move |(column, interval)| {
+                let Interval { mean, low, high } = interval;
+                vec![
+                    name.clone(),
+                    heading(column),
+                    format!("{mean:+.3}"),
+                    format!("[{low:+.3}, {high:+.3}]"),
+                    interval.verdict().words().to_owned(),
+                ]
+            })
+        });
+        let header = ["method", "measure", "difference to base", "95 % interval", "shows"];
+        Table { header: header.map(str::to_owned).into(), rows: rows.collect() }
+    }
+
+    /// Both tables, and in words what their numbers are.
+    pub fn report(&self, format: Format) -> String {
+        let mut text = self.methods_table().write(format);
+        if !self.differences.is_empty() {
+            text += &format!("\n{}", self.differences_table().write(format));
+        }
+        text + "\n" + &self.legend()
+    }
+
+    fn legend(&self) -> String {
+        let Self { base, sampling, rows, prompts, seeds, diversity_space, .. } = self;
+        let mut lines = vec![format!(
+            "{} pictures a method: {rows} rows ({prompts} different prompts) with {seeds} each; \
+             {base}, {} steps, guidance {}.",
+            rows * seeds,
+            sampling.steps,
+            sampling.guidance_scale,
+        )];
+        if self.methods.iter().any(|(_, method)| method.gold.is_some()) {
+            lines.push("gold and its tasks: share of pictures that are right.".to_owned());
+        }
+        let has = |column: &str| {
+            self.methods.iter().any(|(_, method)| method.scores.contains_key(column))
+        };
+        if has("proxy") {
+            lines.push(
+                "proxy: the reward that was trained against; its rise is no proof of better \
+                 pictures."
+                    .to_owned(),
+            );
+        }
+        if has("heldout") {
+            lines.push("held-out: a reward that nothing was trained against.".to_owned());
+        }
+        if self.methods.iter().any(|(_, method)| method.diversity.is_some()) {
+            lines.push(format!(
+                "diversity: mean distance (1 - cosine, in {diversity_space}) of pictures of one \
+                 prompt."
+            ));
+        }
+        if self.methods.iter().any(|(_, method)| method.variation.is_some()) {
+            lines.push(
+                "var: relative standard deviation of the emitted weights, over prompts at one \
+                 step and over the steps of a picture; near 0, S, P and I are one static LoRA."
+                    .to_owned(),
+            );
+        }
+        lines.push(format!(
+            "s/image: seconds to encode the prompt, sample and decode, median over batches of at \
+             most {}.",
+            sampling.batch
+        ));
+        if !self.differences.is_empty() {
+            lines.push(format!(
+                "Differences are paired (same prompts, same noise); intervals from {RESAMPLES} \
+                 draws of the prompts. No difference shown is no proof of equality."
+            ));
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+/// How a column is called in tables.
+fn heading(column: &str) -> String {
+    match column {
+        "heldout" => "held-out".to_owned(),
+        "proxy" => "proxy (trained against)".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn cell(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        Table {
+            header: row(["method", "gold"]),
+            rows: vec![row(["base", "0.354"]), row(["hyperalign-s", "-"])],
+        }
+    }
+
+    #[test]
+    fn columns_line_up() {
+        assert_eq!(
+            table().write(Format::Plain),
+            "method         gold\nbase          0.354\nhyperalign-s      -\n"
+        );
+        assert_eq!(
+            table().write(Format::Markdown),
+            "| method       |  gold |\n|--------------|------:|\n\
+             | base         | 0.354 |\n| hyperalign-s |     - |\n"
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! Whole evaluations of the toy base.
+
+use hyperalign_models::hypernet::Variant;
+use hyperalign_rewards::{
+    Reward,
+    emoji::{Split, prompts},
+    geneval::{Row, Task},
+};
+
+use super::{
+    toy::{Brightness, ToyBase, adapter},
+    *,
+};
+use crate::learner::Stop;
+
+const BRIGHTNESS: Brightness = Brightness;
+
+fn evaluation<'a>(base: &'a ToyBase, methods: Vec<Method<'a>>, rows: &'a [Row]) -> Evaluation<'a> {
+    let scorer = |role| Scorer { reward: &BRIGHTNESS as &dyn Reward, role };
+    Evaluation {
+        base,
+        methods,
+        rows,
+        seeds: 2,
+        first_seed: 40,
+        sampling: Sampling { steps: 3, guidance_scale: 2.0, batch: 8 },
+        measures: Measures {
+            gold: Some(&EmojiGold),
+            scorers: vec![scorer(Role::TrainedAgainst), scorer(Role::HeldOut)],
+            space: &Pixels,
+        },
+        cache: None,
+        stop: Stop::default(),
+    }
+}
+
+fn method<'a>(adapter: &'a hyperalign_models::hypernet::Adapter, variant: Variant) -> Method<'a> {
+    let adapted = Adapted { adapter, variant, key_steps: vec![0, 1] };
+    Method { name: variant.label().to_owned(), adapted: Some(adapted) }
+}
+
+fn run(evaluation: &Evaluation) -> Vec<Measured> {
+    evaluation.run(&mut |_| {}).unwrap().unwrap()
+}
+
+#[test]
+fn a_summary_says_what_was_measured() {
+    let (base, adapter) = (ToyBase::new(), adapter(3, 0.5));
+    let rows = prompts(Split::Test, 12, 1);
+    let methods = vec![
+        Method::base(),
+        method(&adapter, Variant::S),
+        method(&adapter, Variant::P),
+        method(&adapter, Variant::I),
+    ];
+    let evaluation = evaluation(&base, methods, &rows);
+    let measured = run(&evaluation);
+    let summary = Summary::new(&evaluation, &measured);
+
+    let json = serde_json::to_value(&summary).unwrap();
+    let names: Vec<&String> = json["methods"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["base", "hyperalign-s", "hyperalign-p", "hyperalign-i"]);
+    let s = &json["methods"]["hyperalign-s"];
+    for key in ["proxy", "heldout", "diversity", "seconds_per_image"] {
+        assert!(s[key].is_f64(), "{key} in {s}");
+    }
+    assert!(s["gold"]["mean"].is_f64());
+    assert_eq!(s["gold"]["per_task"].as_object().unwrap().len(), Task::ALL.len());
+    assert!(s["variation"]["over_prompts"].is_f64() && s["variation"]["over_steps"].is_f64());
+    assert_eq!(json["methods"]["base"].get("variation"), None);
+    let difference = &json["differences"]["hyperalign-s"];
+    for column in ["gold", "proxy", "heldout"] {
+        let of = |key: &str| difference[column][key].as_f64().unwrap();
+        assert!(of("low") <= of("mean") && of("mean") <= of("high"), "{difference}");
+    }
+    let mean = |name: &str| summary.method(name).unwrap().scores["heldout"];
+    let expected = mean("hyperalign-s") - mean("base");
+    let found = summary.difference("hyperalign-s").unwrap()["heldout"].mean;
+    assert!((found - expected).abs() < 1e-9, "{found} for {expected}");
+    assert!(found.abs() > 1e-5, "the adapter does something");
+
+    let again: Summary = serde_json::from_value(json).unwrap();
+    assert_eq!(again, summary);
+
+    let text = summary.report(Format::Plain);
+    for word in ["base", "hyperalign-i", "color_attr", "held-out", "in pixels", "24 pictures"] {
+        assert!(text.contains(word), "{word} in\n{text}");
+    }
+    // The toy draws nothing that is right, whatever the adapter does.
+    let gold = text.lines().find(|line| line.contains("gold") && line.contains('[')).unwrap();
+    assert!(gold.contains("no difference shown"), "{gold}");
+    let width = |line: &str| line.matches('|').count();
+    let markdown = summary.report(Format::Markdown);
+    let table: Vec<usize> = markdown.lines().take(6).map(width).collect();
+    assert!(table.iter().all(|bars| *bars == table[0] && *bars > 10), "{markdown}");
+}
+
+#[test]
+fn a_fresh_adapter_is_the_base() {
+    let (base, adapter) = (ToyBase::new(), adapter(3, 0.0));
+    let rows = prompts(Split::Test, 6, 1);
+    let evaluation = evaluation(&base, vec![Method::base(), method(&adapter, Variant::S)], &rows);
+    let summary = Summary::new(&evaluation, &run(&evaluation));
+    for interval in summary.difference("hyperalign-s").unwrap().values() {
+        assert_eq!(*interval, Interval { mean: 0.0, low: 0.0, high: 0.0 });
+    }
+}
+
+#[test]
+fn every_picture_has_a_seed_of_its_own_that_methods_share() {
+    let base = ToyBase::new();
+    // The test split has few prompts of a single object: a long list repeats them.
+    let row = prompts(Split::Test, 1, 1).remove(0);
+    let rows = vec![row.clone(), row];
+    let other = Method { name: "the base again".to_owned(), adapted: None };
+    let evaluation = evaluation(&base, vec![Method::base(), other], &rows);
+    let measured = run(&evaluation);
+    let seeds = |m: &Measured| -> Vec<u64> {
+        m.records.iter().flat_map(|record| record.seeds.clone()).collect()
+    };
+    assert_eq!(seeds(&measured[0]), [40, 41, 42, 43]);
+    let scores = |m: &Measured| -> Vec<f64> {
+        m.records.iter().flat_map(|record| record.scores["proxy"].clone()).collect()
+    };
+    assert_eq!(scores(&measured[0]), scores(&measured[1]));
+    let values = scores(&measured[0]);
+    assert!(values.windows(2).all(|pair| pair[0] != pair[1]), "{values:?}");
+    assert_eq!(Summary::new(&evaluation, &measured).prompts, 1);
+}
+
+#[test]
+fn an_interrupted_evaluation_goes_on_where_it_was() {
+    let (base, adapter) = (ToyBase::new(), adapter(3, 0.5));
+    let rows = prompts(Split::Test, 10, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let make = |cache: bool| Evaluation {
+        cache: cache.then(|| folder.path().to_owned()),
+        ..evaluation(&base, vec![Method::base(), method(&adapter, Variant::S)], &rows)
+    };
+    // Two seeds and a batch of 8 make groups of 4 rows: stop after the first of `s`.
+    let cut = make(true);
+    let mut groups = 0;
+    let stopped = cut.run(&mut |_| {
+        groups += 1;
+        if groups == 4 {
+            cut.stop.request();
+        }
+    });
+    assert_eq!(stopped.unwrap(), None);
+
+    let mut resumed = Vec::new();
+    let measured = make(true).run(&mut |done| {
+        resumed.push((done.method.to_owned(), done.pictures, done.of));
+    });
+    let expected = [("hyperalign-s".to_owned(), 16, 20), ("hyperalign-s".to_owned(), 20, 20)];
+    assert_eq!(resumed, expected, "only what was missing is made");
+    let scores = |measured: &[Measured]| -> Vec<_> {
+        let records = measured.iter().flat_map(|m| m.records.clone());
+        records.map(|r| (r.row, r.seeds, r.gold, r.scores, r.diversity)).collect()
+    };
+    assert_eq!(scores(&measured.unwrap().unwrap()), scores(&run(&make(false))));
+
+    // Other settings are other results.
+    let mut other = make(true);
+    other.sampling.steps = 2;
+    let mut made = 0;
+    other.run(&mut |_| made += 1).unwrap();
+    assert_eq!(made, 6);
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    let base = ToyBase::new();
+    let rows = prompts(Split::Test, 2, 1);
+    let refused = |evaluation: Evaluation| evaluation.run(&mut |_| {}).unwrap_err().to_string();
+    let whole = || evaluation(&base, vec![Method::base()], &rows);
+    assert!(refused(Evaluation { rows: &[], ..whole() }).contains("prompts is 0"));
+    assert!(refused(Evaluation { seeds: 0, ..whole() }).contains("seeds is 0"));
+    let twice = Evaluation { methods: vec![Method::base(), Method::base()], ..whole() };
+    assert!(refused(twice).contains("`base` comes twice"));
+}
