@@ -119,7 +119,7 @@ fn every_picture_has_a_seed_of_its_own_that_methods_share() {
         m.records.iter().flat_map(|record| record.seeds.clone()).collect()
     };
     assert_eq!(seeds(&measured[0]), [40, 41, 42, 43]);
-    let scores = |m: &Measured| -> Vec<f64> {
+    let scores = |m: &Measured| -> Vec<f32> {
         m.records.iter().flat_map(|record| record.scores["proxy"].clone()).collect()
     };
     assert_eq!(scores(&measured[0]), scores(&measured[1]));
