@@ -10,6 +10,7 @@
 mod args;
 mod base;
 mod command;
+mod config;
 mod context;
 mod interrupt;
 mod outcome;

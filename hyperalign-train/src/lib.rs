@@ -1,5 +1,6 @@
 //! Learning and measuring: HyperAlign training with exact resume, pretraining, evaluation.
 
+pub mod align;
 pub mod data;
 pub mod eval;
 pub mod learner;

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::{Parser, Subcommand, ValueEnum};
 use hyperalign_models::hypernet::Variant;
 
-use crate::command::{completions, doctor, inspect, key_steps, parity, pretrain, sample};
+use crate::command::{completions, doctor, inspect, key_steps, parity, pretrain, sample, train};
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub struct Cli {
 pub enum Command {
     /// Make pictures from prompts, with or without an adapter.
     Sample(sample::Args),
+    /// Align a base with its own hypernetwork, and measure what came of it.
+    Train(train::Args),
     /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
     Inspect(inspect::Args),
     /// Choose the steps at which HyperAlign-P writes a new update.

@@ -7,6 +7,7 @@ pub mod key_steps;
 pub mod parity;
 pub mod pretrain;
 pub mod sample;
+pub mod train;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -22,6 +23,7 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::KeySteps(args) => key_steps::run(&args, context),
         Command::Sample(args) => sample::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
+        Command::Train(args) => train::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),
         Command::Parity(args) => parity::run(&args, context),
         Command::Pretrain(args) => pretrain::run(&args, context),

@@ -53,7 +53,7 @@ pub fn unet() -> Value {
         "_class_name": "UNet2DConditionModel",
         "act_fn": "silu",
         "attention_head_dim": 4,
-        "block_out_channels": [48, 128],
+        "block_out_channels": [48, 96],
         "cross_attention_dim": 128,
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
         "flip_sin_to_cos": true,
@@ -109,16 +109,17 @@ pub fn scheduler() -> Value {
     })
 }
 
-/// How a stage of so many updates is trained.
-pub fn settings(updates: u64, lr: f64, ema: Option<f64>) -> Settings {
+/// How a stage of so many updates is trained: by a learning rate that stays, and a moving average
+/// that is used instead of a decay. A stage can so be continued for longer than was planned.
+pub fn settings(updates: u64, lr: f64, ema: f64) -> Settings {
     Settings {
         updates,
         seed: 1,
         optimizer: AdamW { lr, weight_decay: 0.01, ..AdamW::default() },
-        schedule: Schedule::Cosine { warmup: 100, floor: 0.02 },
+        schedule: Schedule::Constant { warmup: 100 },
         clip: Some(1.0),
-        ema,
-        shards: 1,
+        ema: Some(ema),
+        shards: 4,
         checkpoint_every: 250,
         log_every: 25,
         ..Settings::default()

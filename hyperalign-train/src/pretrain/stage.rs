@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     data::base_batch,
-    learner::{End, FitError, Outcome, Progress, Resume, Run, Settings, Stop, fit},
+    learner::{End, FitError, Outcome, Progress, Resume, Run, Schedule, Settings, Stop, fit},
 };
 
 /// Seed of initial values and data.
@@ -64,9 +64,13 @@ impl Stage {
     /// How the stage is trained unless told otherwise.
     pub fn settings(self) -> Settings {
         match self {
-            Self::Autoencoder => recipe::settings(3200, 1.2e-3, Some(0.995)),
-            Self::Denoiser => recipe::settings(9000, 1.0e-3, Some(0.999)),
-            Self::Proxy | Self::HeldOut => recipe::settings(2500, 7e-4, Some(0.995)),
+            Self::Autoencoder => Settings {
+                schedule: Schedule::Cosine { warmup: 100, floor: 0.02 },
+                shards: 1,
+                ..recipe::settings(3200, 1.2e-3, 0.995)
+            },
+            Self::Denoiser => recipe::settings(6000, 1.0e-3, 0.999),
+            Self::Proxy | Self::HeldOut => recipe::settings(2500, 7e-4, 0.998),
         }
     }
 }
@@ -154,7 +158,7 @@ impl Pretraining {
     fn denoiser(&self, settings: &Settings) -> Result<End, PretrainError> {
         let tokenizer = self.tokenizer()?;
         let vae = AutoencoderKl::from_folder(&Folder::disk(self.base()), "vae", &self.device)?;
-        let data = LatentSet::build(&vae, &tokenizer, SEED, 40_000, &self.device);
+        let data = LatentSet::build(&vae, &tokenizer, SEED, 24_000, &self.device);
         let scheduler: SchedulerConfig = read(recipe::scheduler());
         let text: ClipTextConfig = read(recipe::text_encoder(tokenizer.vocab_size()));
         let unet: UnetConfig = read(recipe::unet());

@@ -1,0 +1,225 @@
+//! `hyperalign train`: aligns a base, and measures what came of it.
+
+mod controls;
+mod materials;
+mod report;
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyperalign_core::{atomic, trajectory::key_steps_by_share};
+use hyperalign_train::{
+    align::{AlignSettings, Aligned, Materials, align},
+    eval::{Sampling, Shot, movement},
+    learner::{End, Progress, Resume, Run, Stop},
+};
+use miette::{Diagnostic, IntoDiagnostic};
+
+use crate::{config, context::Context, interrupt, outcome::Outcome, output};
+
+/// The resolved settings of a run, beside its results.
+const CONFIG: &str = "config.toml";
+
+/// Flags of `hyperalign train`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Base model: the name of an embedded one.
+    #[arg(long, value_name = "NAME", default_value = "emoji-sd")]
+    base: String,
+
+    /// Settings of the run. What it leaves out has its default.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+
+    /// Updates, instead of the settings'.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+
+    /// Seed of the run, instead of the settings'.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Folder of the run.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Go on with the run in `--out`, from its last checkpoint, with its own settings.
+    #[arg(long, conflicts_with = "config")]
+    resume: bool,
+
+    /// Train the controls too (reward only, regulariser only, a static LoRA), each for the wall
+    /// time of HyperAlign, and measure all of them together.
+    #[arg(long)]
+    controls: bool,
+
+    /// Only train: no table at the end.
+    #[arg(long)]
+    no_eval: bool,
+
+    /// Lines instead of the dashboard, on a terminal too.
+    #[arg(long)]
+    plain: bool,
+
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A request that cannot be met.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum TrainError {
+    #[error("`{}` holds no run to resume: there is no {CONFIG} in it", dir.display())]
+    #[diagnostic(help("leave `--resume` out to start a new run there"))]
+    NothingToResume { dir: PathBuf },
+    #[error("`{}` already holds a run", dir.display())]
+    #[diagnostic(help("pass `--resume` to go on with it, or another `--out`"))]
+    Occupied { dir: PathBuf },
+}
+
+/// Trains and measures.
+///
+/// # Errors
+///
+/// Fails for settings, a base or a folder that cannot be used, before anything is trained; then
+/// as training and measuring do.
+pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    let settings = settings(args)?;
+    let device = context.device()?;
+    let world = materials::emoji(&args.base, settings.training.seed, &device)?;
+    let stop = Stop::default();
+    interrupt::request_on_ctrl_c(stop.clone())?;
+
+    atomic::write(&args.out.join(CONFIG), toml::to_string(&settings).into_diagnostic()?.as_bytes())
+        .into_diagnostic()?;
+    let trainer = Trainer { world: &world, stop: &stop, args };
+    eprintln!(
+        "base {} ({:.12}), device {}",
+        world.base.name(),
+        world.base.hash(),
+        context.device_name()
+    );
+    let Some(key_steps) = key_steps(&world, &settings, &stop)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    eprintln!("key steps of P: {key_steps:?} of {}", settings.method.steps);
+
+    let Some(main) = trainer.train(&settings, &key_steps, &args.out)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let mut trained = vec![("hyperalign".to_owned(), main)];
+    if args.controls {
+        let seconds = Duration::from_secs_f64(trained[0].1.seconds);
+        for (name, control) in controls::all(&settings, seconds) {
+            let dir = args.out.join("controls").join(name);
+            let Some(aligned) = trainer.train(&control, &key_steps, &dir)? else {
+                return Ok(Outcome::Interrupted);
+            };
+            trained.push((name.to_owned(), aligned));
+        }
+    }
+    if args.no_eval {
+        return Ok(Outcome::Done);
+    }
+    report::run(&world, &settings, &trained, &args.out, &stop, args.json)
+}
+
+/// The settings of a new run, or those of the run that is resumed.
+fn settings(args: &Args) -> miette::Result<AlignSettings> {
+    let stored = args.out.join(CONFIG);
+    let mut settings: AlignSettings = match (&args.config, args.resume) {
+        (None, true) if !stored.is_file() => {
+            return Err(TrainError::NothingToResume { dir: args.out.clone() }.into());
+        }
+        (None, true) => config::read(&stored)?,
+        _ if stored.exists() => return Err(TrainError::Occupied { dir: args.out.clone() }.into()),
+        (Some(file), _) => config::read(file)?,
+        (None, false) => AlignSettings::default(),
+    };
+    if let Some(steps) = args.steps {
+        settings.training.updates = steps;
+    }
+    if let Some(seed) = args.seed {
+        settings.training.seed = seed;
+    }
+    settings.training.validate().into_diagnostic()?;
+    output::check_writable(&stored).into_diagnostic()?;
+    Ok(settings)
+}
+
+/// Key steps of P from the base's own movement over the tuning prompts.
+fn key_steps(
+    world: &Materials,
+    settings: &AlignSettings,
+    stop: &Stop,
+) -> miette::Result<Option<Vec<usize>>> {
+    if !settings.method.key_steps.is_empty() {
+        return Ok(Some(settings.method.key_steps.clone()));
+    }
+    let shots: Vec<Shot> = (0..)
+        .zip(&world.sample_prompts)
+        .map(|(seed, prompt)| Shot { prompt: prompt.clone(), seed })
+        .collect();
+    let sampling = sampling(settings, shots.len());
+    let movement = movement(world.base.as_ref(), &sampling, &shots, stop).into_diagnostic()?;
+    match movement {
+        Some(movement) => {
+            let count = settings.evaluation.key_steps.min(movement.len());
+            Ok(Some(key_steps_by_share(&movement, count).into_diagnostic()?))
+        }
+        None => Ok(None),
+    }
+}
+
+fn sampling(settings: &AlignSettings, batch: usize) -> Sampling {
+    let method = &settings.method;
+    Sampling { steps: method.steps, guidance_scale: method.guidance_scale, batch }
+}
+
+struct Trainer<'a> {
+    world: &'a Materials,
+    stop: &'a Stop,
+    args: &'a Args,
+}
+
+impl Trainer<'_> {
+    /// Trains one adapter in `dir`; `None` if it was interrupted (and saved).
+    fn train(
+        &self,
+        settings: &AlignSettings,
+        key_steps: &[usize],
+        dir: &Path,
+    ) -> miette::Result<Option<Aligned>> {
+        let identity = serde_json::json!({
+            "base": self.world.base.hash(),
+            "reward": self.world.reward.version(),
+            "method": settings.method,
+            "network": settings.network,
+            "key_steps": key_steps,
+        });
+        eprintln!("training in {}", dir.display());
+        let say = Arc::new(|line: &str| eprintln!("{line}"));
+        let dashboard = std::io::stdout().is_terminal() && !self.args.plain && !self.args.json;
+        let run = Run {
+            resume: if self.args.resume { Resume::Continue } else { Resume::Fresh },
+            stop: self.stop.clone(),
+            progress: if dashboard { Progress::Dashboard(say) } else { Progress::Lines(say) },
+            ..Run::new(dir, identity.to_string())
+        };
+        let aligned = align(self.world, settings, key_steps, &run).into_diagnostic()?;
+        eprintln!("{} updates in {:.0} s", aligned.updates, aligned.seconds);
+        match aligned.end {
+            End::Interrupted => {
+                eprintln!(
+                    "interrupted and saved; go on with `hyperalign train --out {} --resume`",
+                    self.args.out.display()
+                );
+                Ok(None)
+            }
+            End::Finished | End::TimeUp => Ok(Some(aligned)),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The table and the pictures at the end of a run.
+
+use std::path::Path;
+
+use hyperalign_core::{
+    atomic,
+    image::{Metadata, write_png},
+};
+use hyperalign_models::hypernet::Variant;
+use hyperalign_rewards::emoji::{self, Split};
+use hyperalign_train::{
+    align::{AlignSettings, Aligned, Materials},
+    eval::{
+        Adapted, ClipSpace, EmojiGold, Evaluation, Format, Measures, Method, Role, Scorer, Shot,
+        Summary, side_by_side,
+    },
+    learner::Stop,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use miette::IntoDiagnostic;
+
+use super::{materials, sampling};
+use crate::{outcome::Outcome, output};
+
+/// Pictures of one batch.
+const BATCH: usize = 32;
+/// Prompts of the side-by-side grid.
+const GRID_PROMPTS: usize = 8;
+
+/// Measures every trained adapter beside the base on the held-out prompts; writes
+/// `summary.json`, `table.md` and `side-by-side.png`, and prints the table.
+pub(super) fn run(
+    world: &Materials,
+    settings: &AlignSettings,
+    trained: &[(String, Aligned)],
+    out: &Path,
+    stop: &Stop,
+    json: bool,
+) -> miette::Result<Outcome> {
+    let heldout = materials::reward("emoji-heldout", &world.device)?;
+    let methods = methods(trained, settings.method.steps);
+    let sampling = sampling(settings, BATCH);
+    let grid_shots: Vec<Shot> = emoji::prompts(Split::Test, GRID_PROMPTS, 1)
+        .into_iter()
+        .zip(0..)
+        .map(|(row, seed)| Shot { prompt: row.prompt, seed })
+        .collect();
+    let base = world.base.as_ref();
+    let grid = side_by_side(base, &methods, &sampling, &grid_shots, stop).into_diagnostic()?;
+    let Some(grid) = grid else { return Ok(Outcome::Interrupted) };
+    let grid_path = out.join("side-by-side.png");
+    write_png(&grid_path, &grid, &Metadata::default()).into_diagnostic()?;
+
+    let rows = emoji::prompts(Split::Test, settings.evaluation.prompts, settings.evaluation.seed);
+    let evaluation = Evaluation {
+        base,
+        methods,
+        rows: &rows,
+        seeds: settings.evaluation.seeds,
+        first_seed: 1_000_000 + settings.evaluation.seed,
+        sampling,
+        measures: Measures {
+            gold: Some(&EmojiGold),
+            scorers: vec![
+                Scorer { reward: world.reward.as_ref(), role: Role::TrainedAgainst },
+                Scorer { reward: &heldout, role: Role::HeldOut },
+            ],
+            space: &ClipSpace(&heldout),
+        },
+        cache: Some(out.join("evaluation")),
+        stop: stop.clone(),
+    };
+    let style = ProgressStyle::with_template("{msg:20} {bar:30} {pos}/{len}").into_diagnostic()?;
+    let bar = ProgressBar::new(0).with_style(style);
+    let measured = evaluation.run(&mut |done| {
+        bar.set_message(done.method.to_owned());
+        bar.set_length(done.of as u64);
+        bar.set_position(done.pictures as u64);
+    });
+    bar.finish_and_clear();
+    let Some(measured) = measured.into_diagnostic()? else { return Ok(Outcome::Interrupted) };
+    let summary = Summary::new(&evaluation, &measured);
+    let text = serde_json::to_string_pretty(&summary).into_diagnostic()? + "\n";
+    atomic::write(&out.join("summary.json"), text.as_bytes()).into_diagnostic()?;
+    let markdown = summary.report(Format::Markdown);
+    atomic::write(&out.join("table.md"), markdown.as_bytes()).into_diagnostic()?;
+    if json {
+        output::print_json(&summary)?;
+    } else {
+        output::print(&summary.report(Format::Plain))?;
+        eprintln!("pictures: {}", grid_path.display());
+    }
+    Ok(Outcome::Done)
+}
+
+/// The base, the hypernetwork run as S, P and I, and the controls as what they were trained as.
+fn methods(trained: &[(String, Aligned)], steps: usize) -> Vec<Method<'_>> {
+    let mut methods = vec![Method::base()];
+    for (name, aligned) in trained {
+        let adapted = |variant: Variant| Adapted {
+            adapter: &aligned.adapter,
+            variant,
+            key_steps: aligned.meta.key_steps_for(steps),
+        };
+        if name == "hyperalign" {
+            methods.extend([Variant::S, Variant::P, Variant::I].map(|variant| Method {
+                name: variant.label().to_owned(),
+                adapted: Some(adapted(variant)),
+            }));
+        } else {
+            let adapted = Some(adapted(aligned.meta.variant));
+            methods.push(Method { name: name.clone(), adapted });
+        }
+    }
+    methods
+}

@@ -1,0 +1,99 @@
+//! The losses of a method, with pictures along the way.
+
+use std::{error::Error, path::Path};
+
+use hyperalign_core::{
+    image::{GridStyle, Metadata, captioned_grid, to_images, write_png},
+    noise::{Purpose, Stream, normal},
+    sampler,
+};
+use hyperalign_models::hypernet::{Adapter, Variant};
+
+use super::SampleSettings;
+use crate::{
+    learner::{Losses, Objective, Shard},
+    method::{HyperAlign, guided},
+};
+
+/// A method's losses, and sample grids every so many updates.
+pub struct Aligning {
+    /// The losses.
+    pub method: HyperAlign,
+    /// When grids are made.
+    pub samples: SampleSettings,
+    /// Prompts of the grids.
+    pub prompts: Vec<String>,
+}
+
+impl Objective for Aligning {
+    type Module = Adapter;
+
+    fn losses(&self, adapter: &Adapter, update: u64, shard: Shard) -> Losses {
+        self.method.losses(adapter, update, shard)
+    }
+
+    fn after_update(
+        &self,
+        adapter: &Adapter,
+        done: u64,
+        dir: &Path,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.samples.every == 0 || !done.is_multiple_of(self.samples.every) {
+            return Ok(());
+        }
+        self.write_grid(Some(adapter), &dir.join(format!("samples/step-{done:06}.png")))
+    }
+}
+
+impl Aligning {
+    /// Writes pictures of the sample prompts: the base in the first row, and the adapted model,
+    /// if there is one, in the second. The same prompts and seeds every time.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the base refuses a prompt or the file cannot be written.
+    pub fn write_grid(
+        &self,
+        adapter: Option<&Adapter>,
+        path: &Path,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let base = self.method.base.as_ref();
+        let settings = &self.method.settings;
+        let scheduler = base.scheduler(settings.steps)?;
+        let conditioning = base.encode_prompts(&self.prompts)?;
+        let [channels, height, width] = base.latent_shape();
+        let seeds = 0..self.prompts.len() as u64;
+        let streams = seeds.map(|seed| Stream::new(seed, Purpose::Start, 0, 0));
+        let start = normal([1, channels, height, width], streams, &self.method.device)
+            * scheduler.init_noise_sigma();
+        let denoiser = guided(base, &base.unconditional(), settings.guidance_scale);
+        let pictures = |adapter: Option<&Adapter>, variant: Variant| {
+            let source = adapter
+                .map(|adapter| adapter.source(base, variant, settings.key_steps.clone()))
+                .unwrap_or_else(|| Box::new(hyperalign_core::adapter::NoAdapter));
+            let latents = sampler::sample(
+                &denoiser,
+                scheduler.as_ref(),
+                source.as_ref(),
+                start.clone(),
+                &conditioning,
+                &|_| unreachable!("the solver is deterministic"),
+                0..scheduler.steps(),
+                &mut |_| {},
+            );
+            to_images(base.decode(latents))
+        };
+        let mut images = pictures(None, settings.variant);
+        let mut rows = vec![format!("base {}", base.name())];
+        if let Some(adapter) = adapter {
+            images.extend(pictures(Some(adapter), settings.variant));
+            rows.push(settings.variant.label().to_owned());
+        }
+        let style = GridStyle::default();
+        let grid = captioned_grid(&images, self.prompts.len(), &self.prompts, &rows, style);
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        Ok(write_png(path, &grid, &Metadata::default())?)
+    }
+}

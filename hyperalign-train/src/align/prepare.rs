@@ -1,0 +1,73 @@
+//! What a run is made of, and what is measured before it starts.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::noise::{Purpose, Stream, normal};
+use hyperalign_models::base::{Base, BaseError};
+use hyperalign_rewards::Reward;
+
+use crate::data::PreferredData;
+
+/// What a run is made of.
+#[derive(Clone)]
+pub struct Materials {
+    /// The frozen base, on the plain device.
+    pub base: Arc<dyn Base>,
+    /// The reward to maximise.
+    pub reward: Arc<dyn Reward>,
+    /// Prompts to learn from.
+    pub prompts: Vec<String>,
+    /// Preferred pictures.
+    pub preferred: Arc<dyn PreferredData>,
+    /// Prompts of the sample grids.
+    pub sample_prompts: Vec<String>,
+    /// The plain device.
+    pub device: Device,
+}
+
+/// Pictures that the statistics of features are measured on.
+const SAMPLES: u32 = 96;
+/// Of these at a time.
+const CHUNK: usize = 32;
+
+/// The perception encoder's features and the text states on noised data, to standardise by.
+///
+/// # Errors
+///
+/// Fails if the base does not know a prompt of the data.
+///
+/// # Shapes
+///
+/// - features: `[samples, feature_dim, height, width]`
+/// - text states: `[samples, tokens, context_dim]`
+pub fn measure_statistics(
+    materials: &Materials,
+    seed: u64,
+) -> Result<(Tensor<4>, Tensor<3>), BaseError> {
+    let Materials { base, preferred, device, .. } = materials;
+    let (mut features, mut contexts) = (Vec::new(), Vec::new());
+    let indices: Vec<u32> = (0..SAMPLES).collect();
+    for chunk in indices.chunks(CHUNK) {
+        let (images, prompts) = preferred.batch(chunk, device);
+        let conditioning = base.encode_prompts(&prompts)?;
+        let original = base.encode_images(images);
+        let [_, channels, height, width] = original.dims();
+        let stream = |purpose, &k: &u32| Stream::new(seed, purpose, u32::MAX, k);
+        let noise = normal(
+            [1, channels, height, width],
+            chunk.iter().map(|k| stream(Purpose::Forward, k)),
+            device,
+        );
+        let timesteps: Vec<f64> = chunk
+            .iter()
+            .map(|k| stream(Purpose::Timestep, k).below(base.train_steps()) as f64)
+            .collect();
+        let sample = base.process().levels(&timesteps, device).mix(original, noise);
+        let times: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
+        let times = Tensor::from_data(&times[..], device);
+        features.push(base.features(sample, times, &conditioning));
+        contexts.push(conditioning.context);
+    }
+    Ok((Tensor::cat(features, 0), Tensor::cat(contexts, 0)))
+}

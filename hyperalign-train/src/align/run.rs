@@ -1,0 +1,129 @@
+//! The run itself.
+
+use std::{path::PathBuf, sync::Arc};
+
+use hyperalign_core::trajectory::KeyStepError;
+use hyperalign_models::{
+    base::BaseError,
+    hypernet::{Adapter, AdapterMeta, ConfigError},
+    weights::SaveError,
+};
+
+use super::{AlignSettings, Aligning, Materials, measure_statistics};
+use crate::{
+    learner::{End, FitError, Run, fit},
+    method::HyperAlign,
+};
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AlignError {
+    /// The network cannot be built.
+    #[error(transparent)]
+    Network(#[from] ConfigError),
+    /// The base refuses a prompt or a number of steps.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// Training failed.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// The adapter cannot be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// Key steps cannot be chosen.
+    #[error(transparent)]
+    KeySteps(#[from] KeyStepError),
+    /// The first pictures cannot be made.
+    #[error("cannot make the first sample pictures: {0}")]
+    Samples(Box<dyn std::error::Error + Send + Sync>),
+    /// The reward has no gradient.
+    #[error("the reward `{name}` has no gradient and cannot be trained on")]
+    NotDifferentiable {
+        /// The reward.
+        name: String,
+    },
+}
+
+/// A finished or interrupted run.
+#[derive(Debug)]
+pub struct Aligned {
+    /// The adapter to use, on the plain device.
+    pub adapter: Adapter,
+    /// What it says about itself.
+    pub meta: AdapterMeta,
+    /// How training ended.
+    pub end: End,
+    /// Updates done.
+    pub updates: u64,
+    /// Seconds of training, earlier sittings included.
+    pub seconds: f64,
+    /// Where the adapter was written, once training was over.
+    pub path: Option<PathBuf>,
+}
+
+/// Trains an adapter in `run.dir` and writes `adapter.safetensors` there.
+///
+/// # Errors
+///
+/// Fails before anything is trained if the settings, the base and the reward do not fit each
+/// other; then as [`fit`] does.
+pub fn align(
+    materials: &Materials,
+    settings: &AlignSettings,
+    key_steps: &[usize],
+    run: &Run,
+) -> Result<Aligned, AlignError> {
+    let Materials { base, reward, device, .. } = materials;
+    if settings.method.reward_weight != 0.0 && !reward.differentiable() {
+        return Err(AlignError::NotDifferentiable { name: reward.name().to_owned() });
+    }
+    // Everything that a loss takes for granted is tried once here, where it can still be said.
+    base.scheduler(settings.method.steps)?;
+    base.encode_prompts(&materials.prompts)?;
+
+    let seed = settings.training.seed;
+    let network =
+        settings.network.kind(base.lora_targets(), base.feature_dim(), base.context_dim());
+    let meta = AdapterMeta {
+        key_steps: key_steps.to_vec(),
+        key_steps_of: settings.method.steps,
+        ..AdapterMeta::new(base.name(), base.hash(), settings.method.variant, network)
+    };
+    let (features, context) = measure_statistics(materials, seed)?;
+    let adapter = meta.init(seed, &device.clone().autodiff())?.with_statistics(features, context);
+    let mut method = settings.method.clone();
+    method.key_steps = key_steps.to_vec();
+    let objective = Aligning {
+        method: HyperAlign {
+            seed,
+            base: base.clone(),
+            reward: reward.clone(),
+            prompts: materials.prompts.clone(),
+            preferred: materials.preferred.clone(),
+            settings: method,
+            device: device.clone(),
+        },
+        samples: settings.samples.clone(),
+        prompts: materials.sample_prompts.clone(),
+    };
+    let first = run.dir.join("samples/step-000000.png");
+    if settings.samples.every > 0 && !first.exists() {
+        objective.write_grid(None, &first).map_err(AlignError::Samples)?;
+    }
+    let outcome = fit(Arc::new(objective), adapter, &settings.training, run)?;
+    let adapter = outcome.learned();
+    let path = run.dir.join("adapter.safetensors");
+    let finished = outcome.end != End::Interrupted;
+    if finished {
+        adapter.save(&path, &meta)?;
+    }
+    Ok(Aligned {
+        adapter,
+        meta,
+        end: outcome.end,
+        updates: outcome.update,
+        seconds: outcome.elapsed.as_secs_f64(),
+        path: finished.then_some(path),
+    })
+}

@@ -1,0 +1,159 @@
+//! What an alignment run can be told; one TOML file.
+
+use hyperalign_core::lora::LoraTarget;
+use hyperalign_models::hypernet::{AdapterKind, HypernetConfig, StaticLoraConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    learner::{AdamW, Schedule, Settings},
+    method::HyperAlignSettings,
+};
+
+/// All settings of a run. Whatever is left out has the value of [`Default`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlignSettings {
+    /// The losses.
+    pub method: HyperAlignSettings,
+    /// What is trained.
+    pub network: NetworkSettings,
+    /// How it is trained.
+    pub training: Settings,
+    /// Pictures along the way.
+    pub samples: SampleSettings,
+    /// The table at the end.
+    pub evaluation: EvaluationSettings,
+}
+
+impl Default for AlignSettings {
+    fn default() -> Self {
+        Self {
+            method: HyperAlignSettings::default(),
+            network: NetworkSettings::default(),
+            training: Settings {
+                updates: 600,
+                optimizer: AdamW { lr: 3e-4, weight_decay: 1e-4, ..AdamW::default() },
+                schedule: Schedule::Constant { warmup: 20 },
+                clip: Some(1.0),
+                ema: Some(0.98),
+                shards: 2,
+                checkpoint_every: 50,
+                log_every: 10,
+                ..Settings::default()
+            },
+            samples: SampleSettings::default(),
+            evaluation: EvaluationSettings::default(),
+        }
+    }
+}
+
+/// The trained network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum NetworkSettings {
+    /// The hypernetwork of HyperAlign; see [`HypernetConfig`] for the fields.
+    Hypernet {
+        /// Rank of the update.
+        rank: usize,
+        /// Inner width of the input side.
+        a: usize,
+        /// Inner width of the output side.
+        b: usize,
+        /// Width of the decoder.
+        width: usize,
+        /// Layers of the decoder.
+        layers: usize,
+        /// Attention heads of the decoder.
+        heads: usize,
+        /// Gain of the head at the start.
+        head_gain: f64,
+        /// Size of positions beside content.
+        position_scale: f64,
+    },
+    /// A LoRA that is the same for every prompt and step: the control.
+    StaticLora {
+        /// Rank of the update.
+        rank: usize,
+    },
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self::Hypernet {
+            rank: 4,
+            a: 16,
+            b: 16,
+            width: 96,
+            layers: 2,
+            heads: 4,
+            head_gain: 1.0,
+            position_scale: 0.1,
+        }
+    }
+}
+
+impl NetworkSettings {
+    /// The network for a base with these layers and sizes.
+    pub fn kind(
+        &self,
+        targets: Vec<LoraTarget>,
+        feature_dim: usize,
+        context_dim: usize,
+    ) -> AdapterKind {
+        match *self {
+            Self::Hypernet { rank, a, b, width, layers, heads, head_gain, position_scale } => {
+                AdapterKind::Hypernet(HypernetConfig {
+                    rank,
+                    a,
+                    b,
+                    width,
+                    layers,
+                    heads,
+                    alpha: rank as f64,
+                    head_gain,
+                    position_scale,
+                    ..HypernetConfig::new(targets, feature_dim, context_dim)
+                })
+            }
+            Self::StaticLora { rank } => {
+                AdapterKind::StaticLora(StaticLoraConfig { rank, alpha: rank as f64, targets })
+            }
+        }
+    }
+}
+
+/// Grids of sample pictures: the base beside the model as it is, same prompts and seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SampleSettings {
+    /// Updates between grids; 0 for none.
+    pub every: u64,
+    /// Prompts of a grid.
+    pub prompts: usize,
+}
+
+impl Default for SampleSettings {
+    fn default() -> Self {
+        Self { every: 100, prompts: 8 }
+    }
+}
+
+/// What the base and the trained model are compared on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationSettings {
+    /// Held-out prompts.
+    pub prompts: usize,
+    /// Pictures of each.
+    pub seeds: usize,
+    /// Seed of the choice of prompts and of the pictures.
+    pub seed: u64,
+    /// How many key steps P has.
+    pub key_steps: usize,
+}
+
+impl Default for EvaluationSettings {
+    fn default() -> Self {
+        Self { prompts: 204, seeds: 3, seed: 0, key_steps: 3 }
+    }
+}
