@@ -16,6 +16,7 @@ mod interrupt;
 mod outcome;
 mod output;
 mod prompts;
+mod scorers;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,9 @@ use std::fmt;
 use clap::{Parser, Subcommand, ValueEnum};
 use hyperalign_models::hypernet::Variant;
 
-use crate::command::{completions, doctor, inspect, key_steps, parity, pretrain, sample, train};
+use crate::command::{
+    completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, train,
+};
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
 #[derive(Debug, Parser)]
@@ -34,6 +36,8 @@ pub enum Command {
     Sample(sample::Args),
     /// Align a base with its own hypernetwork, and measure what came of it.
     Train(train::Args),
+    /// Measure the base and an adapter over the same prompts and seeds.
+    Eval(eval::Args),
     /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
     Inspect(inspect::Args),
     /// Choose the steps at which HyperAlign-P writes a new update.
@@ -81,5 +85,18 @@ impl fmt::Display for VariantChoice {
             Self::P => "p",
             Self::I => "i",
         })
+    }
+}
+
+/// Reads a number of things of which there must be one.
+///
+/// # Errors
+///
+/// Fails for 0 and for what is no number.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
     }
 }

@@ -11,6 +11,7 @@ use hyperalign_train::learner::Stop;
 use miette::IntoDiagnostic;
 use serde::Serialize;
 
+use crate::args::at_least_one;
 use crate::base;
 use crate::context::Context;
 use crate::interrupt;
@@ -155,12 +156,4 @@ fn table(answer: &Answer) -> String {
         text += &format!("{i:>4}  {moved:>8.4}  {share:>12.3}  {bend:>9.4}{mark}\n");
     }
     text
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("at least 1 is needed".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
-    }
 }

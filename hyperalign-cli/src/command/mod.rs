@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod doctor;
+pub mod eval;
 pub mod inspect;
 pub mod key_steps;
 pub mod parity;
@@ -20,6 +21,7 @@ use crate::outcome::Outcome;
 /// Fails as the command does; the report is for people.
 pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
     match command {
+        Command::Eval(args) => eval::run(&args, context),
         Command::KeySteps(args) => key_steps::run(&args, context),
         Command::Sample(args) => sample::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),

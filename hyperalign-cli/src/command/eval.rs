@@ -1,0 +1,203 @@
+//! `hyperalign eval`: the base and its adapter over the same prompts and seeds.
+
+use std::path::PathBuf;
+
+use hyperalign_models::hypernet::{Adapter, AdapterKind, AdapterMeta, Variant};
+use hyperalign_rewards::emoji::Split;
+use hyperalign_train::{
+    eval::{Adapted, Evaluation, Format, Method, Sampling, Summary},
+    learner::Stop,
+};
+use indicatif::ProgressBar;
+use miette::{Diagnostic, IntoDiagnostic};
+
+use crate::args::{VariantChoice, at_least_one};
+use crate::base;
+use crate::context::Context;
+use crate::interrupt;
+use crate::outcome::Outcome;
+use crate::output;
+use crate::prompts;
+use crate::scorers::Scorers;
+
+/// Prompts that are measured where neither a file nor a number is given.
+const PROMPTS: usize = 120;
+
+/// Flags of `hyperalign eval`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Base model: the name of an embedded one (emoji-sd) or a folder in diffusers' layout.
+    #[arg(long, value_name = "NAME_OR_DIR")]
+    base: String,
+
+    /// What to measure; several (none,s,p,i) for a comparison. Default: the base, and the
+    /// adapter as it was trained.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    method: Vec<VariantChoice>,
+
+    /// Trained adapter: the adapter.safetensors of a run.
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
+
+    /// Prompts as GenEval's metadata rows. Default: tuning prompts of an embedded base.
+    #[arg(long, value_name = "FILE.jsonl")]
+    prompts: Option<PathBuf>,
+
+    /// How many of the prompts are used. Default: all of a file.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    limit: Option<usize>,
+
+    /// Pictures of each prompt. Every picture has a seed of its own; methods share them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    seeds: usize,
+
+    /// Seed of the first picture; the others follow.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Sampling steps. Default: what suits the base.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    steps: Option<usize>,
+
+    /// Weight of classifier-free guidance. Default: what suits the base.
+    #[arg(long, value_name = "X")]
+    guidance: Option<f64>,
+
+    /// The most pictures made at once. It changes speed and memory only.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
+    batch: usize,
+
+    /// Preference model that the adapter was trained against: an embedded one or a folder.
+    /// Default: the embedded world's own, for its pictures.
+    #[arg(long, value_name = "NAME_OR_DIR")]
+    proxy: Option<String>,
+
+    /// Preference model that nothing was trained against. Default: the embedded world's own, for
+    /// its pictures.
+    #[arg(long, value_name = "NAME_OR_DIR")]
+    heldout: Option<String>,
+
+    /// Folder to keep results in: an interrupted evaluation goes on from there.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+
+    /// Print Markdown instead of plain text.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A comparison that cannot be made.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum EvalArgsError {
+    #[error("`--method {method}` needs an adapter")]
+    #[diagnostic(help("add `--adapter FILE`, or take `--method none`"))]
+    NoAdapter { method: VariantChoice },
+    #[error("`--method p` needs key steps, and `{}` has none", file.display())]
+    #[diagnostic(help("choose them with `hyperalign key-steps --base .. --adapter {}`", file.display()))]
+    NoKeySteps { file: PathBuf },
+}
+
+/// Measures the methods and prints the table.
+///
+/// # Errors
+///
+/// Fails for a base, an adapter, prompts or scorers that cannot be read or do not belong
+/// together, words that the base does not know, a number of steps that its schedule cannot take,
+/// and weights that are not finite.
+pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    let stop = Stop::default();
+    interrupt::request_on_ctrl_c(stop.clone())?;
+    let device = context.device()?;
+    let (base, preset) = base::open(&args.base, &device)?;
+    let adapter = match &args.adapter {
+        Some(file) => {
+            let (adapter, meta) = Adapter::load(file, &device).into_diagnostic()?;
+            meta.check_base(base.name(), base.hash()).into_diagnostic()?;
+            Some((adapter, meta))
+        }
+        None => None,
+    };
+    let count = args.limit.unwrap_or(PROMPTS);
+    let mut rows = prompts::rows(args.prompts.as_deref(), base.name(), Split::Tuning, count)?;
+    rows.truncate(args.limit.unwrap_or(rows.len()));
+    let scorers =
+        Scorers::open(&base, &rows, args.proxy.as_deref(), args.heldout.as_deref(), &device)?;
+    let sampling = Sampling {
+        steps: args.steps.unwrap_or(preset.steps),
+        guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
+        batch: args.batch,
+    };
+    let space = scorers.space();
+    let evaluation = Evaluation {
+        base: &base,
+        methods: methods(args, adapter.as_ref(), sampling.steps)?,
+        rows: &rows,
+        seeds: args.seeds,
+        first_seed: args.seed,
+        sampling,
+        measures: scorers.measures(space.as_ref()),
+        cache: args.cache.clone(),
+        stop,
+    };
+    match measure(&evaluation)? {
+        Some(summary) if args.json => output::print_json(&summary)?,
+        Some(summary) => {
+            let format = if args.markdown { Format::Markdown } else { Format::Plain };
+            output::print(&summary.report(format))?;
+        }
+        None => return Ok(Outcome::Interrupted),
+    }
+    Ok(Outcome::Done)
+}
+
+/// Runs the evaluation under a bar.
+fn measure(evaluation: &Evaluation) -> miette::Result<Option<Summary>> {
+    let pictures = evaluation.rows.len() * evaluation.seeds;
+    let bar = ProgressBar::new((pictures * evaluation.methods.len()) as u64);
+    let names: Vec<&String> = evaluation.methods.iter().map(|method| &method.name).collect();
+    let measured = evaluation.run(&mut |done| {
+        let before = names.iter().position(|name| *name == done.method).unwrap_or(0) * done.of;
+        bar.set_position((before + done.pictures) as u64);
+    });
+    bar.finish_and_clear();
+    Ok(measured.into_diagnostic()?.map(|measured| Summary::new(evaluation, &measured)))
+}
+
+/// The methods that the flags name.
+fn methods<'a>(
+    args: &Args,
+    adapter: Option<&'a (Adapter, AdapterMeta)>,
+    steps: usize,
+) -> Result<Vec<Method<'a>>, EvalArgsError> {
+    if args.method.is_empty() {
+        let adapted = adapter.map(|(adapter, meta)| adapted(adapter, meta, meta.variant, steps));
+        return Ok(std::iter::once(Method::base()).chain(adapted).collect());
+    }
+    let method = |&choice: &VariantChoice| match (choice.adapted(), adapter, &args.adapter) {
+        (None, ..) => Ok(Method::base()),
+        (Some(Variant::P), Some((_, meta)), Some(file)) if meta.key_steps.is_empty() => {
+            Err(EvalArgsError::NoKeySteps { file: file.clone() })
+        }
+        (Some(variant), Some((adapter, meta)), _) => Ok(adapted(adapter, meta, variant, steps)),
+        (Some(_), None, _) => Err(EvalArgsError::NoAdapter { method: choice }),
+    };
+    args.method.iter().map(method).collect()
+}
+
+fn adapted<'a>(
+    adapter: &'a Adapter,
+    meta: &AdapterMeta,
+    variant: Variant,
+    steps: usize,
+) -> Method<'a> {
+    let name = match meta.network {
+        AdapterKind::Hypernet(_) => variant.label(),
+        AdapterKind::StaticLora(_) => "static-lora",
+    };
+    let key_steps = meta.key_steps_for(steps);
+    Method { name: name.to_owned(), adapted: Some(Adapted { adapter, variant, key_steps }) }
+}
