@@ -17,20 +17,22 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// It is no TOML, or not of our kind.
-    #[error("{message}")]
-    Parse {
-        /// What is wrong.
-        message: String,
-        /// The file's text.
-        #[source_code]
-        text: NamedSource<String>,
-        /// Where.
-        #[label("here")]
-        span: Option<SourceSpan>,
-        /// What to write instead.
-        #[help]
-        help: Option<String>,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Parse(#[from] Box<ParseError>),
+}
+
+/// What is wrong in a settings file, and where.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+pub struct ParseError {
+    message: String,
+    #[source_code]
+    text: NamedSource<String>,
+    #[label("here")]
+    span: Option<SourceSpan>,
+    #[help]
+    help: Option<String>,
 }
 
 /// Reads settings from the TOML file at `path`.
@@ -42,11 +44,11 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: name.clone(), source })?;
-    toml::from_str(&text).map_err(|error| ConfigError::Parse {
-        message: error.message().to_owned(),
-        help: nearest(error.message()),
-        span: error.span().map(SourceSpan::from),
-        text: NamedSource::new(name, text),
+    toml::from_str(&text).map_err(|error| {
+        let message = error.message().to_owned();
+        let (help, span) = (nearest(&message), error.span().map(SourceSpan::from));
+        let text = NamedSource::new(name, text);
+        Box::new(ParseError { message, text, span, help }).into()
     })
 }
 
@@ -76,11 +78,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.toml");
         std::fs::write(&path, "[method]\nguidance_scael = 3.0\n").unwrap();
-        let Err(ConfigError::Parse { span, help, .. }) = read::<AlignSettings>(&path) else {
+        let Err(ConfigError::Parse(error)) = read::<AlignSettings>(&path) else {
             panic!("a typo was accepted");
         };
-        assert_eq!(help.as_deref(), Some("did you mean `guidance_scale`?"));
-        assert_eq!(span.map(|span| span.offset()), Some(9));
+        assert_eq!(error.help.as_deref(), Some("did you mean `guidance_scale`?"));
+        assert_eq!(error.span.map(|span| span.offset()), Some(9));
     }
 
     #[test]
