@@ -1,7 +1,37 @@
 //! Chores that the program does: they build it and become it.
 
+use std::path::{Path, PathBuf};
+
 use crate::process::{self, Result};
 use crate::task::Task;
+use crate::workspace;
+
+/// Trains.
+pub const TRAIN: Task = Task {
+    name: "train",
+    about: "Build the program and align the embedded base model.",
+    help: "\
+Usage: cargo xtask train [--device DEVICE] [ARGUMENTS]
+
+Builds `hyperalign` in release mode and runs `hyperalign train`. Without `--out` the run goes to
+the first free one of runs/emoji-sd, runs/emoji-sd-2, ...; with `--resume` and without `--out` the
+last of them goes on. Ctrl-C finishes the step, saves and ends with status 130.
+
+  --device DEVICE  Train on wgpu, vulkan, metal, rocm or cuda (with an index as in cuda:1); builds
+                   with the feature of that name.
+  ARGUMENTS        Passed on: `cargo xtask train --help` ends here, `cargo xtask train -- --help`
+                   shows the program's own.",
+    run: |arguments| {
+        let mut arguments = without_dashes(arguments);
+        let own = ["--out", "--help", "-h"];
+        if !arguments.iter().any(|a| own.contains(&a.as_str()) || a.starts_with("--out=")) {
+            let is_resumed = arguments.iter().any(|argument| argument == "--resume");
+            let out = run_folder(&workspace::root().join("runs"), is_resumed);
+            arguments.extend(["--out".to_owned(), out.display().to_string()]);
+        }
+        start("train", &arguments)
+    },
+};
 
 /// Pretrains.
 pub const PRETRAIN: Task = Task {
@@ -50,6 +80,18 @@ fn device_of(arguments: &[String]) -> Option<&str> {
     None
 }
 
+/// The first run folder below `runs` that is not there, or the last that is when a run goes on.
+fn run_folder(runs: &Path, is_resumed: bool) -> PathBuf {
+    let mut last = runs.join("emoji-sd");
+    let mut next = last.clone();
+    let mut i = 1;
+    while next.exists() {
+        i += 1;
+        last = std::mem::replace(&mut next, runs.join(format!("emoji-sd-{i}")));
+    }
+    if is_resumed { last } else { next }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +111,17 @@ mod tests {
     fn only_the_first_dashes_are_ours() {
         assert_eq!(without_dashes(&words("-- --help")), words("--help"));
         assert_eq!(without_dashes(&words("a -- b")), words("a -- b"));
+    }
+
+    #[test]
+    fn run_folders_are_not_overwritten() {
+        let runs = std::env::temp_dir().join(format!("xtask-runs-{}", std::process::id()));
+        assert_eq!(run_folder(&runs, false), runs.join("emoji-sd"));
+        assert_eq!(run_folder(&runs, true), runs.join("emoji-sd"));
+        std::fs::create_dir_all(runs.join("emoji-sd")).unwrap();
+        std::fs::create_dir_all(runs.join("emoji-sd-2")).unwrap();
+        assert_eq!(run_folder(&runs, false), runs.join("emoji-sd-3"));
+        assert_eq!(run_folder(&runs, true), runs.join("emoji-sd-2"));
+        std::fs::remove_dir_all(&runs).unwrap();
     }
 }

@@ -134,9 +134,9 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
         (None, true) if !stored.is_file() => {
             return Err(TrainError::NothingToResume { dir: args.out.clone() }.into());
         }
-        (None, true) => config::read(&stored)?,
+        (None, true) => config::read(&AlignSettings::default(), &stored)?,
         _ if stored.exists() => return Err(TrainError::Occupied { dir: args.out.clone() }.into()),
-        (Some(file), _) => config::read(file)?,
+        (Some(file), _) => config::read(&AlignSettings::default(), file)?,
         (None, false) => AlignSettings::default(),
     };
     if let Some(steps) = args.steps {

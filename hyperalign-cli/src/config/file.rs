@@ -1,0 +1,284 @@
+//! Reading a TOML file over defaults, with errors that point into it.
+//!
+//! The keys of the file are laid over the defaults one at a time, and the settings are read anew
+//! after each: the key after which that fails is the one to point at. So every type with serde's
+//! `deny_unknown_fields` gets precise errors, wherever it is defined, and a table in the file
+//! changes no key that it does not name.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use serde::{Serialize, de::DeserializeOwned};
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+/// A run file that cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum ConfigError {
+    /// The file cannot be read.
+    #[error("could not read the run file `{}`: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file says something that cannot be used.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// The whole file, to point into.
+        #[source_code]
+        text: NamedSource<String>,
+        /// Where it is wrong.
+        #[label("here")]
+        span: SourceSpan,
+        /// What to write instead.
+        #[help]
+        help: Option<String>,
+    },
+}
+
+/// The `defaults`, with what the file at `path` says instead.
+///
+/// # Errors
+///
+/// Fails if the file cannot be read, is not TOML, has a key that the settings do not know or a
+/// value that they cannot take.
+pub fn read<T: Serialize + DeserializeOwned>(defaults: &T, path: &Path) -> miette::Result<T> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    Ok(parse(defaults, &text).map_err(|problem| ConfigError::Invalid {
+        text: NamedSource::new(path.display().to_string(), text).with_language("toml"),
+        message: problem.message,
+        span: problem.span.into(),
+        help: problem.help,
+    })?)
+}
+
+/// What is wrong, and at which bytes.
+#[derive(Debug, PartialEq)]
+struct Problem {
+    message: String,
+    span: Range<usize>,
+    help: Option<String>,
+}
+
+impl Problem {
+    fn new(error: &toml::de::Error, span: Range<usize>) -> Self {
+        let message = error.message().lines().collect::<Vec<_>>().join(" ");
+        Self { help: nearest(&message), message, span }
+    }
+}
+
+fn parse<T: Serialize + DeserializeOwned>(defaults: &T, text: &str) -> Result<T, Problem> {
+    let whole = 0..text.len();
+    let syntax = |error: toml::de::Error| {
+        Problem::new(&error, error.span().unwrap_or_else(|| whole.clone()))
+    };
+    let places = DeTable::parse(text).map_err(syntax)?;
+    let values: Table = toml::from_str(text).map_err(syntax)?;
+    let settings = Table::try_from(defaults).expect("defaults are plain data");
+    let mut merge = Merge { settings, read: |settings| T::deserialize(settings).map(drop) };
+    merge.lay(&mut Vec::new(), places.get_ref(), values)?;
+    T::deserialize(merge.settings).map_err(|error| Problem::new(&error, whole))
+}
+
+/// Settings that keys are laid over.
+struct Merge<F> {
+    settings: Table,
+    /// Whether the settings can be read as what they are to be.
+    read: F,
+}
+
+impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<F> {
+    /// Lays every key of `values`, which stand at `places` of the file, over the table at `path`.
+    fn lay(
+        &mut self,
+        path: &mut Vec<String>,
+        places: &DeTable,
+        values: Table,
+    ) -> Result<(), Problem> {
+        for (key, place) in places {
+            let name = key.get_ref().as_ref();
+            let Some(value) = values.get(name).cloned() else { continue };
+            path.push(name.to_owned());
+            let old = self.at(path);
+            match (place.get_ref(), value) {
+                (DeValue::Table(places), Value::Table(values)) if is_same_kind(old, &values) => {
+                    self.lay(path, places, values)?;
+                }
+                (inner, value) => {
+                    self.set(path, value);
+                    (self.read)(self.settings.clone()).map_err(|error| {
+                        let span = blame(&error, key.span(), inner, place.span());
+                        Problem::new(&error, span)
+                    })?;
+                }
+            }
+            path.pop();
+        }
+        Ok(())
+    }
+
+    fn at(&self, path: &[String]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.settings.get(first)?, |value, key| value.get(key))
+    }
+
+    fn set(&mut self, path: &[String], value: Value) {
+        let Some((last, tables)) = path.split_last() else { return };
+        let mut table = &mut self.settings;
+        for key in tables {
+            let inner = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
+            let Value::Table(inner) = inner else { return };
+            table = inner;
+        }
+        table.insert(last.clone(), value);
+    }
+}
+
+/// Whether a table of the file changes the default at its place key by key. Where it names
+/// another `kind`, the default's keys mean nothing and the table stands for itself.
+fn is_same_kind(default: Option<&Value>, table: &Table) -> bool {
+    let Some(Value::Table(default)) = default else { return false };
+    table.get("kind").is_none_or(|kind| default.get("kind") == Some(kind))
+}
+
+/// The bytes to point at: the unknown key, or the value that cannot be taken.
+fn blame(
+    error: &toml::de::Error,
+    key: Range<usize>,
+    value: &DeValue,
+    value_span: Range<usize>,
+) -> Range<usize> {
+    let Some(unknown) = unknown_field(error.message()) else {
+        return if matches!(value, DeValue::Table(_)) { key } else { value_span };
+    };
+    let inside = value.as_table().and_then(|table| table.keys().find(|k| *k.get_ref() == unknown));
+    inside.map_or(key, |inside| inside.span())
+}
+
+/// The name in serde's message "unknown field `a`, expected one of `b`, `c`".
+fn unknown_field(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown field `")?.split('`').next()
+}
+
+/// The known key that is most like the unknown one, or all of them.
+fn nearest(message: &str) -> Option<String> {
+    let found = unknown_field(message)?;
+    let (_, expected) = message.split_once(", ")?;
+    let known: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+    let likeness = |key: &&&str| strsim::jaro_winkler(found, key);
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    Some(if likeness(&best) > 0.7 {
+        format!("did you mean `{best}`?")
+    } else {
+        format!("known keys here: {}", known.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Run {
+        steps: usize,
+        optimizer: Optimizer,
+        network: Network,
+    }
+
+    /// Its defaults are not those of [`Run`]'s.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Optimizer {
+        learning_rate: f64,
+        weight_decay: f64,
+        time_limit: Option<u64>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+    enum Network {
+        Hypernet { rank: usize, width: usize },
+        StaticLora { rank: usize },
+    }
+
+    fn defaults() -> Run {
+        Run {
+            steps: 600,
+            optimizer: Optimizer { learning_rate: 0.1, weight_decay: 0.2, time_limit: None },
+            network: Network::Hypernet { rank: 4, width: 96 },
+        }
+    }
+
+    /// The words that the error points at, its message and its help.
+    fn problem(text: &str) -> (String, String, String) {
+        let Problem { message, span, help } = parse(&defaults(), text).unwrap_err();
+        (text[span].to_owned(), message, help.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_is_left_out_keeps_its_default() {
+        assert_eq!(parse(&defaults(), ""), Ok(defaults()));
+        let text = "[optimizer]\nlearning_rate = 1\ntime_limit = 5\n[network]\nwidth = 64\n";
+        let expected = Run {
+            optimizer: Optimizer { learning_rate: 1.0, weight_decay: 0.2, time_limit: Some(5) },
+            network: Network::Hypernet { rank: 4, width: 64 },
+            ..defaults()
+        };
+        assert_eq!(parse(&defaults(), text), Ok(expected));
+    }
+
+    #[test]
+    fn another_kind_stands_for_itself() {
+        let text = "[network]\nkind = \"static-lora\"\nrank = 8\n";
+        let expected = Run { network: Network::StaticLora { rank: 8 }, ..defaults() };
+        assert_eq!(parse(&defaults(), text), Ok(expected));
+        let (pointed, message, _) = problem("[network]\nkind = \"static-lora\"\n");
+        assert_eq!(pointed, "network");
+        assert!(message.contains("missing field `rank`"), "{message}");
+        let (pointed, _, help) =
+            problem("[network]\nkind = \"static-lora\"\nrank = 1\nwidth = 2\n");
+        assert_eq!((pointed.as_str(), help.as_str()), ("width", "known keys here: rank"));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_pointed_at_and_the_nearest_named() {
+        let (pointed, message, help) = problem("steps = 3\n[optimizer]\nlearning_rat = 1e-3\n");
+        assert_eq!(pointed, "learning_rat");
+        assert!(message.contains("unknown field"), "{message}");
+        assert_eq!(help, "did you mean `learning_rate`?");
+        assert_eq!(problem("[optimiser]\nlearning_rate = 1\n").0, "optimiser");
+    }
+
+    #[test]
+    fn a_key_like_no_other_lists_the_known() {
+        let (pointed, _, help) = problem("zzz = 1\n");
+        assert_eq!(pointed, "zzz");
+        assert_eq!(help, "known keys here: steps, optimizer, network");
+    }
+
+    #[test]
+    fn a_value_of_a_wrong_type_is_pointed_at() {
+        let (pointed, message, _) = problem("[optimizer]\nweight_decay = \"much\"\n");
+        assert_eq!(pointed, "\"much\"");
+        assert!(message.contains("invalid type"), "{message}");
+        assert_eq!(problem("optimizer = 3\n").0, "3");
+        assert_eq!(problem("steps = -1\n").0, "-1");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_pointed_at() {
+        let (pointed, _, help) = problem("steps 3\n");
+        assert!(!pointed.contains('\n'), "{pointed:?}");
+        assert_eq!(help, "");
+        assert!(problem("steps = 1\nsteps = 2\n").1.contains("duplicate"));
+    }
+}

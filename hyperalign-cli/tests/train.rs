@@ -1,0 +1,45 @@
+//! `hyperalign train`: what is said before anything is trained.
+
+use std::process::{Command, Output};
+
+fn train(folder: &std::path::Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hyperalign"))
+        .current_dir(folder)
+        .arg("train")
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+#[test]
+fn a_config_typo_is_shown_in_its_line_with_the_nearest_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "# a run\n[training.optimizer]\nlr = 1e-3\nwieght_decay = 0.1\n";
+    std::fs::write(folder.path().join("run.toml"), text).unwrap();
+    let output = train(folder.path(), &["--config", "run.toml", "--out", "x"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    for words in ["run.toml:4:1", "wieght_decay = 0.1", "did you mean `weight_decay`?"] {
+        assert!(message.contains(words), "no `{words}` in\n{message}");
+    }
+    assert!(!folder.path().join("x").exists(), "nothing is left behind");
+}
+
+#[test]
+fn unusable_requests_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let fails = |arguments: &[&str], status: i32, words: &str| {
+        let output = train(folder.path(), arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{message}");
+        assert!(message.contains(words), "no `{words}` in\n{message}");
+    };
+    fails(&["--out", "x", "--steps", "0"], 2, "0 is not in 1..");
+    fails(&[], 2, "--out");
+    fails(&["--out", "x", "--resume"], 1, "holds no run to resume");
+    fails(&["--out", "x", "--config", "none.toml"], 1, "none.toml");
+    fails(&["--out", "file/x"], 1, "file/x");
+    fails(&["--out", "x", "--base", "emojis"], 1, "unknown base `emojis`");
+    assert!(!folder.path().join("x/config.toml").exists());
+}
