@@ -86,6 +86,7 @@ fn run<O: Objective>(
     if let [shard] = shards[..] {
         return vec![one(objective, module, update, shard)];
     }
+    let count = shards.len();
     std::thread::scope(|scope| {
         let threads: Vec<_> = shards
             .into_iter()
@@ -96,7 +97,13 @@ fn run<O: Objective>(
                     Some(device) => module.clone().fork(device),
                     None => module.clone(),
                 };
-                scope.spawn(move || one(objective, &fork, update, shard))
+                scope.spawn(move || {
+                    let work = move || one(objective, &fork, update, shard);
+                    match pool(count) {
+                        Some(pool) => pool.install(work),
+                        None => work(),
+                    }
+                })
             })
             .collect();
         threads
@@ -107,6 +114,14 @@ fn run<O: Objective>(
             })
             .collect()
     })
+}
+
+/// A pool of its own for one of `count` threads: its share of the processors. In the pool that
+/// the whole process shares, every small matrix product would wait for threads that are busy
+/// with another shard; half of the time went there. `None` where the system gives no threads.
+fn pool(count: usize) -> Option<rayon::ThreadPool> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    rayon::ThreadPoolBuilder::new().num_threads((processors / count).max(1)).build().ok()
 }
 
 fn one<O: Objective>(objective: &O, module: &O::Module, update: u64, shard: Shard) -> ShardResult {
