@@ -3,13 +3,9 @@
 use burn::{
     module::Module,
     nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig},
-    tensor::{
-        Device, Tensor,
-        activation::{gelu, sigmoid},
-        module::attention,
-        ops::AttentionModuleOptions,
-    },
+    tensor::{Device, Tensor, activation::gelu, module::attention, ops::AttentionModuleOptions},
 };
+use hyperalign_core::fused::silu;
 
 use super::HiddenAct;
 
@@ -140,7 +136,8 @@ impl Mlp {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let x = self.fc1.forward(x);
         let x = match self.act {
-            HiddenAct::QuickGelu => x.clone() * sigmoid(x * 1.702),
+            // `x sigmoid(1.702 x)`.
+            HiddenAct::QuickGelu => silu(x * 1.702) / 1.702,
             HiddenAct::Gelu => gelu(x),
         };
         self.fc2.forward(x)

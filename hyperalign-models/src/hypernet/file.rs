@@ -67,11 +67,11 @@ impl AdapterMeta {
         }
     }
 
-    /// The key steps, scaled to a run of `steps` sampling steps.
+    /// The key steps, scaled to a run of `steps` sampling steps and kept inside of it.
     pub fn key_steps_for(&self, steps: usize) -> Vec<usize> {
         let of = self.key_steps_of.max(1);
-        let mut keys: Vec<usize> =
-            self.key_steps.iter().map(|&key| (key * steps + of / 2) / of).collect();
+        let scaled = |&key: &usize| ((key * steps + of / 2) / of).min(steps.saturating_sub(1));
+        let mut keys: Vec<usize> = self.key_steps.iter().map(scaled).collect();
         keys.dedup();
         keys
     }
@@ -91,6 +91,12 @@ impl AdapterMeta {
             }
         })
     }
+}
+
+/// The part of [`AdapterMeta`] that every format has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
 }
 
 /// A trained or trainable adapter of either kind. Exactly one of its parts is there.
@@ -180,12 +186,15 @@ impl Adapter {
             .metadata()
             .get(METADATA)
             .ok_or_else(|| AdapterError::NotAnAdapter { file: file() })?;
-        let meta: AdapterMeta = serde_json::from_str(json)
-            .map_err(|source| AdapterError::Metadata { file: file(), source })?;
-        if meta.format != FORMAT {
-            return Err(AdapterError::Format { file: file(), given: meta.format });
+        let damaged = |source| AdapterError::Metadata { file: file(), source };
+        // First the number alone: another format may have other fields.
+        let Format { format } = serde_json::from_str(json).map_err(damaged)?;
+        if format != FORMAT {
+            return Err(AdapterError::Format { file: file(), given: format });
         }
-        let fresh = meta.init(0, device)?;
+        let meta: AdapterMeta = serde_json::from_str(json).map_err(damaged)?;
+        let fresh =
+            meta.init(0, device).map_err(|source| AdapterError::Config { file: file(), source })?;
         Ok((weights::load(fresh, &tensors)?, meta))
     }
 }
@@ -223,8 +232,13 @@ pub enum AdapterError {
         given: u32,
     },
     /// The stored configuration cannot be built.
-    #[error("the adapter's configuration is not usable: {0}")]
-    Config(#[from] ConfigError),
+    #[error("the adapter `{file}` has a configuration that is not usable: {source}")]
+    Config {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        source: ConfigError,
+    },
     /// It belongs to another base.
     #[error(
         "this adapter was trained on the base `{trained_on}` (weights {expected:.12}), and the \

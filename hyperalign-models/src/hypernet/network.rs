@@ -6,9 +6,10 @@ use burn::{
         LayerNorm, LayerNormConfig, Linear, LinearConfig,
         transformer::{TransformerDecoder, TransformerDecoderConfig, TransformerDecoderInput},
     },
-    tensor::{Device, Tensor, activation::silu},
+    tensor::{Device, Tensor},
 };
 use hyperalign_core::{
+    fused::silu,
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
 };

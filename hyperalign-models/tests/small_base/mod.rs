@@ -1,0 +1,79 @@
+//! The smallest base that has every part, with random weights.
+
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::{Device, Tensor},
+};
+use hyperalign_core::{
+    noise::{Purpose, Stream, normal},
+    schedule::SchedulerConfig,
+};
+use hyperalign_models::{
+    clip::ClipTextConfig, pipeline::StableDiffusion, tokenizer::Tokenizer, unet::UnetConfig,
+    vae::AutoencoderKlConfig, weights::reinit,
+};
+
+const WORDS: [&str; 5] = ["a", "red", "blue", "dog", "heart"];
+
+/// A base of 4 x 4 latents and 8 x 8 pictures, in the float type of `device`.
+pub fn small_base(device: &Device) -> StableDiffusion {
+    let text = ClipTextConfig {
+        vocab_size: 8,
+        hidden_size: 8,
+        intermediate_size: 8,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        max_position_embeddings: 6,
+        eos_token_id: 2,
+        ..ClipTextConfig::default()
+    };
+    let unet: UnetConfig = serde_json::from_str(
+        r#"{"sample_size": 4, "in_channels": 2, "out_channels": 2, "layers_per_block": 1,
+            "block_out_channels": [4, 8], "norm_num_groups": 2, "cross_attention_dim": 8,
+            "attention_head_dim": 2, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+            "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#,
+    )
+    .expect("a configuration");
+    let vae: AutoencoderKlConfig = serde_json::from_str(
+        r#"{"sample_size": 8, "latent_channels": 2, "layers_per_block": 1,
+            "block_out_channels": [4, 4], "norm_num_groups": 2,
+            "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+            "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#,
+    )
+    .expect("a configuration");
+    StableDiffusion::new(
+        "small",
+        Tokenizer::from_words(&WORDS, 6).expect("five words"),
+        // Token states of embeddings of deviation 0.02 would hardly tell prompts apart.
+        shaken(reinit(text.init(device), 1), 0.3),
+        shaken(reinit(unet.init(device), 1), 0.2),
+        shaken(reinit(vae.init(device), 1), 0.1),
+        SchedulerConfig::stable_diffusion(),
+        device,
+    )
+    .expect("parts that fit")
+}
+
+/// `module` with noise on every weight, which stands for training: layers that begin at zero
+/// would hide everything behind them.
+pub fn shaken<M: Module>(module: M, deviation: f64) -> M {
+    module.map(&mut Shake { deviation, count: 0 })
+}
+
+struct Shake {
+    deviation: f64,
+    count: u32,
+}
+
+impl ModuleMapper for Shake {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.count += 1;
+        let stream = Stream::new(17, Purpose::Init, 1, self.count);
+        let deviation = self.deviation;
+        param.map(|old| {
+            let noise = normal([1, old.shape().num_elements()], [stream], &old.device());
+            let new = (old.clone() + noise.reshape(old.dims()) * deviation).detach();
+            if old.is_require_grad() { new.require_grad() } else { new }
+        })
+    }
+}

@@ -1,0 +1,258 @@
+//! Alignment runs from settings to an adapter, on the smallest base that has every part.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy takes helpers outside of `#[test]` functions for the program"
+)]
+
+#[path = "../../hyperalign-models/tests/small_base/mod.rs"]
+mod small_base;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::{
+    adapter::{AdapterSource, NoAdapter},
+    noise::{Purpose, Stream, normal},
+    sampler,
+};
+use hyperalign_models::hypernet::{Adapter, Variant};
+use hyperalign_rewards::Reward;
+use hyperalign_train::{
+    align::{AlignSettings, Materials, NetworkSettings, SampleSettings, align},
+    data::PreferredData,
+    learner::{AdamW, End, Objective, Resume, Run, Schedule, Settings, Shard, Stop},
+    method::{HyperAlign, HyperAlignSettings, guided},
+};
+use small_base::small_base;
+
+const STEPS: usize = 4;
+
+/// How much more red there is than blue where the prompt says red, and less where it says blue:
+/// no one update serves both.
+struct Colour;
+
+impl Reward for Colour {
+    fn name(&self) -> &str {
+        "colour"
+    }
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+        let sign = |prompt: &String| if prompt.contains("red") { 1.0 } else { -1.0 };
+        let signs: Vec<f32> = prompts.iter().map(sign).collect();
+        let of = |channel: usize| -> Tensor<1> {
+            let pixels: Tensor<2> = images.clone().narrow(1, channel, 1).flatten(1, 3);
+            pixels.mean_dim(1).squeeze_dim(1)
+        };
+        (of(0) - of(2)) * Tensor::<1>::from_data(&signs[..], &images.device())
+    }
+    fn differentiable(&self) -> bool {
+        true
+    }
+}
+
+/// Pictures of one colour each.
+struct Plain;
+
+impl PreferredData for Plain {
+    fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
+        let streams = indices.iter().map(|&k| Stream::new(5, Purpose::Data, 0, k));
+        let images = normal([1, 3, 1, 1], streams, device).tanh().repeat(&[1, 1, 8, 8]);
+        (images, indices.iter().map(|_| "a blue heart".to_owned()).collect())
+    }
+}
+
+fn materials() -> Materials {
+    let device = Device::flex();
+    let prompts = ["a red dog", "a blue heart", "red heart", "blue"].map(str::to_owned).to_vec();
+    Materials {
+        base: Arc::new(small_base(&device)),
+        reward: Arc::new(Colour),
+        sample_prompts: prompts.clone(),
+        prompts,
+        preferred: Arc::new(Plain),
+        device,
+    }
+}
+
+fn settings() -> AlignSettings {
+    AlignSettings {
+        method: HyperAlignSettings {
+            steps: STEPS,
+            guidance_scale: 2.0,
+            trajectories: 4,
+            supervised_steps: 2,
+            preferred_batch: 8,
+            ..HyperAlignSettings::default()
+        },
+        network: NetworkSettings::Hypernet {
+            rank: 2,
+            a: 4,
+            b: 4,
+            width: 8,
+            layers: 1,
+            heads: 2,
+            head_gain: 1.0,
+            position_scale: 0.1,
+        },
+        training: Settings {
+            updates: 60,
+            optimizer: AdamW { lr: 5e-3, ..AdamW::default() },
+            schedule: Schedule::Constant { warmup: 5 },
+            ema: Some(0.9),
+            shards: 2,
+            ..Settings::default()
+        },
+        samples: SampleSettings { every: 0, prompts: 4 },
+        ..AlignSettings::default()
+    }
+}
+
+/// Rewards of pictures from noise that no training has seen, one for each row.
+fn scores(materials: &Materials, source: &dyn AdapterSource) -> Vec<f64> {
+    const ROWS: usize = 24;
+    let base = materials.base.as_ref();
+    let prompts: Vec<String> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
+    let streams = (0..ROWS as u32).map(|row| Stream::new(99, Purpose::Start, 0, row));
+    let scheduler = base.scheduler(STEPS).unwrap();
+    let latents = sampler::sample(
+        &guided(base, &base.unconditional(), 2.0),
+        scheduler.as_ref(),
+        source,
+        normal([1, 2, 4, 4], streams, &materials.device),
+        &base.encode_prompts(&prompts).unwrap(),
+        &|_| unreachable!("no noise"),
+        0..STEPS,
+        &mut |_| {},
+    );
+    let images = base.decode(latents).clamp(-1.0, 1.0);
+    materials.reward.score(images, &prompts).into_data().iter::<f64>().collect()
+}
+
+/// Mean and standard error of the paired differences.
+fn gain(after: &[f64], before: &[f64]) -> (f64, f64) {
+    let gains: Vec<f64> = after.iter().zip(before).map(|(a, b)| a - b).collect();
+    let n = gains.len() as f64;
+    let mean = gains.iter().sum::<f64>() / n;
+    let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
+}
+
+#[test]
+fn training_on_a_reward_raises_it_on_new_noise() {
+    let materials = materials();
+    let base = materials.base.as_ref();
+    let mut settings = settings();
+    settings.method.regulariser_weight = 0.0;
+    settings.method.trajectories = 8;
+    settings.training.updates = 100;
+    let before = scores(&materials, &NoAdapter);
+    for variant in [Variant::S, Variant::I] {
+        settings.method.variant = variant;
+        let dir = tempfile::tempdir().unwrap();
+        let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
+        let as_variant = |variant: Variant| {
+            let source = aligned.adapter.source(base, variant, Vec::new());
+            scores(&materials, source.as_ref())
+        };
+        let after = as_variant(variant);
+        let (mean, error) = gain(&after, &before);
+        assert!(mean > 4.0 * error && mean > 0.02, "{variant:?} gains {mean} +- {error}");
+        let other = as_variant(if variant == Variant::S { Variant::I } else { Variant::S });
+        let apart = after.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(apart > 1e-3, "S and I of one network differ by {apart} at most");
+    }
+}
+
+#[test]
+fn the_regulariser_alone_lowers_the_denoising_loss() {
+    let materials = materials();
+    let mut settings = settings();
+    settings.method.reward_weight = 0.0;
+    let dir = tempfile::tempdir().unwrap();
+    let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
+    let objective = HyperAlign {
+        seed: 1,
+        base: materials.base.clone(),
+        reward: materials.reward.clone(),
+        prompts: materials.prompts.clone(),
+        preferred: materials.preferred.clone(),
+        settings: settings.method.clone(),
+        device: materials.device.clone(),
+    };
+    let losses = |adapter: &Adapter| -> Vec<f64> {
+        let loss = |update| {
+            let losses = objective.losses(adapter, update, Shard { index: 0, count: 1 });
+            let [part] = losses.parts.try_into().unwrap();
+            part.loss.into_scalar()
+        };
+        (0..12).map(loss).collect()
+    };
+    // A fresh adapter is the base.
+    let fresh = aligned.meta.init(0, &materials.device).unwrap();
+    let (mean, error) = gain(&losses(&aligned.adapter), &losses(&fresh));
+    assert!(mean < -5.0 * error && mean < -0.05, "the loss changes by {mean} +- {error}");
+}
+
+/// A reward that asks for the end of the run when it has been computed so many times.
+struct Interrupting {
+    calls: AtomicUsize,
+    at: usize,
+    stop: Stop,
+}
+
+impl Reward for Interrupting {
+    fn name(&self) -> &str {
+        "colour"
+    }
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            self.stop.request();
+        }
+        Colour.score(images, prompts)
+    }
+    fn differentiable(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn an_interrupted_run_ends_with_the_bytes_of_a_whole_one() {
+    let materials = materials();
+    for network in [settings().network, NetworkSettings::StaticLora { rank: 2 }] {
+        let mut settings = AlignSettings { network, ..settings() };
+        settings.training.updates = 6;
+        settings.samples.every = 4;
+        let whole = tempfile::tempdir().unwrap();
+        let aligned = align(&materials, &settings, &[], &Run::new(whole.path(), "")).unwrap();
+        assert_eq!((aligned.end, aligned.updates), (End::Finished, 6));
+
+        let cut = tempfile::tempdir().unwrap();
+        let run = Run::new(cut.path(), "");
+        let reward = Interrupting { calls: Default::default(), at: 5, stop: run.stop.clone() };
+        let interrupting = Materials { reward: Arc::new(reward), ..materials.clone() };
+        let aligned = align(&interrupting, &settings, &[], &run).unwrap();
+        assert_eq!((aligned.end, aligned.updates, aligned.path), (End::Interrupted, 3, None));
+        assert!(!cut.path().join("adapter.safetensors").exists());
+        let run = Run { resume: Resume::Continue, ..Run::new(cut.path(), "") };
+        align(&materials, &settings, &[], &run).unwrap();
+        for name in ["adapter.safetensors", "samples/step-000000.png", "samples/step-000004.png"] {
+            let file = |dir: &Path| std::fs::read(dir.join(name)).unwrap();
+            assert!(file(whole.path()) == file(cut.path()), "{name} differs");
+        }
+        let (_, meta) =
+            Adapter::load(&cut.path().join("adapter.safetensors"), &materials.device).unwrap();
+        meta.check_base("small", materials.base.hash()).unwrap();
+    }
+}

@@ -1,0 +1,143 @@
+//! The gradient of the whole HyperAlign loss against finite differences, in f64.
+//!
+//! The float type of a device is set once for a process, hence a test binary of one test.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy takes helpers outside of `#[test]` functions for the program"
+)]
+
+mod probe;
+mod replay;
+#[path = "../../../hyperalign-models/tests/small_base/mod.rs"]
+mod small_base;
+
+use std::sync::Arc;
+
+use burn::{
+    module::Module,
+    tensor::{Device, FloatDType, Tensor},
+};
+use hyperalign_core::noise::{Purpose, Stream, normal};
+use hyperalign_models::{
+    base::Base,
+    hypernet::{Adapter, AdapterKind, AdapterMeta, HypernetConfig, Variant},
+};
+use hyperalign_rewards::Reward;
+use hyperalign_train::{
+    data::PreferredData,
+    learner::{Objective, Shard},
+    method::{HyperAlign, HyperAlignSettings},
+};
+use probe::Probe;
+use replay::Replay;
+use small_base::{shaken, small_base};
+
+/// A smooth function of every pixel that differs with the prompt.
+struct Ripple;
+
+impl Reward for Ripple {
+    fn name(&self) -> &str {
+        "ripple"
+    }
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+        let rates: Vec<f64> = prompts.iter().map(|prompt| prompt.len() as f64 * 0.3).collect();
+        let rates = Tensor::<1>::from_data(&rates[..], &images.device()).unsqueeze_dim::<2>(1);
+        let pixels: Tensor<2> = images.flatten(1, 3);
+        (pixels * rates).sin().mean_dim(1).squeeze_dim(1)
+    }
+    fn differentiable(&self) -> bool {
+        true
+    }
+}
+
+struct Noise;
+
+impl PreferredData for Noise {
+    fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
+        let streams = indices.iter().map(|&k| Stream::new(5, Purpose::Data, 0, k));
+        let images = normal([1, 3, 8, 8], streams, device).tanh();
+        (images, indices.iter().map(|_| "a blue heart".to_owned()).collect())
+    }
+}
+
+#[test]
+fn the_gradient_of_the_loss_is_that_of_finite_differences() {
+    let mut device = Device::flex();
+    device.configure(FloatDType::F64).unwrap();
+    let base = small_base(&device);
+    let config = HypernetConfig {
+        rank: 2,
+        a: 4,
+        b: 4,
+        width: 8,
+        layers: 2,
+        heads: 2,
+        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(), base.context_dim())
+    };
+    let meta = AdapterMeta::new("small", "", Variant::P, AdapterKind::Hypernet(config));
+    let adapter = shaken(meta.init(1, &device.clone().autodiff()).unwrap(), 0.3);
+    let replay = Arc::new(Replay::new(base));
+    let objective = HyperAlign {
+        seed: 3,
+        base: replay.clone(),
+        reward: Arc::new(Ripple),
+        prompts: ["a red dog", "blue"].map(str::to_owned).to_vec(),
+        preferred: Arc::new(Noise),
+        settings: HyperAlignSettings {
+            // Both a step that refreshes and one that keeps an older update.
+            variant: Variant::P,
+            key_steps: vec![2],
+            steps: 4,
+            guidance_scale: 3.0,
+            trajectories: 2,
+            supervised_steps: 3,
+            preferred_batch: 3,
+            regulariser_weight: 0.7,
+            ..HyperAlignSettings::default()
+        },
+        device,
+    };
+    let loss = |adapter: &Adapter| {
+        replay.rewind();
+        let losses = objective.losses(adapter, 2, Shard { index: 0, count: 1 });
+        assert_eq!(losses.parts.len(), 2);
+        losses.parts.into_iter().map(|part| part.loss * part.weight).reduce(|a, b| a + b).unwrap()
+    };
+    let gradients = loss(&adapter).backward();
+    let mut probe = Probe::of(&gradients);
+    adapter.visit(&mut probe);
+    for kind in [
+        "feature_proj",
+        "context_proj",
+        "film_in",
+        "film_out",
+        "queries",
+        "decoder",
+        "norm",
+        "head",
+        "down_aux",
+        "up_aux",
+    ] {
+        assert!(probe.found.keys().any(|path| path.contains(kind)), "no gradient for {kind}");
+    }
+    for (path, (index, gradient)) in probe.found {
+        // The outer factors of the layers are many and alike.
+        let layer = path.rsplit('.').next().and_then(|last| last.parse::<usize>().ok());
+        if layer.is_some_and(|layer| layer % 8 != 3) {
+            continue;
+        }
+        let moved = |change: f64| {
+            let adapter = adapter.clone().map(&mut Probe::nudge(&path, index, change));
+            loss(&adapter).into_scalar::<f64>()
+        };
+        let h = 1e-5;
+        let difference = (moved(h) - moved(-h)) / (2.0 * h);
+        // The bias of keys has none: a softmax does not see what is added to all of them.
+        let error = (difference - gradient).abs() / gradient.abs().max(1e-4);
+        assert!(error < 1e-5, "{path}: gradient {gradient}, by differences {difference}");
+    }
+}
