@@ -47,8 +47,12 @@ pub fn open(given: &str, device: &Device) -> miette::Result<(StableDiffusion, Pr
     Ok((base, preset))
 }
 
+/// The embedded base called `name`.
+pub fn embedded_base(name: &str) -> Option<Folder> {
+    embedded::folder(name).filter(|folder| folder.contains(INDEX))
+}
+
 fn find(given: &str) -> Result<(Folder, Preset), UnknownBase> {
-    let embedded_base = |name: &str| embedded::folder(name).filter(|f| f.contains(INDEX));
     if let Some(folder) = embedded_base(given) {
         return Ok((folder, Preset::EMBEDDED));
     }

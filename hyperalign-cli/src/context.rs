@@ -1,6 +1,6 @@
 //! What every command is given beside its own arguments.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 use hyperalign_core::device;
 use miette::IntoDiagnostic;
 
@@ -29,5 +29,14 @@ impl Context {
     /// Fails where [`device::open`] does.
     pub fn device(&self) -> miette::Result<Device> {
         device::open(&self.device).into_diagnostic()
+    }
+
+    /// Opens the device of `--device` with `dtype` as the format of its tensors.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`device::open_in`] does.
+    pub fn device_in(&self, dtype: FloatDType) -> miette::Result<Device> {
+        device::open_in(&self.device, dtype).into_diagnostic()
     }
 }

@@ -85,6 +85,15 @@ impl Scorers {
     }
 }
 
+/// Opens the preference model called `given`: an embedded one or a folder.
+///
+/// # Errors
+///
+/// Fails if there is no such model, or it cannot be read.
+pub fn reward(given: &str, device: &Device) -> miette::Result<ClipReward> {
+    ClipReward::from_folder(given, &find(given)?, "", device).into_diagnostic()
+}
+
 /// Whether the base draws pictures of the embedded world's size and every prompt is one that its
 /// scorer understands.
 fn is_emoji_world(base: &StableDiffusion, rows: &[Row]) -> bool {

@@ -1,6 +1,6 @@
 //! Devices by name, as `--device` takes them.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 
 /// Why a device could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +31,55 @@ pub enum DeviceError {
         /// What the backend said.
         reason: String,
     },
+    /// The device does not compute in this number format.
+    #[error("device `{given}` does not compute in {dtype}; use f32")]
+    Format {
+        /// What was asked for.
+        given: String,
+        /// The number format.
+        dtype: &'static str,
+    },
+    /// The device is in use, with another number format.
+    #[error("device `{given}` is in use already, and no longer takes {dtype} for its tensors")]
+    InUse {
+        /// What was asked for.
+        given: String,
+        /// The number format.
+        dtype: &'static str,
+    },
 }
 
 const KNOWN: &str = "cpu, cuda, vulkan, metal, wgpu, rocm";
 const GPU_FEATURES: [&str; 5] = ["cuda", "vulkan", "metal", "wgpu", "rocm"];
+
+/// Opens the device called `name` as [`open`] does, with `dtype` as the format of all tensors and
+/// parameters that are made without naming one. Burn fixes the format at the first tensor, for
+/// the rest of the process.
+///
+/// # Errors
+///
+/// Fails where [`open`] does, for a format that the device does not compute in, and for a device
+/// that has been used before.
+pub fn open_in(name: &str, dtype: FloatDType) -> Result<Device, DeviceError> {
+    let label = match dtype {
+        FloatDType::F64 => "f64",
+        FloatDType::F32 | FloatDType::Flex32 => "f32",
+        FloatDType::F16 => "f16",
+        FloatDType::BF16 => "bf16",
+    };
+    open_with(name, |mut device| {
+        if !device.supports_dtype(dtype) {
+            return Err(DeviceError::Format { given: name.to_owned(), dtype: label });
+        }
+        // A second time is refused even where it would change nothing.
+        match device.configure(dtype) {
+            Err(_) if device.settings().float_dtype != dtype => {
+                Err(DeviceError::InUse { given: name.to_owned(), dtype: label })
+            }
+            _ => Ok(device),
+        }
+    })
+}
 
 /// Opens the device called `name`: `cpu`, or `cuda`, `vulkan`, `metal`, `wgpu`, `rocm`, each with
 /// an optional index as in `cuda:1`.
@@ -43,18 +88,26 @@ const GPU_FEATURES: [&str; 5] = ["cuda", "vulkan", "metal", "wgpu", "rocm"];
 ///
 /// Fails for an unknown name, a backend that is not built in, and a device that is not there.
 pub fn open(name: &str) -> Result<Device, DeviceError> {
+    open_with(name, Ok)
+}
+
+/// Opens a device; `prepare` sees it before any tensor is made.
+fn open_with(
+    name: &str,
+    prepare: impl FnOnce(Device) -> Result<Device, DeviceError>,
+) -> Result<Device, DeviceError> {
     let unknown = || DeviceError::Unknown { given: name.to_owned() };
     let (kind, index) = match name.split_once(':') {
         Some((kind, index)) => (kind, Some(index.parse::<usize>().map_err(|_| unknown())?)),
         None => (name, None),
     };
     if kind == "cpu" {
-        return if index.is_none() { cpu(name) } else { Err(unknown()) };
+        return if index.is_none() { cpu(name).and_then(prepare) } else { Err(unknown()) };
     }
     let feature = *GPU_FEATURES.iter().find(|feature| **feature == kind).ok_or_else(unknown)?;
     let not_built = || DeviceError::NotBuilt { given: name.to_owned(), feature };
     let open = constructor(kind).ok_or_else(not_built)?;
-    probe(name, || open(index.unwrap_or(0)))
+    probe(name, || prepare(open(index.unwrap_or(0))))
 }
 
 /// How to make a device of `kind`, where its backend is built in.
@@ -94,29 +147,41 @@ fn gpu(index: usize) -> burn::tensor::DeviceKind {
 }
 
 /// The backends panic where there is no device, at the first use of it.
-fn probe(name: &str, open: impl FnOnce() -> Device) -> Result<Device, DeviceError> {
+fn probe(
+    name: &str,
+    open: impl FnOnce() -> Result<Device, DeviceError>,
+) -> Result<Device, DeviceError> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let device = open();
+        let device = open()?;
         let one = burn::tensor::Tensor::<1>::ones([1], &device) + 1.0;
         one.into_scalar::<f32>();
-        device
+        Ok(device)
     }));
     std::panic::set_hook(hook);
-    opened.map_err(|panic| DeviceError::Absent {
-        given: name.to_owned(),
-        reason: panic
+    opened.unwrap_or_else(|panic| {
+        let reason = panic
             .downcast_ref::<String>()
             .cloned()
             .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-            .unwrap_or_else(|| "the backend gave no reason".to_owned()),
+            .unwrap_or_else(|| "the backend gave no reason".to_owned());
+        Err(DeviceError::Absent { given: name.to_owned(), reason })
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn formats_that_a_device_lacks_are_refused() {
+        assert!(open_in("cpu", FloatDType::F32).is_ok());
+        assert!(matches!(open_in("tpu", FloatDType::F32), Err(DeviceError::Unknown { .. })));
+        if let Err(error) = open_in("cpu", FloatDType::BF16) {
+            assert!(error.to_string().contains("bf16"), "{error}");
+        }
+    }
 
     #[test]
     fn names() {

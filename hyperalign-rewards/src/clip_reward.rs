@@ -57,6 +57,21 @@ pub enum ClipRewardError {
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// Pictures of a size that the network does not read.
+    #[error(
+        "the reward model `{name}` reads pictures of {expected}x{expected}, and these are \
+         {height}x{width}; give a model that was trained on pictures of this size"
+    )]
+    PictureSize {
+        /// The reward.
+        name: String,
+        /// The edge of its pictures.
+        expected: usize,
+        /// Of the pictures at hand.
+        height: usize,
+        /// Of the pictures at hand.
+        width: usize,
+    },
 }
 
 /// CLIP's score of a picture and its prompt, exp(logit_scale) cos(image, text)
@@ -118,6 +133,27 @@ impl ClipReward {
         let tokenizer = Tokenizer::from_files(|file| read_text(folder, &at(file)))?;
         let model = weights::load(config.init(device), &folder.tensors(sub)?)?;
         Ok(Self::new(name, &config, model, tokenizer, preprocessing))
+    }
+
+    /// Whether it can score pictures of `height` x `width` against `prompts`: what
+    /// [`score`](Reward::score) panics for, as an error.
+    ///
+    /// # Errors
+    ///
+    /// Fails for pictures of another size than the network's, and for prompts with words that its
+    /// vocabulary lacks.
+    pub fn check(
+        &self,
+        [height, width]: [usize; 2],
+        prompts: &[impl AsRef<str>],
+    ) -> Result<(), ClipRewardError> {
+        if [height, width] != [self.image_size; 2] {
+            let (name, expected) = (self.name.clone(), self.image_size);
+            return Err(ClipRewardError::PictureSize { name, expected, height, width });
+        }
+        let texts: Vec<&str> = prompts.iter().map(AsRef::as_ref).collect();
+        self.tokenizer.encode(&texts)?;
+        Ok(())
     }
 
     /// The dual encoder.
@@ -248,6 +284,15 @@ mod tests {
         let gradients = scores.sum().backward();
         let gradient = images.grad(&gradients).expect("pictures are on the tape");
         assert!(gradient.abs().sum().into_scalar::<f32>() > 0.0);
+    }
+
+    #[test]
+    fn what_cannot_be_scored_is_said_before() {
+        let (reward, _) = tiny(&Device::flex());
+        assert!(reward.check([64, 64], &["a dog"]).is_ok());
+        let message = |size, prompt: &str| reward.check(size, &[prompt]).unwrap_err().to_string();
+        assert!(message([224, 64], "a dog").contains("224x64"));
+        assert!(message([64, 64], "a gryphon").contains("gryphon"));
     }
 
     #[test]

@@ -21,8 +21,15 @@ use crate::process::Failure;
 use crate::task::Task;
 
 /// Every chore, in the order in which `cargo xtask help` lists them.
-const TASKS: &[Task] =
-    &[program::TRAIN, test::TASK, check::TASK, golden::TASK, program::PRETRAIN, docs::TASK];
+const TASKS: &[Task] = &[
+    program::TRAIN,
+    test::TASK,
+    check::TASK,
+    golden::TASK,
+    program::PRETRAIN,
+    program::BENCH,
+    docs::TASK,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

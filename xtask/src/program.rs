@@ -45,6 +45,20 @@ Arguments are passed on: `cargo xtask pretrain -- --help` shows them.",
     run: |arguments| start("pretrain", &without_dashes(arguments)),
 };
 
+/// Times.
+pub const BENCH: Task = Task {
+    name: "bench",
+    about: "Time sampling, single calls and training steps.",
+    help: "\
+Usage: cargo xtask bench [ARGUMENTS]
+
+Builds `hyperalign` in release mode (with the feature of `--device`) and runs `hyperalign bench`:
+S, P and I over the base, the hypernetwork over the U-Net, a training step with its memory.
+`--size sd15` takes random weights of Stable Diffusion 1.5's size; on a CPU add
+`--repeat 1 --warmup 0`. Arguments are passed on: `cargo xtask bench -- --help` shows them.",
+    run: |arguments| start("bench", &without_dashes(arguments)),
+};
+
 /// Builds the program and becomes it. The build comes first, on its own, so that what cargo has
 /// to say about it does not mix with the program's output.
 fn start(command: &str, arguments: &[String]) -> Result<()> {

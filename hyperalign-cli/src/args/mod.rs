@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use hyperalign_models::hypernet::Variant;
 
 use crate::command::{
-    completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, train,
+    bench, completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, train, world,
 };
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
@@ -46,6 +46,10 @@ pub enum Command {
     Parity(parity::Args),
     /// Open the device, compute something on it, and tell which number formats it knows.
     Doctor(doctor::Args),
+    /// Measure the embedded world: its exact scorer, an autoencoder, a preference model.
+    World(world::Args),
+    /// Time sampling, single calls and training steps.
+    Bench(bench::Args),
     /// Make the embedded models from nothing (hours; resumable).
     Pretrain(pretrain::Args),
     /// Print the completion script of a shell.

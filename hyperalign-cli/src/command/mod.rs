@@ -1,5 +1,6 @@
 //! The commands: one file (or folder) each, holding its flags and its `run`.
 
+pub mod bench;
 pub mod completions;
 pub mod doctor;
 pub mod eval;
@@ -9,6 +10,7 @@ pub mod parity;
 pub mod pretrain;
 pub mod sample;
 pub mod train;
+pub mod world;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -29,6 +31,8 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Parity(args) => parity::run(&args, context),
         Command::Pretrain(args) => pretrain::run(&args, context),
+        Command::World(args) => world::run(&args, context),
+        Command::Bench(args) => bench::run(&args, context),
         Command::Completions(args) => completions::run(&args),
     }
 }

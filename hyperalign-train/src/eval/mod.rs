@@ -11,6 +11,7 @@ mod evaluate;
 mod generate;
 mod grid;
 mod movement;
+mod preference;
 mod record;
 mod score;
 mod summary;
@@ -20,6 +21,7 @@ mod tests;
 #[cfg(test)]
 mod toy;
 mod variation;
+mod world;
 
 pub use bootstrap::{Interval, RESAMPLES, Verdict, bootstrap};
 pub use diversity::{ClipSpace, ImageSpace, Pixels, mean_pairwise_distance};
@@ -28,8 +30,10 @@ pub use evaluate::{Done, Evaluation, Measured, Method};
 pub use generate::{Adapted, Batch, OnBatch, Sampling, Shot, generate};
 pub use grid::side_by_side;
 pub use movement::movement;
+pub use preference::{Auc, Ordering, Orderings, Separation, orderings, separation};
 pub use record::Record;
 pub use score::{EmojiGold, Judge, Measures, Role, Scorer};
 pub use summary::{GoldSummary, MethodSummary, Summary};
 pub use table::{Format, Table};
 pub use variation::{Variation, variation};
+pub use world::{Reconstructions, draws_emoji, reconstructions};

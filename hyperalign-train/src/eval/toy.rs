@@ -136,7 +136,7 @@ impl Base for ToyBase {
     }
 
     fn encode_images(&self, images: Tensor<4>) -> Tensor<4> {
-        images.slice([0..1, 0..CHANNELS, 0..EDGE, 0..EDGE])
+        images.slice(burn::tensor::s![.., .., 0..EDGE, 0..EDGE])
     }
 
     fn latent_shape(&self) -> [usize; 3] {

@@ -1,0 +1,216 @@
+//! The measurements, each through the library's own entry point.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::{
+    adapter::{AdapterSource, NoAdapter},
+    denoiser::Denoiser,
+    noise::{Purpose, Stream, normal},
+};
+use hyperalign_models::{
+    base::Base,
+    hypernet::{Adapter, HypernetInput, Perception, Variant},
+    pipeline::TextToImage,
+};
+use hyperalign_train::{
+    align::AlignSettings,
+    learner::{FitError, NonFinite, Run, Settings, fit},
+    method::{HyperAlign, guided},
+};
+use miette::IntoDiagnostic;
+use serde::Serialize;
+
+use super::subject::{SEED, Subject};
+use super::timing::{Repeats, Timing, Work, time, wait};
+
+/// Key steps of P.
+const KEY_STEPS: usize = 3;
+
+/// One line of the answer.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Row {
+    /// What was done.
+    pub what: String,
+    /// Seconds.
+    pub seconds: Timing,
+    /// The median over that of the group's first line.
+    pub over_first: f64,
+}
+
+/// A training step.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Training {
+    /// Seconds of an update.
+    pub seconds: Option<Timing>,
+    /// Why there are no or fewer updates: f16 cannot hold every number of the optimizer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// The largest amount of memory that the process has held so far, models included, in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// What the device's allocator has reserved, in bytes, where it tells.
+    pub device_memory_bytes: Option<u64>,
+}
+
+/// Sampling of `batch` pictures in `steps` steps without decoding: the base first, then S, P, I.
+pub(super) fn sampling(
+    subject: &Subject,
+    steps: usize,
+    batch: usize,
+    repeats: Repeats,
+) -> miette::Result<Vec<Row>> {
+    let adapter = fresh(subject)?;
+    let base = subject.base.as_ref();
+    let way = TextToImage::new(base, steps, subject.guidance_scale);
+    let prompts = vec![subject.prompt.clone(); batch];
+    let seeds: Vec<u64> = (0..batch as u64).collect();
+    let mut key_steps: Vec<usize> = (0..KEY_STEPS).map(|k| k * steps / KEY_STEPS).collect();
+    key_steps.dedup();
+    let sampling = |variant: Option<Variant>| -> Work {
+        let (adapter, way, prompts, seeds) = (&adapter, &way, &prompts, &seeds);
+        let key_steps = key_steps.clone();
+        let work = move || {
+            let source: Box<dyn AdapterSource> = match variant {
+                Some(variant) => adapter.source(base, variant, key_steps.clone()),
+                None => Box::new(NoAdapter),
+            };
+            let latents = way.latents(prompts, seeds, source.as_ref(), &mut |_| {});
+            latents.map(wait).into_diagnostic()
+        };
+        (variant.map_or("base", Variant::label), Box::new(work))
+    };
+    let latents = normal(row(base), streams(batch), base.device());
+    let decode = || {
+        wait(base.vae.decode(latents.clone()));
+        Ok(())
+    };
+    let variants = [None, Some(Variant::S), Some(Variant::P), Some(Variant::I)];
+    let mut works: Vec<Work> = variants.map(sampling).into();
+    works.push(("decoding (not in the above)", Box::new(decode)));
+    Ok(relative(time(repeats, works)?))
+}
+
+/// Single calls with `batch` rows, a U-Net call first.
+pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette::Result<Vec<Row>> {
+    let adapter = fresh(subject)?;
+    let base = subject.base.as_ref();
+    let prompts = vec![subject.prompt.clone(); batch];
+    let conditioning = base.encode_prompts(&prompts).into_diagnostic()?;
+    let sample = normal(row(base), streams(batch), base.device());
+    let timesteps = Tensor::<1>::full([batch], 500.0, base.device());
+    let features = base.features(sample.clone(), timesteps.clone(), &conditioning);
+    let context = conditioning.context.clone();
+    let (lora, _) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
+    let guided = guided(base, &Base::unconditional(base), subject.guidance_scale);
+    let predict = |denoiser: &dyn Denoiser, lora| {
+        wait(denoiser.predict(sample.clone(), timesteps.clone(), &conditioning, lora));
+    };
+    let hypernet = || {
+        if let Some(hypernet) = adapter.hypernet() {
+            wait(hypernet.factors(HypernetInput {
+                features: features.clone(),
+                context: context.clone(),
+                timesteps: timesteps.clone(),
+            }));
+        }
+    };
+    let emit = || {
+        let (_, factors) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
+        if let Some(factors) = factors {
+            wait(factors);
+        }
+    };
+    let encode = || {
+        // Checked above.
+        if let Ok(conditioning) = base.encode_prompts(&prompts) {
+            wait(conditioning.context);
+        }
+    };
+    let see = || wait(base.features(sample.clone(), timesteps.clone(), &conditioning));
+    let calls: [(&str, &dyn Fn()); 7] = [
+        ("U-Net", &|| predict(base, None)),
+        ("U-Net with an update", &|| predict(base, Some(&lora))),
+        ("U-Net, guided (twice the rows)", &|| predict(&guided, None)),
+        ("perception encoder", &see),
+        ("hypernetwork without its encoder", &hypernet),
+        ("hypernetwork with its encoder", &emit),
+        ("text encoder", &encode),
+    ];
+    let works = calls.into_iter().map(|(name, call)| -> Work {
+        let work = move || {
+            call();
+            Ok(())
+        };
+        (name, Box::new(work))
+    });
+    Ok(relative(time(repeats, works.collect())?))
+}
+
+/// Training steps with the losses of HyperAlign, the rollout included, in a folder that is thrown
+/// away.
+pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Training> {
+    let device: Device = subject.base.device().clone();
+    let adapter = subject.adapter.init(SEED, &device.clone().autodiff()).into_diagnostic()?;
+    let objective = HyperAlign {
+        seed: SEED,
+        base: subject.base.clone(),
+        reward: subject.reward.clone(),
+        prompts: vec![subject.prompt.clone()],
+        preferred: subject.preferred.clone(),
+        settings: subject.method.clone(),
+        device: device.clone(),
+    };
+    let updates = (repeats.warmup + repeats.timed) as u64;
+    let settings = Settings {
+        updates,
+        checkpoint_every: updates,
+        shards: subject.shards,
+        ..AlignSettings::default().training
+    };
+    let dir = tempfile::tempdir().into_diagnostic()?;
+    let outcome = fit(Arc::new(objective), adapter, &settings, &Run::new(dir.path(), "bench"));
+    let stopped = match outcome {
+        Ok(_) => None,
+        Err(FitError::NonFinite(NonFinite { update, part, quantity, value })) => {
+            Some(format!("the {quantity} of `{part}` is {value} in update {update}"))
+        }
+        Err(error) => return Err(error).into_diagnostic(),
+    };
+    let text = std::fs::read_to_string(dir.path().join("metrics.jsonl")).into_diagnostic()?;
+    let rows: Result<Vec<serde_json::Value>, _> = text.lines().map(serde_json::from_str).collect();
+    let rows = rows.into_diagnostic()?;
+    let seconds = rows.iter().skip(repeats.warmup).filter_map(|row| row["seconds"].as_f64());
+    Ok(Training {
+        seconds: Timing::of(seconds.collect()),
+        stopped,
+        peak_memory_bytes: rows.last().and_then(|row| row["peak_memory_bytes"].as_u64()),
+        device_memory_bytes: device.memory_pool_usage().map(|usage| usage.bytes_reserved),
+    })
+}
+
+/// The hypernetwork before training: its update is nothing, and takes as long.
+fn fresh(subject: &Subject) -> miette::Result<Adapter> {
+    let device = subject.base.device().clone().autodiff();
+    Ok(subject.adapter.init(SEED, &device).into_diagnostic()?.valid())
+}
+
+fn row(base: &dyn Base) -> [usize; 4] {
+    let [channels, height, width] = base.latent_shape();
+    [1, channels, height, width]
+}
+
+fn streams(batch: usize) -> impl Iterator<Item = Stream> {
+    (0..batch as u32).map(|k| Stream::new(SEED, Purpose::Start, 0, k))
+}
+
+fn relative(rows: Vec<(&'static str, Timing)>) -> Vec<Row> {
+    let first = rows.first().map_or(1.0, |(_, timing)| timing.median);
+    rows.into_iter()
+        .map(|(what, seconds)| Row {
+            what: what.to_owned(),
+            seconds,
+            over_first: seconds.median / first,
+        })
+        .collect()
+}

@@ -1,0 +1,220 @@
+//! What is timed: a base, a fresh hypernetwork on it, and what a training step needs.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::{
+    denoiser::Prediction,
+    noise::{Purpose, Stream, normal},
+    resize::{Filter, resize},
+    schedule::SchedulerConfig,
+};
+use hyperalign_models::{
+    base::Base,
+    clip::{ClipConfig, ClipModel, ClipTextConfig},
+    embedded,
+    hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
+    pipeline::StableDiffusion,
+    tokenizer::Tokenizer,
+    unet::UnetConfig,
+    vae::AutoencoderKlConfig,
+    weights::reinit,
+};
+use hyperalign_rewards::{ClipReward, Preprocessing, Reward, emoji};
+use hyperalign_train::{
+    align::AlignSettings,
+    data::{EmojiPreferred, PreferredData},
+    method::HyperAlignSettings,
+    pretrain::recipe,
+};
+use miette::IntoDiagnostic;
+use serde::de::DeserializeOwned;
+
+use crate::base;
+
+/// Seed of all random weights and data.
+pub(super) const SEED: u64 = 1;
+/// The prompt of every picture.
+const PROMPT: &str = "a red heart to the left of a dog";
+/// Tokens of a prompt of Stable Diffusion 1.5.
+const SD15_TOKENS: usize = 77;
+
+/// Everything that one size of model is timed with.
+pub(super) struct Subject {
+    pub base: Arc<StableDiffusion>,
+    /// Where the weights come from.
+    pub weights: String,
+    pub adapter: AdapterMeta,
+    pub reward: Arc<dyn Reward>,
+    pub preferred: Arc<dyn PreferredData>,
+    pub prompt: String,
+    pub guidance_scale: f64,
+    pub method: HyperAlignSettings,
+    /// Threads that share a training step.
+    pub shards: usize,
+}
+
+impl Subject {
+    /// The embedded world's base as `hyperalign train` aligns it; where this program has none,
+    /// random weights of the same sizes.
+    pub(super) fn emoji(device: &Device) -> miette::Result<Self> {
+        let tokenizer = words(recipe::CONTEXT_LENGTH)?;
+        let (base, base_weights) = match base::embedded_base("emoji-sd") {
+            Some(folder) => {
+                let base = StableDiffusion::from_folder(&folder, device).into_diagnostic()?;
+                (base.named("emoji-sd"), "the embedded base".to_owned())
+            }
+            None => {
+                let base = StableDiffusion::new(
+                    "emoji-sd (random)",
+                    tokenizer.clone(),
+                    random(
+                        read::<ClipTextConfig>(recipe::text_encoder(tokenizer.vocab_size()))
+                            .init(device),
+                    ),
+                    random(read::<UnetConfig>(recipe::unet()).init(device)),
+                    random(read::<AutoencoderKlConfig>(recipe::vae()).init(device)),
+                    read(recipe::scheduler()),
+                    device,
+                );
+                let told = "random weights of emoji-sd's size (this program has no embedded base)";
+                (base.into_diagnostic()?, told.to_owned())
+            }
+        };
+        let reward = match embedded::folder("emoji-proxy") {
+            Some(folder) => {
+                ClipReward::from_folder("emoji-proxy", &folder, "", device).into_diagnostic()?
+            }
+            None => {
+                let config: ClipConfig = read(recipe::preference(tokenizer.vocab_size()));
+                let model = random(config.init(device));
+                ClipReward::new("random", &config, model, tokenizer, Preprocessing::default())
+            }
+        };
+        let settings = AlignSettings::default();
+        let network =
+            settings.network.kind(base.lora_targets(), base.feature_dim(), base.context_dim());
+        Ok(Self {
+            adapter: AdapterMeta::new(base.name(), "", Variant::S, network),
+            base: Arc::new(base),
+            weights: base_weights,
+            reward: Arc::new(reward),
+            preferred: Arc::new(EmojiPreferred { seed: SEED }),
+            prompt: PROMPT.to_owned(),
+            guidance_scale: settings.method.guidance_scale,
+            method: settings.method,
+            shards: settings.training.shards,
+        })
+    }
+
+    /// Random weights of the published sizes of Stable Diffusion 1.5, with latents of 64x64, and
+    /// of the network of HPSv2 as the reward. A training step supervises one step of one
+    /// trajectory after `steps - 1` steps of rollout.
+    pub(super) fn sd15(steps: usize, device: &Device) -> miette::Result<Self> {
+        let base = StableDiffusion::new(
+            "sd15 (random)",
+            words(SD15_TOKENS)?,
+            random(ClipTextConfig::sd15().init(device)),
+            random(UnetConfig::sd15().init(device)),
+            random(AutoencoderKlConfig::sd15().init(device)),
+            SchedulerConfig {
+                prediction_type: Prediction::Epsilon,
+                ..SchedulerConfig::stable_diffusion()
+            },
+            device,
+        )
+        .into_diagnostic()?;
+        let [_, height, width] = base.latent_shape();
+        let edge = height * base.vae.config().downscale();
+        debug_assert_eq!(height, width);
+        let targets = base.lora_targets();
+        let config = HypernetConfig::new(targets, base.feature_dim(), base.context_dim());
+        let network = AdapterKind::Hypernet(config);
+        let steps = steps.max(2);
+        Ok(Self {
+            adapter: AdapterMeta::new(base.name(), "", Variant::S, network),
+            base: Arc::new(base),
+            weights: "random weights of Stable Diffusion 1.5's size".to_owned(),
+            reward: Arc::new(HpsSized::random(device)?),
+            preferred: Arc::new(RandomPictures { edge }),
+            prompt: PROMPT.to_owned(),
+            guidance_scale: 7.5,
+            method: HyperAlignSettings {
+                steps,
+                guidance_scale: 7.5,
+                trajectories: 1,
+                supervised_steps: 1,
+                // The last step only: its rollout is the same in every repeat.
+                min_signal: 0.99,
+                preferred_batch: 1,
+                ..HyperAlignSettings::default()
+            },
+            shards: 1,
+        })
+    }
+}
+
+fn random<M: burn::module::Module>(module: M) -> M {
+    reinit(module, SEED)
+}
+
+fn read<T: DeserializeOwned>(config: serde_json::Value) -> T {
+    serde_json::from_value(config).expect("the recipe's own configuration")
+}
+
+/// The embedded world's words, in rows of `tokens`.
+fn words(tokens: usize) -> miette::Result<Tokenizer> {
+    let words = emoji::vocabulary();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Tokenizer::from_words(&words, tokens).into_diagnostic()
+}
+
+/// A preference model of the size of HPSv2 behind a resize to its 224 pixels.
+struct HpsSized {
+    model: ClipModel,
+    tokenizer: Tokenizer,
+    edge: usize,
+}
+
+impl HpsSized {
+    fn random(device: &Device) -> miette::Result<Self> {
+        let config = ClipConfig::vit_h_14();
+        let edge = config.vision_config.image_size;
+        Ok(Self { model: random(config.init(device)), tokenizer: words(SD15_TOKENS)?, edge })
+    }
+}
+
+impl Reward for HpsSized {
+    fn name(&self) -> &str {
+        "ViT-H/14 (random)"
+    }
+
+    fn version(&self) -> String {
+        "random".to_owned()
+    }
+
+    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        let ids = self.tokenizer.encode(&texts).expect("the prompt of the bench itself");
+        let ids = ids.to_tensor(&images.device().without_autodiff());
+        let images = resize(images, self.edge, self.edge, Filter::Bicubic);
+        self.model.score(images, ids)
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+}
+
+/// Noise in place of preferred pictures: a step takes as long on it.
+struct RandomPictures {
+    edge: usize,
+}
+
+impl PreferredData for RandomPictures {
+    fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
+        let streams = indices.iter().map(|&index| Stream::new(SEED, Purpose::World, 0, index));
+        let images = normal([1, 3, self.edge, self.edge], streams, device).clamp(-1.0, 1.0);
+        (images, vec![PROMPT.to_owned(); indices.len()])
+    }
+}
