@@ -2,6 +2,19 @@
 
 mod tiny;
 
+use std::{collections::BTreeMap, path::Path};
+
+use burn::tensor::Device;
+use hyperalign_models::{
+    clip::ClipConfig,
+    pipeline::StableDiffusion,
+    tokenizer::Tokenizer,
+    weights::{FileFloat, reinit, save},
+};
+use hyperalign_rewards::emoji;
+use hyperalign_train::pretrain::recipe;
+use serde_json::from_value;
+
 use tiny::{World, message, write_adapter};
 
 #[test]
@@ -36,4 +49,63 @@ fn what_is_not_of_this_world_is_refused() {
     fails(&["--judge", "judge"], "config.json");
     let output = world.run(&["world", "--count", "0"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Networks of the recipe's sizes before pretraining: a base in `base` and a judge in `judge`.
+fn write_untrained(base: &Path, judge: &Path) {
+    let device = Device::flex();
+    let words = emoji::vocabulary();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let tokenizer = Tokenizer::from_words(&words, recipe::CONTEXT_LENGTH).unwrap();
+    let text: hyperalign_models::clip::ClipTextConfig =
+        from_value(recipe::text_encoder(tokenizer.vocab_size())).unwrap();
+    let unet: hyperalign_models::unet::UnetConfig = from_value(recipe::unet()).unwrap();
+    let vae: hyperalign_models::vae::AutoencoderKlConfig = from_value(recipe::vae()).unwrap();
+    StableDiffusion::new(
+        "untrained",
+        tokenizer.clone(),
+        reinit(text.init(&device), 1),
+        reinit(unet.init(&device), 1),
+        reinit(vae.init(&device), 1),
+        from_value(recipe::scheduler()).unwrap(),
+        &device,
+    )
+    .and_then(|pipeline| pipeline.save(base, FileFloat::F16))
+    .unwrap();
+    let config = recipe::preference(tokenizer.vocab_size());
+    let model = reinit(from_value::<ClipConfig>(config.clone()).unwrap().init(&device), 2);
+    std::fs::create_dir(judge).unwrap();
+    let write = |name: &str, text: String| std::fs::write(judge.join(name), text).unwrap();
+    write("config.json", config.to_string());
+    write("tokenizer.json", tokenizer.to_json().unwrap());
+    write("tokenizer_config.json", tokenizer.config_json().to_string());
+    let statistics = r#"{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}"#;
+    write("preprocessor_config.json", statistics.to_owned());
+    save(&model, &judge.join("model.safetensors"), FileFloat::F16, &BTreeMap::new()).unwrap();
+}
+
+#[test]
+fn networks_are_measured_too() {
+    let world = World::new();
+    write_untrained(&world.path("untrained"), &world.path("judge"));
+    let networks = ["--base", "untrained", "--judge", "judge"];
+    let sizes = ["--count", "24", "--samples", "12", "--steps", "2"];
+    let output = world.run(&[&["world", "--json"], &networks[..], &sizes].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rebuilt = &found["reconstructions"];
+    assert!(
+        rebuilt["psnr"].as_f64().unwrap() < 20.0 && rebuilt["exactness"]["all"]["right"] == 0.0
+    );
+    assert_eq!(found["judge"]["orderings"]["all"]["pairs"], 24);
+    let samples = &found["judge"]["samples"]["all"];
+    assert_eq!((&samples["right"], &samples["wrong"]), (&0.into(), &12.into()));
+    // Nothing is right, so nothing can be above what is wrong.
+    assert!(samples["auc"].is_null());
+
+    let output = world.run(&[&["world"], &networks[..], &sizes].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for word in ["rebuilt right", "PSNR", "caption", "AUC", "24 tuning prompts"] {
+        assert!(text.contains(word), "no `{word}` in {text}");
+    }
 }

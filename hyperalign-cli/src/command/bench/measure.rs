@@ -22,7 +22,7 @@ use hyperalign_train::{
 use miette::IntoDiagnostic;
 use serde::Serialize;
 
-use super::subject::{SEED, Subject};
+use super::subject::{Lessons, SEED, Subject};
 use super::timing::{Repeats, Timing, Work, time, wait};
 
 /// Key steps of P.
@@ -44,6 +44,8 @@ pub(super) struct Row {
 pub(super) struct Training {
     /// Seconds of an update.
     pub seconds: Option<Timing>,
+    /// The reward.
+    pub reward: String,
     /// Why there are no or fewer updates: f16 cannot hold every number of the optimizer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
@@ -152,12 +154,14 @@ pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette
 pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Training> {
     let device: Device = subject.base.device().clone();
     let adapter = subject.adapter.init(SEED, &device.clone().autodiff()).into_diagnostic()?;
+    let Lessons { reward, preferred } = (subject.lessons)(&subject.base)?;
+    let reward_name = reward.name().to_owned();
     let objective = HyperAlign {
         seed: SEED,
         base: subject.base.clone(),
-        reward: subject.reward.clone(),
+        reward,
         prompts: vec![subject.prompt.clone()],
-        preferred: subject.preferred.clone(),
+        preferred,
         settings: subject.method.clone(),
         device: device.clone(),
     };
@@ -183,6 +187,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
     let seconds = rows.iter().skip(repeats.warmup).filter_map(|row| row["seconds"].as_f64());
     Ok(Training {
         seconds: Timing::of(seconds.collect()),
+        reward: reward_name,
         stopped,
         peak_memory_bytes: rows.last().and_then(|row| row["peak_memory_bytes"].as_u64()),
         device_memory_bytes: device.memory_pool_usage().map(|usage| usage.bytes_reserved),

@@ -194,7 +194,8 @@ fn text(report: &Report, subject: &Subject) -> String {
         text += &format!("\n{}", table(&format!("one call, {batch} rows"), "over U-Net", rows));
     }
     if let Some(training) = &report.training {
-        let Training { seconds, stopped, peak_memory_bytes, device_memory_bytes } = training;
+        let Training { seconds, reward, stopped, peak_memory_bytes, device_memory_bytes } =
+            training;
         let method = &subject.method;
         let mut row = vec!["update".to_owned()];
         row.extend(seconds.map_or_else(|| ["-"; 3].map(str::to_owned), cells));
@@ -210,7 +211,7 @@ fn text(report: &Report, subject: &Subject) -> String {
             method.trajectories,
             method.steps,
             method.supervised_steps,
-            subject.reward.name(),
+            reward,
             method.preferred_batch,
             subject.shards,
         );

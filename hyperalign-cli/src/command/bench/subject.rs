@@ -45,13 +45,19 @@ pub(super) struct Subject {
     /// Where the weights come from.
     pub weights: String,
     pub adapter: AdapterMeta,
-    pub reward: Arc<dyn Reward>,
-    pub preferred: Arc<dyn PreferredData>,
     pub prompt: String,
     pub guidance_scale: f64,
     pub method: HyperAlignSettings,
     /// Threads that share a training step.
     pub shards: usize,
+    /// What training steps learn from; made when they are timed, for it is as large as the base.
+    pub lessons: fn(&StableDiffusion) -> miette::Result<Lessons>,
+}
+
+/// What a training step learns from.
+pub(super) struct Lessons {
+    pub reward: Arc<dyn Reward>,
+    pub preferred: Arc<dyn PreferredData>,
 }
 
 impl Subject {
@@ -81,16 +87,6 @@ impl Subject {
                 (base.into_diagnostic()?, told.to_owned())
             }
         };
-        let reward = match embedded::folder("emoji-proxy") {
-            Some(folder) => {
-                ClipReward::from_folder("emoji-proxy", &folder, "", device).into_diagnostic()?
-            }
-            None => {
-                let config: ClipConfig = read(recipe::preference(tokenizer.vocab_size()));
-                let model = random(config.init(device));
-                ClipReward::new("random", &config, model, tokenizer, Preprocessing::default())
-            }
-        };
         let settings = AlignSettings::default();
         let network =
             settings.network.kind(base.lora_targets(), base.feature_dim(), base.context_dim());
@@ -98,12 +94,11 @@ impl Subject {
             adapter: AdapterMeta::new(base.name(), "", Variant::S, network),
             base: Arc::new(base),
             weights: base_weights,
-            reward: Arc::new(reward),
-            preferred: Arc::new(EmojiPreferred { seed: SEED }),
             prompt: PROMPT.to_owned(),
             guidance_scale: settings.method.guidance_scale,
             method: settings.method,
             shards: settings.training.shards,
+            lessons: Lessons::emoji,
         })
     }
 
@@ -124,9 +119,6 @@ impl Subject {
             device,
         )
         .into_diagnostic()?;
-        let [_, height, width] = base.latent_shape();
-        let edge = height * base.vae.config().downscale();
-        debug_assert_eq!(height, width);
         let targets = base.lora_targets();
         let config = HypernetConfig::new(targets, base.feature_dim(), base.context_dim());
         let network = AdapterKind::Hypernet(config);
@@ -135,8 +127,6 @@ impl Subject {
             adapter: AdapterMeta::new(base.name(), "", Variant::S, network),
             base: Arc::new(base),
             weights: "random weights of Stable Diffusion 1.5's size".to_owned(),
-            reward: Arc::new(HpsSized::random(device)?),
-            preferred: Arc::new(RandomPictures { edge }),
             prompt: PROMPT.to_owned(),
             guidance_scale: 7.5,
             method: HyperAlignSettings {
@@ -150,7 +140,35 @@ impl Subject {
                 ..HyperAlignSettings::default()
             },
             shards: 1,
+            lessons: Lessons::sd15,
         })
+    }
+}
+
+impl Lessons {
+    /// The embedded proxy, or one with random weights, and renders of the emoji world.
+    fn emoji(base: &StableDiffusion) -> miette::Result<Self> {
+        let device = base.device();
+        let reward = match embedded::folder("emoji-proxy") {
+            Some(folder) => {
+                ClipReward::from_folder("emoji-proxy", &folder, "", device).into_diagnostic()?
+            }
+            None => {
+                let tokenizer = words(recipe::CONTEXT_LENGTH)?;
+                let config: ClipConfig = read(recipe::preference(tokenizer.vocab_size()));
+                let model = random(config.init(device));
+                ClipReward::new("random", &config, model, tokenizer, Preprocessing::default())
+            }
+        };
+        let preferred = Arc::new(EmojiPreferred { seed: SEED });
+        Ok(Self { reward: Arc::new(reward), preferred })
+    }
+
+    /// A network of HPSv2's size and pictures of noise.
+    fn sd15(base: &StableDiffusion) -> miette::Result<Self> {
+        let edge = base.latent_shape()[1] * base.vae.config().downscale();
+        let reward = Arc::new(HpsSized::random(base.device())?);
+        Ok(Self { reward, preferred: Arc::new(RandomPictures { edge }) })
     }
 }
 
