@@ -56,32 +56,41 @@ fn write_untrained(base: &Path, judge: &Path) {
     let device = Device::flex();
     let words = emoji::vocabulary();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let tokenizer = Tokenizer::from_words(&words, recipe::CONTEXT_LENGTH).unwrap();
+    let tokenizer =
+        Tokenizer::from_words(&words, recipe::CONTEXT_LENGTH).expect("a network of the recipe");
     let text: hyperalign_models::clip::ClipTextConfig =
-        from_value(recipe::text_encoder(tokenizer.vocab_size())).unwrap();
-    let unet: hyperalign_models::unet::UnetConfig = from_value(recipe::unet()).unwrap();
-    let vae: hyperalign_models::vae::AutoencoderKlConfig = from_value(recipe::vae()).unwrap();
+        from_value(recipe::text_encoder(tokenizer.vocab_size())).expect("a network of the recipe");
+    let unet: hyperalign_models::unet::UnetConfig =
+        from_value(recipe::unet()).expect("a network of the recipe");
+    let vae: hyperalign_models::vae::AutoencoderKlConfig =
+        from_value(recipe::vae()).expect("a network of the recipe");
     StableDiffusion::new(
         "untrained",
         tokenizer.clone(),
         reinit(text.init(&device), 1),
         reinit(unet.init(&device), 1),
         reinit(vae.init(&device), 1),
-        from_value(recipe::scheduler()).unwrap(),
+        from_value(recipe::scheduler()).expect("a network of the recipe"),
         &device,
     )
     .and_then(|pipeline| pipeline.save(base, FileFloat::F16))
-    .unwrap();
+    .expect("a network of the recipe");
     let config = recipe::preference(tokenizer.vocab_size());
-    let model = reinit(from_value::<ClipConfig>(config.clone()).unwrap().init(&device), 2);
-    std::fs::create_dir(judge).unwrap();
-    let write = |name: &str, text: String| std::fs::write(judge.join(name), text).unwrap();
+    let model = reinit(
+        from_value::<ClipConfig>(config.clone()).expect("a network of the recipe").init(&device),
+        2,
+    );
+    std::fs::create_dir(judge).expect("a network of the recipe");
+    let write = |name: &str, text: String| {
+        std::fs::write(judge.join(name), text).expect("a network of the recipe")
+    };
     write("config.json", config.to_string());
-    write("tokenizer.json", tokenizer.to_json().unwrap());
+    write("tokenizer.json", tokenizer.to_json().expect("a network of the recipe"));
     write("tokenizer_config.json", tokenizer.config_json().to_string());
     let statistics = r#"{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}"#;
     write("preprocessor_config.json", statistics.to_owned());
-    save(&model, &judge.join("model.safetensors"), FileFloat::F16, &BTreeMap::new()).unwrap();
+    save(&model, &judge.join("model.safetensors"), FileFloat::F16, &BTreeMap::new())
+        .expect("a network of the recipe");
 }
 
 #[test]
