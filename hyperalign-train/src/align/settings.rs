@@ -34,7 +34,7 @@ impl Default for AlignSettings {
                 updates: 600,
                 optimizer: AdamW { lr: 3e-4, weight_decay: 1e-4, ..AdamW::default() },
                 schedule: Schedule::Constant { warmup: 20 },
-                clip: Some(1.0),
+                clip: None,
                 ema: Some(0.98),
                 shards: 2,
                 checkpoint_every: 50,

@@ -15,5 +15,5 @@ mod stage;
 pub use autoencoder::{AutoencoderObjective, psnr};
 pub use denoiser::{DenoiserObjective, TextToLatent};
 pub use latents::LatentSet;
-pub use preference::{PreferenceModel, PreferenceObjective, SamplePair, places_outputs};
+pub use preference::{PreferenceModel, PreferenceObjective, places_outputs};
 pub use stage::{PretrainError, Pretraining, Stage};

@@ -17,7 +17,7 @@ use hyperalign_models::{
     tokenizer::Tokenizer,
 };
 use hyperalign_rewards::emoji::{
-    Caption, Glyph, PairSet, Picture, SIZE, Scene, Split, corrupt, data, preference_pair, split_of,
+    Caption, Glyph, PairSet, Picture, PreferencePair, SIZE, Scene, Split, corrupt, data, preference_pair, split_of,
 };
 use hyperalign_rewards::geneval::Task;
 
@@ -35,17 +35,6 @@ pub struct PreferenceModel {
     pub places: Linear,
 }
 
-/// A pair of the base's own pictures, one right and one wrong for the same prompt.
-#[derive(Debug, Clone)]
-pub struct SamplePair {
-    /// The picture that was preferred.
-    pub image_win: Picture,
-    /// The other.
-    pub image_lose: Picture,
-    /// What both were made from.
-    pub prompt: String,
-}
-
 /// The three losses.
 #[derive(Debug)]
 pub struct PreferenceObjective {
@@ -57,9 +46,6 @@ pub struct PreferenceObjective {
     pub captioned: usize,
     /// Preference pairs an update.
     pub preferences: usize,
-    /// Pairs of the base's own pictures; half of the preferences come from them where there are
-    /// any.
-    pub samples: Vec<SamplePair>,
     /// Weight of the read-out of places.
     pub places_weight: f64,
     /// Turns captions into ids.
@@ -147,20 +133,11 @@ impl PreferenceObjective {
         })
     }
 
-    fn preference_pairs(&self, update: u64, shard: Shard) -> Vec<SamplePair> {
+    fn preference_pairs(&self, update: u64, shard: Shard) -> Vec<PreferencePair> {
         let first = update as u32 * self.preferences as u32;
         let rows = shard.samples(self.preferences);
         data::collect(first + rows.start as u32..first + rows.end as u32, |index| {
-            if !self.samples.is_empty() && index % 2 == 0 {
-                let mut stream = Stream::new(self.seed, Purpose::Data, 0, index);
-                return stream.pick(&self.samples).clone();
-            }
-            let pair = preference_pair(self.seed, index, self.pairs);
-            SamplePair {
-                image_win: pair.image_win,
-                image_lose: pair.image_lose,
-                prompt: pair.prompt,
-            }
+            preference_pair(self.seed, index, self.pairs)
         })
     }
 

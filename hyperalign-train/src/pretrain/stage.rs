@@ -11,7 +11,11 @@ use burn::{
     nn::LinearConfig,
     tensor::{Device, Tensor},
 };
-use hyperalign_core::{denoiser::Prediction, schedule::SchedulerConfig};
+use hyperalign_core::{
+    atomic::{self, WriteError},
+    denoiser::Prediction,
+    schedule::SchedulerConfig,
+};
 use hyperalign_models::{
     clip::{ClipConfig, ClipTextConfig},
     tokenizer::{Tokenizer, TokenizerError},
@@ -104,9 +108,12 @@ pub enum PretrainError {
     #[error(transparent)]
     Save(#[from] SaveError),
     /// A file of the product cannot be written.
-    #[error("cannot write `{}`: {source}", path.display())]
-    Write {
-        /// The file.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The folder of a product cannot be made.
+    #[error("cannot make the folder `{}`: {source}", path.display())]
+    Folder {
+        /// The folder.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -231,7 +238,6 @@ impl Pretraining {
             pairs,
             captioned: 48,
             preferences: 16,
-            samples: Vec::new(),
             places_weight: 1.0,
             tokenizer: tokenizer.clone(),
             device,
@@ -300,8 +306,8 @@ fn write_json(path: &Path, value: &Value) -> Result<(), PretrainError> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), PretrainError> {
-    let error = |source| PretrainError::Write { path: path.to_owned(), source };
     let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).map_err(error)?;
-    std::fs::write(path, bytes).map_err(error)
+    std::fs::create_dir_all(dir)
+        .map_err(|source| PretrainError::Folder { path: dir.to_owned(), source })?;
+    Ok(atomic::write(path, bytes)?)
 }
