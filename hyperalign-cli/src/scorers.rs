@@ -10,8 +10,9 @@ use hyperalign_rewards::{
     geneval::Row,
 };
 use hyperalign_train::eval::{
-    ClipSpace, EmojiGold, ImageSpace, Judge, Measures, Pixels, Role, Scorer,
+    ClipSpace, EmojiGold, Evaluation, ImageSpace, Judge, Measures, Pixels, Role, Scorer, Summary,
 };
+use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 
 /// A reward model that is not there.
@@ -110,4 +111,21 @@ fn find(given: &str) -> Result<Folder, UnknownReward> {
         Some(folder) => Ok(folder),
         None => Path::new(given).is_dir().then(|| Folder::disk(given)).ok_or_else(unknown),
     }
+}
+
+/// Runs an evaluation under a bar. `None` if it was interrupted.
+///
+/// # Errors
+///
+/// Fails as the evaluation does.
+pub fn measure(evaluation: &Evaluation) -> miette::Result<Option<Summary>> {
+    let pictures = evaluation.rows.len() * evaluation.seeds;
+    let bar = ProgressBar::new((pictures * evaluation.methods.len()) as u64);
+    let names: Vec<&String> = evaluation.methods.iter().map(|method| &method.name).collect();
+    let measured = evaluation.run(&mut |done| {
+        let before = names.iter().position(|name| *name == done.method).unwrap_or(0) * done.of;
+        bar.set_position((before + done.pictures) as u64);
+    });
+    bar.finish_and_clear();
+    Ok(measured.into_diagnostic()?.map(|measured| Summary::new(evaluation, &measured)))
 }

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use hyperalign_models::hypernet::{Adapter, AdapterKind, AdapterMeta, Variant};
 use hyperalign_rewards::emoji::Split;
 use hyperalign_train::{
-    eval::{Adapted, Evaluation, Format, Method, Sampling, Summary},
+    eval::{Adapted, Evaluation, Format, Method, Sampling},
     learner::Stop,
 };
-use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::args::{VariantChoice, at_least_one};
@@ -18,7 +17,7 @@ use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts;
-use crate::scorers::Scorers;
+use crate::scorers::{self, Scorers};
 
 /// Prompts that are measured where neither a file nor a number is given.
 const PROMPTS: usize = 120;
@@ -143,7 +142,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         cache: args.cache.clone(),
         stop,
     };
-    match measure(&evaluation)? {
+    match scorers::measure(&evaluation)? {
         Some(summary) if args.json => output::print_json(&summary)?,
         Some(summary) => {
             let format = if args.markdown { Format::Markdown } else { Format::Plain };
@@ -152,19 +151,6 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         None => return Ok(Outcome::Interrupted),
     }
     Ok(Outcome::Done)
-}
-
-/// Runs the evaluation under a bar.
-fn measure(evaluation: &Evaluation) -> miette::Result<Option<Summary>> {
-    let pictures = evaluation.rows.len() * evaluation.seeds;
-    let bar = ProgressBar::new((pictures * evaluation.methods.len()) as u64);
-    let names: Vec<&String> = evaluation.methods.iter().map(|method| &method.name).collect();
-    let measured = evaluation.run(&mut |done| {
-        let before = names.iter().position(|name| *name == done.method).unwrap_or(0) * done.of;
-        bar.set_position((before + done.pictures) as u64);
-    });
-    bar.finish_and_clear();
-    Ok(measured.into_diagnostic()?.map(|measured| Summary::new(evaluation, &measured)))
 }
 
 /// The methods that the flags name.

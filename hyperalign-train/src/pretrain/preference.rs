@@ -17,7 +17,8 @@ use hyperalign_models::{
     tokenizer::Tokenizer,
 };
 use hyperalign_rewards::emoji::{
-    Caption, Glyph, PairSet, Picture, PreferencePair, SIZE, Scene, Split, corrupt, data, preference_pair, split_of,
+    Caption, Glyph, PairSet, Picture, PreferencePair, SIZE, Scene, Split, corrupt, data,
+    preference_pair, split_of,
 };
 use hyperalign_rewards::geneval::Task;
 

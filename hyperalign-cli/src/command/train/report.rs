@@ -12,15 +12,14 @@ use hyperalign_train::{
     align::{AlignSettings, Aligned, Materials},
     eval::{
         Adapted, ClipSpace, EmojiGold, Evaluation, Format, Measures, Method, Role, Scorer, Shot,
-        Summary, side_by_side,
+        side_by_side,
     },
     learner::Stop,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use miette::IntoDiagnostic;
 
 use super::{materials, sampling};
-use crate::{outcome::Outcome, output};
+use crate::{outcome::Outcome, output, scorers};
 
 /// Pictures of one batch.
 const BATCH: usize = 32;
@@ -70,16 +69,7 @@ pub(super) fn run(
         cache: Some(out.join("evaluation")),
         stop: stop.clone(),
     };
-    let style = ProgressStyle::with_template("{msg:20} {bar:30} {pos}/{len}").into_diagnostic()?;
-    let bar = ProgressBar::new(0).with_style(style);
-    let measured = evaluation.run(&mut |done| {
-        bar.set_message(done.method.to_owned());
-        bar.set_length(done.of as u64);
-        bar.set_position(done.pictures as u64);
-    });
-    bar.finish_and_clear();
-    let Some(measured) = measured.into_diagnostic()? else { return Ok(Outcome::Interrupted) };
-    let summary = Summary::new(&evaluation, &measured);
+    let Some(summary) = scorers::measure(&evaluation)? else { return Ok(Outcome::Interrupted) };
     let text = serde_json::to_string_pretty(&summary).into_diagnostic()? + "\n";
     atomic::write(&out.join("summary.json"), text.as_bytes()).into_diagnostic()?;
     let markdown = summary.report(Format::Markdown);

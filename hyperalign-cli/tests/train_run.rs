@@ -1,0 +1,143 @@
+//! `hyperalign train` with the embedded base, as its user runs, stops and kills it.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A run of seconds: few trajectories, few steps, a checkpoint after every update.
+const SETTINGS: &str = "
+[method]
+steps = 3
+trajectories = 2
+supervised_steps = 1
+preferred_batch = 2
+
+[network]
+kind = \"hypernet\"
+rank = 2
+a = 4
+b = 4
+width = 32
+layers = 1
+heads = 4
+head_gain = 1.0
+position_scale = 0.1
+
+[training]
+updates = 6
+checkpoint_every = 1
+
+[samples]
+every = 3
+prompts = 2
+
+[evaluation]
+prompts = 6
+seeds = 2
+";
+
+fn train(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hyperalign"));
+    command.args(["train", "--plain", "--out"]).arg(dir).args(arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn fresh(root: &Path, name: &str) -> (std::path::PathBuf, String) {
+    let config = root.join("settings.toml");
+    fs::write(&config, SETTINGS).unwrap();
+    (root.join(name), config.to_str().unwrap().to_owned())
+}
+
+fn finished(command: &mut Command) {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+}
+
+/// Waits until the run has saved a checkpoint.
+fn until_saved(dir: &Path, child: &mut Child) {
+    let begin = Instant::now();
+    let saved = || fs::read_dir(dir.join("checkpoints")).is_ok_and(|mut dirs| dirs.next().is_some());
+    while !saved() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it saved");
+        assert!(begin.elapsed() < Duration::from_secs(120), "nothing was saved in two minutes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one() {
+    let root = tempfile::tempdir().unwrap();
+    let (whole, config) = fresh(root.path(), "whole");
+    finished(&mut train(&whole, &["--config", &config, "--no-eval"]));
+
+    let (killed, config) = fresh(root.path(), "killed");
+    let mut child = train(&killed, &["--config", &config, "--no-eval"]).spawn().unwrap();
+    until_saved(&killed, &mut child);
+    // SIGKILL on Unix: nothing of the program runs after it.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    finished(&mut train(&killed, &["--resume", "--no-eval"]));
+
+    let bytes = |dir: &Path, name: &str| fs::read(dir.join(name)).unwrap();
+    for name in ["adapter.safetensors", "samples/step-000006.png"] {
+        assert!(bytes(&whole, name) == bytes(&killed, name), "{name} differs");
+    }
+    let rows = String::from_utf8(bytes(&killed, "metrics.jsonl")).unwrap();
+    assert_eq!(rows.lines().count(), 6, "one row an update:\n{rows}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_says_so_and_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, config) = fresh(root.path(), "run");
+    let mut child =
+        train(&dir, &["--config", &config, "--no-eval", "--steps", "100000"]).spawn().unwrap();
+    until_saved(&dir, &mut child);
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("--resume"), "{stderr}");
+    assert!(!dir.join("adapter.safetensors").exists(), "a half-trained adapter was written");
+
+    finished(&mut train(&dir, &["--resume", "--no-eval", "--steps", "3"]));
+    assert!(dir.join("adapter.safetensors").exists());
+}
+
+#[test]
+fn a_finished_run_holds_what_the_book_says() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, config) = fresh(root.path(), "run");
+    finished(&mut train(&dir, &["--config", &config]));
+    for name in ["config.toml", "side-by-side.png", "table.md", "samples/step-000000.png"] {
+        assert!(dir.join(name).is_file(), "{name} is missing");
+    }
+    let summary = fs::read_to_string(dir.join("summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    for method in ["base", "hyperalign-s", "hyperalign-p", "hyperalign-i"] {
+        let method = &summary["methods"][method];
+        assert!(method["gold"]["mean"].is_f64(), "{summary:#}");
+        assert!(method["heldout"].is_f64() && method["proxy"].is_f64(), "{summary:#}");
+    }
+    let interval = &summary["differences"]["hyperalign-s"]["gold"];
+    assert!(interval["low"].as_f64() <= interval["high"].as_f64(), "{summary:#}");
+
+    let adapter = dir.join("adapter.safetensors");
+    let picture = dir.join("heart.png");
+    let output = Command::new(env!("CARGO_BIN_EXE_hyperalign"))
+        .args(["sample", "--base", "emoji-sd", "--variant", "s", "--seed", "7", "--steps", "3"])
+        .args(["--prompt", "a red heart to the left of a dog", "--adapter"])
+        .arg(&adapter)
+        .arg("--out")
+        .arg(&picture)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(picture.is_file());
+}
