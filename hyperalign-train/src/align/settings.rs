@@ -31,7 +31,7 @@ impl Default for AlignSettings {
             method: HyperAlignSettings::default(),
             network: NetworkSettings::default(),
             training: Settings {
-                updates: 600,
+                updates: 400,
                 optimizer: AdamW { lr: 3e-4, weight_decay: 1e-4, ..AdamW::default() },
                 schedule: Schedule::Constant { warmup: 20 },
                 clip: None,
