@@ -48,12 +48,12 @@ fn train(dir: &Path, arguments: &[&str]) -> Command {
 
 fn fresh(root: &Path, name: &str) -> (std::path::PathBuf, String) {
     let config = root.join("settings.toml");
-    fs::write(&config, SETTINGS).unwrap();
-    (root.join(name), config.to_str().unwrap().to_owned())
+    fs::write(&config, SETTINGS).expect("a writable folder");
+    (root.join(name), config.display().to_string())
 }
 
 fn finished(command: &mut Command) {
-    let output = command.output().unwrap();
+    let output = command.output().expect("the program starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
 }
@@ -61,9 +61,13 @@ fn finished(command: &mut Command) {
 /// Waits until the run has saved a checkpoint.
 fn until_saved(dir: &Path, child: &mut Child) {
     let begin = Instant::now();
-    let saved = || fs::read_dir(dir.join("checkpoints")).is_ok_and(|mut dirs| dirs.next().is_some());
+    let saved =
+        || fs::read_dir(dir.join("checkpoints")).is_ok_and(|mut dirs| dirs.next().is_some());
     while !saved() {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it saved");
+        assert!(
+            child.try_wait().expect("our own child").is_none(),
+            "the run ended before it saved"
+        );
         assert!(begin.elapsed() < Duration::from_secs(120), "nothing was saved in two minutes");
         std::thread::sleep(Duration::from_millis(5));
     }
