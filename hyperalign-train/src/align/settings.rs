@@ -34,7 +34,6 @@ impl Default for AlignSettings {
                 updates: 400,
                 optimizer: AdamW { lr: 3e-4, weight_decay: 1e-4, ..AdamW::default() },
                 schedule: Schedule::Constant { warmup: 20 },
-                clip: None,
                 ema: Some(0.98),
                 shards: 2,
                 checkpoint_every: 50,

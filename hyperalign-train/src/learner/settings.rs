@@ -48,7 +48,9 @@ impl Default for Settings {
             seed: 0,
             optimizer: AdamW::default(),
             schedule: Schedule::default(),
-            clip: Some(1.0),
+            // TOML cannot say "none": what may be absent must be absent by default, or a run's own
+            // settings would come back changed.
+            clip: None,
             ema: None,
             shards: 1,
             accumulate: 1,
