@@ -1,16 +1,13 @@
 //! Writing a module in the published layout.
 
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::Tensor,
 };
 use half::f16;
+use hyperalign_core::atomic::{self, WriteError};
 
 use super::layout::Position;
 
@@ -28,13 +25,8 @@ pub enum FileFloat {
 #[non_exhaustive]
 pub enum SaveError {
     /// The file could not be written.
-    #[error("cannot write `{}`: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// A weight is NaN, infinite, or too large for the type of the file.
     #[error("`{key}` holds values that cannot be stored as {float:?}; nothing was written")]
     NotFinite {
@@ -60,15 +52,7 @@ pub fn save<M: Module>(
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), SaveError> {
     let bytes = to_bytes(module, float, metadata)?;
-    let io = |source| SaveError::Io { path: path.to_owned(), source };
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    Ok(atomic::write(path, &bytes)?)
 }
 
 /// The bytes that [`save`] writes.
