@@ -77,6 +77,7 @@ fn materials() -> Materials {
         base: Arc::new(small_base(&device)),
         reward: Arc::new(Colour),
         sample_prompts: prompts.clone(),
+        attribution: None,
         prompts,
         preferred: Arc::new(Plain),
         device,

@@ -8,6 +8,7 @@ use hyperalign_core::{
     sampler,
 };
 use hyperalign_models::hypernet::{Adapter, Variant};
+use serde_json::json;
 
 use super::SampleSettings;
 use crate::{
@@ -23,6 +24,8 @@ pub struct Aligning {
     pub samples: SampleSettings,
     /// Prompts of the grids.
     pub prompts: Vec<String>,
+    /// Whom the grids have to name.
+    pub attribution: Option<&'static str>,
 }
 
 impl Objective for Aligning {
@@ -94,6 +97,14 @@ impl Aligning {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
-        Ok(write_png(path, &grid, &Metadata::default())?)
+        let about = json!({
+            "base": base.name(),
+            "prompts": self.prompts,
+            "steps": settings.steps,
+            "guidance_scale": settings.guidance_scale,
+            "attribution": self.attribution,
+        });
+        let metadata = Metadata { hyperalign: Some(about), ..Metadata::default() };
+        Ok(write_png(path, &grid, &metadata)?)
     }
 }

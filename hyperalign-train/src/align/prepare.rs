@@ -22,6 +22,8 @@ pub struct Materials {
     pub preferred: Arc<dyn PreferredData>,
     /// Prompts of the sample grids.
     pub sample_prompts: Vec<String>,
+    /// Whom pictures of this base have to name, where the licence of its data asks for it.
+    pub attribution: Option<&'static str>,
     /// The plain device.
     pub device: Device,
 }

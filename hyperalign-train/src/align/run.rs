@@ -106,6 +106,7 @@ pub fn align(
         },
         samples: settings.samples.clone(),
         prompts: materials.sample_prompts.clone(),
+        attribution: materials.attribution,
     };
     let first = run.dir.join("samples/step-000000.png");
     if settings.samples.every > 0 && !first.exists() {

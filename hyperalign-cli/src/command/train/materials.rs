@@ -48,6 +48,7 @@ pub(super) fn emoji(given: &str, seed: u64, device: &Device) -> miette::Result<M
         prompts: text(emoji::prompts(Split::Train, TRAINING_PROMPTS, seed)),
         preferred: Arc::new(EmojiPreferred { seed }),
         sample_prompts: text(emoji::prompts(Split::Tuning, SAMPLE_PROMPTS, 0)),
+        attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })
 }

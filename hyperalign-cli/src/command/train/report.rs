@@ -48,7 +48,14 @@ pub(super) fn run(
     let grid = side_by_side(base, &methods, &sampling, &grid_shots, stop).into_diagnostic()?;
     let Some(grid) = grid else { return Ok(Outcome::Interrupted) };
     let grid_path = out.join("side-by-side.png");
-    write_png(&grid_path, &grid, &Metadata::default()).into_diagnostic()?;
+    let about = serde_json::json!({
+        "base": base.name(),
+        "base_hash": base.hash(),
+        "columns": methods.iter().map(|method| &method.name).collect::<Vec<_>>(),
+        "attribution": world.attribution,
+    });
+    let metadata = Metadata { hyperalign: Some(about), ..Metadata::default() };
+    write_png(&grid_path, &grid, &metadata).into_diagnostic()?;
 
     let rows = emoji::prompts(Split::Test, settings.evaluation.prompts, settings.evaluation.seed);
     let evaluation = Evaluation {
