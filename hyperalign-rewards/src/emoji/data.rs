@@ -7,7 +7,7 @@ use super::caption::Caption;
 use super::corrupt::corrupt;
 use super::picture::{Flaw, Picture};
 use super::scene::Scene;
-use super::split::{Split, draw_from};
+use super::split::{Split, draw_from, split_of};
 use crate::geneval::{Row, Task};
 
 /// How often a caption of the base's data is wrong in one attribute.
@@ -111,6 +111,23 @@ pub fn preferred_item(seed: u64, index: u32) -> Item {
     Item { image, caption: caption.to_string(), row: caption.row() }
 }
 
+/// As [`corrupt`], with a wrong caption that is none of the tuning or test prompts.
+///
+/// A preference model that meets a combination as a wrong answer only learns that it is wrong: on
+/// held-out prompts of two colours the first one was below chance.
+pub fn corrupt_in_training(caption: &Caption, stream: &mut Stream) -> Caption {
+    let allowed = |wrong: &Caption| matches!(split_of(wrong), Some(Split::Train) | None);
+    let mut wrong = corrupt(caption, stream);
+    // Nearly every caption has an allowed neighbour; the few that have none keep what they got.
+    for _ in 0..64 {
+        if allowed(&wrong) {
+            break;
+        }
+        wrong = corrupt(caption, stream);
+    }
+    wrong
+}
+
 /// Pair `index` of one of the two sets: pictures of train prompts that differ in what they show,
 /// in how they look, or in both, with a share [`FLIPPED_LABELS`] of wrong labels.
 ///
@@ -123,7 +140,7 @@ pub fn preference_pair(seed: u64, index: u32, which: PairSet) -> PreferencePair 
     let mut stream = stream(source, seed, index);
     let task = *stream.pick(&Task::ALL);
     let caption = draw_from(Split::Train, task, &mut stream);
-    let wrong = corrupt(&caption, &mut stream);
+    let wrong = corrupt_in_training(&caption, &mut stream);
     // (what the loser shows, winner ugly, loser ugly)
     let (shown, ugly_win, ugly_lose) = match stream.below(10) {
         0..5 => (wrong, false, false),
@@ -166,7 +183,7 @@ pub fn batch<'a>(images: impl IntoIterator<Item = &'a Picture>) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CHANNELS, SIZE, gold, parse, split_of};
+    use super::super::{CHANNELS, SIZE, gold, parse};
     use super::*;
 
     /// Whether a share seen in `n` draws fits a probability, within four standard errors.
@@ -185,6 +202,21 @@ mod tests {
             // Two shapes may both get a colour and become colour attribution.
             assert!((count as f64 / n as f64 - share).abs() < 0.04, "{task}: {count} of {n}");
         }
+    }
+
+    #[test]
+    fn wrong_captions_of_training_are_no_held_out_prompts() {
+        let n = 600;
+        let held_out = (0..n).filter(|&index| {
+            let mut stream = Stream::new(5, Purpose::World, 99, index);
+            let task = *stream.pick(&Task::ALL);
+            let caption = draw_from(Split::Train, task, &mut stream);
+            let wrong = corrupt_in_training(&caption, &mut stream);
+            assert_ne!(wrong, caption);
+            matches!(split_of(&wrong), Some(Split::Tuning | Split::Test))
+        });
+        let held_out = held_out.count();
+        assert!(held_out < 6, "{held_out} of {n}");
     }
 
     #[test]

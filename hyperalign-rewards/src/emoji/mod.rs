@@ -20,7 +20,9 @@ mod sprite;
 
 pub use caption::{Caption, Thing, Wording};
 pub use corrupt::corrupt;
-pub use data::{Item, PairSet, PreferencePair, base_item, preference_pair, preferred_item};
+pub use data::{
+    Item, PairSet, PreferencePair, base_item, corrupt_in_training, preference_pair, preferred_item,
+};
 pub use detect::{detect, detect_batch};
 pub use glyph::{Color, Glyph, Kind};
 pub use gold::{Gold, gold, gold_batch, pictures};

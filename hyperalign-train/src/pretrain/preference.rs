@@ -17,8 +17,8 @@ use hyperalign_models::{
     tokenizer::Tokenizer,
 };
 use hyperalign_rewards::emoji::{
-    Caption, Glyph, PairSet, Picture, PreferencePair, SIZE, Scene, Split, corrupt, data,
-    preference_pair, split_of,
+    Caption, Glyph, PairSet, Picture, PreferencePair, SIZE, Scene, Split, corrupt_in_training,
+    data, preference_pair, split_of,
 };
 use hyperalign_rewards::geneval::Task;
 
@@ -127,7 +127,7 @@ impl PreferenceObjective {
             let scene = Scene::draw(&caption, &mut stream);
             Captioned {
                 image: Picture::render(&scene),
-                wrong: corrupt(&caption, &mut stream).to_string(),
+                wrong: corrupt_in_training(&caption, &mut stream).to_string(),
                 caption: caption.to_string(),
                 places: places(&scene),
             }
