@@ -1,6 +1,6 @@
 //! Stage 1: the autoencoder.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use hyperalign_core::noise::{Purpose, Stream, normal};
 use hyperalign_models::vae::AutoencoderKl;
 
@@ -36,7 +36,8 @@ impl Objective for AutoencoderObjective {
         let streams =
             samples.map(|k| Stream::new(self.seed, Purpose::Posterior, update as u32, k as u32));
         let noise = normal([1, channels, height, width], streams, &self.device);
-        let kl = divergence(&posterior.mean, &posterior.logvar);
+        let values = (channels * height * width) as f64;
+        let kl = posterior.kl().mean() / values;
         let error = vae.decode(vae.scale(posterior.sample(noise))) - images;
         let mse = error.clone().square().mean();
         let l1 = error.abs().mean();
@@ -47,12 +48,6 @@ impl Objective for AutoencoderObjective {
         let loss = l1 + mse + kl * self.kl_weight;
         Losses { parts: vec![Part { name: "reconstruction", weight: 1.0, loss }], metrics }
     }
-}
-
-/// `KL(N(mean, exp(logvar)) || N(0, 1))`, the mean over latent values
-/// (Kingma & Welling 2014, arXiv:1312.6114, appendix B).
-fn divergence(mean: &Tensor<4>, logvar: &Tensor<4>) -> Tensor<1> {
-    (mean.clone().square() + logvar.clone().exp() - 1.0 - logvar.clone()).mean() * 0.5
 }
 
 /// Peak signal-to-noise ratio in decibels of a mean squared error of pixels in `[-1, 1]`.
