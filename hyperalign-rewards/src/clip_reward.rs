@@ -6,7 +6,7 @@ use hyperalign_models::tokenizer::{Tokenizer, TokenizerError};
 use hyperalign_models::weights::{self, Folder, LoadError};
 use serde::{Deserialize, Serialize};
 
-use crate::Reward;
+use crate::{Reward, ScoreError};
 
 /// The channel statistics of a `preprocessor_config.json`, for pixels in `[0, 1]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -57,21 +57,6 @@ pub enum ClipRewardError {
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// Pictures of a size that the network does not read.
-    #[error(
-        "the reward model `{name}` reads pictures of {expected}x{expected}, and these are \
-         {height}x{width}; give a model that was trained on pictures of this size"
-    )]
-    PictureSize {
-        /// The reward.
-        name: String,
-        /// The edge of its pictures.
-        expected: usize,
-        /// Of the pictures at hand.
-        height: usize,
-        /// Of the pictures at hand.
-        width: usize,
-    },
 }
 
 /// CLIP's score of a picture and its prompt, exp(logit_scale) cos(image, text)
@@ -135,27 +120,6 @@ impl ClipReward {
         Ok(Self::new(name, &config, model, tokenizer, preprocessing))
     }
 
-    /// Whether it can score pictures of `height` x `width` against `prompts`: what
-    /// [`score`](Reward::score) panics for, as an error.
-    ///
-    /// # Errors
-    ///
-    /// Fails for pictures of another size than the network's, and for prompts with words that its
-    /// vocabulary lacks.
-    pub fn check(
-        &self,
-        [height, width]: [usize; 2],
-        prompts: &[impl AsRef<str>],
-    ) -> Result<(), ClipRewardError> {
-        if [height, width] != [self.image_size; 2] {
-            let (name, expected) = (self.name.clone(), self.image_size);
-            return Err(ClipRewardError::PictureSize { name, expected, height, width });
-        }
-        let texts: Vec<&str> = prompts.iter().map(AsRef::as_ref).collect();
-        self.tokenizer.encode(&texts)?;
-        Ok(())
-    }
-
     /// The dual encoder.
     pub fn model(&self) -> &ClipModel {
         &self.model
@@ -213,6 +177,16 @@ impl Reward for ClipReward {
 
     fn differentiable(&self) -> bool {
         true
+    }
+
+    fn check(&self, [height, width]: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
+        if [height, width] != [self.image_size; 2] {
+            let (name, expected) = (self.name.clone(), self.image_size);
+            return Err(ScoreError::PictureSize { name, expected, height, width });
+        }
+        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        self.tokenizer.encode(&texts)?;
+        Ok(())
     }
 }
 
@@ -289,8 +263,9 @@ mod tests {
     #[test]
     fn what_cannot_be_scored_is_said_before() {
         let (reward, _) = tiny(&Device::flex());
-        assert!(reward.check([64, 64], &["a dog"]).is_ok());
-        let message = |size, prompt: &str| reward.check(size, &[prompt]).unwrap_err().to_string();
+        assert!(reward.check([64, 64], &["a dog".to_owned()]).is_ok());
+        let message =
+            |size, prompt: &str| reward.check(size, &[prompt.to_owned()]).unwrap_err().to_string();
         assert!(message([224, 64], "a dog").contains("224x64"));
         assert!(message([64, 64], "a gryphon").contains("gryphon"));
     }

@@ -10,4 +10,4 @@ pub mod geneval;
 mod reward;
 
 pub use clip_reward::{ClipReward, ClipRewardError, Preprocessing};
-pub use reward::Reward;
+pub use reward::{Reward, Role, ScoreError};

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use hyperalign_models::pipeline::StableDiffusion;
 use hyperalign_rewards::{
-    ClipReward,
+    ClipReward, Reward,
     emoji::{self, Acceptance, Exactness, SIZE, Split},
     geneval::Task,
 };

@@ -50,7 +50,7 @@ pub struct Orderings {
 ///
 /// # Panics
 ///
-/// Panics where `reward` does; see [`ClipReward::check`](hyperalign_rewards::ClipReward::check).
+/// Panics where `reward` does; see [`Reward::check`].
 pub fn orderings(
     reward: &dyn Reward,
     rows: &[Row],

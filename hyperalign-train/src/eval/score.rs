@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
+pub use hyperalign_rewards::Role;
 use hyperalign_rewards::{
     Reward,
     emoji::{Gold, gold_batch, pictures},
@@ -36,18 +37,6 @@ impl Judge for EmojiGold {
     fn judge(&self, images: &Tensor<4>, rows: &[Row]) -> Vec<bool> {
         gold_batch(&pictures(images), rows).iter().map(|verdict| verdict.correct).collect()
     }
-}
-
-/// What a reward has had to do with the methods that are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// They were trained against it: a rise shows that training works, not that pictures are
-    /// better. The column `proxy`.
-    TrainedAgainst,
-    /// Nothing was trained against it. The column `heldout`.
-    HeldOut,
-    /// Any other; the column has the reward's name.
-    Other,
 }
 
 /// A reward and its part in the table.
