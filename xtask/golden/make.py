@@ -12,6 +12,7 @@ import torch
 
 import clip
 import diffusion
+import flux
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
     diffusion.timestep_embedding(folder)
     diffusion.ddim(folder)
     diffusion.pipeline(folder, text, clip.TEXT, net, codec)
+    flux.everything(folder)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,6 @@ mod pass;
 mod transformer;
 mod up;
 
+pub use crate::scope::{Observer, Tap};
 pub use config::{BlockKind, PerBlock, UnetConfig};
 pub use model::{Unet, UnetDenoiser};
-pub use pass::{Observer, Tap};

@@ -11,15 +11,10 @@ use hyperalign_core::{
     lora::LoraSet,
 };
 
-use super::{
-    config::UnetConfig,
-    down::DownBlock,
-    mid::MidBlock,
-    pass::{Observer, Pass, Tap},
-    up::UpBlock,
-};
+use super::{config::UnetConfig, down::DownBlock, mid::MidBlock, pass::Pass, up::UpBlock};
 use crate::{
     blocks::{conv3x3, zero_conv3x3},
+    scope::{Observer, Tap},
     timestep_embedding::{TimestepEmbedding, sinusoidal},
     weights::{self, Folder, LoadError},
 };

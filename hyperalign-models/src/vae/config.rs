@@ -68,6 +68,21 @@ impl AutoencoderKlConfig {
         Self { layers_per_block: 2, ..Self::default() }
     }
 
+    /// The autoencoder of FLUX.1: sixteen channels, shifted before they are scaled, and no
+    /// convolutions beside the latents.
+    pub fn flux1() -> Self {
+        Self {
+            layers_per_block: 2,
+            latent_channels: 16,
+            sample_size: 1024,
+            scaling_factor: 0.3611,
+            shift_factor: Some(0.1159),
+            use_quant_conv: false,
+            use_post_quant_conv: false,
+            ..Self::default()
+        }
+    }
+
     /// A fresh network, to be loaded or trained.
     ///
     /// # Panics

@@ -3,6 +3,8 @@
 use burn::tensor::Device;
 use hyperalign_models::{
     clip::{ClipConfig, ClipTextConfig, open_clip},
+    flux::FluxConfig,
+    t5::T5Config,
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
     weights::{Key, keys},
@@ -30,6 +32,18 @@ enum Model {
     /// Its text encoder.
     #[value(name = "sd15-text")]
     Sd15Text,
+    /// The transformer of FLUX.1 [dev].
+    #[value(name = "flux1-dev")]
+    Flux1Dev,
+    /// The transformer of FLUX.1 [schnell].
+    #[value(name = "flux1-schnell")]
+    Flux1Schnell,
+    /// The autoencoder of both.
+    #[value(name = "flux-vae")]
+    FluxVae,
+    /// T5 v1.1 XXL, the second text encoder of both.
+    #[value(name = "t5-xxl")]
+    T5Xxl,
     /// HPSv2: a ViT-H/14 in the layout of open_clip.
     #[value(name = "hpsv2")]
     Hpsv2,
@@ -59,6 +73,10 @@ fn expected(model: Model) -> Vec<Key> {
         Model::Sd15Unet => keys(&UnetConfig::sd15().init(&device)),
         Model::Sd15Vae => keys(&AutoencoderKlConfig::sd15().init(&device)),
         Model::Sd15Text => keys(&ClipTextConfig::sd15().init(&device)),
+        Model::Flux1Dev => keys(&FluxConfig::dev().init(&device)),
+        Model::Flux1Schnell => keys(&FluxConfig::schnell().init(&device)),
+        Model::FluxVae => keys(&AutoencoderKlConfig::flux1().init(&device)),
+        Model::T5Xxl => keys(&T5Config::xxl().init(&device)),
         Model::Hpsv2 => open_clip::from_transformers(&keys(&ClipConfig::vit_h_14().init(&device))),
         Model::PickScore => keys(&ClipConfig::vit_h_14().init(&device)),
         Model::ClipVitL14 => keys(&ClipConfig::vit_l_14().init(&device)),

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{
-    checks::Checks, clip, golden::Golden, pipeline, preprocess, schedulers, tokenizers, unet, vae,
+    checks::Checks, clip, flux, golden::Golden, pipeline, preprocess, schedulers, t5, tokenizers,
+    unet, vae,
 };
 
 /// How a kind of reference file is run.
@@ -24,13 +25,13 @@ const COMPONENTS: [(&str, Component); 17] = [
     ("clip_hf", Component::Tensors(clip::transformers)),
     ("clip_preprocess", Component::Tensors(preprocess::preprocess)),
     ("clip_text", Component::Tensors(clip::text)),
-    ("flux", Component::NotBuilt),
+    ("flux", Component::Tensors(flux::flux)),
     ("minilm", Component::NotBuilt),
     ("open_clip", Component::Tensors(clip::open_clip)),
     ("pipeline_sd", Component::Tensors(pipeline::stable_diffusion)),
     ("real_sd_latent_codecs", Component::NotBuilt),
     ("schedulers", Component::Tensors(schedulers::schedulers)),
-    ("t5_encoder", Component::NotBuilt),
+    ("t5_encoder", Component::Tensors(t5::encoder)),
     ("timestep_embedding", Component::Tensors(unet::timesteps)),
     ("tokenizers", Component::Lines(tokenizers::tokenizers)),
     ("unet", Component::Tensors(unet::unet)),

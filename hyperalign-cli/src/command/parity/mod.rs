@@ -7,10 +7,12 @@
 mod checks;
 mod clip;
 mod components;
+mod flux;
 mod golden;
 mod pipeline;
 mod preprocess;
 mod schedulers;
+mod t5;
 mod tokenizers;
 mod unet;
 mod vae;

@@ -1,0 +1,53 @@
+//! Shifts, scales and gates that the time and the pooled text decide.
+
+use burn::{
+    module::Module,
+    nn::{Initializer, Linear, LinearConfig},
+    tensor::{DType, Device, Tensor, module::layer_norm},
+};
+
+/// Epsilon of the norms without parameters.
+const EPS: f64 = 1e-6;
+
+/// A linear layer from the embedding to shifts, scales and gates of a block (adaLN-Zero; Peebles
+/// & Xie 2022, arXiv:2212.09748, section 3.2). It begins at zero, so that a fresh block is the
+/// identity.
+#[derive(Module, Debug)]
+pub struct Modulation {
+    linear: Linear,
+}
+
+impl Modulation {
+    /// A layer for `parts` vectors of width `dim`.
+    pub fn new(dim: usize, parts: usize, device: &Device) -> Self {
+        let linear = LinearConfig::new(dim, parts * dim).with_initializer(Initializer::Zeros);
+        Self { linear: linear.init(device) }
+    }
+
+    /// The vectors, to be broadcast over tokens.
+    ///
+    /// # Shapes
+    ///
+    /// - `embedding`: `[batch, dim]`, after its activation
+    /// - output: `[batch, 1, dim]` each
+    pub fn forward<const PARTS: usize>(&self, embedding: &Tensor<2>) -> [Tensor<3>; PARTS] {
+        let all = self.linear.forward(embedding.clone()).unsqueeze_dim::<3>(1);
+        let dim = all.dims()[2] / PARTS;
+        std::array::from_fn(|part| all.clone().narrow(2, part * dim, dim))
+    }
+}
+
+/// `norm(x) (1 + scale) + shift`, with a layer norm that has no parameters of its own.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, tokens, dim]`
+/// - `shift`, `scale`: `[batch, 1, dim]`
+pub(super) fn modulate(x: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>) -> Tensor<3> {
+    let dtype = x.dtype();
+    let dim = x.dims()[2];
+    // Statistics in f32, whatever the precision of the network.
+    let ones = Tensor::ones([dim], (&x.device(), DType::F32));
+    let normed = layer_norm(x.cast(DType::F32), ones, None, EPS).cast(dtype);
+    normed * (scale + 1.0) + shift
+}
