@@ -69,12 +69,11 @@ pub fn sample(
     let mut lora: Option<LoraSet> = None;
     range.fold(start, |sample, i| {
         let timestep = scheduler.timestep(i);
-        let input = scheduler.scale_model_input(i, sample.clone());
-        if let Some(update) = adapter.refresh(i, &input, timestep, conditioning) {
+        if let Some(update) = adapter.refresh(i, &sample, timestep, conditioning) {
             lora = Some(update);
         }
         let timesteps = Tensor::full([batch], timestep, &sample.device());
-        let model_output = denoiser.predict(input, timesteps, conditioning, lora.as_ref());
+        let model_output = denoiser.predict(sample.clone(), timesteps, conditioning, lora.as_ref());
         let noise = scheduler.needs_noise(i).then(|| noise(i));
         let Step { prev_sample, pred_original } =
             scheduler.step(i, model_output.clone(), sample.clone(), noise, &mut history);

@@ -19,6 +19,17 @@ pub struct Level {
 type Weights = [f64; 2];
 
 impl Level {
+    /// The level of a variance-preserving diffusion with this squared signal.
+    pub fn of_alpha(alpha_cumprod: f64) -> Self {
+        Self { signal: alpha_cumprod.sqrt(), noise: (1.0 - alpha_cumprod).sqrt() }
+    }
+
+    /// The level of a variance-preserving diffusion with this [`sigma`](Self::sigma).
+    pub fn of_sigma(sigma: f64) -> Self {
+        let signal = 1.0 / (1.0 + sigma * sigma).sqrt();
+        Self { signal, noise: sigma * signal }
+    }
+
     /// The noise relative to the signal: the sigma of Karras et al. 2022 (arXiv:2206.00364).
     pub fn sigma(self) -> f64 {
         self.noise / self.signal
@@ -68,6 +79,21 @@ impl Level {
         noise: Tensor<D>,
     ) -> Tensor<D> {
         combine(self.target_weights(prediction), original, noise)
+    }
+
+    /// What a prediction implies for another level: the estimates of the original and of the
+    /// noise, mixed anew as `target` says. One combination of sample and model output, whose
+    /// factors are computed in `f64`.
+    pub fn transport<const D: usize>(
+        self,
+        target: Level,
+        prediction: Prediction,
+        sample: Tensor<D>,
+        model_output: Tensor<D>,
+    ) -> Tensor<D> {
+        let (original, noise) = (self.original_weights(prediction), self.noise_weights(prediction));
+        let weight = |of: usize| target.signal * original[of] + target.noise * noise[of];
+        combine([weight(0), weight(1)], sample, model_output)
     }
 
     fn mix_weights(self) -> Weights {
@@ -240,6 +266,10 @@ mod tests {
                 assert!(max_difference(back, original.clone()) < 1e-12, "{prediction:?} {level:?}");
                 let back = level.noise(prediction, sample.clone(), target.clone());
                 assert!(max_difference(back, noise.clone()) < 1e-12, "{prediction:?} {level:?}");
+                let other = Level { signal: 0.8, noise: -0.3 };
+                let moved = level.transport(other, prediction, sample.clone(), target.clone());
+                let expected = other.mix(original.clone(), noise.clone());
+                assert!(max_difference(moved, expected) < 1e-12, "{prediction:?} {level:?}");
                 let score = level.score(prediction, sample, target) * -level.noise;
                 assert!(max_difference(score, noise.clone()) < 1e-12, "{prediction:?} {level:?}");
             }

@@ -70,14 +70,11 @@ impl Process {
                 );
                 let (below, above) = (timestep.floor() as usize, timestep.ceil() as usize);
                 if below == above {
-                    let alpha = alphas_cumprod[below];
-                    return Level { signal: alpha.sqrt(), noise: (1.0 - alpha).sqrt() };
+                    return Level::of_alpha(alphas_cumprod[below]);
                 }
                 let (low, high) =
                     (log_sigma(alphas_cumprod[below]), log_sigma(alphas_cumprod[above]));
-                let sigma = (low + (high - low) * (timestep - below as f64)).exp();
-                let signal = 1.0 / (1.0 + sigma * sigma).sqrt();
-                Level { signal, noise: sigma * signal }
+                Level::of_sigma((low + (high - low) * (timestep - below as f64)).exp())
             }
             Self::RectifiedFlow => {
                 assert!((0.0..=1.0).contains(&timestep), "timestep {timestep} is not in [0, 1]");

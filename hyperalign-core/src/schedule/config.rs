@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DdimOptions, DdimScheduler, StepCountError};
+use super::{DdimOptions, GaussianScheduler, StepCountError, TimestepSpacing};
 use crate::{denoiser::Prediction, diffusion::Process};
 
 /// How the betas lie between their ends.
@@ -15,29 +15,6 @@ pub enum BetaSchedule {
     Linear,
     /// With evenly spaced square roots.
     ScaledLinear,
-}
-
-/// How sampling steps are spread over the training schedule of `T` steps (Lin et al. 2023,
-/// arXiv:2305.08891, table 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimestepSpacing {
-    /// From 0 (plus an offset) in whole strides; the last training steps are never visited.
-    Leading,
-    /// From `T` downwards.
-    Trailing,
-    /// Evenly, both ends included.
-    Linspace,
-}
-
-impl TimestepSpacing {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Leading => "leading",
-            Self::Trailing => "trailing",
-            Self::Linspace => "linspace",
-        }
-    }
 }
 
 /// Settings of a noise schedule, under diffusers' names and with its defaults.
@@ -142,9 +119,37 @@ pub enum SchedulerConfigError {
         /// The setting.
         key: &'static str,
     },
+    /// A shift that leaves no falling noise levels.
+    #[error(
+        "the scheduler configuration gives a shift of {shift} for {image_tokens} image tokens; it \
+         must be a number above 0"
+    )]
+    Shift {
+        /// The shift.
+        shift: f64,
+        /// The number of image tokens that it was computed for.
+        image_tokens: usize,
+    },
+    /// The settings of a diffusion where those of a flow are needed.
+    #[error(
+        "the scheduler configuration is one of diffusers' {class}, which does not describe a \
+         rectified flow; that of a FlowMatchEulerDiscreteScheduler was expected"
+    )]
+    NoFlow {
+        /// The class that the file names.
+        class: String,
+    },
     /// The number of sampling steps does not fit.
     #[error(transparent)]
     StepCount(#[from] StepCountError),
+}
+
+/// Reads the settings in `path`.
+pub(super) fn read<C: serde::de::DeserializeOwned>(path: &Path) -> Result<C, SchedulerConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SchedulerConfigError::Read { path: path.to_owned(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|source| SchedulerConfigError::Parse { path: path.to_owned(), source })
 }
 
 impl SchedulerConfig {
@@ -166,10 +171,7 @@ impl SchedulerConfig {
     ///
     /// Fails if the file cannot be read or has a wrong type or an unknown name in it.
     pub fn read(path: &Path) -> Result<Self, SchedulerConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SchedulerConfigError::Read { path: path.to_owned(), source })?;
-        serde_json::from_str(&text)
-            .map_err(|source| SchedulerConfigError::Parse { path: path.to_owned(), source })
+        read(path)
     }
 
     /// The forward process.
@@ -203,7 +205,7 @@ impl SchedulerConfig {
     /// # Errors
     ///
     /// Fails where [`process`](Self::process) does, and for a number of steps that does not fit.
-    pub fn ddim(&self, steps: usize, eta: f64) -> Result<DdimScheduler, SchedulerConfigError> {
+    pub fn ddim(&self, steps: usize, eta: f64) -> Result<GaussianScheduler, SchedulerConfigError> {
         let options = DdimOptions {
             eta,
             prediction: self.prediction_type,
@@ -211,7 +213,7 @@ impl SchedulerConfig {
             steps_offset: self.steps_offset,
             set_alpha_to_one: self.set_alpha_to_one,
         };
-        Ok(DdimScheduler::new(&self.process()?, steps, options)?)
+        Ok(GaussianScheduler::ddim(&self.process()?, steps, options)?)
     }
 }
 

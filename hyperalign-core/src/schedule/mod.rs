@@ -4,14 +4,26 @@
 //! It is asked by step index and knows neither networks nor guidance. What a multi-step solver
 //! remembers is a [`History`] that the sampler owns, so one scheduler serves any number of
 //! trajectories at once.
+//!
+//! Samples are always `signal * original + noise * standard_normal` with the factors of
+//! [`Scheduler::level`], also in the solvers that are written with an unscaled
+//! `original + sigma * standard_normal` in the literature. Whatever looks at a trajectory (a
+//! one-step estimate, a search, a loss) then needs to know the level and not the solver.
 
 mod config;
 mod ddim;
+mod flow_config;
+mod flow_match_euler;
+mod gaussian;
+mod spacing;
 
 use burn::tensor::Tensor;
 
-pub use config::{BetaSchedule, SchedulerConfig, SchedulerConfigError, TimestepSpacing};
-pub use ddim::{DdimOptions, DdimScheduler};
+pub use config::{BetaSchedule, SchedulerConfig, SchedulerConfigError};
+pub use ddim::DdimOptions;
+pub use flow_config::{FlowSchedulerConfig, TimeShift};
+pub use gaussian::GaussianScheduler;
+pub use spacing::TimestepSpacing;
 
 use crate::{denoiser::Prediction, diffusion::Level};
 
@@ -91,7 +103,8 @@ impl History {
 
 /// The plan of a sampling run over `steps()` steps, from noise to data.
 ///
-/// Methods that take a step index `i` panic if it is not below [`steps`](Self::steps).
+/// Methods that take a step index `i` panic if it is not below [`steps`](Self::steps), but for
+/// [`level`](Self::level), which has one more.
 pub trait Scheduler {
     /// Number of steps, each one evaluation of the network. A solver that evaluates twice at the
     /// start may have more than it was asked for.
@@ -101,7 +114,7 @@ pub trait Scheduler {
     /// diffusion, the noise level in `[0, 1]` for flows.
     fn timestep(&self, i: usize) -> f64;
 
-    /// The noise level of the network's input at step `i`.
+    /// The noise level of the sample that enters step `i`; for `steps()` that of the last sample.
     fn level(&self, i: usize) -> Level;
 
     /// How this scheduler reads the network's output.
@@ -112,19 +125,11 @@ pub trait Scheduler {
         1.0
     }
 
-    /// The network's input for `sample`. The schedulers that carry an unscaled sample
-    /// (sigma up to 14) bring it to unit variance here.
-    fn scale_model_input(&self, i: usize, sample: Tensor<4>) -> Tensor<4> {
-        let _ = i;
-        sample
-    }
-
     /// Takes step `i`. Differentiable in every tensor.
     ///
     /// # Shapes
     ///
-    /// - `model_output`, `sample`, `noise`: `[batch, channels, height, width]`; `sample` is what
-    ///   the step before returned, not the scaled input of the network
+    /// - `model_output`, `sample`, `noise`: `[batch, channels, height, width]`
     ///
     /// # Panics
     ///
@@ -171,3 +176,6 @@ pub(crate) fn mean_log_density(value: Tensor<4>, mean: Tensor<4>, deviation: f64
     let mean_square: Tensor<1> = squares.mean_dim(1).squeeze_dim(1);
     mean_square.mul_scalar(-0.5 / (deviation * deviation)).sub_scalar(constant)
 }
+
+#[cfg(test)]
+mod gaussian_data;

@@ -9,7 +9,7 @@ use hyperalign_core::{
     diffusion::Process,
     lora::LoraSet,
     sampler::sample,
-    schedule::{Scheduler, SchedulerConfig},
+    schedule::{FlowSchedulerConfig, Scheduler, SchedulerConfig},
 };
 use miette::{IntoDiagnostic, WrapErr, miette};
 
@@ -22,47 +22,95 @@ use super::{
 #[derive(serde::Deserialize)]
 struct Run {
     cls: String,
-    config: SchedulerConfig,
+    config: serde_json::Value,
     steps: usize,
     #[serde(default)]
     eta: f64,
+}
+
+/// A run's plan, and how the reference writes down what it does.
+struct Plan {
+    scheduler: Box<dyn Scheduler>,
+    process: Process,
+    /// What the reference calls the timestep of our time 1.
+    time_unit: f64,
 }
 
 /// `schedulers*`: each entry of the config is a run.
 pub(super) fn schedulers(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let runs = golden.json().as_object().ok_or_else(|| miette!("the config is no object"))?;
     for (name, run) in runs {
-        let class = run.get("cls").and_then(serde_json::Value::as_str).unwrap_or_default();
-        if class != "DDIMScheduler" {
-            for row in checks.left() {
-                if row.starts_with(&format!("out.{name}.")) {
-                    checks.not_supported(&row, &format!("{class} is not built yet"));
-                }
-            }
-            continue;
-        }
         let run: Run = serde_json::from_value(run.clone())
             .into_diagnostic()
             .wrap_err_with(|| format!("the config of `{name}` cannot be read"))?;
-        self::run(name, &run, golden, checks)
-            .wrap_err_with(|| format!("`{name}` ({}) cannot be run", run.cls))?;
+        let plan = plan(name, &run, checks)
+            .wrap_err_with(|| format!("`{name}` ({}) cannot be planned", run.cls))?;
+        match plan {
+            Some(plan) => self::run(name, &plan, golden, checks)
+                .wrap_err_with(|| format!("`{name}` ({}) cannot be run", run.cls))?,
+            None => {
+                for row in checks.left() {
+                    if row.starts_with(&format!("out.{name}.")) {
+                        checks.not_supported(&row, &format!("{} is not built yet", run.cls));
+                    }
+                }
+            }
+        }
     }
     Ok(())
 }
 
-fn run(name: &str, run: &Run, golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+/// The plan of a run, if its class is built.
+fn plan(name: &str, run: &Run, checks: &mut Checks) -> miette::Result<Option<Plan>> {
+    let plan = match run.cls.as_str() {
+        "DDIMScheduler" => {
+            let config: SchedulerConfig =
+                serde_json::from_value(run.config.clone()).into_diagnostic()?;
+            Plan {
+                scheduler: Box::new(config.ddim(run.steps, run.eta).into_diagnostic()?),
+                process: config.process().into_diagnostic()?,
+                time_unit: 1.0,
+            }
+        }
+        "FlowMatchEulerDiscreteScheduler" => {
+            let config: FlowSchedulerConfig =
+                serde_json::from_value(run.config.clone()).into_diagnostic()?;
+            let tokens = image_tokens(name);
+            let mu = Values { shape: Vec::new(), values: vec![config.mu(tokens)] };
+            checks.values(&format!("out.{name}.mu"), &mu, SCHEDULE);
+            let plan = config.flow_match_euler(run.steps, tokens).into_diagnostic()?;
+            Plan {
+                scheduler: Box::new(plan),
+                process: Process::RectifiedFlow,
+                time_unit: config.num_train_timesteps as f64,
+            }
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(plan))
+}
+
+/// The number of image tokens of a run, which is a part of its name: `flow_dev_seq1024`.
+fn image_tokens(name: &str) -> usize {
+    name.rsplit_once("_seq").and_then(|(_, tokens)| tokens.parse().ok()).unwrap_or(0)
+}
+
+fn run(name: &str, plan: &Plan, golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let out = |what: &str| format!("out.{name}.{what}");
     let device = checks.device.clone();
-    let scheduler = run.config.ddim(run.steps, run.eta).into_diagnostic()?;
-    let process = run.config.process().into_diagnostic()?;
-    if let Process::VariancePreserving { alphas_cumprod } = &process {
-        let shape = vec![alphas_cumprod.len()];
-        let values = Values { shape, values: alphas_cumprod.clone() };
-        checks.values("out.alphas_cumprod", &values, SCHEDULE);
+    let Plan { scheduler, process, time_unit } = plan;
+    let row = |values: Vec<f64>| Values { shape: vec![values.len()], values };
+    if let Process::VariancePreserving { alphas_cumprod } = process {
+        checks.values("out.alphas_cumprod", &row(alphas_cumprod.clone()), SCHEDULE);
     }
-    let timesteps: Vec<f64> = (0..scheduler.steps()).map(|i| scheduler.timestep(i)).collect();
-    let values = Values { shape: vec![timesteps.len()], values: timesteps };
-    checks.values(&out("timesteps"), &values, SCHEDULE);
+    let steps = scheduler.steps();
+    let timesteps = (0..steps).map(|i| scheduler.timestep(i) * time_unit).collect();
+    checks.values(&out("timesteps"), &row(timesteps), SCHEDULE);
+    let sigmas = (0..=steps).map(|i| scheduler.level(i)).map(|level| match process {
+        Process::VariancePreserving { .. } => level.sigma(),
+        Process::RectifiedFlow => level.noise,
+    });
+    checks.values(&out("sigmas"), &row(sigmas.collect()), SCHEDULE);
     let sigma = Values { shape: Vec::new(), values: vec![scheduler.init_noise_sigma()] };
     checks.values(&out("init_noise_sigma"), &sigma, SCHEDULE);
 
@@ -86,19 +134,20 @@ fn run(name: &str, run: &Run, golden: &Golden, checks: &mut Checks) -> miette::R
         Some(noise) => noise.clone().slice(s![i..i + 1]).squeeze_dim(0),
         None => unit.zeros_like(),
     };
-    let network = MadeUp { prediction: scheduler.prediction(), calls: Cell::new(0) };
+    let network =
+        MadeUp { prediction: scheduler.prediction(), time_unit: *time_unit, calls: Cell::new(0) };
     let start = unit.clone() * scheduler.init_noise_sigma();
     let mut trajectory = vec![start.clone()];
     let batch = start.dims()[0];
     let unread = Conditioning { context: Tensor::zeros([batch, 1, 1], &device), pooled: None };
     sample(
         &network,
-        &scheduler,
+        scheduler.as_ref(),
         &NoAdapter,
         start,
         &unread,
         &draw,
-        0..scheduler.steps(),
+        0..steps,
         &mut |state| trajectory.push(state.prev_sample.clone()),
     );
     checks.tensor_within(&out("trajectory"), Tensor::stack::<5>(trajectory, 0), SCHEDULE);
@@ -109,6 +158,7 @@ fn run(name: &str, run: &Run, golden: &Golden, checks: &mut Checks) -> miette::R
 /// `0.35 x + 0.1 sin(3 x + k) + 0.05 cos(t / 100)`.
 struct MadeUp {
     prediction: Prediction,
+    time_unit: f64,
     calls: Cell<u32>,
 }
 
@@ -122,7 +172,11 @@ impl Denoiser for MadeUp {
     ) -> Tensor<4> {
         let k = self.calls.replace(self.calls.get() + 1);
         let batch = x.dims()[0];
-        let time = timesteps.div_scalar(100.0).cos().mul_scalar(0.05).reshape([batch, 1, 1, 1]);
+        let time = timesteps
+            .mul_scalar(self.time_unit / 100.0)
+            .cos()
+            .mul_scalar(0.05)
+            .reshape([batch, 1, 1, 1]);
         x.clone() * 0.35 + (x * 3.0 + f64::from(k)).sin() * 0.1 + time
     }
 

@@ -1,49 +1,14 @@
-use burn::tensor::{DType, Device, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::*;
-use crate::{
-    noise::{Purpose, Stream},
-    schedule::{SchedulerConfig, SchedulerConfigError},
+use crate::schedule::{
+    History, Scheduler, SchedulerConfig, SchedulerConfigError,
+    gaussian_data::{
+        check_by_monte_carlo, end_variance, ode_error, order, run, tensor, values, variance,
+    },
 };
 
-/// Data are normal with this deviation around 0; the exact denoiser is then linear.
-const DEVIATION: f64 = 0.5;
-
-fn tensor(values: Vec<f64>) -> Tensor<4> {
-    let batch = values.len();
-    let data = TensorData::new(values, [batch, 1, 1, 1]);
-    Tensor::from_data(data, (&Device::flex(), DType::F64))
-}
-
-fn values(tensor: Tensor<4>) -> Vec<f64> {
-    tensor.try_into_vec_as().unwrap()
-}
-
-fn variance(level: Level) -> f64 {
-    (level.signal * DEVIATION).powi(2) + level.noise.powi(2)
-}
-
-/// What the best network answers: the conditional mean of its target.
-fn exact_output(scheduler: &DdimScheduler, i: usize, sample: Tensor<4>) -> Tensor<4> {
-    let level = scheduler.level(i);
-    let original = sample.clone().mul_scalar(level.signal * DEVIATION.powi(2) / variance(level));
-    let noise = sample.mul_scalar(level.noise / variance(level));
-    level.target(scheduler.prediction(), original, noise)
-}
-
-fn run(
-    scheduler: &DdimScheduler,
-    start: Tensor<4>,
-    mut noise: impl FnMut() -> Tensor<4>,
-) -> Tensor<4> {
-    (0..scheduler.steps()).fold(start, |sample, i| {
-        let output = exact_output(scheduler, i, sample.clone());
-        let noise = scheduler.needs_noise(i).then(&mut noise);
-        scheduler.step(i, output, sample, noise, &mut History::default()).prev_sample
-    })
-}
-
-fn plan(steps: usize, eta: f64) -> DdimScheduler {
+fn plan(steps: usize, eta: f64) -> GaussianScheduler {
     SchedulerConfig::stable_diffusion().ddim(steps, eta).unwrap()
 }
 
@@ -61,7 +26,7 @@ fn leading_timesteps() {
 
 #[test]
 fn other_spacings() {
-    let timesteps = |spacing| timesteps(1000, 4, spacing, 1).unwrap();
+    let timesteps = |spacing: TimestepSpacing| spacing.timesteps(1000, 4, 1).unwrap();
     assert_eq!(timesteps(TimestepSpacing::Trailing), [999, 749, 499, 249]);
     assert_eq!(timesteps(TimestepSpacing::Linspace), [999, 666, 333, 0]);
 }
@@ -80,30 +45,11 @@ fn bad_step_counts() {
     assert!(ddim(most).is_ok() && ddim(most + 1).is_err());
 }
 
-/// At eta 0 the exact solution scales the sample by the ratio of the deviations; the error
-/// falls in proportion to the number of steps.
+/// The error against the ODE falls in proportion to the number of steps.
 #[test]
 fn converges_at_order_one() {
-    let error = |steps: usize| {
-        let scheduler = plan(steps, 0.0);
-        let last = scheduler.steps.last().unwrap().prev;
-        let exact = (variance(last) / variance(scheduler.level(0))).sqrt();
-        (values(run(&scheduler, tensor(vec![1.0]), || panic!("no noise")))[0] - exact).abs()
-    };
-    let (coarse, fine) = (error(50), error(200));
-    let order = (coarse / fine).ln() / 4.0_f64.ln();
-    assert!((order - 1.0).abs() < 0.15, "order {order}, errors {coarse} {fine}");
-}
-
-/// The variance that the chain ends with: each of its steps is linear and Gaussian.
-fn end_variance(scheduler: &DdimScheduler) -> f64 {
-    let start = variance(scheduler.level(0));
-    scheduler.steps.iter().enumerate().fold(start, |variance, (i, step)| {
-        let sample = tensor(vec![1.0]);
-        let output = exact_output(scheduler, i, sample.clone());
-        let gain = values(scheduler.mean(i, output, sample).0)[0];
-        variance * gain * gain + step.deviation.powi(2)
-    })
+    let order = order(|steps| ode_error(&plan(steps, 0.0)), 50, 200);
+    assert!((order - 1.0).abs() < 0.15, "order {order}");
 }
 
 /// At eta 1 the sampler draws from the data: the variance it ends with approaches theirs at
@@ -112,28 +58,15 @@ fn end_variance(scheduler: &DdimScheduler) -> f64 {
 fn eta_one_draws_from_the_data() {
     let error = |steps: usize| {
         let scheduler = plan(steps, 1.0);
-        let data = variance(scheduler.steps.last().unwrap().prev);
-        (end_variance(&scheduler) / data - 1.0).abs()
+        (end_variance(&scheduler) / variance(scheduler.level(steps)) - 1.0).abs()
     };
-    let (coarse, fine) = (error(125), error(500));
-    let order = (coarse / fine).ln() / 4.0_f64.ln();
-    assert!(fine < 0.05 && (order - 1.0).abs() < 0.2, "order {order}, errors {coarse} {fine}");
+    let order = order(error, 125, 500);
+    assert!(error(500) < 0.05 && (order - 1.0).abs() < 0.2, "order {order}");
 }
 
-/// Mean and variance of many trajectories, against the closed form of the chain.
 #[test]
 fn eta_one_by_monte_carlo() {
-    let scheduler = plan(20, 1.0);
-    let expected = end_variance(&scheduler);
-    let n = 20_000;
-    let mut stream = Stream::new(1, Purpose::Sampler, 0, 0);
-    let mut normal = || tensor((0..n).map(|_| stream.normal()).collect());
-    let start = normal().mul_scalar(variance(scheduler.level(0)).sqrt());
-    let samples = values(run(&scheduler, start, normal));
-    let mean = samples.iter().sum::<f64>() / f64::from(n);
-    let found = samples.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / f64::from(n);
-    assert!(mean.abs() < 4.0 * (expected / f64::from(n)).sqrt(), "mean {mean}");
-    assert!((found / expected - 1.0).abs() < 4.0 * (2.0 / f64::from(n)).sqrt(), "{found}");
+    check_by_monte_carlo(&plan(20, 1.0));
 }
 
 /// Eta 1 is the posterior of DDPM (Ho et al. 2020, eqs. 6 and 7) for an epsilon network.
@@ -141,14 +74,15 @@ fn eta_one_by_monte_carlo() {
 fn eta_one_is_the_ddpm_posterior() {
     let scheduler = plan(10, 1.0);
     for i in 0..10 {
-        let Transition { level, prev, deviation, .. } = scheduler.steps[i].clone();
+        let Transition { level, deviation, .. } = scheduler.steps[i].clone();
+        let prev = scheduler.level(i + 1);
         let (alpha, alpha_prev) = (level.signal.powi(2), prev.signal.powi(2));
         let ratio = alpha / alpha_prev;
         let (x, epsilon) = (0.7, -0.4);
         let original = (x - level.noise * epsilon) / level.signal;
         let mean = alpha_prev.sqrt() * (1.0 - ratio) / (1.0 - alpha) * original
             + ratio.sqrt() * (1.0 - alpha_prev) / (1.0 - alpha) * x;
-        let found = scheduler.mean(i, tensor(vec![epsilon]), tensor(vec![x])).0;
+        let found = scheduler.mean(i, tensor(vec![epsilon]), tensor(vec![x]));
         assert!((values(found)[0] - mean).abs() < 1e-12, "step {i}");
         let variance = (1.0 - alpha_prev) * (1.0 - ratio) / (1.0 - alpha);
         assert!((deviation.powi(2) - variance).abs() < 1e-12, "step {i}");

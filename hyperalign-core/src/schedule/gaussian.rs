@@ -1,0 +1,104 @@
+//! Solvers of one evaluation a step and no memory.
+
+use burn::tensor::Tensor;
+
+use super::{History, Scheduler, Step, mean_log_density};
+use crate::{denoiser::Prediction, diffusion::Level};
+
+/// The plan of a one-step solver: each step draws from a normal distribution around a mix of the
+/// two estimates that the network's answer implies,
+/// `prev_sample ~ N(mean.signal * original + mean.noise * noise, deviation^2)`.
+///
+/// Solvers differ in the levels that they visit and in these three numbers, so each has a
+/// constructor and no code of its own: [`ddim`](Self::ddim),
+/// [`flow_match_euler`](Self::flow_match_euler).
+#[derive(Debug, Clone)]
+pub struct GaussianScheduler {
+    pub(super) steps: Vec<Transition>,
+    /// Where the last step ends.
+    pub(super) end: Level,
+    pub(super) prediction: Prediction,
+    pub(super) init_noise_sigma: f64,
+}
+
+/// One step of the plan.
+#[derive(Debug, Clone)]
+pub(super) struct Transition {
+    /// What the network is told.
+    pub(super) timestep: f64,
+    /// Where the step starts.
+    pub(super) level: Level,
+    /// Factors of the two estimates in the mean. What they lack to the level where the step ends
+    /// is the variance of the noise.
+    pub(super) mean: Level,
+    /// Standard deviation of the noise that is added; 0 in a deterministic step.
+    pub(super) deviation: f64,
+}
+
+impl GaussianScheduler {
+    /// The mean of the sample after step `i`.
+    pub(super) fn mean(&self, i: usize, model_output: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
+        let Transition { level, mean, .. } = &self.steps[i];
+        level.transport(*mean, self.prediction, sample, model_output)
+    }
+}
+
+impl Scheduler for GaussianScheduler {
+    fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
+    fn timestep(&self, i: usize) -> f64 {
+        self.steps[i].timestep
+    }
+
+    fn level(&self, i: usize) -> Level {
+        if i == self.steps.len() { self.end } else { self.steps[i].level }
+    }
+
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    fn init_noise_sigma(&self) -> f64 {
+        self.init_noise_sigma
+    }
+
+    fn step(
+        &self,
+        i: usize,
+        model_output: Tensor<4>,
+        sample: Tensor<4>,
+        noise: Option<Tensor<4>>,
+        _: &mut History,
+    ) -> Step {
+        let pred_original =
+            self.level(i).original(self.prediction, sample.clone(), model_output.clone());
+        let mean = self.mean(i, model_output, sample);
+        let prev_sample = if self.needs_noise(i) {
+            let noise = noise.expect("a step that needs noise is given it");
+            mean + noise.mul_scalar(self.steps[i].deviation)
+        } else {
+            mean
+        };
+        Step { prev_sample, pred_original }
+    }
+
+    fn needs_noise(&self, i: usize) -> bool {
+        self.steps[i].deviation > 0.0
+    }
+
+    fn log_prob(
+        &self,
+        i: usize,
+        model_output: Tensor<4>,
+        sample: Tensor<4>,
+        prev_sample: Tensor<4>,
+    ) -> Option<Tensor<1>> {
+        let deviation = self.steps[i].deviation;
+        (deviation > 0.0).then(|| {
+            let mean = self.mean(i, model_output, sample);
+            mean_log_density(prev_sample, mean, deviation)
+        })
+    }
+}

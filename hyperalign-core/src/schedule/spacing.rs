@@ -1,0 +1,76 @@
+//! Which steps of the training schedule a run visits.
+
+use serde::{Deserialize, Serialize};
+
+use super::StepCountError;
+
+/// How sampling steps are spread over the training schedule of `T` steps (Lin et al. 2023,
+/// arXiv:2305.08891, table 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestepSpacing {
+    /// From 0 (plus an offset) in whole strides; the last training steps are never visited.
+    Leading,
+    /// From `T` downwards.
+    Trailing,
+    /// Evenly, both ends included.
+    Linspace,
+}
+
+impl TimestepSpacing {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Leading => "leading",
+            Self::Trailing => "trailing",
+            Self::Linspace => "linspace",
+        }
+    }
+
+    /// `steps` timesteps of a schedule of `train_steps`, falling. `offset` is added to those of
+    /// the leading spacing.
+    ///
+    /// # Errors
+    ///
+    /// Fails for 0 steps, and for more than there are timesteps.
+    pub(super) fn timesteps(
+        self,
+        train_steps: usize,
+        steps: usize,
+        offset: usize,
+    ) -> Result<Vec<usize>, StepCountError> {
+        if steps == 0 {
+            return Err(StepCountError::Zero);
+        }
+        let too_many = |most| StepCountError::TooMany {
+            given: steps,
+            train_steps,
+            spacing: self.name(),
+            most,
+        };
+        if steps > train_steps {
+            return Err(too_many(train_steps));
+        }
+        let rising: Vec<usize> = match self {
+            Self::Leading => {
+                let stride = train_steps / steps;
+                (0..steps).map(|k| k * stride + offset).collect()
+            }
+            Self::Trailing => {
+                let stride = train_steps as f64 / steps as f64;
+                let from_end =
+                    |k: usize| (train_steps as f64 - k as f64 * stride).round_ties_even();
+                (0..steps).rev().map(|k| from_end(k) as usize - 1).collect()
+            }
+            Self::Linspace => {
+                let gap = (train_steps - 1) as f64 / (steps.max(2) - 1) as f64;
+                (0..steps).map(|k| (k as f64 * gap).round_ties_even() as usize).collect()
+            }
+        };
+        if rising.last().is_some_and(|last| *last >= train_steps) {
+            // The offset pushes the last step out of the schedule: fewer steps leave room for it.
+            let fits = |n: usize| (n - 1) * (train_steps / n) + offset < train_steps;
+            return Err(too_many((1..steps).rev().find(|n| fits(*n)).unwrap_or(0)));
+        }
+        Ok(rising.into_iter().rev().collect())
+    }
+}
