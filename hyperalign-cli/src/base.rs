@@ -52,7 +52,12 @@ pub fn embedded_base(name: &str) -> Option<Folder> {
     embedded::folder(name).filter(|folder| folder.contains(INDEX))
 }
 
-fn find(given: &str) -> Result<(Folder, Preset), UnknownBase> {
+/// Looks for the base called `given`, and reads nothing of it.
+///
+/// # Errors
+///
+/// Fails if there is no such base.
+pub fn find(given: &str) -> Result<(Folder, Preset), UnknownBase> {
     if let Some(folder) = embedded_base(given) {
         return Ok((folder, Preset::EMBEDDED));
     }

@@ -1,6 +1,7 @@
-//! Ctrl-C: the first finishes the step and saves, the second leaves at once.
+//! Signals: the first Ctrl-C finishes the step and saves, the second leaves at once; a file that
+//! grows too large is an error, not the end.
 
-use hyperalign_train::learner::Stop;
+use hyperalign_train::learner::{Stop, abandon_dashboard, dashboard_is_open};
 use miette::IntoDiagnostic;
 
 use crate::outcome::INTERRUPTED;
@@ -13,10 +14,26 @@ use crate::outcome::INTERRUPTED;
 pub fn request_on_ctrl_c(stop: Stop) -> miette::Result<()> {
     ctrlc::set_handler(move || {
         if stop.is_requested() {
+            abandon_dashboard();
             std::process::exit(INTERRUPTED.into());
         }
         stop.request();
-        eprintln!("finishing this step and saving; Ctrl-C again leaves at once");
+        if !dashboard_is_open() {
+            eprintln!("finishing this step and saving; Ctrl-C again leaves at once");
+        }
     })
     .into_diagnostic()
 }
+
+/// Turns the end of the program at a limit on the size of files (`ulimit -f`) into an error of the
+/// write, which is told and leaves nothing half-written.
+#[cfg(unix)]
+pub fn survive_file_size_limit() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler is installed that could do what handlers must not.
+    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+}
+
+/// Other systems have no such limit.
+#[cfg(not(unix))]
+pub fn survive_file_size_limit() {}

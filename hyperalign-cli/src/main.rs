@@ -16,6 +16,7 @@ mod interrupt;
 mod outcome;
 mod output;
 mod prompts;
+mod report;
 mod scorers;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // Clap answers `--help` and `--version` itself, and ends with status 2 on wrong usage.
     let cli = Cli::parse();
+    interrupt::survive_file_size_limit();
+    report::install();
     let context = Context::new(cli.device);
     match command::run(cli.command, &context) {
         Ok(outcome) => outcome.into(),

@@ -38,8 +38,8 @@ pub fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
     print(&format!("{text}\n"))
 }
 
-/// Checks that the file `path` could be written, missing folders made. Work of minutes should not
-/// end with a folder that was never writable.
+/// Checks that the file `path` could be written, its missing folders made, and makes nothing. Work
+/// of minutes should not end with a folder that was never writable.
 ///
 /// # Errors
 ///
@@ -49,11 +49,14 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     if path.is_dir() {
         return Err(failed(ErrorKind::AlreadyExists.into()));
     }
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
+    let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.exists();
+    let folder = match path.ancestors().skip(1).find(is_there) {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    if !folder.is_dir() {
+        return Err(failed(ErrorKind::NotADirectory.into()));
+    }
     tempfile::tempfile_in(folder).map_err(failed)?;
     Ok(())
 }
@@ -65,8 +68,9 @@ mod tests {
     #[test]
     fn places_that_cannot_be_written_are_found_before_the_work() {
         let folder = tempfile::tempdir().unwrap();
-        check_writable(&folder.path().join("new/picture.png")).unwrap();
-        assert!(std::fs::read_dir(folder.path().join("new")).unwrap().next().is_none());
+        check_writable(&folder.path().join("new/er/picture.png")).unwrap();
+        check_writable(Path::new("picture.png")).unwrap();
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
         std::fs::write(folder.path().join("file"), "").unwrap();
         let error = check_writable(&folder.path().join("file/picture.png")).unwrap_err();
         assert!(error.to_string().contains("file/picture.png"), "{error}");

@@ -2,6 +2,7 @@
 
 mod tiny;
 
+use std::path::Path;
 use std::process::Output;
 
 use hyperalign_core::image;
@@ -88,6 +89,85 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     fails("base", &["--out", "file/x.png"], &["file/x.png"]);
     fails("base", &["--steps", "2000"], &["2000"]);
     assert!(!world.path("x.png").exists());
+}
+
+/// Changes the bytes of a file.
+fn damage(path: &Path, how: impl Fn(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    how(&mut bytes);
+    std::fs::write(path, bytes).expect("a writable folder");
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let world = World::new();
+    let nan = |bytes: &mut Vec<u8>| {
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    };
+    let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().expect("bytes") ^= 1;
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    let empty = |bytes: &mut Vec<u8>| bytes.clear();
+    let fails = |file: &str, how: &dyn Fn(&mut Vec<u8>), words: &str| {
+        write_base(&world.path("base"), 1);
+        write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
+        damage(&world.path(file), how);
+        let adapter = ["--adapter", "adapter.safetensors", "--variant", "s"];
+        let output =
+            sample(&world, &[&["--prompt", "a dog", "--out", "x.png"][..], &adapter].concat());
+        assert_eq!(output.status.code(), Some(1), "{file}: {}", message(&output));
+        let name = file.rsplit('/').next().expect("a name");
+        for word in [words, name] {
+            assert!(message(&output).contains(word), "no `{word}` in {}", message(&output));
+        }
+        assert!(!world.path("x.png").exists());
+    };
+    fails("adapter.safetensors", &cut, "not a whole safetensors file");
+    fails("adapter.safetensors", &empty, "not a whole safetensors file");
+    fails("adapter.safetensors", &nan, "NaN or infinite");
+    fails("adapter.safetensors", &flip, "not those that were written");
+    for part in ["unet", "vae"] {
+        let file = format!("base/{part}/diffusion_pytorch_model.safetensors");
+        fails(&file, &cut, "not a whole safetensors file");
+        fails(&file, &nan, "NaN or infinite");
+    }
+    fails("base/unet/config.json", &cut, "not the configuration that was expected");
+    fails("base/tokenizer/tokenizer.json", &cut, "tokenizer");
+    // A flipped weight makes another base, and the adapter does not belong to it.
+    write_base(&world.path("base"), 1);
+    write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
+    damage(&world.path("base/unet/diffusion_pytorch_model.safetensors"), flip);
+    let adapter = ["--adapter", "adapter.safetensors", "--prompt", "a dog", "--out", "x.png"];
+    let output = sample(&world, &adapter);
+    assert!(message(&output).contains("was trained on the base"), "{}", message(&output));
+}
+
+/// A limit on the size of files stands for a full disk: the first byte that is written fails.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_told_and_nothing_is_left() {
+    let world = World::new();
+    let limited = |arguments: &[&str]| {
+        let limit = ["-c", "ulimit -f 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hyperalign")];
+        std::process::Command::new("sh")
+            .args(limit)
+            .args(arguments)
+            .current_dir(world.path("."))
+            .output()
+            .unwrap()
+    };
+    let before = std::fs::read_dir(world.path(".")).unwrap().count();
+    let flags = ["--base", "base", "--steps", "1", "--prompt", "a dog", "--out", "dog.png"];
+    let output = limited(&[&["sample"], &flags[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+    let told = message(&output);
+    assert!(told.contains("cannot write `dog.png`") && told.contains("ulimit -f"), "{told}");
+    assert_eq!(told.matches("os error").count(), 1, "the cause is told once: {told}");
+    assert_eq!(std::fs::read_dir(world.path(".")).unwrap().count(), before);
+    let output = limited(&["train", "--out", "run"]);
+    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+    assert!(message(&output).contains("config.toml"), "{}", message(&output));
+    assert_eq!(std::fs::read_dir(world.path("run")).map_or(0, Iterator::count), 0);
 }
 
 #[test]

@@ -41,5 +41,29 @@ fn unusable_requests_leave_nothing() {
     fails(&["--out", "x", "--config", "none.toml"], 1, "none.toml");
     fails(&["--out", "file/x"], 1, "file/x");
     fails(&["--out", "x", "--base", "emojis"], 1, "unknown base `emojis`");
-    assert!(!folder.path().join("x/config.toml").exists());
+    assert!(!folder.path().join("x").exists(), "nothing is left behind");
+}
+
+#[test]
+fn settings_that_no_run_can_be_made_with_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("dir")).unwrap();
+    for (text, words) in [
+        ("method.steps = 0", "0 sampling steps"),
+        ("method.min_signal = 2.0", "`method.min_signal = 2`"),
+        ("method.trajectories = 3", "`method.trajectories = 3`"),
+        ("training.ema = 1.5", "`ema = 1.5`"),
+        ("evaluation.seeds = 0", "`evaluation.seeds = 0`"),
+        ("network = { kind = \"static-lora\", rank = 0 }", "`rank` is 0"),
+    ] {
+        std::fs::write(folder.path().join("run.toml"), text).unwrap();
+        let output = train(folder.path(), &["--config", "run.toml", "--out", "x"]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}: {message}");
+        assert!(message.contains(words), "{text}: no `{words}` in\n{message}");
+        assert!(!folder.path().join("x").exists(), "{text}: something is left behind");
+    }
+    let output = train(folder.path(), &["--base", "dir", "--out", "x"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("`dir` is no base of the embedded world"), "{message}");
 }

@@ -114,6 +114,121 @@ fn an_interrupted_run_says_so_and_goes_on() {
     assert!(dir.join("adapter.safetensors").exists());
 }
 
+/// A limit on the size of files stands for a disk that becomes full: the settings still fit, a
+/// checkpoint does not.
+#[cfg(unix)]
+#[test]
+fn a_run_on_a_full_disk_leaves_nothing_half_written() {
+    let root = tempfile::tempdir().unwrap();
+    let (whole, config) = fresh(root.path(), "whole");
+    finished(&mut train(&whole, &["--config", &config, "--no-eval", "--steps", "2"]));
+    let (dir, _) = fresh(root.path(), "run");
+    let text = SETTINGS.replace("every = 3", "every = 0");
+    fs::write(&config, text).unwrap();
+    let limit = "ulimit -f 16; exec \"$0\" train --plain --no-eval --steps 2 \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", limit, env!("CARGO_BIN_EXE_hyperalign"), "--config", &config, "--out"])
+        .arg(&dir)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("checkpoints that exist are whole"), "{stderr}");
+    assert_eq!(fs::read_dir(dir.join("checkpoints")).map_or(0, Iterator::count), 0);
+    finished(&mut train(&dir, &["--resume", "--no-eval"]));
+    let bytes = |dir: &Path| fs::read(dir.join("adapter.safetensors")).unwrap();
+    assert!(bytes(&whole) == bytes(&dir), "the run ended otherwise");
+}
+
+#[test]
+fn damaged_checkpoints_are_passed_over_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, config) = fresh(root.path(), "run");
+    finished(&mut train(&dir, &["--config", &config, "--no-eval"]));
+    let adapter = || fs::read(dir.join("adapter.safetensors")).unwrap();
+    let whole = adapter();
+    let checkpoint = |update: u64| dir.join(format!("checkpoints/step-{update:06}"));
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    let flip = |bytes: &mut Vec<u8>| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    };
+    let damage = |update: u64, name: &str, how: &dyn Fn(&mut Vec<u8>)| {
+        let path = checkpoint(update).join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        how(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+    };
+    let names: Vec<String> = fs::read_dir(checkpoint(6))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.len() >= 3, "{names:?}");
+    for (name, how) in names.iter().zip([&cut as &dyn Fn(&mut Vec<u8>), &flip].iter().cycle()) {
+        damage(6, name, how);
+        fs::remove_file(dir.join("adapter.safetensors")).unwrap();
+        let output = train(&dir, &["--resume", "--no-eval"]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        assert!(stderr.contains("step-000006 is damaged") && stderr.contains(name), "{stderr}");
+        assert!(adapter() == whole, "the run ended otherwise without {name}");
+    }
+    for update in [5, 6] {
+        damage(update, "module.bpk", &flip);
+    }
+    let output = train(&dir, &["--resume", "--no-eval"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("module.bpk") && stderr.contains("start a new run"), "{stderr}");
+}
+
+/// On a terminal, which `script` of util-linux makes, there is a dashboard. An update takes
+/// seconds here: two interrupts do not wait for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_interrupt_leaves_at_once_and_gives_the_terminal_back() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("left out: there is no `script` to make a terminal with");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let (dir, config) = fresh(root.path(), "run");
+    let slow = SETTINGS.replace("steps = 3", "steps = 20").replace("every = 3", "every = 0");
+    fs::write(&config, slow.replace("trajectories = 2", "trajectories = 64")).unwrap();
+    let program = env!("CARGO_BIN_EXE_hyperalign");
+    let command = format!(
+        "echo $$ > {root}/pid; exec {program} train --no-eval --config {config} --out {}",
+        dir.display(),
+        root = root.path().display(),
+    );
+    let shown = root.path().join("shown");
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--return", "--flush", "--command", &command])
+        .arg(&shown)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    let screen = || fs::read(&shown).map_or(String::new(), |b| String::from_utf8_lossy(&b).into());
+    while !screen().contains("\x1b[?1049h") {
+        assert!(terminal.try_wait().unwrap().is_none(), "it ended: {}", screen());
+        assert!(begin.elapsed() < Duration::from_secs(300), "no dashboard: {}", screen());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = fs::read_to_string(root.path().join("pid")).unwrap();
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(300));
+        Command::new("kill").args(["-INT", pid.trim()]).status().unwrap();
+    }
+    let status = terminal.wait().unwrap();
+    let screen = screen();
+    assert_eq!(status.code(), Some(130), "{screen}");
+    assert!(!dir.join("checkpoints").exists(), "it finished the update first");
+    let end = screen.rfind("\x1b[?1049l").expect("the screen of before is back");
+    assert!(!screen[end..].contains("\x1b[?25l"), "the cursor is hidden");
+}
+
 #[test]
 fn a_finished_run_holds_what_the_book_says() {
     let root = tempfile::tempdir().unwrap();

@@ -25,6 +25,9 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free some space or choose a place on another disk (nothing was changed)"
         }
+        io::ErrorKind::FileTooLarge => {
+            "raise the limit on the size of files (`ulimit -f`; nothing was changed)"
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "choose a place that you may write to"
         }

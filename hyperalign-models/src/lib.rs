@@ -9,6 +9,7 @@ pub mod hypernet;
 pub mod pipeline;
 pub mod scope;
 pub mod t5;
+pub mod testing;
 pub mod timestep_embedding;
 pub mod tokenizer;
 pub mod unet;

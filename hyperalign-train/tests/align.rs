@@ -5,9 +5,6 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
-#[path = "../../hyperalign-models/tests/small_base/mod.rs"]
-mod small_base;
-
 use std::{
     path::Path,
     sync::{
@@ -22,7 +19,10 @@ use hyperalign_core::{
     noise::{Purpose, Stream, normal},
     sampler,
 };
-use hyperalign_models::hypernet::{Adapter, Variant};
+use hyperalign_models::{
+    hypernet::{Adapter, Variant},
+    testing::small_base,
+};
 use hyperalign_rewards::Reward;
 use hyperalign_train::{
     align::{AlignSettings, Materials, NetworkSettings, SampleSettings, align},
@@ -30,7 +30,6 @@ use hyperalign_train::{
     learner::{AdamW, End, Objective, Resume, Run, Schedule, Settings, Shard, Stop},
     method::{HyperAlign, HyperAlignSettings, guided},
 };
-use small_base::small_base;
 
 const STEPS: usize = 4;
 
@@ -74,7 +73,7 @@ fn materials() -> Materials {
     let device = Device::flex();
     let prompts = ["a red dog", "a blue heart", "red heart", "blue"].map(str::to_owned).to_vec();
     Materials {
-        base: Arc::new(small_base(&device)),
+        base: Arc::new(small_base(1, &device)),
         reward: Arc::new(Colour),
         sample_prompts: prompts.clone(),
         attribution: None,

@@ -4,57 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::Device;
-use hyperalign_core::schedule::SchedulerConfig;
 use hyperalign_models::{
     base::Base,
-    clip::ClipTextConfig,
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
     pipeline::StableDiffusion,
-    tokenizer::Tokenizer,
-    unet::UnetConfig,
-    vae::AutoencoderKlConfig,
-    weights::{FileFloat, Folder, reinit},
+    testing::small_base,
+    weights::{FileFloat, Folder},
 };
-
-const WORDS: [&str; 5] = ["a", "red", "blue", "dog", "heart"];
 
 /// Writes the base as the folder `path`.
 pub fn write_base(path: &Path, seed: u64) {
-    let device = Device::flex();
-    let text = ClipTextConfig {
-        vocab_size: 8,
-        hidden_size: 8,
-        intermediate_size: 8,
-        num_hidden_layers: 1,
-        num_attention_heads: 2,
-        max_position_embeddings: 6,
-        eos_token_id: 2,
-        ..ClipTextConfig::default()
-    };
-    let unet: UnetConfig = serde_json::from_str(
-        r#"{"sample_size": 4, "in_channels": 2, "out_channels": 2, "layers_per_block": 1,
-            "block_out_channels": [4, 8], "norm_num_groups": 2, "cross_attention_dim": 8,
-            "attention_head_dim": 2, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-            "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#,
-    )
-    .expect("a configuration");
-    let vae: AutoencoderKlConfig = serde_json::from_str(
-        r#"{"sample_size": 8, "latent_channels": 2, "layers_per_block": 1,
-            "block_out_channels": [4, 4], "norm_num_groups": 2,
-            "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
-            "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#,
-    )
-    .expect("a configuration");
-    let base = StableDiffusion::new(
-        "test",
-        Tokenizer::from_words(&WORDS, 6).expect("five words"),
-        reinit(text.init(&device), seed),
-        reinit(unet.init(&device), seed),
-        reinit(vae.init(&device), seed),
-        SchedulerConfig::stable_diffusion(),
-        &device,
-    );
-    base.and_then(|base| base.save(path, FileFloat::F32)).expect("the base is written");
+    small_base(seed, &Device::flex()).save(path, FileFloat::F32).expect("the base is written");
 }
 
 /// Writes an untrained adapter for the base in the folder `base`.

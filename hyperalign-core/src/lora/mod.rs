@@ -4,9 +4,13 @@
 //! looks its updates up by the path of the adapted layer ([`LoraScope`]), so the order of the
 //! layers is a matter of the adapter file alone.
 
+mod packed;
+
 use std::collections::BTreeMap;
 
 use burn::{nn::Linear, tensor::Tensor};
+
+pub use packed::LoraLayout;
 
 /// One low-rank update for each sample of a batch,
 /// `delta y = scale * (((x down_aux) down) up) up_aux`.
@@ -156,6 +160,15 @@ impl<'a> LoraScope<'a> {
             return self.clone();
         }
         Self { set: self.set, path: join(&self.path, name) }
+    }
+
+    /// The updates of the layers below this module, by their paths from here.
+    pub fn below(&self) -> LoraSet {
+        let prefix = join(&self.path, "");
+        let all = self.set.into_iter().flat_map(LoraSet::iter);
+        LoraSet::new(all.filter_map(|(path, delta)| {
+            path.strip_prefix(&prefix).map(|path| (path.to_owned(), delta.clone()))
+        }))
     }
 
     /// The update of the layer `name` of this module, if it is adapted.

@@ -1,9 +1,11 @@
 //! Building blocks that the U-Net and the autoencoder share.
 
+mod frozen;
 mod pointwise;
 mod resample;
 mod resnet;
 
+pub(crate) use frozen::{frozen, is_large};
 pub use pointwise::PointwiseConv;
 pub use resample::{Downsample, Pad, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};

@@ -14,7 +14,7 @@ use burn::{
 };
 use hyperalign_core::fused::convolve;
 
-use super::conv3x3;
+use super::{conv3x3, frozen};
 
 /// Where a halving convolution pads by one pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,9 @@ impl Upsample {
     /// - `size`: height and width of the output, twice those of `x` but for an odd picture
     /// - output: `[batch, channels, size[0], size[1]]`
     pub fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-        convolve(&self.conv, interpolate(x, options))
+        frozen(self, [x], move |block, [x]| {
+            let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
+            convolve(&block.conv, interpolate(x, options))
+        })
     }
 }

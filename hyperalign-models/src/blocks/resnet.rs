@@ -7,7 +7,7 @@ use burn::{
 };
 use hyperalign_core::fused::{convolve, silu};
 
-use super::{PointwiseConv, conv3x3, zero_conv3x3};
+use super::{PointwiseConv, conv3x3, frozen, zero_conv3x3};
 
 /// The sizes of a [`ResnetBlock`].
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +67,12 @@ impl ResnetBlock {
     ///   reads one
     /// - output: `[batch, d_output, height, width]`
     pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
+        // Only a network in training has a time embedding with a gradient.
+        let time = time.cloned();
+        frozen(self, [x], move |block, [x]| block.run(x, time.as_ref()))
+    }
+
+    fn run(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
         let hidden = convolve(&self.conv1, silu(self.norm1.forward(x.clone())));
         let hidden = match self.time_emb_proj.as_ref().zip(time) {
             Some((proj, time)) => {

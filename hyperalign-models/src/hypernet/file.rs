@@ -21,6 +21,8 @@ use crate::weights::{self, FileFloat, LoadError, SaveError, Tensors};
 
 /// Key of the metadata in the file.
 const METADATA: &str = "hyperalign";
+/// Key of the fingerprint of the weights.
+const SHA256: &str = "hyperalign_weights_sha256";
 /// Version of the metadata that this program writes and reads.
 const FORMAT: u32 = 1;
 
@@ -170,8 +172,12 @@ impl Adapter {
     /// Fails if the file cannot be written or a weight is not finite.
     pub fn save(&self, path: &Path, meta: &AdapterMeta) -> Result<(), SaveError> {
         let json = serde_json::to_string(meta).expect("metadata is plain data");
-        let metadata = BTreeMap::from([(METADATA.to_owned(), json)]);
-        weights::save(&self.valid(), path, FileFloat::F32, &metadata)
+        let plain = self.valid();
+        let metadata = BTreeMap::from([
+            (METADATA.to_owned(), json),
+            (SHA256.to_owned(), weights::hash(&plain)),
+        ]);
+        weights::save(&plain, path, FileFloat::F32, &metadata)
     }
 
     /// Reads an adapter of any base.
@@ -195,7 +201,13 @@ impl Adapter {
         let meta: AdapterMeta = serde_json::from_str(json).map_err(damaged)?;
         let fresh =
             meta.init(0, device).map_err(|source| AdapterError::Config { file: file(), source })?;
-        Ok((weights::load(fresh, &tensors)?, meta))
+        let adapter = weights::load(fresh, &tensors)?;
+        // A flipped bit is a number like any other. Files of earlier programs have no fingerprint.
+        let recorded = tensors.metadata().get(SHA256);
+        if recorded.is_some_and(|recorded| *recorded != weights::hash(&adapter)) {
+            return Err(AdapterError::Damaged { file: file() });
+        }
+        Ok((adapter, meta))
     }
 }
 
@@ -222,6 +234,15 @@ pub enum AdapterError {
         file: String,
         /// What the parser said.
         source: serde_json::Error,
+    },
+    /// Its weights are not those that were written.
+    #[error(
+        "the weights in `{file}` are not those that were written (another SHA-256); the file was \
+         damaged or changed: fetch it again, or finish the run with `hyperalign train --resume`"
+    )]
+    Damaged {
+        /// The file.
+        file: String,
     },
     /// A newer or older program wrote it.
     #[error("`{file}` is an adapter of format {given}; this program reads format {FORMAT}")]

@@ -11,7 +11,7 @@ pub enum TokenizerError {
     #[error("a file of the tokenizer is not the JSON that was expected: {0}")]
     Config(#[from] serde_json::Error),
     /// A file exists and cannot be read.
-    #[error("cannot read {name} of the tokenizer")]
+    #[error("cannot read {name} of the tokenizer: {source}")]
     File {
         /// Its name.
         name: &'static str,

@@ -42,6 +42,16 @@ impl<'a> Pass<'a> {
         self.scope.lora(name)
     }
 
+    /// The updates of the layers below this module, by their paths from here.
+    pub fn lora_below(&self) -> LoraSet {
+        self.lora.below()
+    }
+
+    /// Whether somebody looks on.
+    pub fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Shows the output of this module, a feature map, and hands it on.
     pub fn map(&self, output: Tensor<4>) -> Tensor<4> {
         self.scope.map(output)

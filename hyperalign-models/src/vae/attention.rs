@@ -8,6 +8,7 @@ use burn::{
 use hyperalign_core::attention::attention;
 
 use super::mid::NORM_EPS;
+use crate::blocks::frozen;
 
 /// Attention of the pixels of a feature map to each other, one head as wide as the map has
 /// channels, beside a shortcut.
@@ -39,6 +40,10 @@ impl PixelAttention {
     /// - `x`: `[batch, channels, height, width]`
     /// - output: the same
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        frozen(self, [x], |block, [x]| block.run(x))
+    }
+
+    fn run(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let pixels = self.group_norm.forward(x.clone()).reshape([batch, channels, height * width]);
         let tokens = pixels.swap_dims(1, 2);

@@ -11,7 +11,7 @@ use super::{
     config::AutoencoderKlConfig,
     mid::{MidBlock, NORM_EPS},
 };
-use crate::blocks::{ResnetBlock, Upsample, conv3x3};
+use crate::blocks::{ResnetBlock, Upsample, conv3x3, frozen};
 
 /// The decoder: the picture of latents.
 #[derive(Module, Debug)]
@@ -73,6 +73,8 @@ impl Decoder {
                 x = upsampler.forward(x, [2 * height, 2 * width]);
             }
         }
-        convolve(&self.conv_out, silu(self.conv_norm_out.forward(x)))
+        frozen(self, [x], |decoder, [x]| {
+            convolve(&decoder.conv_out, silu(decoder.conv_norm_out.forward(x)))
+        })
     }
 }

@@ -5,14 +5,15 @@ use std::path::Path;
 use burn::{module::Module, tensor::Device};
 use hyperalign_models::{
     hypernet::{Adapter, AdapterError, AdapterMeta, Variant},
+    testing::{shaken, small_base},
     weights::{LoadError, SaveError},
 };
 
-use crate::{hypernet, shaken, small_base::small_base, static_lora, trajectory};
+use crate::{hypernet, static_lora, trajectory};
 
 #[test]
 fn a_file_gives_the_adapter_back_bit_for_bit() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let dir = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
     for meta in [hypernet(&base), static_lora(&base)] {
@@ -51,7 +52,7 @@ fn edit_header(path: &Path, from: &str, to: &str) {
 
 #[test]
 fn what_is_wrong_with_a_file_is_said() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let meta = hypernet(&base);
     let adapter = shaken(meta.init(1, &Device::flex()).unwrap(), 0.3);
     let dir = tempfile::tempdir().unwrap();
@@ -98,7 +99,7 @@ fn what_is_wrong_with_a_file_is_said() {
 
 #[test]
 fn weights_that_are_not_finite_are_not_written() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let meta = hypernet(&base);
     let broken = shaken(meta.init(1, &Device::flex()).unwrap(), f64::INFINITY);
     let dir = tempfile::tempdir().unwrap();
@@ -109,7 +110,7 @@ fn weights_that_are_not_finite_are_not_written() {
 
 #[test]
 fn key_steps_are_scaled_to_the_steps_of_a_run() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let meta = AdapterMeta { key_steps: vec![2, 5, 9], key_steps_of: 10, ..hypernet(&base) };
     assert_eq!(meta.key_steps_for(10), [2, 5, 9]);
     assert_eq!(meta.key_steps_for(20), [4, 10, 18]);

@@ -6,8 +6,6 @@
 )]
 
 mod adapter_file;
-#[path = "../small_base/mod.rs"]
-mod small_base;
 
 use std::{cell::RefCell, collections::BTreeSet};
 
@@ -29,9 +27,9 @@ use hyperalign_models::{
         StaticLoraConfig, Variant,
     },
     pipeline::StableDiffusion,
+    testing::{shaken, small_base},
     weights,
 };
-use small_base::{shaken, small_base};
 
 const STEPS: usize = 5;
 
@@ -94,7 +92,7 @@ fn trajectory(base: &StableDiffusion, source: &dyn AdapterSource) -> Vec<Tensor<
 
 #[test]
 fn at_the_start_the_aligned_model_is_the_base_bit_for_bit() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let bare = trajectory(&base, &NoAdapter).pop().unwrap();
     let (sample, timesteps, conditioning) = inputs(&base);
     let output = base.predict(sample.clone(), timesteps.clone(), &conditioning, None);
@@ -145,7 +143,7 @@ fn reached(base: &StableDiffusion, meta: &AdapterMeta) -> [BTreeSet<String>; 2] 
 
 #[test]
 fn gradients_reach_the_last_factors_first_and_then_everything() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     for (meta, last) in [(hypernet(&base), ".up_aux."), (static_lora(&base), ".up.")] {
         let fresh = meta.init(1, &Device::flex()).unwrap();
         let keys = weights::keys(&fresh).into_iter().map(|key| key.name);
@@ -167,7 +165,7 @@ fn gradients_reach_the_last_factors_first_and_then_everything() {
 
 #[test]
 fn the_head_speaks_from_the_start() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let adapter = hypernet(&base).init(1, &Device::flex()).unwrap();
     let (sample, timesteps, conditioning) = inputs(&base);
     let (_, factors) = adapter.emit(&base, sample, timesteps, &conditioning);
@@ -177,7 +175,7 @@ fn the_head_speaks_from_the_start() {
 
 #[test]
 fn an_update_depends_on_its_own_row_only() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let adapter = shaken(hypernet(&base).init(1, &Device::flex()).unwrap(), 0.3);
     let predict = |rows: std::ops::Range<usize>| {
         let (sample, timesteps, conditioning) = inputs(&base);
@@ -198,7 +196,7 @@ fn an_update_depends_on_its_own_row_only() {
 
 #[test]
 fn statistics_standardise_each_channel() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let network = config(&base).init(1, &Device::flex()).unwrap();
     let factors = |network: &Hypernet, features: Tensor<4>, context: Tensor<3>| {
         let timesteps = Tensor::full([6], 100.0, &Device::flex());
@@ -242,7 +240,7 @@ impl Perception for Watched<'_> {
 
 #[test]
 fn variants_look_at_the_samples_that_they_say() {
-    let base = small_base(&Device::flex());
+    let base = small_base(1, &Device::flex());
     let adapter = shaken(hypernet(&base).init(1, &Device::flex()).unwrap(), 0.3);
     let every = (0..STEPS).collect();
     for (variant, at) in [(Variant::S, every), (Variant::P, vec![0, 2, 3]), (Variant::I, vec![0])] {

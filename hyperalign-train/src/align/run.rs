@@ -5,13 +5,13 @@ use std::{path::PathBuf, sync::Arc};
 use hyperalign_core::trajectory::KeyStepError;
 use hyperalign_models::{
     base::BaseError,
-    hypernet::{Adapter, AdapterMeta, ConfigError},
+    hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError},
     weights::SaveError,
 };
 
 use super::{AlignSettings, Aligning, Materials, measure_statistics};
 use crate::{
-    learner::{End, FitError, Run, fit},
+    learner::{End, FitError, Run, SettingsError, fit},
     method::HyperAlign,
 };
 
@@ -25,6 +25,9 @@ pub enum AlignError {
     /// The base refuses a prompt or a number of steps.
     #[error(transparent)]
     Base(#[from] BaseError),
+    /// A setting is unusable.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// Training failed.
     #[error(transparent)]
     Fit(#[from] FitError),
@@ -62,12 +65,54 @@ pub struct Aligned {
     pub path: Option<PathBuf>,
 }
 
+/// Checks everything that a run takes for granted, before anything is written.
+///
+/// # Errors
+///
+/// Fails for settings that no run can be made with, and where the settings, the base and the
+/// reward do not fit each other.
+pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), AlignError> {
+    let Materials { base, reward, .. } = materials;
+    if settings.method.reward_weight != 0.0 && !reward.differentiable() {
+        return Err(AlignError::NotDifferentiable { name: reward.name().to_owned() });
+    }
+    let AlignSettings { method, training, samples, evaluation, .. } = settings;
+    training.validate()?;
+    let scheduler = base.scheduler(method.steps)?;
+    method.validate(scheduler.as_ref(), training.shards * training.accumulate)?;
+    for (name, given) in [
+        ("samples.prompts", samples.prompts),
+        ("evaluation.prompts", evaluation.prompts),
+        ("evaluation.seeds", evaluation.seeds),
+        ("evaluation.key_steps", evaluation.key_steps),
+    ] {
+        if given == 0 {
+            let (given, expected) = (given.to_string(), "1 or more".to_owned());
+            return Err(SettingsError { name, given, expected }.into());
+        }
+    }
+    match network(materials, settings) {
+        AdapterKind::Hypernet(config) => config.validate()?,
+        AdapterKind::StaticLora(config) if config.rank == 0 => {
+            return Err(ConfigError::Zero { name: "rank" }.into());
+        }
+        AdapterKind::StaticLora(_) => {}
+    }
+    base.encode_prompts(&materials.prompts)?;
+    base.encode_prompts(&materials.sample_prompts)?;
+    Ok(())
+}
+
+fn network(materials: &Materials, settings: &AlignSettings) -> AdapterKind {
+    let base = &materials.base;
+    settings.network.kind(base.lora_targets(), base.feature_dim(), base.context_dim())
+}
+
 /// Trains an adapter in `run.dir` and writes `adapter.safetensors` there.
 ///
 /// # Errors
 ///
-/// Fails before anything is trained if the settings, the base and the reward do not fit each
-/// other; then as [`fit`] does.
+/// Fails as [`check`] does before anything is trained, then as [`fit`] does.
 pub fn align(
     materials: &Materials,
     settings: &AlignSettings,
@@ -75,16 +120,9 @@ pub fn align(
     run: &Run,
 ) -> Result<Aligned, AlignError> {
     let Materials { base, reward, device, .. } = materials;
-    if settings.method.reward_weight != 0.0 && !reward.differentiable() {
-        return Err(AlignError::NotDifferentiable { name: reward.name().to_owned() });
-    }
-    // Everything that a loss takes for granted is tried once here, where it can still be said.
-    base.scheduler(settings.method.steps)?;
-    base.encode_prompts(&materials.prompts)?;
-
+    check(materials, settings)?;
     let seed = settings.training.seed;
-    let network =
-        settings.network.kind(base.lora_targets(), base.feature_dim(), base.context_dim());
+    let network = network(materials, settings);
     let meta = AdapterMeta {
         key_steps: key_steps.to_vec(),
         key_steps_of: settings.method.steps,
@@ -94,6 +132,7 @@ pub fn align(
     let adapter = meta.init(seed, &device.clone().autodiff())?.with_statistics(features, context);
     let mut method = settings.method.clone();
     method.key_steps = key_steps.to_vec();
+    let grid_prompts = materials.sample_prompts.iter().take(settings.samples.prompts).cloned();
     let objective = Aligning {
         method: HyperAlign {
             seed,
@@ -105,12 +144,12 @@ pub fn align(
             device: device.clone(),
         },
         samples: settings.samples.clone(),
-        prompts: materials.sample_prompts.clone(),
+        prompts: grid_prompts.collect(),
         attribution: materials.attribution,
     };
-    let first = run.dir.join("samples/step-000000.png");
-    if settings.samples.every > 0 && !first.exists() {
-        objective.write_grid(None, &first).map_err(AlignError::Samples)?;
+    let before = run.dir.join("samples/step-000000.png");
+    if settings.samples.every > 0 && !before.exists() {
+        objective.write_grid(None, &before).map_err(AlignError::Samples)?;
     }
     let outcome = fit(Arc::new(objective), adapter, &settings.training, run)?;
     let adapter = outcome.learned();

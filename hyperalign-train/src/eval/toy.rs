@@ -1,7 +1,6 @@
 //! The smallest base that has everything, for tests.
 
 use burn::{
-    module::{Module, ModuleMapper, Param},
     nn::{Linear, LinearConfig},
     tensor::{Device, Tensor, TensorData},
 };
@@ -9,7 +8,7 @@ use hyperalign_core::{
     denoiser::{Conditioning, Decoder, Denoiser, Prediction},
     diffusion::Process,
     lora::{LoraScope, LoraSet, LoraTarget, linear_with_lora},
-    noise::{Purpose, Stream, normal},
+    noise::{Purpose, Stream},
     schedule::{Scheduler, SchedulerConfig},
 };
 use hyperalign_models::{
@@ -17,6 +16,7 @@ use hyperalign_models::{
     hypernet::{
         Adapter, AdapterKind, AdapterMeta, HypernetConfig, Perception, StaticLoraConfig, Variant,
     },
+    testing::shaken,
     weights::reinit,
 };
 use hyperalign_rewards::{Reward, emoji};
@@ -173,33 +173,14 @@ pub fn meta() -> AdapterMeta {
 /// A hypernetwork for the toy base; `strength` of noise on every weight stands for training.
 pub fn adapter(seed: u64, strength: f64) -> Adapter {
     let adapter = meta().init(seed, &Device::flex()).unwrap();
-    if strength == 0.0 { adapter } else { adapter.map(&mut Shake { strength, count: 0 }) }
+    if strength == 0.0 { adapter } else { shaken(adapter, strength) }
 }
 
 /// A static LoRA that does something.
 pub fn static_lora() -> Adapter {
     let config = StaticLoraConfig { rank: 2, alpha: 2.0, targets: vec![ToyBase::target()] };
-    AdapterMeta::new("toy", "toy", Variant::S, AdapterKind::StaticLora(config))
-        .init(1, &Device::flex())
-        .unwrap()
-        .map(&mut Shake { strength: 0.5, count: 0 })
-}
-
-struct Shake {
-    strength: f64,
-    count: u32,
-}
-
-impl ModuleMapper for Shake {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        self.count += 1;
-        let stream = Stream::new(17, Purpose::Init, 1, self.count);
-        let strength = self.strength;
-        param.map(|tensor| {
-            let noise = normal([1, tensor.shape().num_elements()], [stream], &tensor.device());
-            tensor.clone() + noise.reshape(tensor.dims()) * strength
-        })
-    }
+    let meta = AdapterMeta::new("toy", "toy", Variant::S, AdapterKind::StaticLora(config));
+    shaken(meta.init(1, &Device::flex()).unwrap(), 0.5)
 }
 
 /// The mean of a picture's values.

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::average::Average;
 use super::checkpoint::{self, State};
+use super::dashboard::Dashboard;
 use super::journal::{Journal, Row};
 use super::loader::{Nothing, Updates};
 use super::origin::Origin;
@@ -137,6 +138,7 @@ fn launch<O: Objective>(mut sitting: Sitting<O>, state: State<O::Module>) -> End
     let student = Student::new(state.module, state.optimizer.clone(), work);
     let learner = Learner::new(student, state.optimizer, position);
     let updates = Updates { next: state.update, end: settings.updates };
+    let covered = matches!(sitting.run.progress, Progress::Dashboard(_)).then(Dashboard::new);
     let renderer = renderer(&sitting.run.progress, &settings, &interrupter);
     let dir = sitting.run.dir.clone();
     let strategy = Arc::new(ByUpdate::new(sitting));
@@ -152,6 +154,7 @@ fn launch<O: Objective>(mut sitting: Sitting<O>, state: State<O::Module>) -> End
     }
     // Dropping the result closes the dashboard.
     drop(training.launch(learner));
+    drop(covered);
     strategy.result()
 }
 

@@ -39,6 +39,7 @@ mod student;
 mod update;
 
 pub use checkpoint::ResumeError;
+pub use dashboard::{abandon_dashboard, dashboard_is_open};
 pub use fit::fit;
 pub use journal::{PartRow, Row};
 pub use objective::{Losses, Objective, Part, Shard};

@@ -61,7 +61,7 @@ impl Schedule {
             Self::Cosine { floor, .. } if !(0.0..=1.0).contains(floor) => Err(SettingsError {
                 name: "schedule.floor",
                 given: floor.to_string(),
-                expected: "between 0 and 1",
+                expected: "between 0 and 1".to_owned(),
             }),
             _ => Ok(()),
         }

@@ -124,7 +124,7 @@ pub struct SettingsError {
     /// What was given.
     pub given: String,
     /// What it must be.
-    pub expected: &'static str,
+    pub expected: String,
 }
 
 impl Settings {
@@ -134,7 +134,8 @@ impl Settings {
     ///
     /// Fails at the first setting that no run can be made with.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let check = |ok: bool, name, given: String, expected| {
+        let check = |ok: bool, name, given: String, expected: &str| {
+            let expected = expected.to_owned();
             if ok { Ok(()) } else { Err(SettingsError { name, given, expected }) }
         };
         let AdamW { lr, beta1, beta2, epsilon, weight_decay, .. } = &self.optimizer;

@@ -1,5 +1,6 @@
 //! Alignment methods, one paper a file. They differ in their losses; the engine is shared.
 
+mod check;
 mod hyperalign;
 mod rollout;
 

@@ -1,7 +1,10 @@
 //! The training set of the denoiser: pictures as latents, with their captions as tokens.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use hyperalign_models::{tokenizer::Tokenizer, vae::AutoencoderKl};
+use hyperalign_models::{
+    tokenizer::{Encoded, Tokenizer},
+    vae::AutoencoderKl,
+};
 
 use crate::data::base_batch;
 
@@ -68,8 +71,6 @@ impl LatentSet {
 
 /// Rows of token ids as a tensor, `[rows, tokens]`.
 pub(super) fn id_tensor(rows: &[&[u32]], device: &Device) -> Tensor<2, Int> {
-    let tokens = rows.first().map_or(0, |row| row.len());
-    let values: Vec<i64> =
-        rows.iter().flat_map(|row| row.iter().map(|&id| i64::from(id))).collect();
-    Tensor::from_data(TensorData::new(values, [rows.len(), tokens]), device)
+    let ids = rows.iter().map(|row| row.to_vec()).collect();
+    Encoded { ids, cut: vec![None; rows.len()] }.to_tensor(device)
 }

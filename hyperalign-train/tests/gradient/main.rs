@@ -9,8 +9,6 @@
 
 mod probe;
 mod replay;
-#[path = "../../../hyperalign-models/tests/small_base/mod.rs"]
-mod small_base;
 
 use std::sync::Arc;
 
@@ -22,6 +20,7 @@ use hyperalign_core::noise::{Purpose, Stream, normal};
 use hyperalign_models::{
     base::Base,
     hypernet::{Adapter, AdapterKind, AdapterMeta, HypernetConfig, Variant},
+    testing::{shaken, small_base},
 };
 use hyperalign_rewards::Reward;
 use hyperalign_train::{
@@ -31,7 +30,6 @@ use hyperalign_train::{
 };
 use probe::Probe;
 use replay::Replay;
-use small_base::{shaken, small_base};
 
 /// A smooth function of every pixel that differs with the prompt.
 struct Ripple;
@@ -68,7 +66,7 @@ impl PreferredData for Noise {
 fn the_gradient_of_the_loss_is_that_of_finite_differences() {
     let mut device = Device::flex();
     device.configure(FloatDType::F64).unwrap();
-    let base = small_base(&device);
+    let base = small_base(1, &device);
     let config = HypernetConfig {
         rank: 2,
         a: 4,

@@ -9,14 +9,17 @@ use hyperalign_rewards::{
     emoji::{self, Split},
     geneval::Row,
 };
-use hyperalign_train::{align::Materials, data::EmojiPreferred};
+use hyperalign_train::{
+    align::{AlignSettings, Materials},
+    data::EmojiPreferred,
+};
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::base;
 
 /// Prompts that a run learns from.
 const TRAINING_PROMPTS: usize = 1200;
-/// Prompts of the sample grids.
+/// Prompts that key steps are chosen over; sample grids show the first of them.
 const SAMPLE_PROMPTS: usize = 12;
 
 /// A base or a model that this command cannot train with.
@@ -31,15 +34,19 @@ enum MaterialsError {
 }
 
 /// Base, proxy reward, prompts and preferred pictures of the emoji world.
-pub(super) fn emoji(given: &str, seed: u64, device: &Device) -> miette::Result<Materials> {
-    if !embedded::names().any(|name| name == given) && !std::path::Path::new(given).is_dir() {
-        // Says which bases there are.
-        base::open(given, device)?;
-    }
-    if !given.starts_with("emoji-") {
+pub(super) fn emoji(
+    given: &str,
+    settings: &AlignSettings,
+    device: &Device,
+) -> miette::Result<Materials> {
+    if base::embedded_base(given).is_none() {
+        // Says which bases there are, if it is none at all.
+        base::find(given)?;
         return Err(MaterialsError::NoData { given: given.to_owned() }.into());
     }
     let (base, _) = base::open(given, device)?;
+    let seed = settings.training.seed;
+    let sample_prompts = SAMPLE_PROMPTS.max(settings.samples.prompts);
     let reward = reward("emoji-proxy", device)?;
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     Ok(Materials {
@@ -47,7 +54,7 @@ pub(super) fn emoji(given: &str, seed: u64, device: &Device) -> miette::Result<M
         reward: Arc::new(reward),
         prompts: text(emoji::prompts(Split::Train, TRAINING_PROMPTS, seed)),
         preferred: Arc::new(EmojiPreferred { seed }),
-        sample_prompts: text(emoji::prompts(Split::Tuning, SAMPLE_PROMPTS, 0)),
+        sample_prompts: text(emoji::prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })

@@ -13,7 +13,7 @@ use std::{
 
 use hyperalign_core::{atomic, trajectory::key_steps_by_share};
 use hyperalign_train::{
-    align::{AlignSettings, Aligned, Materials, align},
+    align::{AlignSettings, Aligned, Materials, align, check},
     eval::{Sampling, Shot, movement},
     learner::{End, Progress, Resume, Run, Stop},
 };
@@ -89,7 +89,8 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
-    let world = materials::emoji(&args.base, settings.training.seed, &device)?;
+    let world = materials::emoji(&args.base, &settings, &device)?;
+    check(&world, &settings).into_diagnostic()?;
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
 
@@ -145,6 +146,7 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
     if let Some(seed) = args.seed {
         settings.training.seed = seed;
     }
+    // Again once the base is there, with everything that depends on it.
     settings.training.validate().into_diagnostic()?;
     output::check_writable(&stored).into_diagnostic()?;
     Ok(settings)

@@ -1,4 +1,4 @@
-//! The smallest base that has every part, with random weights.
+//! What the tests of all crates share: the smallest base that has every part, with random weights.
 
 use burn::{
     module::{Module, ModuleMapper, Param},
@@ -8,15 +8,22 @@ use hyperalign_core::{
     noise::{Purpose, Stream, normal},
     schedule::SchedulerConfig,
 };
-use hyperalign_models::{
+
+use crate::{
     clip::ClipTextConfig, pipeline::StableDiffusion, tokenizer::Tokenizer, unet::UnetConfig,
     vae::AutoencoderKlConfig, weights::reinit,
 };
 
-const WORDS: [&str; 5] = ["a", "red", "blue", "dog", "heart"];
+/// Its vocabulary.
+pub const WORDS: [&str; 5] = ["a", "red", "blue", "dog", "heart"];
 
-/// A base of 4 x 4 latents and 8 x 8 pictures, in the float type of `device`.
-pub fn small_base(device: &Device) -> StableDiffusion {
+/// A base of 4 x 4 latents and 8 x 8 pictures that knows [`WORDS`], in the float type of `device`.
+/// Another `seed` is another base.
+///
+/// # Panics
+///
+/// Never: its own parts fit each other.
+pub fn small_base(seed: u64, device: &Device) -> StableDiffusion {
     let text = ClipTextConfig {
         vocab_size: 8,
         hidden_size: 8,
@@ -45,9 +52,9 @@ pub fn small_base(device: &Device) -> StableDiffusion {
         "small",
         Tokenizer::from_words(&WORDS, 6).expect("five words"),
         // Token states of embeddings of deviation 0.02 would hardly tell prompts apart.
-        shaken(reinit(text.init(device), 1), 0.3),
-        shaken(reinit(unet.init(device), 1), 0.2),
-        shaken(reinit(vae.init(device), 1), 0.1),
+        shaken(reinit(text.init(device), seed), 0.3),
+        shaken(reinit(unet.init(device), seed), 0.2),
+        shaken(reinit(vae.init(device), seed), 0.1),
         SchedulerConfig::stable_diffusion(),
         device,
     )

@@ -1,0 +1,44 @@
+//! How errors are shown.
+
+use miette::{Diagnostic, MietteHandlerOpts, ReportHandler};
+
+/// Shows the causes of an error below it only where its message does not name them already, as
+/// ours do.
+pub fn install() {
+    miette::set_hook(Box::new(|error| handler(error))).expect("nothing was reported yet");
+}
+
+fn handler(error: &(dyn Diagnostic + 'static)) -> Box<dyn ReportHandler> {
+    let options = MietteHandlerOpts::new();
+    let options = match tells_its_causes(error) {
+        true => options.without_cause_chain(),
+        false => options.with_cause_chain(),
+    };
+    Box::new(options.build())
+}
+
+fn tells_its_causes(error: &dyn Diagnostic) -> bool {
+    let message = error.to_string();
+    std::iter::successors(error.source(), |cause| cause.source())
+        .all(|cause| message.contains(&cause.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error, Diagnostic)]
+    enum Wrapped {
+        #[error("cannot write: {0}")]
+        Told(#[source] std::io::Error),
+        #[error("cannot write")]
+        Untold(#[source] std::io::Error),
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || std::io::Error::other("the dog ate it");
+        assert!(tells_its_causes(&Wrapped::Told(cause())));
+        assert!(!tells_its_causes(&Wrapped::Untold(cause())));
+    }
+}

@@ -1,0 +1,113 @@
+//! Blocks of frozen networks whose feature maps are too large to keep: they are computed again in
+//! the backward pass, and nothing else may change.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Gradients, Tensor},
+};
+use hyperalign_core::{
+    lora::{LoraDelta, LoraSet},
+    noise::{Purpose, Stream, normal},
+};
+use hyperalign_models::{
+    testing::shaken,
+    unet::{BlockKind, PerBlock, Unet, UnetConfig},
+    vae::AutoencoderKlConfig,
+    weights::reinit,
+};
+
+fn noise<const D: usize>(shape: [usize; D], index: u32) -> Tensor<D> {
+    let mut row = shape;
+    row[0] = 1;
+    let rows = (0..shape[0]).map(|row| Stream::new(9, Purpose::Start, index, row as u32));
+    normal(row, rows, &Device::flex())
+}
+
+/// The network on the plain device, and with weights that ask for gradients: the latter keeps
+/// everything.
+fn frozen_and_trained<M: Module>(init: impl Fn(&Device) -> M, deviation: f64) -> [M; 2] {
+    let device = Device::flex();
+    [device.clone(), device.autodiff()].map(|device| shaken(reinit(init(&device), 3), deviation))
+}
+
+fn assert_same<const D: usize>(found: Tensor<D>, expected: Tensor<D>, tolerance: f32) {
+    let scale: f32 = expected.clone().abs().max().into_scalar();
+    let difference: f32 = (found - expected).abs().max().into_scalar();
+    assert!(scale > 0.0 && difference <= tolerance * scale, "{difference} of {scale}");
+}
+
+/// An update of two factors, or of all four, whose factors ask for gradients.
+fn lora(unet: &Unet, aux: bool) -> LoraSet {
+    let leaf = |tensor: Tensor<3>| tensor.autodiff().require_grad();
+    let shared = |tensor: Tensor<2>| tensor.autodiff().require_grad();
+    LoraSet::new((0..).zip(unet.config().lora_targets()).map(|(k, target)| {
+        let (input, output) = if aux { (3, 3) } else { (target.d_input, target.d_output) };
+        let delta = LoraDelta {
+            down_aux: aux.then(|| shared(noise([target.d_input, 3], 4 * k))),
+            down: leaf(noise([1, input, 2], 4 * k + 1)),
+            up: leaf(noise([1, 2, output], 4 * k + 2)),
+            up_aux: aux.then(|| shared(noise([3, target.d_output], 4 * k + 3))),
+            scale: 0.01,
+        };
+        (target.path, delta)
+    }))
+}
+
+#[test]
+fn an_update_has_the_same_gradient() {
+    // 256 x 33 x 32 numbers, in 1056 tokens: more scores than attention keeps, too.
+    let config = UnetConfig {
+        block_out_channels: vec![256, 32],
+        down_block_types: vec![BlockKind::CrossAttnDown, BlockKind::Down],
+        up_block_types: vec![BlockKind::Up, BlockKind::CrossAttnUp],
+        layers_per_block: 1,
+        norm_num_groups: 4,
+        cross_attention_dim: 6,
+        attention_head_dim: PerBlock::All(2),
+        ..UnetConfig::default()
+    };
+    let [frozen, trained] = frozen_and_trained(|device| config.init(device), 0.02);
+    let (sample, context) = (noise([1, 4, 33, 32], 1000), noise([1, 5, 6], 1001));
+    let run = |unet: &Unet, lora: &LoraSet| {
+        let timesteps = Tensor::from_data([300.0], &Device::flex());
+        unet.forward(sample.clone(), timesteps, context.clone(), Some(lora))
+    };
+    for aux in [false, true] {
+        let lora = lora(&frozen, aux);
+        let (found, expected) = (run(&frozen, &lora), run(&trained, &lora));
+        assert_same(found.clone().inner(), expected.clone().inner(), 1e-5);
+        let gradient = |output: Tensor<4>| (output * noise([1, 4, 33, 32], 1002)).sum().backward();
+        let (found, expected) = (gradient(found), gradient(expected));
+        for (_, delta) in lora.iter() {
+            let of = |gradients: &Gradients, leaf: &Tensor<3>| leaf.grad(gradients).expect("read");
+            for leaf in [&delta.down, &delta.up] {
+                assert_same(of(&found, leaf), of(&expected, leaf), 1e-3);
+            }
+            for leaf in [&delta.down_aux, &delta.up_aux].into_iter().flatten() {
+                let of = |gradients: &Gradients| leaf.grad(gradients).expect("read");
+                assert_same(of(&found), of(&expected), 1e-3);
+            }
+        }
+    }
+}
+
+#[test]
+fn latents_have_the_same_gradient() {
+    let config = AutoencoderKlConfig {
+        block_out_channels: vec![16, 32, 128],
+        layers_per_block: 1,
+        norm_num_groups: 2,
+        latent_channels: 3,
+        ..AutoencoderKlConfig::default()
+    };
+    let [frozen, trained] = frozen_and_trained(|device| config.init(device), 0.02);
+    let latents = noise([1, 3, 48, 48], 0).autodiff().require_grad();
+    let cotangent = noise([1, 3, 192, 192], 1);
+    let gradient = |picture: Tensor<4>| {
+        let gradients = (picture * cotangent.clone()).sum().backward();
+        latents.grad(&gradients).expect("the decoder reads its latents")
+    };
+    let (found, expected) = (frozen.decode(latents.clone()), trained.decode(latents.clone()));
+    assert_same(found.clone().inner(), expected.clone().inner(), 1e-5);
+    assert_same(gradient(found), gradient(expected), 1e-4);
+}
