@@ -51,6 +51,11 @@ impl<'a> Scope<'a> {
         self.lora.get(name)
     }
 
+    /// The updates of the layers below this module, by their paths from here.
+    pub fn below(&self) -> LoraSet {
+        self.lora.below()
+    }
+
     /// Whether anybody looks on.
     pub fn is_observed(&self) -> bool {
         self.observer.is_some()

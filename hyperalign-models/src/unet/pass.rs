@@ -44,12 +44,12 @@ impl<'a> Pass<'a> {
 
     /// The updates of the layers below this module, by their paths from here.
     pub fn lora_below(&self) -> LoraSet {
-        self.lora.below()
+        self.scope.below()
     }
 
     /// Whether somebody looks on.
     pub fn is_observed(&self) -> bool {
-        self.observer.is_some()
+        self.scope.is_observed()
     }
 
     /// Shows the output of this module, a feature map, and hands it on.
