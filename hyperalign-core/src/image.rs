@@ -1,7 +1,8 @@
-//! Pictures: between tensors and 8 bits, side by side in a grid, and as PNG files that say how
-//! they were made.
+//! Pictures: between tensors and 8 bits, side by side in a grid, as PNG files that say how they
+//! were made, and from files of unknown origin.
 
 mod caption;
+mod decode;
 mod grid;
 mod parameters;
 mod png;
@@ -9,9 +10,10 @@ mod png;
 use ::image::RgbImage;
 use burn::tensor::{Device, Tensor, TensorData};
 
+pub use decode::{DecodeError, Header, MAX_PIXELS, MAX_SIDE, MIN_SIDE, decode_picture};
 pub use grid::{GridStyle, captioned_grid, grid};
 pub use parameters::{Parameters, ParametersError};
-pub use png::{ImageError, Metadata, encode_png, read_png, write_png};
+pub use png::{ImageError, Metadata, encode_png, png_metadata, read_png, write_png};
 
 /// 8-bit pictures from a tensor `[batch, 3, height, width]` with values in `[-1, 1]`; what lies
 /// outside is clipped.

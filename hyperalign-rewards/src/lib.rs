@@ -7,6 +7,7 @@
 mod clip_reward;
 pub mod emoji;
 pub mod geneval;
+pub mod prompts;
 mod reward;
 
 pub use clip_reward::{ClipReward, ClipRewardError, Preprocessing};

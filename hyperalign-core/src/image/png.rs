@@ -116,17 +116,24 @@ pub fn read_png(path: &Path) -> Result<(RgbImage, Metadata), ImageError> {
     let picture = ::image::load_from_memory_with_format(&bytes, ::image::ImageFormat::Png)
         .map_err(|error| damaged(error.into()))?
         .to_rgb8();
-    let mut reader = png::Decoder::new(Cursor::new(&bytes))
-        .read_info()
-        .map_err(|error| damaged(error.into()))?;
+    let metadata = png_metadata(&bytes).map_err(|error| damaged(error.into()))?;
+    Ok((picture, metadata))
+}
+
+/// What the PNG file `bytes` says about itself; the picture is not decoded.
+///
+/// # Errors
+///
+/// Fails if it is not a PNG file, or damaged.
+pub fn png_metadata(bytes: &[u8]) -> Result<Metadata, png::DecodingError> {
+    let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info()?;
     // Text may stand behind the picture too.
-    reader.finish().map_err(|error| damaged(error.into()))?;
-    let metadata = Metadata {
+    reader.finish()?;
+    Ok(Metadata {
         parameters: text(reader.info(), PARAMETERS).and_then(|text| text.parse().ok()),
         hyperalign: text(reader.info(), HYPERALIGN)
             .and_then(|text| serde_json::from_str(&text).ok()),
-    };
-    Ok((picture, metadata))
+    })
 }
 
 fn text(info: &png::Info, keyword: &str) -> Option<String> {

@@ -7,4 +7,5 @@ mod judge;
 mod row;
 
 pub use judge::{BoundingBox, Detection, Reason, Verdict, judge, relations};
+pub(crate) use row::read_row;
 pub use row::{Exclude, Include, Relation, Row, RowError, Task, read_jsonl};

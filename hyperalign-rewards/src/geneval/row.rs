@@ -188,7 +188,7 @@ pub fn read_jsonl(text: &str) -> Result<Vec<Row>, RowError> {
     lines.map(|(index, line)| read_row(index + 1, line)).collect()
 }
 
-fn read_row(line: usize, text: &str) -> Result<Row, RowError> {
+pub(crate) fn read_row(line: usize, text: &str) -> Result<Row, RowError> {
     let row: Row =
         serde_json::from_str(text).map_err(|source| RowError::Syntax { line, source })?;
     if row.include.is_empty() {
