@@ -17,6 +17,7 @@ mod outcome;
 mod output;
 mod prompts;
 mod report;
+mod rewards;
 mod scorers;
 
 use std::process::ExitCode;

@@ -110,6 +110,9 @@ pub enum ScoreError {
     /// A prompt that the tokenizer refuses.
     #[error(transparent)]
     Prompt(#[from] TokenizerError),
+    /// A prompt that is not one of the embedded world.
+    #[error("the embedded world has no such prompt: {0}")]
+    World(String),
 }
 
 /// What a reward has had to do with the pictures that it scores. Tables say it beside every

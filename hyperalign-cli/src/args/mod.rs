@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use hyperalign_models::hypernet::Variant;
 
 use crate::command::{
-    bench, completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, train, world,
+    bench, completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, score, train,
+    world,
 };
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
@@ -38,6 +39,8 @@ pub enum Command {
     Train(train::Args),
     /// Measure the base and an adapter over the same prompts and seeds.
     Eval(eval::Args),
+    /// Score pictures that are already there, by one reward or several.
+    Score(score::Args),
     /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
     Inspect(inspect::Args),
     /// Choose the steps at which HyperAlign-P writes a new update.

@@ -9,6 +9,7 @@ pub mod key_steps;
 pub mod parity;
 pub mod pretrain;
 pub mod sample;
+pub mod score;
 pub mod train;
 pub mod world;
 
@@ -26,6 +27,7 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Eval(args) => eval::run(&args, context),
         Command::KeySteps(args) => key_steps::run(&args, context),
         Command::Sample(args) => sample::run(&args, context),
+        Command::Score(args) => score::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Train(args) => train::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use super::detect::detect;
 use super::parse::parse;
 use super::{CHANNELS, Picture, SIZE};
-use crate::Reward;
 use crate::geneval::{Row, Verdict, judge};
+use crate::{Reward, ScoreError};
 
 /// Whether `image` shows what `row` asks for.
 pub fn gold(image: &Picture, row: &Row) -> Verdict {
@@ -71,5 +71,15 @@ impl Reward for Gold {
 
     fn differentiable(&self) -> bool {
         false
+    }
+
+    fn check(&self, [height, width]: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
+        if [height, width] != [SIZE; 2] {
+            let (name, expected) = (self.name().to_owned(), SIZE);
+            return Err(ScoreError::PictureSize { name, expected, height, width });
+        }
+        prompts.iter().try_for_each(|prompt| {
+            parse(prompt).map(|_| ()).map_err(|error| ScoreError::World(error.to_string()))
+        })
     }
 }

@@ -42,6 +42,7 @@ pub use checkpoint::ResumeError;
 pub use dashboard::{abandon_dashboard, dashboard_is_open};
 pub use fit::fit;
 pub use journal::{PartRow, Row};
+pub use memory::peak_memory;
 pub use objective::{Losses, Objective, Part, Shard};
 pub use run::{End, FitError, LineWriter, Outcome, Progress, Resume, Run, Stop};
 pub use schedule::Schedule;

@@ -189,7 +189,7 @@ impl<O: Objective> Sitting<O> {
         self.update = update + 1;
         row.lr = learner.lr_current().base();
         row.weight_norm = weight_norm;
-        row.peak_memory = memory::peak();
+        row.peak_memory = memory::peak_memory();
         row.seconds = begin.elapsed().as_secs_f64();
         self.journal.write(&row).map_err(write_error(&self.journal_path))?;
         self.after_update(&student.module)?;

@@ -1,0 +1,222 @@
+//! The file of scores that an interrupted run goes on from: what made them in the first line,
+//! then a picture a line, appended as they are scored.
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
+
+use super::items::Item;
+
+/// What made the scores of a file. Others do not belong into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// Name and version of each reward, in the order of the scores.
+    pub rewards: Vec<(String, String)>,
+}
+
+/// One scored picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// The file, as it was given.
+    pub image: PathBuf,
+    /// Its size in bytes and the nanosecond of its last change: another file of this name is
+    /// scored anew.
+    pub stamp: (u64, u64),
+    /// What it was scored against.
+    pub prompt: String,
+    /// The part of the set that it belongs to.
+    pub group: Option<String>,
+    /// Scores in the order of the rewards.
+    pub scores: Vec<f32>,
+}
+
+/// A file of scores that cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum JournalError {
+    /// It cannot be read or written.
+    #[error("cannot keep scores in `{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("`{}` is no file of scores", path.display())]
+    #[diagnostic(help("choose another name; this file is left as it is"))]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It holds scores of other rewards.
+    #[error("`{}` holds scores of other rewards: {found}", path.display())]
+    #[diagnostic(help("choose another name, or ask for the same rewards with the same weights"))]
+    OtherRewards {
+        /// The file.
+        path: PathBuf,
+        /// Their names and versions.
+        found: String,
+    },
+}
+
+/// An open file of scores.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    done: HashMap<PathBuf, Line>,
+}
+
+impl Journal {
+    /// Opens or begins the file at `path`. Half a line, as a killed run may leave, is cut off.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be used, or is not one of `head`.
+    pub fn open(path: &Path, head: &Head) -> Result<Self, JournalError> {
+        let io = |source| JournalError::Io { path: path.to_owned(), source };
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(io)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options.create(true).read(true).append(true).open(path).map_err(io)?;
+        let mut journal = Self { path: path.to_owned(), file, done: HashMap::new() };
+        let (mut kept, mut has_head) = (0, false);
+        let mut reader = BufReader::new(&journal.file);
+        let mut text = Vec::new();
+        loop {
+            text.clear();
+            let length = reader.read_until(b'\n', &mut text).map_err(io)?;
+            if length == 0 {
+                break;
+            }
+            if !has_head {
+                let found: Head = serde_json::from_slice(&text)
+                    .map_err(|_| JournalError::NotOurs { path: path.to_owned() })?;
+                if found != *head {
+                    let found: Vec<_> =
+                        found.rewards.iter().map(|(n, v)| format!("{n} {v:.12}")).collect();
+                    let found = found.join(", ");
+                    return Err(JournalError::OtherRewards { path: path.to_owned(), found });
+                }
+                has_head = true;
+            } else {
+                match serde_json::from_slice::<Line>(&text) {
+                    Ok(line) if text.ends_with(b"\n") => {
+                        journal.done.insert(line.image.clone(), line);
+                    }
+                    _ => break,
+                }
+            }
+            kept += length as u64;
+        }
+        drop(reader);
+        journal.file.set_len(kept).map_err(io)?;
+        if !has_head {
+            journal.write(&[head]).map_err(io)?;
+        }
+        Ok(journal)
+    }
+
+    /// The scores of `item`, if they are known and it has not changed.
+    pub fn find(&self, item: &Item) -> Option<&Line> {
+        let line = self.done.get(&item.path)?;
+        let same_prompt = item.prompt.as_ref().is_none_or(|prompt| *prompt == line.prompt);
+        (same_prompt && stamp(&item.path).ok()? == line.stamp).then_some(line)
+    }
+
+    /// Appends lines, in one write.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they cannot be written.
+    pub fn append(&mut self, lines: &[&Line]) -> Result<(), JournalError> {
+        self.write(lines).map_err(|source| JournalError::Io { path: self.path.clone(), source })
+    }
+
+    fn write(&mut self, lines: &[&impl Serialize]) -> io::Result<()> {
+        let mut text = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut text, line)?;
+            text.push(b'\n');
+        }
+        self.file.write_all(&text)
+    }
+}
+
+/// What tells a file from another of the same name: size in bytes, nanosecond of its last change.
+///
+/// # Errors
+///
+/// Fails if the file is not there.
+pub fn stamp(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = path.metadata()?;
+    let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok((metadata.len(), u64::try_from(changed.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: &str) -> Head {
+        Head { rewards: vec![("r".to_owned(), version.to_owned())] }
+    }
+
+    #[test]
+    fn half_a_line_is_cut_off_and_changes_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            let prompt = Some("x".to_owned());
+            Item { path, key: name.to_owned(), prompt, group: None }
+        };
+        let line = |item: &Item| Line {
+            image: item.path.clone(),
+            stamp: stamp(&item.path).unwrap(),
+            prompt: "x".to_owned(),
+            group: None,
+            scores: vec![0.1],
+        };
+        let (a, b) = (picture("a"), picture("b"));
+        let path = folder.path().join("deep/scores.jsonl");
+        let mut journal = Journal::open(&path, &head("1")).unwrap();
+        journal.append(&[&line(&a), &line(&b)]).unwrap();
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+
+        let mut journal = Journal::open(&path, &head("1")).unwrap();
+        assert_eq!(journal.find(&a), Some(&line(&a)));
+        assert_eq!(journal.find(&b), None);
+        journal.append(&[&line(&b)]).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        let other = Item { prompt: Some("y".to_owned()), ..a.clone() };
+        assert_eq!(journal.find(&other), None, "another prompt");
+        std::fs::write(&a.path, "longer").unwrap();
+        assert_eq!(journal.find(&a), None, "another picture");
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "dear diary\n").unwrap();
+        assert!(matches!(Journal::open(&path, &head("1")), Err(JournalError::NotOurs { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n");
+        let path = folder.path().join("scores");
+        drop(Journal::open(&path, &head("1")).unwrap());
+        let error = Journal::open(&path, &head("2")).unwrap_err().to_string();
+        assert!(error.contains("other rewards: r 1"), "{error}");
+    }
+}

@@ -1,0 +1,307 @@
+//! What is said about scores: means with intervals, by group; pictures one by one; pairs.
+
+use std::collections::BTreeMap;
+
+use hyperalign_rewards::Role;
+use hyperalign_train::{
+    eval::{Format, Interval, Table, bootstrap},
+    learner,
+};
+use serde::Serialize;
+
+use super::{journal::Line, pass::Failed};
+use crate::rewards::Judges;
+
+/// Seed of the resampling. The same scores give the same intervals.
+const SEED: u64 = 0;
+
+/// A reward, as every table names it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Who {
+    /// Its name.
+    pub name: String,
+    /// What tells it from another of that name.
+    pub version: String,
+    /// What it has had to do with the pictures.
+    pub role: Role,
+}
+
+impl Who {
+    /// Those who score.
+    pub fn all(judges: &Judges) -> Vec<Self> {
+        let who = |judge: &crate::rewards::Judge| Self {
+            name: judge.reward.name().to_owned(),
+            version: judge.reward.version(),
+            role: judge.role,
+        };
+        judges.iter().map(who).collect()
+    }
+
+    fn title(&self) -> String {
+        match self.role {
+            Role::TrainedAgainst => format!("{} (trained against)", self.name),
+            Role::HeldOut | Role::Other => self.name.clone(),
+        }
+    }
+}
+
+/// The mean of a reward over pictures, with its interval of 95 %, drawn over prompts.
+#[derive(Debug, Clone, Serialize)]
+struct Mean {
+    #[serde(flatten)]
+    interval: Interval,
+    count: usize,
+}
+
+/// Means by reward.
+type Means = BTreeMap<String, Mean>;
+
+/// Everything about a run, in the shape of its JSON.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    rewards: &'a [Who],
+    all: Means,
+    groups: BTreeMap<&'a str, Means>,
+    scores: Vec<Picture<'a>>,
+    failed: &'a [Failed],
+    /// The most memory that the run held, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_memory_bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Picture<'a> {
+    image: String,
+    prompt: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    scores: BTreeMap<&'a str, f32>,
+}
+
+impl<'a> Report<'a> {
+    /// About these pictures.
+    pub fn new(rewards: &'a [Who], lines: &'a [Line], failed: &'a [Failed]) -> Self {
+        let mut groups: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
+        for line in lines {
+            if let Some(group) = &line.group {
+                groups.entry(group).or_default().push(line);
+            }
+        }
+        let picture = |line: &'a Line| Picture {
+            image: line.image.display().to_string(),
+            prompt: &line.prompt,
+            group: line.group.as_deref(),
+            scores: rewards.iter().map(|who| who.name.as_str()).zip(line.scores.clone()).collect(),
+        };
+        Self {
+            rewards,
+            all: means(rewards, &lines.iter().collect::<Vec<_>>()),
+            groups: groups.into_iter().map(|(name, of)| (name, means(rewards, &of))).collect(),
+            scores: lines.iter().map(picture).collect(),
+            failed,
+            peak_memory_bytes: learner::peak_memory(),
+        }
+    }
+
+    /// A row for each group and reward.
+    pub fn table(&self) -> String {
+        let mut rows = Vec::new();
+        let groups = self.groups.iter().map(|(name, means)| (*name, means));
+        for (name, means) in groups.chain([("all", &self.all)]) {
+            for who in self.rewards {
+                let Some(mean) = means.get(&who.name) else { continue };
+                let Interval { mean: value, low, high } = mean.interval;
+                rows.push(vec![
+                    name.to_owned(),
+                    who.title(),
+                    mean.count.to_string(),
+                    format!("{value:.4}"),
+                    format!("{low:.4} .. {high:.4}"),
+                ]);
+            }
+        }
+        let header = ["group", "reward", "pictures", "mean", "95 %"];
+        aligned(header, rows) + &versions(self.rewards)
+    }
+
+    /// A line for each picture, with a column for each reward.
+    pub fn csv(&self) -> String {
+        let names = self.rewards.iter().map(|who| field(&who.name));
+        let head = ["image", "prompt", "group"].map(str::to_owned).into_iter().chain(names);
+        let mut text = head.collect::<Vec<_>>().join(",") + "\n";
+        for picture in &self.scores {
+            let mut fields = vec![
+                field(&picture.image),
+                field(picture.prompt),
+                field(picture.group.unwrap_or_default()),
+            ];
+            let score = |who: &Who| picture.scores[who.name.as_str()].to_string();
+            fields.extend(self.rewards.iter().map(score));
+            text += &(fields.join(",") + "\n");
+        }
+        text
+    }
+}
+
+fn means(rewards: &[Who], lines: &[&Line]) -> Means {
+    if lines.is_empty() {
+        return Means::new();
+    }
+    let prompts: Vec<&str> = lines.iter().map(|line| line.prompt.as_str()).collect();
+    let mean = |(k, who): (usize, &Who)| {
+        let scores: Vec<f64> = lines.iter().map(|line| f64::from(line.scores[k])).collect();
+        let interval = bootstrap(&prompts, &scores, SEED);
+        (who.name.clone(), Mean { interval, count: lines.len() })
+    };
+    rewards.iter().enumerate().map(mean).collect()
+}
+
+/// How the pictures of one folder stand against those of another.
+#[derive(Debug, Serialize)]
+pub struct Comparison<'a> {
+    a: String,
+    b: String,
+    rewards: &'a [Who],
+    pairs: usize,
+    results: BTreeMap<&'a str, Versus>,
+    failed: &'a [Failed],
+}
+
+/// A against B by one reward.
+#[derive(Debug, Serialize)]
+struct Versus {
+    /// Share of pairs in which A scores higher, equal scores counted half.
+    win_rate: Interval,
+    /// Mean of A's score less B's.
+    difference: Interval,
+    wins: usize,
+    ties: usize,
+    losses: usize,
+}
+
+impl<'a> Comparison<'a> {
+    /// Of these pairs, A's picture first.
+    pub fn new(
+        [a, b]: [String; 2],
+        rewards: &'a [Who],
+        pairs: &[(Line, Line)],
+        failed: &'a [Failed],
+    ) -> Self {
+        let prompts: Vec<&str> = pairs.iter().map(|(line, _)| line.prompt.as_str()).collect();
+        let versus = |(k, who): (usize, &'a Who)| {
+            let differences: Vec<f64> = pairs
+                .iter()
+                .map(|(a, b)| f64::from(a.scores[k]) - f64::from(b.scores[k]))
+                .collect();
+            let won = |d: &f64| if *d == 0.0 { 0.5 } else { f64::from(u8::from(*d > 0.0)) };
+            let wins: Vec<f64> = differences.iter().map(won).collect();
+            let count = |share| wins.iter().filter(|win| **win == share).count();
+            let versus = Versus {
+                win_rate: bootstrap(&prompts, &wins, SEED),
+                difference: bootstrap(&prompts, &differences, SEED),
+                wins: count(1.0),
+                ties: count(0.5),
+                losses: count(0.0),
+            };
+            (who.name.as_str(), versus)
+        };
+        let results = match pairs.is_empty() {
+            true => BTreeMap::new(),
+            false => rewards.iter().enumerate().map(versus).collect(),
+        };
+        Self { a, b, rewards, pairs: pairs.len(), results, failed }
+    }
+
+    /// A row for each reward.
+    pub fn table(&self) -> String {
+        let mut rows = Vec::new();
+        for who in self.rewards {
+            let Some(versus) = self.results.get(who.name.as_str()) else { continue };
+            let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+            let Versus { win_rate, difference, wins, ties, losses } = versus;
+            rows.push(vec![
+                who.title(),
+                percent(win_rate.mean),
+                format!("{} .. {}", percent(win_rate.low), percent(win_rate.high)),
+                format!("{wins}/{ties}/{losses}"),
+                format!("{:+.4}", difference.mean),
+                format!("{:+.4} .. {:+.4}", difference.low, difference.high),
+            ]);
+        }
+        let head = format!("A {}\nB {}\n{} pairs\n\n", self.a, self.b, self.pairs);
+        let header = ["reward", "A wins", "95 %", "won/tied/lost", "A - B", "95 %"];
+        head + &aligned(header, rows) + &versions(self.rewards)
+    }
+}
+
+fn versions(rewards: &[Who]) -> String {
+    let version = |who: &Who| format!("{} {:.12}", who.name, who.version);
+    let versions: Vec<_> = rewards.iter().map(version).collect();
+    format!("\nversions: {}\n", versions.join(", "))
+}
+
+fn aligned<const N: usize>(header: [&str; N], rows: Vec<Vec<String>>) -> String {
+    Table { header: header.map(str::to_owned).into(), rows }.write(Format::Plain)
+}
+
+/// A field of a table with commas (RFC 4180).
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who() -> Vec<Who> {
+        let version = "0123456789abcdef".to_owned();
+        vec![Who { name: "r".to_owned(), version, role: Role::TrainedAgainst }]
+    }
+
+    fn line(image: &str, group: &str, score: f32) -> Line {
+        Line {
+            image: image.into(),
+            stamp: (0, 0),
+            prompt: format!("a \"{image}\""),
+            group: Some(group.to_owned()),
+            scores: vec![score],
+        }
+    }
+
+    #[test]
+    fn means_by_group() {
+        let lines = [line("1", "x", 1.0), line("2", "x", 3.0), line("3", "y", 5.0)];
+        let rewards = who();
+        let report = Report::new(&rewards, &lines, &[]);
+        assert_eq!(report.groups["x"]["r"].interval.mean, 2.0);
+        assert_eq!((report.all["r"].interval.mean, report.all["r"].count), (3.0, 3));
+        let table = report.table();
+        assert!(table.contains("r (trained against)") && table.contains("r 0123456789ab\n"));
+        let csv = report.csv();
+        assert_eq!(csv.lines().nth(1), Some("1,\"a \"\"1\"\"\",x,1"));
+        assert!(Report::new(&rewards, &[], &[]).table().starts_with("group"));
+    }
+
+    #[test]
+    fn pairs_are_won_tied_and_lost() {
+        let pairs = [(1.0, 0.0), (2.0, 2.0), (0.0, 4.0), (3.0, 1.0)];
+        let pairs: Vec<_> = (0..4)
+            .zip(pairs)
+            .map(|(k, (a, b))| (line(&format!("{k}"), "", a), line(&format!("{k}"), "", b)))
+            .collect();
+        let rewards = who();
+        let names = || ["one".to_owned(), "two".to_owned()];
+        let comparison = Comparison::new(names(), &rewards, &pairs, &[]);
+        let versus = &comparison.results["r"];
+        assert_eq!((versus.wins, versus.ties, versus.losses), (2, 1, 1));
+        assert_eq!((versus.win_rate.mean, versus.difference.mean), (0.625, -0.25));
+        assert!(versus.win_rate.low < 0.625 && versus.win_rate.high > 0.625);
+        let table = comparison.table();
+        assert!(table.contains("62.5 %") && table.contains("2/1/1"), "{table}");
+        assert!(Comparison::new(names(), &rewards, &[], &[]).results.is_empty());
+    }
+}

@@ -1,0 +1,194 @@
+//! The rewards that `--reward` names.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use hyperalign_models::{embedded, weights::Folder};
+use hyperalign_rewards::{ClipReward, Reward, Role, ScoreError, emoji::Gold};
+use image::RgbImage;
+use miette::{Diagnostic, IntoDiagnostic};
+
+use crate::base;
+
+/// Longer prompts are refused. No reward reads more than some hundred tokens.
+pub const MAX_WORDS: usize = 1000;
+
+/// A reward that is not there, or weights for none.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum RewardError {
+    #[error("unknown reward `{given}`: it is no reward of this program and no folder")]
+    Unknown {
+        given: String,
+        #[help]
+        known: String,
+    },
+    #[error("the reward `{given}` comes twice")]
+    Twice { given: String },
+    #[error("`--weights {given}` does not say which reward it is for")]
+    #[diagnostic(help("with several rewards, write `--weights NAME=PATH`"))]
+    Ambiguous { given: String },
+    #[error("`--weights {given}`: there is no `--reward {name}`")]
+    NoSuchReward { given: String, name: String },
+}
+
+/// Flags that choose rewards.
+#[derive(Debug, clap::Args)]
+pub struct RewardArgs {
+    /// Who scores: gold (the embedded world's exact scorer), the name of an embedded preference
+    /// model (emoji-proxy, emoji-heldout) or a folder of a CLIP. Give it several times for
+    /// several scores of each picture.
+    #[arg(long, required = true, value_name = "NAME_OR_DIR")]
+    pub reward: Vec<String>,
+
+    /// Folder or file of the reward's weights; with several rewards, NAME=PATH.
+    #[arg(long, value_name = "[NAME=]PATH")]
+    pub weights: Vec<String>,
+
+    /// Name of a reward that the pictures' model was trained against: the table says so.
+    #[arg(long, value_name = "NAME")]
+    pub trained_on: Vec<String>,
+}
+
+/// One who scores.
+pub struct Judge {
+    /// The reward.
+    pub reward: Box<dyn Reward>,
+    /// What it has had to do with the pictures.
+    pub role: Role,
+}
+
+/// All who score, on one device.
+pub struct Judges {
+    judges: Vec<Judge>,
+    device: Device,
+}
+
+impl Judges {
+    /// Opens the rewards that the flags name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one is not there or cannot be read.
+    pub fn open(args: &RewardArgs, device: &Device) -> miette::Result<Self> {
+        let weights = weights(args)?;
+        let mut judges: Vec<Judge> = Vec::new();
+        for (given, weights) in args.reward.iter().zip(weights) {
+            let reward = open(given, weights.as_deref(), device)?;
+            if judges.iter().any(|judge| judge.reward.name() == reward.name()) {
+                return Err(RewardError::Twice { given: given.clone() }.into());
+            }
+            let is_trained = args.trained_on.iter().any(|name| name == reward.name());
+            let role = if is_trained { Role::TrainedAgainst } else { Role::Other };
+            judges.push(Judge { reward, role });
+        }
+        for name in &args.trained_on {
+            if judges.iter().all(|judge| judge.reward.name() != name) {
+                let given = format!("{name}` of `--trained-on");
+                return Err(RewardError::NoSuchReward { given, name: name.clone() }.into());
+            }
+        }
+        Ok(Self { judges, device: device.clone() })
+    }
+
+    /// Them, in the order of the flags.
+    pub fn iter(&self) -> impl Iterator<Item = &Judge> {
+        self.judges.iter()
+    }
+
+    /// Whether every reward can score this picture and prompt.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first reason against it.
+    pub fn check(&self, picture: &RgbImage, prompt: &str) -> Result<(), String> {
+        let words = prompt.split_whitespace().count();
+        if words > MAX_WORDS {
+            return Err(format!("its prompt has {words} words; at most {MAX_WORDS} are read"));
+        }
+        if words == 0 {
+            return Err("its prompt is empty".to_owned());
+        }
+        let size = [picture.height() as usize, picture.width() as usize];
+        let prompts = [prompt.to_owned()];
+        let refused = |error: ScoreError| error.to_string();
+        self.iter().try_for_each(|judge| judge.reward.check(size, &prompts).map_err(refused))
+    }
+
+    /// Scores of pictures that were checked, each by every reward in order.
+    ///
+    /// # Errors
+    ///
+    /// A score that is not a number is an error of its picture.
+    pub fn score(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[String],
+    ) -> Vec<Result<Vec<f32>, String>> {
+        let columns: Vec<Vec<f32>> = self
+            .iter()
+            .map(|judge| judge.reward.score_pictures(pictures, prompts, &self.device))
+            .collect();
+        let row = |k: usize| {
+            let scores: Vec<f32> = columns.iter().map(|column| column[k]).collect();
+            match scores.iter().position(|score| !score.is_finite()) {
+                Some(at) => {
+                    let name = self.judges[at].reward.name();
+                    Err(format!("the score of `{name}` is not a finite number"))
+                }
+                None => Ok(scores),
+            }
+        };
+        (0..pictures.len()).map(row).collect()
+    }
+}
+
+/// The weights for each reward.
+fn weights(args: &RewardArgs) -> Result<Vec<Option<PathBuf>>, RewardError> {
+    let mut weights = vec![None; args.reward.len()];
+    for given in &args.weights {
+        let (at, path) = match given.split_once('=') {
+            Some((name, path)) => {
+                let at = args.reward.iter().position(|reward| reward == name);
+                let no_such =
+                    || RewardError::NoSuchReward { given: given.clone(), name: name.to_owned() };
+                (at.ok_or_else(no_such)?, path)
+            }
+            None if args.reward.len() == 1 => (0, given.as_str()),
+            None => return Err(RewardError::Ambiguous { given: given.clone() }),
+        };
+        weights[at] = Some(PathBuf::from(path));
+    }
+    Ok(weights)
+}
+
+/// Opens the reward called `given`, from `weights` where they are named.
+///
+/// # Errors
+///
+/// Fails if there is no such reward, or it cannot be read.
+pub fn open(
+    given: &str,
+    weights: Option<&Path>,
+    device: &Device,
+) -> miette::Result<Box<dyn Reward>> {
+    if given == "gold" {
+        return Ok(Box::new(Gold));
+    }
+    let folder = match weights.or_else(|| Some(Path::new(given)).filter(|path| path.is_dir())) {
+        Some(path) => Folder::disk(path),
+        None => preference_model(given).ok_or_else(|| unknown(given))?,
+    };
+    Ok(Box::new(ClipReward::from_folder(given, &folder, "", device).into_diagnostic()?))
+}
+
+/// The embedded model called `name`, unless it is a base.
+fn preference_model(name: &str) -> Option<Folder> {
+    embedded::folder(name).filter(|_| base::embedded_base(name).is_none())
+}
+
+fn unknown(given: &str) -> RewardError {
+    let names = embedded::names().filter(|name| preference_model(name).is_some());
+    let known: Vec<&str> = std::iter::once("gold").chain(names).collect();
+    let known = format!("rewards: {}; or give a folder of a CLIP", known.join(", "));
+    RewardError::Unknown { given: given.to_owned(), known }
+}
