@@ -1,14 +1,15 @@
 //! The rewards that `--reward` names.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use hyperalign_models::{embedded, weights::Folder};
-use hyperalign_rewards::{ClipReward, Reward, Role, ScoreError, emoji::Gold};
+use hyperalign_rewards::{ClipReward, Files, Reward, Role, ScoreError, emoji::Gold};
 use image::RgbImage;
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::base;
+use crate::{base, scorers};
 
 /// Longer prompts are refused. No reward reads more than some hundred tokens.
 pub const MAX_WORDS: usize = 1000;
@@ -35,8 +36,9 @@ enum RewardError {
 #[derive(Debug, clap::Args)]
 pub struct RewardArgs {
     /// Who scores: gold (the embedded world's exact scorer), the name of an embedded preference
-    /// model (emoji-proxy, emoji-heldout) or a folder of a CLIP. Give it several times for
-    /// several scores of each picture.
+    /// model (emoji-proxy, emoji-heldout), a published reward (aesthetic, clip_score, hps_v2,
+    /// hps_v2.1, image_reward, pick_score), a folder of a CLIP, or a mix of rewards. Give it
+    /// several times for several scores of each picture.
     #[arg(long, required = true, value_name = "NAME_OR_DIR")]
     pub reward: Vec<String>,
 
@@ -52,7 +54,7 @@ pub struct RewardArgs {
 /// One who scores.
 pub struct Judge {
     /// The reward.
-    pub reward: Box<dyn Reward>,
+    pub reward: Arc<dyn Reward>,
     /// What it has had to do with the pictures.
     pub role: Role,
 }
@@ -170,15 +172,18 @@ pub fn open(
     given: &str,
     weights: Option<&Path>,
     device: &Device,
-) -> miette::Result<Box<dyn Reward>> {
+) -> miette::Result<Arc<dyn Reward>> {
     if given == "gold" {
-        return Ok(Box::new(Gold));
+        return Ok(Arc::new(Gold));
+    }
+    if hyperalign_rewards::is_known(given) {
+        return scorers::open(given, &Files::all(weights), device);
     }
     let folder = match weights.or_else(|| Some(Path::new(given)).filter(|path| path.is_dir())) {
         Some(path) => Folder::disk(path),
         None => preference_model(given).ok_or_else(|| unknown(given))?,
     };
-    Ok(Box::new(ClipReward::from_folder(given, &folder, "", device).into_diagnostic()?))
+    Ok(Arc::new(ClipReward::from_folder(given, &folder, "", device).into_diagnostic()?))
 }
 
 /// The embedded model called `name`, unless it is a base.
@@ -188,7 +193,8 @@ fn preference_model(name: &str) -> Option<Folder> {
 
 fn unknown(given: &str) -> RewardError {
     let names = embedded::names().filter(|name| preference_model(name).is_some());
-    let known: Vec<&str> = std::iter::once("gold").chain(names).collect();
+    let published = hyperalign_rewards::registry().iter().map(|entry| entry.name);
+    let known: Vec<&str> = std::iter::once("gold").chain(names).chain(published).collect();
     let known = format!("rewards: {}; or give a folder of a CLIP", known.join(", "));
     RewardError::Unknown { given: given.to_owned(), known }
 }

@@ -1,11 +1,11 @@
 //! Who scores the pictures of a base.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use burn::tensor::Device;
 use hyperalign_models::{embedded, pipeline::StableDiffusion, weights::Folder};
 use hyperalign_rewards::{
-    ClipReward,
+    ClipReward, ClipRewardError, Files, MixError, OpenError, Reward,
     emoji::{self, SIZE},
     geneval::Row,
 };
@@ -15,6 +15,8 @@ use hyperalign_train::eval::{
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 
+use crate::base;
+
 /// A reward model that is not there.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("unknown reward model `{given}`: it is no embedded model and no folder")]
@@ -23,11 +25,82 @@ struct UnknownReward {
     given: String,
 }
 
+/// Flags that name a reward.
+#[derive(Debug, clap::Args)]
+pub struct RewardArgs {
+    /// Reward: aesthetic, clip_score, hps_v2, hps_v2.1, image_reward, pick_score, an embedded
+    /// preference model, a folder of a CLIP, or a mix of rewards, as in
+    /// mix:1*hps_v2.1(0.27,0.02)+0.5*aesthetic(5.4,0.6): weight, name, and the mean and deviation
+    /// that its scores are standardised by.
+    #[arg(long, value_name = "REWARD")]
+    pub reward: Vec<String>,
+
+    /// Files of a reward: its folder, or a file in it. With several rewards, one for each.
+    #[arg(long, value_name = "[NAME=]PATH")]
+    pub reward_weights: Vec<String>,
+}
+
+impl RewardArgs {
+    /// Opens the rewards, in the order of the flags.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one is not there or cannot be read.
+    pub fn open(&self, device: &Device) -> miette::Result<Vec<Arc<dyn Reward>>> {
+        let files = Files::new(&self.reward_weights);
+        self.reward.iter().map(|text| open(text, &files, device)).collect()
+    }
+}
+
+/// Opens the reward that `text` describes: a published one from its `files`, an embedded one, a
+/// folder, or a mix of them.
+///
+/// # Errors
+///
+/// Fails if there is no such reward, or it cannot be read.
+pub fn open(text: &str, files: &Files, device: &Device) -> miette::Result<Arc<dyn Reward>> {
+    hyperalign_rewards::open_with(text, |name| -> Result<Arc<dyn Reward>, RewardError> {
+        if hyperalign_rewards::entry(name).is_some() {
+            return Ok(hyperalign_rewards::open_one(name, files, device)?);
+        }
+        let folder = find(name).map_err(|_| RewardError::unknown(name))?;
+        Ok(Arc::new(ClipReward::from_folder(name, &folder, "", device)?))
+    })
+    .map_err(Into::into)
+}
+
+/// A reward that cannot be opened.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum RewardError {
+    #[error("unknown reward `{given}`: it is no reward of this program and no folder of a CLIP")]
+    Unknown {
+        given: String,
+        #[help]
+        known: String,
+    },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Mix(#[from] MixError),
+    #[error(transparent)]
+    Clip(#[from] ClipRewardError),
+}
+
+impl RewardError {
+    fn unknown(given: &str) -> Self {
+        let published = hyperalign_rewards::registry().iter().map(|entry| entry.name);
+        let embedded = embedded::names().filter(|name| base::embedded_base(name).is_none());
+        let known: Vec<&str> = published.chain(embedded).collect();
+        Self::Unknown { given: given.to_owned(), known: format!("rewards: {}", known.join(", ")) }
+    }
+}
+
 /// The scorers that are at hand for a base and its prompts.
 pub struct Scorers {
     gold: Option<EmojiGold>,
     proxy: Option<ClipReward>,
     heldout: Option<ClipReward>,
+    others: Vec<Arc<dyn Reward>>,
 }
 
 impl Scorers {
@@ -59,7 +132,14 @@ impl Scorers {
             gold: is_world.then_some(EmojiGold),
             proxy: reward(proxy, "emoji-proxy")?,
             heldout: reward(heldout, "emoji-heldout")?,
+            others: Vec::new(),
         })
+    }
+
+    /// With `others`, of which nobody said what they have had to do with the methods.
+    #[must_use]
+    pub fn and(self, others: Vec<Arc<dyn Reward>>) -> Self {
+        Self { others, ..self }
     }
 
     /// Where diversity is measured: the space of the held-out model, in which a trained method
@@ -74,13 +154,17 @@ impl Scorers {
     /// What they measure, with diversity in `space`.
     pub fn measures<'a>(&'a self, space: &'a dyn ImageSpace) -> Measures<'a> {
         let scorer = |reward: &'a Option<ClipReward>, role| {
-            reward.as_ref().map(|reward| Scorer { reward, role })
+            reward.as_ref().map(|reward| Scorer { reward: reward as &dyn Reward, role })
         };
+        let others = self
+            .others
+            .iter()
+            .map(|reward| Some(Scorer { reward: reward.as_ref(), role: Role::Other }));
         let scorers =
             [scorer(&self.proxy, Role::TrainedAgainst), scorer(&self.heldout, Role::HeldOut)];
         Measures {
             gold: self.gold.as_ref().map(|gold| gold as &dyn Judge),
-            scorers: scorers.into_iter().flatten().collect(),
+            scorers: scorers.into_iter().chain(others).flatten().collect(),
             space,
         }
     }

@@ -44,6 +44,7 @@ fn keys_of_the_published_models() {
         ("clip-vit-l-14", 590, 427_616_513),
         ("hpsv2", 686, 986_109_441),
         ("pickscore", 910, 986_109_441),
+        ("imagereward", 624, 446_665_953),
     ] {
         let keys = keys(model);
         let total: usize = keys.values().map(|shape| shape.iter().product::<usize>()).sum();

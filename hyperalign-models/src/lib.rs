@@ -1,6 +1,9 @@
-//! The networks of latent diffusion and their files.
+//! The networks of latent diffusion and of rewards, and their files.
 
+pub mod affine;
 pub mod base;
+pub mod bert;
+pub mod blip;
 pub mod blocks;
 pub mod clip;
 pub mod embedded;

@@ -4,11 +4,23 @@
 //! This crate knows nothing of training. It scores what it is given; whether its scores are
 //! differentiable, each [`Reward`] says itself.
 
+mod aesthetic;
 mod clip_reward;
+mod clip_score;
+mod clip_scorer;
 pub mod emoji;
 pub mod geneval;
+mod hps_v2;
+mod image_reward;
+mod mix;
+mod pick_score;
 pub mod prompts;
+mod registry;
 mod reward;
+mod source;
 
 pub use clip_reward::{ClipReward, ClipRewardError, Preprocessing};
+pub use mix::{Mix, MixError, MixPart, MixTerm};
+pub use registry::{Entry, Files, entry, is_known, open, open_one, open_with, registry};
 pub use reward::{Reward, Role, ScoreError};
+pub use source::{OpenError, Source};

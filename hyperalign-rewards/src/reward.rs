@@ -107,6 +107,21 @@ pub enum ScoreError {
         /// Of the pictures at hand.
         width: usize,
     },
+    /// Pictures that no square can be cut out of.
+    #[error(
+        "the reward model `{name}` looks at the middle square of a picture, and {height}x{width} \
+         is more than {most} times as long as wide"
+    )]
+    Elongated {
+        /// The reward.
+        name: String,
+        /// Of the picture.
+        height: usize,
+        /// Of the picture.
+        width: usize,
+        /// How elongated a picture may be.
+        most: usize,
+    },
     /// A prompt that the tokenizer refuses.
     #[error(transparent)]
     Prompt(#[from] TokenizerError),

@@ -13,6 +13,7 @@ import torch
 import clip
 import diffusion
 import flux
+import rewards
 
 
 def main() -> None:
@@ -34,6 +35,8 @@ def main() -> None:
     diffusion.ddim(folder)
     diffusion.pipeline(folder, text, clip.TEXT, net, codec)
     flux.everything(folder)
+    rewards.image_reward(folder)
+    rewards.aesthetic(folder)
 
 
 if __name__ == "__main__":

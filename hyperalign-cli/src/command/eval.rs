@@ -17,7 +17,7 @@ use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts;
-use crate::scorers::{self, Scorers};
+use crate::scorers::{self, RewardArgs, Scorers};
 
 /// Prompts that are measured where neither a file nor a number is given.
 const PROMPTS: usize = 120;
@@ -76,6 +76,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME_OR_DIR")]
     heldout: Option<String>,
 
+    #[command(flatten)]
+    rewards: RewardArgs,
+
     /// Folder to keep results in: an interrupted evaluation goes on from there.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -124,7 +127,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let mut rows = prompts::rows(args.prompts.as_deref(), base.name(), Split::Tuning, count)?;
     rows.truncate(args.limit.unwrap_or(rows.len()));
     let scorers =
-        Scorers::open(&base, &rows, args.proxy.as_deref(), args.heldout.as_deref(), &device)?;
+        Scorers::open(&base, &rows, args.proxy.as_deref(), args.heldout.as_deref(), &device)?
+            .and(args.rewards.open(&device)?);
     let sampling = Sampling {
         steps: args.steps.unwrap_or(preset.steps),
         guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),

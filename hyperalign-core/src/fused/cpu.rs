@@ -55,12 +55,39 @@ fn arrived<const D: usize>(cotangent: Tensor<D>) -> Numbers {
 }
 
 pub(super) fn silu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
+    each(
+        x,
+        |x| x * sigmoid(x),
+        |x| {
+            let s = sigmoid(x);
+            s * (1.0 + x * (1.0 - s))
+        },
+    )
+}
+
+pub(super) fn gelu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
+    each(
+        x,
+        |x| x * normal(x).0,
+        |x| {
+            let (distribution, density) = normal(x);
+            distribution + x * density
+        },
+    )
+}
+
+/// A function of each element, and its derivative.
+fn each<const D: usize>(
+    x: &Tensor<D>,
+    function: impl Fn(f32) -> f32 + Sync,
+    derivative: impl Fn(f32) -> f32 + Send + Sync + 'static,
+) -> Option<Tensor<D>> {
     let numbers = Numbers::of(plain(x))?;
     let shape = x.dims();
     let output = filled(x, shape, |output| {
         by_rows([numbers.slice()], [1], output, 1, |[x], y| {
             for (x, y) in x.iter().zip(y) {
-                *y = x * sigmoid(*x);
+                *y = function(*x);
             }
         });
     });
@@ -73,8 +100,7 @@ pub(super) fn silu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
             let inputs = [numbers.slice(), arrived.slice()];
             by_rows(inputs, [1, 1], gradient, 1, |[x, g], gradient| {
                 for (gradient, (x, g)) in gradient.iter_mut().zip(x.iter().zip(g)) {
-                    let s = sigmoid(*x);
-                    *gradient = g * s * (1.0 + x * (1.0 - s));
+                    *gradient = g * derivative(*x);
                 }
             });
         });

@@ -26,6 +26,16 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::silu(x)
 }
 
+/// `x Phi(x)` with the distribution function of the standard normal (Hendrycks & Gimpel 2016,
+/// arXiv:1606.08415), of each element.
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if let Some(output) = cpu::gelu(&x) {
+        return output;
+    }
+    activation::gelu(x)
+}
+
 /// `a gelu(b)` with `a` the first and `b` the second half of the last axis, and gelu in its exact
 /// form (Shazeer 2020, arXiv:2002.05202; Hendrycks & Gimpel 2016, arXiv:1606.08415).
 ///

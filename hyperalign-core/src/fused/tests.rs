@@ -45,6 +45,7 @@ fn activations_are_burns() {
     // More than one piece of work, and not a multiple of anything.
     let x = random([3, 7, 1001], 0) * 3.0;
     assert_same(&x, silu, activation::silu);
+    assert_same(&x, gelu, activation::gelu);
     assert_same(&x, softmax, |x| activation::softmax(x, 2));
     let x = random([3, 41, 302], 1) * 2.0;
     assert_same(&x, geglu, |x| {

@@ -3,9 +3,9 @@
 use burn::{
     module::Module,
     nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig},
-    tensor::{Device, Tensor, activation::gelu, module::attention, ops::AttentionModuleOptions},
+    tensor::{Device, Tensor, module::attention, ops::AttentionModuleOptions},
 };
-use hyperalign_core::fused::silu;
+use hyperalign_core::fused::{gelu, silu};
 
 use super::HiddenAct;
 

@@ -45,6 +45,14 @@ pub enum LoadError {
         /// What does not add up.
         reason: String,
     },
+    /// A file of `torch.save` that is damaged, or is no dictionary of weights.
+    #[error("`{file}` is not a file of weights that torch.save wrote whole: {reason}")]
+    PyTorch {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The same key in two shards, or a shard without a key that the index promises.
     #[error("the shards of `{file}` contradict its index: {reason}")]
     Shards {

@@ -13,17 +13,24 @@ use super::{layout::Position, save::values};
 /// It covers keys, shapes and values (as `f32`), and not the way they came: a single file, its
 /// shards and an embedded copy give the same. Rounding to another precision gives another.
 pub fn hash<M: Module>(module: &M) -> String {
-    let mut hasher = Hasher { position: Position::default(), sha: Sha256::new() };
+    hash_of(module, |_| true)
+}
+
+/// [`hash`] of the weights whose keys are `wanted`: for networks whose whole takes seconds.
+pub fn hash_of<M: Module>(module: &M, wanted: impl Fn(&str) -> bool) -> String {
+    let (position, sha) = (Position::default(), Sha256::new());
+    let mut hasher = Hasher { position, sha, wanted: &wanted };
     module.visit(&mut hasher);
     hasher.sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-struct Hasher {
+struct Hasher<'a> {
     position: Position,
     sha: Sha256,
+    wanted: &'a dyn Fn(&str) -> bool,
 }
 
-impl ModuleVisitor for Hasher {
+impl ModuleVisitor for Hasher<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.position.enter(name, container);
     }
@@ -33,6 +40,9 @@ impl ModuleVisitor for Hasher {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !(self.wanted)(&self.position.key()) {
+            return;
+        }
         let tensor = param.val();
         self.sha.update(format!("{} {:?}\n", self.position.key(), tensor.dims()));
         let bytes: Vec<u8> = values(tensor).iter().flat_map(|value| value.to_le_bytes()).collect();

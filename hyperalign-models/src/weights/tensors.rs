@@ -10,7 +10,11 @@ use std::{
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use super::{LoadError, layout::transpose};
+use super::{
+    LoadError,
+    layout::transpose,
+    pytorch::{self, Stored},
+};
 
 /// The bytes of a file.
 #[derive(Debug, Clone)]
@@ -69,6 +73,35 @@ impl Tensors {
         // target and rename, which leaves an existing map whole.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
         Self::parse(&path.display().to_string(), Bytes::Mapped(Arc::new(map)))
+    }
+
+    /// Opens a file of `torch.save`, of which only the dictionary of weights is read: nothing that
+    /// is in the file is run. A safetensors file is read as such.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, or is neither.
+    pub fn open_pytorch(path: &Path) -> Result<Self, LoadError> {
+        let io = |source| LoadError::Io { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(io)?;
+        if file.metadata().map_err(io)?.len() == 0 {
+            return Self::open(path);
+        }
+        // SAFETY: as in `open`.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+        if !pytorch::is_archive(&map) {
+            return Self::open(path);
+        }
+        let name = path.display().to_string();
+        let stored = pytorch::tensors(&map)
+            .map_err(|reason| LoadError::PyTorch { file: name.clone(), reason })?;
+        let (file, bytes): (Arc<str>, _) = (name.as_str().into(), Bytes::Mapped(Arc::new(map)));
+        let entries = stored.into_iter().map(|stored| {
+            let Stored { key, range, dtype, shape, transposed } = stored;
+            let (file, bytes) = (file.clone(), bytes.clone());
+            (key, Entry { file, bytes, range, dtype, shape, transposed })
+        });
+        Ok(Self { name, entries: entries.collect(), metadata: BTreeMap::new() })
     }
 
     /// Reads a safetensors file that is part of the program; `name` stands for it in errors.

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use hyperalign_models::{
+    blip::{BlipConfig, BlipReward},
     clip::{ClipConfig, ClipTextConfig, open_clip},
     flux::FluxConfig,
     t5::T5Config,
@@ -53,6 +54,9 @@ enum Model {
     /// OpenAI's ViT-L/14 in the layout of transformers.
     #[value(name = "clip-vit-l-14")]
     ClipVitL14,
+    /// ImageReward: BLIP and a head.
+    #[value(name = "imagereward")]
+    ImageReward,
 }
 
 /// Prints one line of JSON for each key.
@@ -79,6 +83,7 @@ fn expected(model: Model) -> Vec<Key> {
         Model::T5Xxl => keys(&T5Config::xxl().init(&device)),
         Model::Hpsv2 => open_clip::from_transformers(&keys(&ClipConfig::vit_h_14().init(&device))),
         Model::PickScore => keys(&ClipConfig::vit_h_14().init(&device)),
+        Model::ImageReward => BlipReward::keys(&BlipConfig::image_reward()),
         Model::ClipVitL14 => keys(&ClipConfig::vit_l_14().init(&device)),
     }
 }

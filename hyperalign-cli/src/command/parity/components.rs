@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    checks::Checks, clip, flux, golden::Golden, pipeline, preprocess, schedulers, t5, tokenizers,
-    unet, vae,
+    aesthetic, blip, checks::Checks, clip, flux, golden::Golden, pipeline, preprocess, schedulers,
+    t5, tokenizers, unet, vae,
 };
 
 /// How a kind of reference file is run.
@@ -20,8 +20,8 @@ pub(super) enum Component {
 
 /// Beginnings of stems. The longest that fits is taken.
 const COMPONENTS: [(&str, Component); 17] = [
-    ("aesthetic", Component::NotBuilt),
-    ("blip_reward", Component::NotBuilt),
+    ("aesthetic", Component::Tensors(aesthetic::heads)),
+    ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
     ("clip_preprocess", Component::Tensors(preprocess::preprocess)),
     ("clip_text", Component::Tensors(clip::text)),

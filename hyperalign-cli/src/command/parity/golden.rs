@@ -50,6 +50,11 @@ impl Golden {
         Ok(Self { path: path.to_owned(), weights, values, config })
     }
 
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The reference file of `component` in the same folder; where there are several, the one
     /// whose name ends like this one's.
     pub(super) fn beside(&self, component: &str) -> miette::Result<Self> {

@@ -4,6 +4,8 @@
 //! transformers or open_clip. The stem of its name says which component; its metadata hold the
 //! sizes, so that files of any size pass through the same code.
 
+mod aesthetic;
+mod blip;
 mod checks;
 mod clip;
 mod components;

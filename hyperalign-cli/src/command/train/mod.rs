@@ -12,6 +12,7 @@ use std::{
 };
 
 use hyperalign_core::{atomic, trajectory::key_steps_by_share};
+use hyperalign_rewards::{Files, emoji};
 use hyperalign_train::{
     align::{AlignSettings, Aligned, Materials, align, check},
     eval::{Sampling, Shot, movement},
@@ -19,7 +20,7 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::{config, context::Context, interrupt, outcome::Outcome, output};
+use crate::{config, context::Context, interrupt, outcome::Outcome, output, scorers};
 
 /// The resolved settings of a run, beside its results.
 const CONFIG: &str = "config.toml";
@@ -46,6 +47,18 @@ pub struct Args {
     /// Folder of the run.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+
+    /// Reward to train against, instead of the embedded world's own: aesthetic, clip_score,
+    /// hps_v2, hps_v2.1, image_reward, pick_score, an embedded preference model, a folder of a
+    /// CLIP, or a mix of rewards, as in mix:1*hps_v2.1(0.27,0.02)+0.5*emoji-proxy(10,4). A run
+    /// that is resumed needs it again.
+    #[arg(long, value_name = "REWARD")]
+    reward: Option<String>,
+
+    /// Files of a published reward: its folder, or a file in it. With several in a mix, one for
+    /// each.
+    #[arg(long, value_name = "[NAME=]PATH", requires = "reward")]
+    reward_weights: Vec<String>,
 
     /// Go on with the run in `--out`, from its last checkpoint, with its own settings.
     #[arg(long, conflicts_with = "config")]
@@ -89,7 +102,11 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
-    let world = materials::emoji(&args.base, &settings, &device)?;
+    let mut world = materials::emoji(&args.base, &settings, &device)?;
+    if let Some(reward) = &args.reward {
+        world.reward = scorers::open(reward, &Files::new(&args.reward_weights), &device)?;
+        world.reward.check([emoji::SIZE; 2], &world.prompts).into_diagnostic()?;
+    }
     check(&world, &settings).into_diagnostic()?;
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;

@@ -1,0 +1,10 @@
+//! BLIP as ImageReward uses it: a vision transformer, and a BERT that looks at what it saw
+//! (Li et al. 2022, arXiv:2201.12086, section 3.1; Xu et al. 2023, arXiv:2304.05977).
+
+mod config;
+mod model;
+mod vision;
+
+pub use config::{BlipConfig, BlipVisionConfig};
+pub use model::{Blip, BlipReward};
+pub use vision::BlipVision;

@@ -1,0 +1,154 @@
+use super::*;
+
+/// The header of a member in the directory (46 bytes) or before its content (30 bytes).
+fn header(mark: &[u8; 4], lead: usize, name: &str, size: usize, offset: Option<usize>) -> Vec<u8> {
+    let size = (size as u32).to_le_bytes();
+    let mut bytes = mark.to_vec();
+    bytes.resize(lead, 0);
+    bytes.extend([0; 8]);
+    bytes.extend(size);
+    bytes.extend(size);
+    bytes.extend((name.len() as u16).to_le_bytes());
+    bytes.extend([0; 2]);
+    if let Some(offset) = offset {
+        bytes.extend([0; 10]);
+        bytes.extend((offset as u32).to_le_bytes());
+    }
+    bytes.extend(name.as_bytes());
+    bytes
+}
+
+fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in members {
+        directory.extend(header(b"PK\x01\x02", 12, name, content.len(), Some(file.len())));
+        file.extend(header(b"PK\x03\x04", 10, name, content.len(), None));
+        file.extend(*content);
+    }
+    let start = file.len() as u32;
+    file.extend(&directory);
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend([(members.len() as u16).to_le_bytes(); 2].concat());
+    file.extend((directory.len() as u32).to_le_bytes());
+    file.extend(start.to_le_bytes());
+    file.extend([0; 2]);
+    file
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// `_rebuild_tensor_v2` of a storage.
+fn tensor(kind: &str, file: &str, offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
+    let ints = |values: &[u8]| -> Vec<u8> {
+        let items = values.iter().flat_map(|value| [b'K', *value]);
+        std::iter::once(b'(').chain(items).chain([b't']).collect()
+    };
+    let storage = [
+        b"((".to_vec(),
+        text("storage"),
+        format!("ctorch\n{kind}\n").into_bytes(),
+        text(file),
+        text("cpu"),
+        b"K\x06tQ".to_vec(),
+    ];
+    let call = b"ctorch._utils\n_rebuild_tensor_v2\n".to_vec();
+    [call, storage.concat(), vec![b'K', offset], ints(shape), ints(strides), b"\x89NtR".to_vec()]
+        .concat()
+}
+
+fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let items = entries.iter().flat_map(|(key, value)| [text(key), value.clone()].concat());
+    b"}(".iter().copied().chain(items).chain([b'u']).collect()
+}
+
+fn pickle(body: Vec<u8>) -> Vec<u8> {
+    [b"\x80\x02".to_vec(), body, b".".to_vec()].concat()
+}
+
+fn file(body: Vec<u8>) -> Vec<u8> {
+    zip(&[
+        ("archive/data.pkl", &pickle(body)),
+        ("archive/data/0", &[0; 24]),
+        ("archive/version", b"3"),
+    ])
+}
+
+#[test]
+fn tensors_lie_where_the_file_says() {
+    let weights = dict(&[
+        ("a", tensor("FloatStorage", "0", 0, &[2, 3], &[3, 1])),
+        ("b", tensor("FloatStorage", "0", 4, &[2], &[1])),
+        ("turned", tensor("HalfStorage", "0", 0, &[2, 3], &[1, 2])),
+        ("one", tensor("DoubleStorage", "0", 0, &[], &[])),
+        ("column", tensor("FloatStorage", "0", 0, &[3, 1], &[1, 7])),
+    ]);
+    let whole = dict(&[("epoch", b"K\x09".to_vec()), ("state_dict", weights)]);
+    let bytes = file(whole);
+    let found = tensors(&bytes).unwrap();
+    let start = found[0].range.start;
+    let summary: Vec<_> = found
+        .iter()
+        .map(|t| (t.key.as_str(), t.range.start - start..t.range.end - start, t.transposed))
+        .collect();
+    assert_eq!(
+        summary,
+        [
+            ("a", 0..24, false),
+            ("b", 16..24, false),
+            ("turned", 0..12, true),
+            ("one", 0..8, false),
+            ("column", 0..12, false)
+        ]
+    );
+    assert_eq!(found[2].shape, [2, 3]);
+    assert_eq!(bytes[found[0].range.clone()], [0; 24]);
+}
+
+#[test]
+fn what_is_no_tensor_is_not_run() {
+    let evil = b"cos\nsystem\n(".to_vec();
+    let evil = [evil, text("false"), b"tR".to_vec()].concat();
+    let weights = dict(&[("x", evil), ("b", tensor("FloatStorage", "0", 0, &[2], &[1]))]);
+    let found = tensors(&file(weights)).unwrap();
+    assert_eq!(found.iter().map(|t| t.key.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn what_does_not_add_up_is_said() {
+    let reason = |body| tensors(&file(body)).unwrap_err();
+    let one = |tensor| dict(&[("w", tensor)]);
+    let beyond = reason(one(tensor("FloatStorage", "0", 1, &[2, 3], &[3, 1])));
+    assert!(beyond.contains("`w` reaches beyond"), "{beyond}");
+    let sparse = reason(one(tensor("FloatStorage", "0", 0, &[2, 2], &[3, 1])));
+    assert!(sparse.contains("one piece"), "{sparse}");
+    let missing = reason(one(tensor("FloatStorage", "7", 0, &[2], &[1])));
+    assert!(missing.contains("no values"), "{missing}");
+    assert!(reason(b"K\x01".to_vec()).contains("no dictionary"));
+    assert!(reason(b"t".to_vec()).contains("damaged"));
+    assert!(reason(b"i".to_vec()).contains("0x69"));
+    let script = zip(&[("m/data.pkl", b""), ("m/constants.pkl", b"")]);
+    assert!(tensors(&script).unwrap_err().contains("TorchScript"));
+    assert!(tensors(&zip(&[("x", b"")])).unwrap_err().contains("data.pkl"));
+}
+
+/// Whatever is cut off or changed: an error or other tensors, never a crash.
+#[test]
+fn damaged_files_do_not_crash() {
+    let weights = dict(&[("a", tensor("FloatStorage", "0", 0, &[2, 3], &[3, 1]))]);
+    let whole = file(dict(&[("state_dict", weights)]));
+    assert!(tensors(&whole).is_ok());
+    for length in 0..whole.len() {
+        assert!(tensors(&whole[..length]).is_err(), "{length}");
+    }
+    for at in 0..whole.len() {
+        for value in [0, 0x7f, 0xff, whole[at] ^ 1] {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            if let Ok(found) = tensors(&bytes) {
+                assert!(found.iter().all(|tensor| tensor.range.end <= bytes.len()));
+            }
+        }
+    }
+}

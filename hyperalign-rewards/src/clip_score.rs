@@ -1,0 +1,30 @@
+//! CLIP score: the cosine of OpenAI's ViT-L/14 (Radford et al. 2021, arXiv:2103.00020; Hessel et
+//! al. 2021, arXiv:2104.08718, without their factor of 2.5).
+
+use hyperalign_models::clip::ClipConfig;
+
+use crate::{
+    clip_scorer::{ClipKind, ClipScorer, Pictures, Scale},
+    registry::Entry,
+};
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: "clip_score",
+    about: "cosine of OpenAI's CLIP ViT-L/14",
+    files: "model.safetensors, config.json, vocab.json and merges.txt of \
+            openai/clip-vit-large-patch14",
+    open: |source, device| {
+        let weights = source.weights(&[])?;
+        Ok(Box::new(ClipScorer::open(KIND, source, weights, device)?))
+    },
+    random: |device| Ok(Box::new(ClipScorer::random(KIND, device)?)),
+};
+
+const KIND: ClipKind = ClipKind {
+    name: "clip_score",
+    version: "ViT-L/14",
+    pictures: Pictures::Pil,
+    scale: Scale::One,
+    cleans_texts: true,
+    config: ClipConfig::vit_l_14,
+};

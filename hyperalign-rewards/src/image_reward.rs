@@ -1,0 +1,118 @@
+//! ImageReward: BLIP reads picture and prompt together, and a head gives a score that is about
+//! standard normal over its training data (Xu et al. 2023, arXiv:2304.05977).
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_models::{
+    affine::AffineHead,
+    blip::{BlipConfig, BlipReward},
+    clip::ClipPreprocess,
+    tokenizer::Tokenizer,
+    weights::{LoadError, hash_of, reinit},
+};
+use image::RgbImage;
+
+use crate::{
+    OpenError, Reward, ScoreError,
+    clip_scorer::{
+        Pictures, check_prompts, check_size, ids, plain, prepared, random_tokenizer, unit,
+    },
+    registry::Entry,
+    source::Source,
+};
+
+const NAME: &str = "image_reward";
+const FILE: &str = "ImageReward.pt";
+/// Tokens of a prompt; the rest is cut off.
+const TOKENS: usize = 35;
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: NAME,
+    about: "ImageReward v1.0: BLIP trained on rankings, about standard normal",
+    files: "ImageReward.pt of THUDM/ImageReward, and tokenizer.json of bert-base-uncased",
+    open: |source, device| Ok(Box::new(ImageReward::open(source, device)?)),
+    random: |device| Ok(Box::new(ImageReward::random(device)?)),
+};
+
+#[derive(Debug)]
+struct ImageReward {
+    version: String,
+    model: BlipReward,
+    tokenizer: Tokenizer,
+    preprocess: ClipPreprocess,
+}
+
+impl ImageReward {
+    /// A `config.json` with the sizes `vision` and `bert` may stand beside the weights of a
+    /// network that is not the published one.
+    fn open(source: &Source, device: &Device) -> Result<Self, OpenError> {
+        let config = match source.json("config.json")? {
+            Some(json) => serde_json::from_value(json).map_err(|error| LoadError::Config {
+                file: "config.json".to_owned(),
+                reason: error.to_string(),
+            })?,
+            None => BlipConfig::image_reward(),
+        };
+        let model = BlipReward::from_tensors(&config, &source.weights(&[FILE])?, device)?;
+        let tokens = TOKENS.min(config.bert.max_position_embeddings);
+        Ok(Self::new(&config, model, source.bert_tokenizer(tokens)?))
+    }
+
+    fn new(config: &BlipConfig, model: BlipReward, tokenizer: Tokenizer) -> Self {
+        let first = |key: &str| key.starts_with("text_encoder.encoder.layer.0.");
+        let fingerprint = &hash_of(model.blip(), first)[..12];
+        let version = format!("v1.0 {fingerprint}");
+        let preprocess = ClipPreprocess::new(config.vision.img_size);
+        Self { version, model, tokenizer, preprocess }
+    }
+
+    fn random(device: &Device) -> Result<Self, OpenError> {
+        let config = BlipConfig::image_reward();
+        let head = AffineHead::new(vec![1.0; config.bert.hidden_size], 0.0);
+        let model = BlipReward::new(reinit(config.init(device), 1), head);
+        Ok(Self::new(&config, model, random_tokenizer(TOKENS)?))
+    }
+
+    /// The score of prepared pictures.
+    fn of_prepared(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+        let ids = ids(&self.tokenizer, prompts, NAME, &plain(&images));
+        let mask = ids.clone().not_equal_elem(self.tokenizer.pad() as i32).int();
+        self.model.score(images, ids, mask)
+    }
+}
+
+impl Reward for ImageReward {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn version(&self) -> String {
+        self.version.clone()
+    }
+
+    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+        self.of_prepared(self.preprocess.forward(unit(images)), prompts)
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn score_pictures(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[String],
+        device: &Device,
+    ) -> Vec<f32> {
+        assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
+        if pictures.is_empty() {
+            return Vec::new();
+        }
+        let images = prepared(&self.preprocess, Pictures::Pil, pictures, device);
+        self.of_prepared(images, prompts).into_data().iter().collect()
+    }
+
+    fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
+        check_size(NAME, size)?;
+        check_prompts(&self.tokenizer, prompts)
+    }
+}

@@ -1,0 +1,204 @@
+//! Finding the files of a published reward.
+
+use std::path::{Path, PathBuf};
+
+use hyperalign_models::{
+    clip::{ClipConfig, ConfigError},
+    tokenizer::{Tokenizer, TokenizerError},
+    weights::{Folder, LoadError, Tensors},
+};
+use serde_json::{Value, json};
+
+use crate::mix::MixError;
+
+/// Names that the weights of one model are kept under, by whoever wrote them.
+const WEIGHTS: [&str; 3] =
+    ["open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin"];
+/// The token that fills rows of CLIP up where nobody names another.
+const CLIP_PAD: &str = "<|endoftext|>";
+/// That of BERT.
+const BERT_PAD: &str = "[PAD]";
+
+/// The folder that a reward's files lie in, under their published names. Naming a file of it
+/// instead picks that file among several.
+#[derive(Debug, Clone)]
+pub struct Source {
+    folder: PathBuf,
+    file: Option<PathBuf>,
+}
+
+/// Why a reward could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No reward has this name.
+    #[error("unknown reward `{given}`; known are {}", known.join(", "))]
+    Unknown {
+        /// The name.
+        given: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// A reward of published weights without any.
+    #[error("the reward `{name}` needs its published files in one folder: {files}")]
+    NoFiles {
+        /// The reward.
+        name: String,
+        /// What to get.
+        files: &'static str,
+    },
+    /// There is nothing at a path.
+    #[error("`{}` is neither a file nor a folder", path.display())]
+    NoPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A folder without weights.
+    #[error("no weights in `{}`: expected one of {}", folder.display(), tried.join(", "))]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+        /// The names that were tried.
+        tried: Vec<String>,
+    },
+    /// A folder without a tokenizer.
+    #[error(
+        "no tokenizer in `{}` or its folder `tokenizer`: put {files} of the model there",
+        folder.display()
+    )]
+    NoTokenizer {
+        /// The folder.
+        folder: PathBuf,
+        /// The files that make one.
+        files: &'static str,
+    },
+    /// A head that was made for other features.
+    #[error("`{}` is a head for {found} features, and this picture encoder gives {expected}", file.display())]
+    Width {
+        /// The file of the head.
+        file: PathBuf,
+        /// Features that the encoder gives.
+        expected: usize,
+        /// Features that the head takes.
+        found: usize,
+    },
+    /// A mix that cannot be.
+    #[error(transparent)]
+    Mix(#[from] MixError),
+    /// Weights.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The sizes of a network.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+}
+
+impl Source {
+    /// The files at `path`: a folder, or a file of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is nothing at `path`.
+    pub fn new(path: &Path) -> Result<Self, OpenError> {
+        if path.is_dir() {
+            return Ok(Self { folder: path.to_owned(), file: None });
+        }
+        if !path.is_file() {
+            return Err(OpenError::NoPath { path: path.to_owned() });
+        }
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        Ok(Self { folder, file: Some(path.to_owned()) })
+    }
+
+    /// The file that was named, or else the first of `names` that is there.
+    pub(crate) fn file(&self, names: &[&str]) -> Option<PathBuf> {
+        let there = |name: &&str| Some(self.folder.join(name)).filter(|path| path.is_file());
+        self.file.clone().or_else(|| names.iter().find_map(there))
+    }
+
+    /// The weights of the file that was named, or of the first of `names` that is there, or of
+    /// a model in the layout of transformers or open_clip.
+    pub(crate) fn weights(&self, names: &[&str]) -> Result<Tensors, OpenError> {
+        match self.file(names) {
+            Some(file) => Ok(Tensors::open_pytorch(&file)?),
+            None => self.model(names),
+        }
+    }
+
+    /// The weights of a model in the layout of transformers or open_clip, whichever file was
+    /// named.
+    pub(crate) fn model(&self, tried: &[&str]) -> Result<Tensors, OpenError> {
+        let stored = match Folder::disk(&self.folder).tensors("") {
+            Err(LoadError::NoWeights { tried, .. }) => tried,
+            other => return Ok(other?),
+        };
+        if let Some(name) = WEIGHTS.into_iter().find(|name| self.folder.join(name).is_file()) {
+            return Ok(Tensors::open_pytorch(&self.folder.join(name))?);
+        }
+        let tried = tried.iter().chain(&WEIGHTS).map(|name| (*name).to_owned());
+        let tried = tried.chain(stored).collect();
+        Err(OpenError::NoWeights { folder: self.folder.clone(), tried })
+    }
+
+    /// The JSON file called `name`, if there is one.
+    pub(crate) fn json(&self, name: &str) -> Result<Option<Value>, OpenError> {
+        let folder = Folder::disk(&self.folder);
+        Ok(folder.contains(name).then(|| folder.read_config(name)).transpose()?)
+    }
+
+    /// The sizes of a CLIP that a file beside the weights states, or else `published`.
+    pub(crate) fn clip_config(&self, published: ClipConfig) -> Result<ClipConfig, OpenError> {
+        for name in ["open_clip_config.json", "config.json"] {
+            if let Some(json) = self.json(name)? {
+                return Ok(ClipConfig::from_json(&json.to_string())?);
+            }
+        }
+        Ok(published)
+    }
+
+    /// CLIP's tokenizer, for rows of `context_length`.
+    pub(crate) fn clip_tokenizer(&self, context_length: usize) -> Result<Tokenizer, OpenError> {
+        if let (Some(vocab), Some(merges)) = (self.text("vocab.json")?, self.text("merges.txt")?) {
+            return Ok(Tokenizer::from_vocab_and_merges(&vocab, &merges, context_length)?);
+        }
+        let files = "tokenizer.json, or vocab.json and merges.txt,";
+        self.tokenizer(context_length, CLIP_PAD, files)
+    }
+
+    /// BERT's tokenizer, for rows of `context_length`.
+    pub(crate) fn bert_tokenizer(&self, context_length: usize) -> Result<Tokenizer, OpenError> {
+        self.tokenizer(context_length, BERT_PAD, "the tokenizer.json of bert-base-uncased")
+    }
+
+    /// Of a `tokenizer.json`, whose rows are cut as the reward cuts them, whatever the folder's
+    /// own configuration says.
+    fn tokenizer(
+        &self,
+        context_length: usize,
+        pad: &str,
+        files: &'static str,
+    ) -> Result<Tokenizer, OpenError> {
+        let missing = || OpenError::NoTokenizer { folder: self.folder.clone(), files };
+        let tokenizer = self.text("tokenizer.json")?.ok_or_else(missing)?;
+        let own: Value = match self.text("tokenizer_config.json")? {
+            Some(text) => serde_json::from_str(&text).map_err(TokenizerError::from)?,
+            None => Value::Null,
+        };
+        let pad = own.get("pad_token").cloned().unwrap_or_else(|| json!(pad));
+        let config = json!({"model_max_length": context_length, "pad_token": pad});
+        Ok(Tokenizer::from_json(&tokenizer, Some(&config.to_string()))?)
+    }
+
+    /// The text of the file called `name`, in the folder or in its folder `tokenizer`.
+    fn text(&self, name: &str) -> Result<Option<String>, OpenError> {
+        let mut places =
+            [self.folder.join(name), self.folder.join("tokenizer").join(name)].into_iter();
+        let Some(path) = places.find(|path| path.is_file()) else { return Ok(None) };
+        let read = std::fs::read_to_string(&path);
+        Ok(Some(read.map_err(|source| LoadError::Io { path, source })?))
+    }
+}
