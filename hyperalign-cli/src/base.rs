@@ -1,10 +1,12 @@
 //! The base model that `--base` names.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use burn::tensor::Device;
+use hyperalign_models::base::{Base, Preset};
 use hyperalign_models::embedded;
-use hyperalign_models::pipeline::StableDiffusion;
+use hyperalign_models::pipeline;
 use hyperalign_models::weights::Folder;
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -20,31 +22,22 @@ pub struct UnknownBase {
     known: String,
 }
 
-/// How pictures are sampled from a base where nobody says otherwise.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Preset {
-    /// Sampling steps.
-    pub steps: usize,
-    /// Weight of classifier-free guidance.
-    pub guidance_scale: f64,
-}
-
-impl Preset {
-    /// Of the paper's evaluation of Stable Diffusion 1.5 (arXiv:2601.15968).
-    const STABLE_DIFFUSION: Self = Self { steps: 50, guidance_scale: 7.5 };
-    /// More steps make the embedded world's pictures no better.
-    const EMBEDDED: Self = Self { steps: 10, guidance_scale: 4.0 };
-}
+/// Of the embedded bases: more steps make their pictures no better.
+const EMBEDDED: Preset = Preset { steps: 10, guidance_scale: 4.0 };
 
 /// Opens the base called `given`: the name of an embedded model, or a folder in diffusers' layout.
 ///
 /// # Errors
 ///
 /// Fails if there is no such base, or it cannot be read.
-pub fn open(given: &str, device: &Device) -> miette::Result<(StableDiffusion, Preset)> {
-    let (folder, preset) = find(given)?;
-    let base = StableDiffusion::from_folder(&folder, device).into_diagnostic()?;
-    Ok((base, preset))
+pub fn open(given: &str, device: &Device) -> miette::Result<(Arc<dyn Base>, Preset)> {
+    let folder = find(given)?;
+    let base = pipeline::open(&folder, Some(given), device).into_diagnostic()?;
+    let preset = match folder {
+        Folder::Embedded { .. } => EMBEDDED,
+        _ => base.preset(),
+    };
+    Ok((base.into(), preset))
 }
 
 /// The embedded base called `name`.
@@ -57,13 +50,13 @@ pub fn embedded_base(name: &str) -> Option<Folder> {
 /// # Errors
 ///
 /// Fails if there is no such base.
-pub fn find(given: &str) -> Result<(Folder, Preset), UnknownBase> {
+pub fn find(given: &str) -> Result<Folder, UnknownBase> {
     if let Some(folder) = embedded_base(given) {
-        return Ok((folder, Preset::EMBEDDED));
+        return Ok(folder);
     }
     let path = PathBuf::from(given);
     if path.is_dir() {
-        return Ok((Folder::disk(path), Preset::STABLE_DIFFUSION));
+        return Ok(Folder::disk(path));
     }
     let names: Vec<_> = embedded::names().filter(|name| embedded_base(name).is_some()).collect();
     let known = match names.is_empty() {

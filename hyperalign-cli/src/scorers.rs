@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use burn::tensor::Device;
-use hyperalign_models::{embedded, pipeline::StableDiffusion, weights::Folder};
+use hyperalign_models::{base::Base, embedded, weights::Folder};
 use hyperalign_rewards::{
     ClipReward, ClipRewardError, Files, MixError, OpenError, Reward,
     emoji::{self, SIZE},
@@ -112,7 +112,7 @@ impl Scorers {
     ///
     /// Fails if a model that was named is not there, and if one cannot be read.
     pub fn open(
-        base: &StableDiffusion,
+        base: &dyn Base,
         rows: &[Row],
         proxy: Option<&str>,
         heldout: Option<&str>,
@@ -181,11 +181,8 @@ pub fn reward(given: &str, device: &Device) -> miette::Result<ClipReward> {
 
 /// Whether the base draws pictures of the embedded world's size and every prompt is one that its
 /// scorer understands.
-fn is_emoji_world(base: &StableDiffusion, rows: &[Row]) -> bool {
-    let [_, height, width] = base.latent_shape();
-    let factor = base.vae.config().downscale();
-    [height * factor, width * factor] == [SIZE; 2]
-        && rows.iter().all(|row| emoji::parse(&row.prompt).is_ok())
+fn is_emoji_world(base: &dyn Base, rows: &[Row]) -> bool {
+    base.picture_size() == [SIZE; 2] && rows.iter().all(|row| emoji::parse(&row.prompt).is_ok())
 }
 
 /// An embedded model or a folder.

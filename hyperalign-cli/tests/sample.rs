@@ -5,7 +5,9 @@ mod tiny;
 use std::path::Path;
 use std::process::Output;
 
+use burn::tensor::Device;
 use hyperalign_core::image;
+use hyperalign_models::{testing::small_flux, weights::FileFloat};
 
 use tiny::{World, message, write_adapter, write_base};
 
@@ -88,7 +90,32 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     fails("base", &["--adapter", "none.safetensors"], &["none.safetensors"]);
     fails("base", &["--out", "file/x.png"], &["file/x.png"]);
     fails("base", &["--steps", "2000"], &["2000"]);
+    fails("base", &["--size", "9x8"], &["multiples of 2", "take 10 x 8"]);
     assert!(!world.path("x.png").exists());
+}
+
+#[test]
+fn a_flow_is_a_base_like_any_other() {
+    let world = World::new();
+    let flux = small_flux(true, &Device::flex());
+    flux.save(&world.path("flux"), FileFloat::F32).unwrap();
+    let of_size = |size: &str| {
+        let picture = ["--prompt", "a red dog", "--out", "dog.png", "--size", size];
+        sample_from(&world, "flux", &picture)
+    };
+    let output = of_size("8x12");
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let (picture, metadata) = image::read_png(&world.path("dog.png")).unwrap();
+    assert_eq!(picture.dimensions(), (12, 8));
+    assert_eq!(metadata.parameters.unwrap().sampler, "Euler");
+    let everything = metadata.hyperalign.unwrap();
+    assert_eq!(
+        (&everything["base_hash"], &everything["guidance_scale"]),
+        (&flux.hash().into(), &3.5.into())
+    );
+    let output = of_size("8x10");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(message(&output).contains("multiples of 4"), "{}", message(&output));
 }
 
 /// Changes the bytes of a file.

@@ -85,6 +85,22 @@ pub trait Denoiser {
     fn prediction(&self) -> Prediction;
 }
 
+impl<T: Denoiser + ?Sized> Denoiser for Box<T> {
+    fn predict(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        (**self).predict(sample, timesteps, conditioning, lora)
+    }
+
+    fn prediction(&self) -> Prediction {
+        (**self).prediction()
+    }
+}
+
 /// Turns latents into pictures.
 pub trait Decoder {
     /// Decodes scaled latents.

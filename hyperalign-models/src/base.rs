@@ -5,6 +5,7 @@ use hyperalign_core::{
     denoiser::{Conditioning, Decoder, Denoiser},
     diffusion::Process,
     lora::LoraTarget,
+    noise::Stream,
     schedule::Scheduler,
 };
 
@@ -22,15 +23,51 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     /// The process that it was trained on.
     fn process(&self) -> &Process;
 
-    /// Timesteps that it was trained with are uniform in `0..train_steps`.
-    fn train_steps(&self) -> usize;
+    /// A time from the distribution that it was trained on, in the unit of its
+    /// [`process`](Self::process).
+    fn draw_timestep(&self, stream: &mut Stream) -> f64;
 
-    /// Its default solver with so many steps, without noise.
+    /// Its default solver with so many steps, without noise, for latents of
+    /// [`latent_shape`](Self::latent_shape).
     ///
     /// # Errors
     ///
     /// Fails for a number of steps that the schedule cannot take.
     fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError>;
+
+    /// Its default solver with so many steps, a share `eta` of noise that each step draws anew,
+    /// and latents of `[channels, height, width]`, which some schedules depend on.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a number of steps that the schedule cannot take, and for noise where the solver
+    /// has none.
+    fn solver(
+        &self,
+        steps: usize,
+        eta: f64,
+        latents: [usize; 3],
+    ) -> Result<Box<dyn Scheduler>, BaseError> {
+        let _ = latents;
+        if eta != 0.0 {
+            return Err(BaseError::no_noise(self.solver_name(), eta));
+        }
+        self.scheduler(steps)
+    }
+
+    /// The name of its default solver.
+    fn solver_name(&self) -> &'static str {
+        "DDIM"
+    }
+
+    /// How pictures are sampled from it where nobody says otherwise.
+    fn preset(&self) -> Preset {
+        Preset::STABLE_DIFFUSION
+    }
+
+    /// The base under guidance of a weight: away from `unconditional`, or by the weight that a
+    /// network was distilled to read.
+    fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_>;
 
     /// Encodes prompts.
     ///
@@ -50,11 +87,47 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     /// - output: `[batch, channels, h, w]`
     fn encode_images(&self, images: Tensor<4>) -> Tensor<4>;
 
-    /// Channels, height and width of the latents.
+    /// Channels, height and width of the latents that it was made for.
     fn latent_shape(&self) -> [usize; 3];
+
+    /// Pixels a side of a latent.
+    fn downscale(&self) -> usize;
+
+    /// Latents a side of what the network reads as one.
+    fn patch(&self) -> usize {
+        1
+    }
+
+    /// Height and width of the pictures that it was made for.
+    fn picture_size(&self) -> [usize; 2] {
+        let [_, height, width] = self.latent_shape();
+        [height, width].map(|side| side * self.downscale())
+    }
+
+    /// Channels, height and width of the latents of pictures of `[height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a size that is no multiple of what the network reads as one.
+    fn latents_of(&self, [height, width]: [usize; 2]) -> Result<[usize; 3], BaseError> {
+        let multiple = self.downscale() * self.patch();
+        let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
+        if !fits(height) || !fits(width) {
+            let base = self.name().to_owned();
+            return Err(BaseError(Box::new(SizeError { base, height, width, multiple })));
+        }
+        let [channels, ..] = self.latent_shape();
+        Ok([channels, height / self.downscale(), width / self.downscale()])
+    }
 
     /// The attention projections that an adapter changes, in their stable order.
     fn lora_targets(&self) -> Vec<LoraTarget>;
+
+    /// The attention projections of a text stream, which an adapter changes on demand, in their
+    /// stable order.
+    fn text_targets(&self) -> Vec<LoraTarget> {
+        Vec::new()
+    }
 
     /// Channels of [`Perception::features`].
     fn feature_dim(&self) -> usize;
@@ -63,7 +136,58 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     fn context_dim(&self) -> usize;
 }
 
+/// How pictures are sampled from a base where nobody says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preset {
+    /// Sampling steps.
+    pub steps: usize,
+    /// Weight of guidance.
+    pub guidance_scale: f64,
+}
+
+impl Preset {
+    /// Of HyperAlign's evaluation of Stable Diffusion 1.5 (arXiv:2601.15968).
+    pub const STABLE_DIFFUSION: Self = Self { steps: 50, guidance_scale: 7.5 };
+    /// Of its evaluation of FLUX.1 [dev].
+    pub const FLUX_DEV: Self = Self { steps: 50, guidance_scale: 3.5 };
+    /// Of FLUX.1 [schnell], which is distilled to a few steps without guidance.
+    pub const FLUX_SCHNELL: Self = Self { steps: 4, guidance_scale: 1.0 };
+}
+
 /// What a base refuses, in words for the user.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct BaseError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
+
+impl BaseError {
+    /// Noise was asked of a solver that has none.
+    pub(crate) fn no_noise(solver: &'static str, eta: f64) -> Self {
+        Self(Box::new(NoNoise { solver, eta }))
+    }
+}
+
+/// A picture's size that the network cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "pictures of {height} x {width} were asked for, but sides of pictures of `{base}` are \
+     multiples of {multiple}; take {} x {}", 
+    nearest(*height, *multiple), nearest(*width, *multiple)
+)]
+struct SizeError {
+    base: String,
+    height: usize,
+    width: usize,
+    multiple: usize,
+}
+
+fn nearest(side: usize, multiple: usize) -> usize {
+    ((side + multiple / 2) / multiple).max(1) * multiple
+}
+
+/// Noise for a solver that has none.
+#[derive(Debug, thiserror::Error)]
+#[error("eta {eta} asks for noise in every step, but {solver} has none here; take 0")]
+struct NoNoise {
+    solver: &'static str,
+    eta: f64,
+}

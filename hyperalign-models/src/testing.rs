@@ -1,5 +1,7 @@
 //! What the tests of all crates share: the smallest base that has every part, with random weights.
 
+mod flux;
+
 use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{Device, Tensor},
@@ -13,6 +15,8 @@ use crate::{
     clip::ClipTextConfig, pipeline::StableDiffusion, tokenizer::Tokenizer, unet::UnetConfig,
     vae::AutoencoderKlConfig, weights::reinit,
 };
+
+pub use flux::{small_flux, small_parts};
 
 /// Its vocabulary.
 pub const WORDS: [&str; 5] = ["a", "red", "blue", "dog", "heart"];

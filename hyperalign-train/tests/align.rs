@@ -20,12 +20,13 @@ use hyperalign_core::{
     sampler,
 };
 use hyperalign_models::{
-    hypernet::{Adapter, Variant},
-    testing::small_base,
+    base::Base,
+    hypernet::{Adapter, AdapterKind, AdapterMeta, Variant},
+    testing::{small_base, small_flux},
 };
 use hyperalign_rewards::Reward;
 use hyperalign_train::{
-    align::{AlignSettings, Materials, NetworkSettings, SampleSettings, align},
+    align::{AlignSettings, Materials, NetworkSettings, SampleSettings, TextStream, align},
     data::PreferredData,
     learner::{AdamW, End, Objective, Resume, Run, Schedule, Settings, Shard, Stop},
     method::{HyperAlign, HyperAlignSettings, guided},
@@ -70,10 +71,23 @@ impl PreferredData for Plain {
 }
 
 fn materials() -> Materials {
+    materials_of(Arc::new(small_base(1, &Device::flex())))
+}
+
+/// A diffusion and a flow, each with the variants that are trained on it.
+fn bases() -> [(Arc<dyn Base>, &'static [Variant]); 2] {
+    let device = Device::flex();
+    [
+        (Arc::new(small_base(1, &device)), &[Variant::S, Variant::I]),
+        (Arc::new(small_flux(false, &device)), &[Variant::S]),
+    ]
+}
+
+fn materials_of(base: Arc<dyn Base>) -> Materials {
     let device = Device::flex();
     let prompts = ["a red dog", "a blue heart", "red heart", "blue"].map(str::to_owned).to_vec();
     Materials {
-        base: Arc::new(small_base(1, &device)),
+        base,
         reward: Arc::new(Colour),
         sample_prompts: prompts.clone(),
         attribution: None,
@@ -102,6 +116,8 @@ fn settings() -> AlignSettings {
             heads: 2,
             head_gain: 1.0,
             position_scale: 0.1,
+            encoder_depth: None,
+            text_stream: TextStream::Frozen,
         },
         training: Settings {
             updates: 60,
@@ -148,58 +164,87 @@ fn gain(after: &[f64], before: &[f64]) -> (f64, f64) {
 
 #[test]
 fn training_on_a_reward_raises_it_on_new_noise() {
-    let materials = materials();
-    let base = materials.base.as_ref();
     let mut settings = settings();
     settings.method.regulariser_weight = 0.0;
     settings.method.trajectories = 8;
     settings.training.updates = 100;
-    let before = scores(&materials, &NoAdapter);
-    for variant in [Variant::S, Variant::I] {
-        settings.method.variant = variant;
-        let dir = tempfile::tempdir().unwrap();
-        let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
-        let as_variant = |variant: Variant| {
-            let source = aligned.adapter.source(base, variant, Vec::new());
-            scores(&materials, source.as_ref())
-        };
-        let after = as_variant(variant);
-        let (mean, error) = gain(&after, &before);
-        assert!(mean > 4.0 * error && mean > 0.02, "{variant:?} gains {mean} +- {error}");
-        let other = as_variant(if variant == Variant::S { Variant::I } else { Variant::S });
-        let apart = after.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(apart > 1e-3, "S and I of one network differ by {apart} at most");
+    for (base, variants) in bases() {
+        let materials = materials_of(base);
+        let base = materials.base.as_ref();
+        let before = scores(&materials, &NoAdapter);
+        for &variant in variants {
+            settings.method.variant = variant;
+            let dir = tempfile::tempdir().unwrap();
+            let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
+            let as_variant = |variant: Variant| {
+                let source = aligned.adapter.source(base, variant, Vec::new());
+                scores(&materials, source.as_ref())
+            };
+            let after = as_variant(variant);
+            let (mean, error) = gain(&after, &before);
+            assert!(mean > 4.0 * error && mean > 0.02, "{variant:?} gains {mean} +- {error}");
+            let other = as_variant(if variant == Variant::S { Variant::I } else { Variant::S });
+            let apart = after.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(apart > 1e-3, "S and I of one network differ by {apart} at most");
+        }
     }
 }
 
 #[test]
 fn the_regulariser_alone_lowers_the_denoising_loss() {
-    let materials = materials();
-    let mut settings = settings();
-    settings.method.reward_weight = 0.0;
-    let dir = tempfile::tempdir().unwrap();
-    let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
-    let objective = HyperAlign {
-        seed: 1,
-        base: materials.base.clone(),
-        reward: materials.reward.clone(),
-        prompts: materials.prompts.clone(),
-        preferred: materials.preferred.clone(),
-        settings: settings.method.clone(),
-        device: materials.device.clone(),
-    };
-    let losses = |adapter: &Adapter| -> Vec<f64> {
-        let loss = |update| {
-            let losses = objective.losses(adapter, update, Shard { index: 0, count: 1 });
-            let [part] = losses.parts.try_into().unwrap();
-            part.loss.into_scalar()
+    for (base, _) in bases() {
+        let materials = materials_of(base);
+        let mut settings = settings();
+        settings.method.reward_weight = 0.0;
+        let dir = tempfile::tempdir().unwrap();
+        let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
+        let objective = HyperAlign {
+            seed: 1,
+            base: materials.base.clone(),
+            reward: materials.reward.clone(),
+            prompts: materials.prompts.clone(),
+            preferred: materials.preferred.clone(),
+            settings: settings.method.clone(),
+            device: materials.device.clone(),
         };
-        (0..12).map(loss).collect()
+        let losses = |adapter: &Adapter| -> Vec<f64> {
+            let loss = |update| {
+                let losses = objective.losses(adapter, update, Shard { index: 0, count: 1 });
+                let [part] = losses.parts.try_into().unwrap();
+                part.loss.into_scalar()
+            };
+            (0..12).map(loss).collect()
+        };
+        // A fresh adapter is the base.
+        let fresh = aligned.meta.init(0, &materials.device).unwrap();
+        let (mean, error) = gain(&losses(&aligned.adapter), &losses(&fresh));
+        assert!(mean < -5.0 * error && mean < -0.05, "the loss changes by {mean} +- {error}");
+    }
+}
+
+#[test]
+fn the_encoder_and_the_text_stream_of_a_flow_are_a_choice() {
+    let materials = materials_of(Arc::new(small_flux(true, &Device::flex())));
+    let with = |depth, stream| {
+        let mut settings = settings();
+        settings.training.updates = 1;
+        if let NetworkSettings::Hypernet { encoder_depth, text_stream, .. } = &mut settings.network
+        {
+            (*encoder_depth, *text_stream) = (depth, stream);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        align(&materials, &settings, &[], &Run::new(dir.path(), "")).map(|aligned| aligned.meta)
     };
-    // A fresh adapter is the base.
-    let fresh = aligned.meta.init(0, &materials.device).unwrap();
-    let (mean, error) = gain(&losses(&aligned.adapter), &losses(&fresh));
-    assert!(mean < -5.0 * error && mean < -0.05, "the loss changes by {mean} +- {error}");
+    let targets = |meta: &AdapterMeta| match &meta.network {
+        AdapterKind::Hypernet(config) => config.targets.len(),
+        AdapterKind::StaticLora(config) => config.targets.len(),
+    };
+    let default = with(None, TextStream::Frozen).unwrap();
+    assert_eq!((default.encoder_depth(), targets(&default)), (None, 2 * 4 + 3));
+    let other = with(Some(1), TextStream::Adapted).unwrap();
+    assert_eq!((other.encoder_depth(), targets(&other)), (Some(1), 2 * 8 + 3));
+    let error = with(Some(3), TextStream::Frozen).unwrap_err().to_string();
+    assert!(error.contains("has 2 blocks"), "{error}");
 }
 
 /// A reward that asks for the end of the run when it has been computed so many times.
@@ -230,7 +275,10 @@ impl Reward for Interrupting {
 #[test]
 fn an_interrupted_run_ends_with_the_bytes_of_a_whole_one() {
     let materials = materials();
-    for network in [settings().network, NetworkSettings::StaticLora { rank: 2 }] {
+    for network in [
+        settings().network,
+        NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen },
+    ] {
         let mut settings = AlignSettings { network, ..settings() };
         settings.training.updates = 6;
         settings.samples.every = 4;

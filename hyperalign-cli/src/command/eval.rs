@@ -25,7 +25,7 @@ const PROMPTS: usize = 120;
 /// Flags of `hyperalign eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one (emoji-sd) or a folder in diffusers' layout.
+    /// Base model: the name of an embedded one (emoji-sd, emoji-flux) or a folder in diffusers' layout.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: String,
 
@@ -126,9 +126,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let count = args.limit.unwrap_or(PROMPTS);
     let mut rows = prompts::rows(args.prompts.as_deref(), base.name(), Split::Tuning, count)?;
     rows.truncate(args.limit.unwrap_or(rows.len()));
-    let scorers =
-        Scorers::open(&base, &rows, args.proxy.as_deref(), args.heldout.as_deref(), &device)?
-            .and(args.rewards.open(&device)?);
+    let (proxy, heldout) = (args.proxy.as_deref(), args.heldout.as_deref());
+    let scorers = Scorers::open(base.as_ref(), &rows, proxy, heldout, &device)?
+        .and(args.rewards.open(&device)?);
     let sampling = Sampling {
         steps: args.steps.unwrap_or(preset.steps),
         guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
@@ -136,7 +136,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     };
     let space = scorers.space();
     let evaluation = Evaluation {
-        base: &base,
+        base: base.as_ref(),
         methods: methods(args, adapter.as_ref(), sampling.steps)?,
         rows: &rows,
         seeds: args.seeds,

@@ -25,7 +25,7 @@ const BATCH: usize = 8;
 /// Flags of `hyperalign key-steps`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one (emoji-sd) or a folder in diffusers' layout.
+    /// Base model: the name of an embedded one (emoji-sd, emoji-flux) or a folder in diffusers' layout.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: String,
 
@@ -114,7 +114,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
         batch: BATCH,
     };
-    let Some(movement) = movement(&base, &sampling, &shots, &stop).into_diagnostic()? else {
+    let Some(movement) = movement(base.as_ref(), &sampling, &shots, &stop).into_diagnostic()?
+    else {
         return Ok(Outcome::Interrupted);
     };
     let choose = match args.by {

@@ -6,8 +6,9 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::adapter::{AdapterSource, NoAdapter};
 use hyperalign_core::image::{self, Metadata, Parameters};
+use hyperalign_models::base::Base;
 use hyperalign_models::hypernet::{Adapter, AdapterMeta, Variant};
-use hyperalign_models::pipeline::{StableDiffusion, TextToImage};
+use hyperalign_models::pipeline::TextToImage;
 use hyperalign_rewards::emoji;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
@@ -26,7 +27,7 @@ const BATCH: usize = 8;
 /// Flags of `hyperalign sample`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one (emoji-sd) or a folder in diffusers' layout.
+    /// Base model: the name of an embedded one (emoji-sd, emoji-flux) or a folder in diffusers' layout.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: String,
 
@@ -53,6 +54,11 @@ pub struct Args {
     /// Weight of classifier-free guidance; 1 turns it off. Default: what suits the base.
     #[arg(long, value_name = "X")]
     guidance: Option<f64>,
+
+    /// Height and width of the pictures in pixels, such as 512x768. Default: what the base was
+    /// made for.
+    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = size)]
+    size: Option<[usize; 2]>,
 
     /// Where to write the picture. Several pictures are numbered, prompt by prompt and for each
     /// prompt seed by seed: heart.png becomes heart-1.png, heart-2.png, ...
@@ -105,10 +111,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     }
     let device = context.device()?;
     let (base, preset) = base::open(&args.base, &device)?;
-    let adaptation = adaptation(args, &base, &device)?;
+    let adaptation = adaptation(args, base.as_ref(), &device)?;
     let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
     let guidance_scale = args.guidance.unwrap_or(preset.guidance_scale);
-    let way = TextToImage::new(&base, steps, guidance_scale);
+    let size = args.size;
+    let way = TextToImage { size, ..TextToImage::new(base.as_ref(), steps, guidance_scale) };
 
     let start = Instant::now();
     let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * steps) as u64);
@@ -155,12 +162,15 @@ fn png_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once('x').and_then(|(height, width)| {
+        Some([height.trim().parse().ok()?, width.trim().parse().ok()?])
+    });
+    sides.ok_or_else(|| "a size is written as height x width in pixels: 512x768".to_owned())
+}
+
 /// The adapter that the flags name, if any is used.
-fn adaptation(
-    args: &Args,
-    base: &StableDiffusion,
-    device: &Device,
-) -> miette::Result<Option<Adaptation>> {
+fn adaptation(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Option<Adaptation>> {
     let file = match (&args.adapter, args.variant) {
         (_, Some(VariantChoice::None)) | (None, None) => return Ok(None),
         (None, Some(variant)) => {
@@ -185,7 +195,7 @@ fn make(
     let seeds: Vec<u64> = batch.iter().map(|picture| picture.seed).collect();
     let source: Box<dyn AdapterSource + '_> = match adaptation {
         Some(Adaptation { adapter, meta, variant, .. }) => {
-            adapter.source(way.pipeline, *variant, meta.key_steps_for(way.steps))
+            adapter.source(way.base, *variant, meta.key_steps_for(way.steps))
         }
         None => Box::new(NoAdapter),
     };
@@ -212,7 +222,7 @@ fn metadata(
     way: &TextToImage,
     adaptation: Option<&Adaptation>,
 ) -> Metadata {
-    let base = way.pipeline;
+    let base = way.base;
     let mut extra = Vec::new();
     if let Some(Adaptation { variant, file, .. }) = adaptation {
         extra.push(("Variant".to_owned(), variant.label().to_owned()));
@@ -222,7 +232,7 @@ fn metadata(
         prompt: picture.prompt.clone(),
         negative_prompt: way.negative_prompt.clone(),
         steps: way.steps,
-        sampler: "DDIM".to_owned(),
+        sampler: base.solver_name().to_owned(),
         cfg_scale: way.guidance_scale,
         seed: picture.seed,
         size,
@@ -243,11 +253,11 @@ fn metadata(
 fn settings(way: &TextToImage, adaptation: Option<&Adaptation>) -> Value {
     json!({
         "program": concat!("hyperalign ", env!("CARGO_PKG_VERSION")),
-        "base": way.pipeline.name(),
-        "base_hash": way.pipeline.hash(),
+        "base": way.base.name(),
+        "base_hash": way.base.hash(),
         "variant": adaptation.map_or("none", |adaptation| adaptation.variant.label()),
         "adapter": adaptation.map(|adaptation| &adaptation.file),
-        "sampler": "ddim",
+        "sampler": way.base.solver_name().to_lowercase(),
         "steps": way.steps,
         "guidance_scale": way.guidance_scale,
         "eta": way.eta,

@@ -1,8 +1,10 @@
 //! `hyperalign world`: how exact the emoji world's scorer is, and how good its judges are.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use clap::ValueEnum;
-use hyperalign_models::pipeline::StableDiffusion;
+use hyperalign_models::base::{Base, Preset};
 use hyperalign_rewards::{
     ClipReward, Reward,
     emoji::{self, Acceptance, Exactness, SIZE, Split},
@@ -18,7 +20,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 
 use crate::args::at_least_one;
-use crate::base::{self, Preset};
+use crate::base;
 use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
@@ -131,7 +133,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let base = match &args.base {
         Some(given) => {
             let (base, preset) = base::open(given, &device)?;
-            if !draws_emoji(&base) {
+            if !draws_emoji(base.as_ref()) {
                 return Err(OtherWorld { given: given.clone() }.into());
             }
             Some((base, preset))
@@ -146,8 +148,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         judge.check([SIZE; 2], &emoji::vocabulary()).into_diagnostic()?;
     }
     let clean = emoji::exactness(args.count, args.seed, |pictures| pictures);
-    let reconstructions =
-        base.as_ref().map(|(base, _)| reconstructions(base, args.count, args.seed, &device));
+    let reconstructions = base
+        .as_ref()
+        .map(|(base, _)| reconstructions(base.as_ref(), args.count, args.seed, &device));
     let judge = match judge {
         Some((name, judge)) => match measure(args, name, &judge, base.as_ref(), &device)? {
             Some(judged) => Some(judged),
@@ -170,7 +173,7 @@ fn measure(
     args: &Args,
     name: &str,
     judge: &ClipReward,
-    base: Option<&(StableDiffusion, Preset)>,
+    base: Option<&(Arc<dyn Base>, Preset)>,
     device: &Device,
 ) -> miette::Result<Option<Judged>> {
     let rows = |n| emoji::prompts(args.split.into(), n, args.seed);
@@ -187,7 +190,8 @@ fn measure(
     interrupt::request_on_ctrl_c(stop.clone())?;
     let bar = ProgressBar::new(args.samples as u64);
     let mut made = |n: usize| bar.set_position(n as u64);
-    let separation = separation(judge, base, &rows(args.samples), &sampling, &stop, &mut made);
+    let separation =
+        separation(judge, base.as_ref(), &rows(args.samples), &sampling, &stop, &mut made);
     bar.finish_and_clear();
     judged.samples = separation.into_diagnostic()?;
     Ok(judged.samples.is_some().then_some(judged))

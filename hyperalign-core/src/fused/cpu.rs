@@ -76,6 +76,20 @@ pub(super) fn gelu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
     )
 }
 
+pub(super) fn gelu_tanh<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
+    // sqrt(8 / pi): half of one plus the tanh of half a number is the sigmoid of the number.
+    const SCALE: f32 = 1.595_769_1;
+    const CUBE: f32 = 0.044_715;
+    each(
+        x,
+        |x| x * sigmoid(SCALE * x * (1.0 + CUBE * x * x)),
+        |x| {
+            let s = sigmoid(SCALE * x * (1.0 + CUBE * x * x));
+            s + x * s * (1.0 - s) * SCALE * (1.0 + 3.0 * CUBE * x * x)
+        },
+    )
+}
+
 /// A function of each element, and its derivative.
 fn each<const D: usize>(
     x: &Tensor<D>,

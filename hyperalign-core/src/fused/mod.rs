@@ -36,6 +36,16 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::gelu(x)
 }
 
+/// Gelu in its tanh form, `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2` (Hendrycks & Gimpel
+/// 2016, arXiv:1606.08415, section 2), of each element.
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if let Some(output) = cpu::gelu_tanh(&x) {
+        return output;
+    }
+    activation::gelu_approximate(x)
+}
+
 /// `a gelu(b)` with `a` the first and `b` the second half of the last axis, and gelu in its exact
 /// form (Shazeer 2020, arXiv:2002.05202; Hendrycks & Gimpel 2016, arXiv:1606.08415).
 ///

@@ -46,6 +46,7 @@ fn activations_are_burns() {
     let x = random([3, 7, 1001], 0) * 3.0;
     assert_same(&x, silu, activation::silu);
     assert_same(&x, gelu, activation::gelu);
+    assert_same(&x, gelu_tanh, activation::gelu_approximate);
     assert_same(&x, softmax, |x| activation::softmax(x, 2));
     let x = random([3, 41, 302], 1) * 2.0;
     assert_same(&x, geglu, |x| {

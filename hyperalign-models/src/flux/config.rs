@@ -7,17 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::{FluxTransformer, pack::PATCH};
 
-/// Whether updates adapt the projections of the text stream too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TextStream {
-    /// They stay as they are.
-    #[default]
-    Frozen,
-    /// They are adapted as those of the image stream are.
-    Adapted,
-}
-
 /// The sizes of a FLUX transformer: the `config.json` of diffusers' `FluxTransformer2DModel`.
 ///
 /// Reading is strict: a setting that we do not implement is an error, unless it is at the value
@@ -138,26 +127,35 @@ impl FluxConfig {
     }
 
     /// The linear layers that a low-rank update adapts: `to_q`, `to_k`, `to_v` and `to_out.0` of
-    /// every double block and `to_q`, `to_k` and `to_v` of every single block, and on demand
-    /// `add_q_proj`, `add_k_proj`, `add_v_proj` and `to_add_out` of the double blocks.
+    /// every double block and `to_q`, `to_k` and `to_v` of every single block.
     ///
     /// The order is part of the adapter file and stays as it is: the double blocks from the
     /// first, then the single blocks; within a block the layers as named above.
-    pub fn lora_targets(&self, text: TextStream) -> Vec<LoraTarget> {
-        const IMAGE: [&str; 4] = ["to_q", "to_k", "to_v", "to_out.0"];
-        const TEXT: [&str; 4] = ["add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"];
+    pub fn lora_targets(&self) -> Vec<LoraTarget> {
+        let double = ["to_q", "to_k", "to_v", "to_out.0"];
+        let mut targets = self.targets("transformer_blocks", self.num_layers, &double);
+        let single = "single_transformer_blocks";
+        targets.extend(self.targets(single, self.num_single_layers, &double[..3]));
+        targets
+    }
+
+    /// The same of the text stream, in the same order: `add_q_proj`, `add_k_proj`, `add_v_proj`
+    /// and `to_add_out` of every double block.
+    pub fn text_targets(&self) -> Vec<LoraTarget> {
+        let names = ["add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"];
+        self.targets("transformer_blocks", self.num_layers, &names)
+    }
+
+    fn targets(&self, list: &str, blocks: usize, names: &[&str]) -> Vec<LoraTarget> {
         let dim = self.dim();
-        let target = |path: String| LoraTarget { path, d_input: dim, d_output: dim };
-        let text = if text == TextStream::Adapted { &TEXT[..] } else { &[] };
-        let double = (0..self.num_layers).flat_map(|i| {
-            let layers = IMAGE.iter().chain(text);
-            layers.map(move |name| format!("transformer_blocks.{i}.attn.{name}"))
-        });
-        let single = (0..self.num_single_layers).flat_map(|i| {
-            let layers = IMAGE[..3].iter();
-            layers.map(move |name| format!("single_transformer_blocks.{i}.attn.{name}"))
-        });
-        double.chain(single).map(target).collect()
+        let of_block = |i| {
+            names.iter().map(move |name| LoraTarget {
+                path: format!("{list}.{i}.attn.{name}"),
+                d_input: dim,
+                d_output: dim,
+            })
+        };
+        (0..blocks).flat_map(of_block).collect()
     }
 }
 
@@ -226,11 +224,14 @@ mod tests {
     #[test]
     fn adapted_layers() {
         let dev = FluxConfig::dev();
-        assert_eq!(dev.lora_targets(TextStream::Frozen).len(), 19 * 4 + 38 * 3);
-        let all = dev.lora_targets(TextStream::Adapted);
-        assert_eq!(all.len(), 19 * 8 + 38 * 3);
-        assert_eq!(all[11].path, "transformer_blocks.1.attn.to_out.0");
-        assert_eq!(all[12].path, "transformer_blocks.1.attn.add_q_proj");
-        assert!(all.iter().all(|target| target.d_input == 3072 && target.d_output == 3072));
+        let image = dev.lora_targets();
+        assert_eq!(image.len(), 19 * 4 + 38 * 3);
+        assert_eq!(image[7].path, "transformer_blocks.1.attn.to_out.0");
+        assert_eq!(image[76].path, "single_transformer_blocks.0.attn.to_q");
+        let text = dev.text_targets();
+        assert_eq!(text.len(), 19 * 4);
+        assert_eq!(text[4].path, "transformer_blocks.1.attn.add_q_proj");
+        let mut all = image.iter().chain(&text);
+        assert!(all.all(|target| target.d_input == 3072 && target.d_output == 3072));
     }
 }

@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
-    tensor::{Device, Tensor, activation::gelu_approximate},
+    tensor::{Device, Tensor},
 };
+use hyperalign_core::fused::gelu_tanh;
 
 /// How much wider than a stream the inside of its feed-forward layer is.
 pub(super) const MLP_RATIO: usize = 4;
@@ -43,6 +44,6 @@ impl FeedForward {
     /// - output: the same
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let (projection, _, out) = &self.net;
-        out.forward(gelu_approximate(projection.proj.forward(x)))
+        out.forward(gelu_tanh(projection.proj.forward(x)))
     }
 }

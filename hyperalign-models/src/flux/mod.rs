@@ -18,7 +18,7 @@ mod pack;
 mod rotary;
 mod single;
 
-pub use config::{FluxConfig, TextStream};
+pub use config::FluxConfig;
 pub use model::{FluxInput, FluxTransformer};
 pub use pack::{PATCH, image_positions, pack, text_positions, unpack};
 pub use rotary::{Position, Rotary};

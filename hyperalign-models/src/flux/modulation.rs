@@ -37,6 +37,11 @@ impl Modulation {
     }
 }
 
+/// What sums and angles are computed in: f32 at least, whatever the precision of the network.
+pub(super) fn wide(dtype: DType) -> DType {
+    if dtype == DType::F64 { dtype } else { DType::F32 }
+}
+
 /// `norm(x) (1 + scale) + shift`, with a layer norm that has no parameters of its own.
 ///
 /// # Shapes
@@ -46,8 +51,7 @@ impl Modulation {
 pub(super) fn modulate(x: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>) -> Tensor<3> {
     let dtype = x.dtype();
     let dim = x.dims()[2];
-    // Statistics in f32, whatever the precision of the network.
-    let ones = Tensor::ones([dim], (&x.device(), DType::F32));
-    let normed = layer_norm(x.cast(DType::F32), ones, None, EPS).cast(dtype);
+    let ones = Tensor::ones([dim], (&x.device(), wide(dtype)));
+    let normed = layer_norm(x.cast(wide(dtype)), ones, None, EPS).cast(dtype);
     normed * (scale + 1.0) + shift
 }

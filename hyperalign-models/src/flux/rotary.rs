@@ -2,6 +2,8 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::modulation::wide;
+
 /// Base of the wave lengths.
 const THETA: f64 = 10_000.0;
 
@@ -58,9 +60,10 @@ impl Rotary {
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, heads, tokens, dim] = x.dims();
         let dtype = x.dtype();
-        let pairs = x.cast(DType::F32).reshape([batch, heads, tokens, dim / 2, 2]);
+        let pairs = x.cast(wide(dtype)).reshape([batch, heads, tokens, dim / 2, 2]);
         let (a, b) = (pairs.clone().narrow(4, 0, 1), pairs.narrow(4, 1, 1));
-        let table = |table: &Tensor<2>| table.clone().reshape([1, 1, tokens, dim / 2, 1]);
+        let table =
+            |table: &Tensor<2>| table.clone().cast(wide(dtype)).reshape([1, 1, tokens, dim / 2, 1]);
         let (cos, sin) = (table(&self.cos), table(&self.sin));
         let turned = Tensor::cat(
             vec![a.clone() * cos.clone() - b.clone() * sin.clone(), a * sin + b * cos],

@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
-    tensor::{Device, Tensor, activation::gelu_approximate},
+    tensor::{Device, Tensor},
 };
+use hyperalign_core::fused::gelu_tanh;
 
 use super::{
     FluxConfig,
@@ -53,7 +54,7 @@ impl SingleBlock {
         let [shift, scale, gate] = self.norm.forward(embedding);
         let hidden = modulate(x.clone(), shift, scale);
         let attended = self.attn.forward(hidden.clone(), rotary, &scope.child("attn"));
-        let mlp = gelu_approximate(self.proj_mlp.forward(hidden));
+        let mlp = gelu_tanh(self.proj_mlp.forward(hidden));
         x + gate * self.proj_out.forward(Tensor::cat(vec![attended, mlp], 2))
     }
 }

@@ -72,6 +72,10 @@ pub struct HypernetConfig {
     pub position_scale: f64,
     /// Whether the perception encoder includes the middle block.
     pub encoder_mid: bool,
+    /// Blocks of the perception encoder that are run, where there is a choice; all of those that
+    /// the base has for it if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder_depth: Option<usize>,
     /// Channels of the perception encoder's output.
     pub feature_dim: usize,
     /// Channels of the text encoder's token states.
@@ -94,6 +98,7 @@ impl HypernetConfig {
             head_gain: 1.0,
             position_scale: 0.1,
             encoder_mid: true,
+            encoder_depth: None,
             feature_dim,
             context_dim,
             targets,
@@ -142,6 +147,17 @@ pub enum ConfigError {
         /// The field.
         name: &'static str,
     },
+    /// The base's encoder cannot be cut off there.
+    #[error(
+        "hypernet `encoder_depth` is {depth}, but the perception encoder of this base {}", 
+        choice(*depths)
+    )]
+    Depth {
+        /// What was given.
+        depth: usize,
+        /// How many blocks there are to choose from.
+        depths: usize,
+    },
     /// Heads or positions do not fit the width.
     #[error("hypernet `width` {width} must be a multiple of 4 and of `heads` {heads}")]
     Width {
@@ -150,6 +166,13 @@ pub enum ConfigError {
         /// What it has to be divisible by.
         heads: usize,
     },
+}
+
+fn choice(depths: usize) -> String {
+    match depths {
+        0 => "leaves no choice; leave `encoder_depth` out".to_owned(),
+        _ => format!("has {depths} blocks; take 1 to {depths}"),
+    }
 }
 
 #[cfg(test)]

@@ -69,6 +69,15 @@ impl AdapterMeta {
         }
     }
 
+    /// Blocks of the perception encoder that the network looks through; see
+    /// [`Perception::features_at`].
+    pub fn encoder_depth(&self) -> Option<usize> {
+        match &self.network {
+            AdapterKind::Hypernet(config) => config.encoder_depth,
+            AdapterKind::StaticLora(_) => None,
+        }
+    }
+
     /// The key steps, scaled to a run of `steps` sampling steps and kept inside of it.
     pub fn key_steps_for(&self, steps: usize) -> Vec<usize> {
         let of = self.key_steps_of.max(1);
@@ -137,7 +146,10 @@ impl Adapter {
     ) -> (LoraSet, Option<Tensor<3>>) {
         match (&self.hypernet, &self.static_lora) {
             (Some(hypernet), _) => {
-                let features = perception.features(sample, timesteps.clone(), conditioning);
+                let depth = hypernet.config().encoder_depth;
+                let features =
+                    perception.features_at(depth, sample, timesteps.clone(), conditioning);
+                let timesteps = timesteps * perception.time_scale();
                 let context = conditioning.context.clone();
                 let (lora, factors) =
                     hypernet.forward_with_factors(HypernetInput { features, context, timesteps });

@@ -18,4 +18,33 @@ pub trait Perception {
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
     ) -> Tensor<4>;
+
+    /// [`features`](Self::features) after the first `depth` blocks of the encoder; `None` is how
+    /// the base itself has it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the encoder has fewer blocks than that, or [none](Self::depths) to choose from.
+    fn features_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> Tensor<4> {
+        assert!(depth.is_none(), "an encoder of one depth");
+        self.features(sample, timesteps, conditioning)
+    }
+
+    /// How many blocks the encoder has whose features are equally wide, so that it may be cut off
+    /// after any of them; 0 for an encoder of one depth.
+    fn depths(&self) -> usize {
+        0
+    }
+
+    /// What times are multiplied by before the hypernetwork sees them, so that they lie in
+    /// 0..1000 whatever the unit of the base.
+    fn time_scale(&self) -> f64 {
+        1.0
+    }
 }

@@ -36,8 +36,13 @@ impl AdapterSource for HyperSource<'_> {
         self.variant.refreshes(i, &self.key_steps).then(|| {
             let batch = sample.dims()[0];
             let timesteps = Tensor::full([batch], timestep, &sample.device());
-            let features =
-                self.perception.features(sample.clone(), timesteps.clone(), conditioning);
+            let features = self.perception.features_at(
+                self.hypernet.config().encoder_depth,
+                sample.clone(),
+                timesteps.clone(),
+                conditioning,
+            );
+            let timesteps = timesteps * self.perception.time_scale();
             let context = conditioning.context.clone();
             self.hypernet.forward(HypernetInput { features, context, timesteps })
         })

@@ -2,7 +2,12 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::Conditioning, diffusion::Process, lora::LoraTarget, schedule::Scheduler,
+    denoiser::{Conditioning, Denoiser},
+    diffusion::Process,
+    guidance::ClassifierFreeGuidance,
+    lora::LoraTarget,
+    noise::Stream,
+    schedule::Scheduler,
 };
 
 use super::StableDiffusion;
@@ -37,15 +42,28 @@ impl Base for StableDiffusion {
         self.process()
     }
 
-    fn train_steps(&self) -> usize {
-        self.scheduler_config.num_train_timesteps
+    fn draw_timestep(&self, stream: &mut Stream) -> f64 {
+        stream.below(self.scheduler_config.num_train_timesteps) as f64
     }
 
     fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {
-        match self.scheduler_config.ddim(steps, 0.0) {
+        self.solver(steps, 0.0, self.latent_shape())
+    }
+
+    fn solver(
+        &self,
+        steps: usize,
+        eta: f64,
+        _: [usize; 3],
+    ) -> Result<Box<dyn Scheduler>, BaseError> {
+        match self.scheduler_config.ddim(steps, eta) {
             Ok(scheduler) => Ok(Box::new(scheduler)),
             Err(error) => Err(BaseError(Box::new(error))),
         }
+    }
+
+    fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
+        Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale))
     }
 
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
@@ -62,6 +80,10 @@ impl Base for StableDiffusion {
 
     fn latent_shape(&self) -> [usize; 3] {
         self.latent_shape()
+    }
+
+    fn downscale(&self) -> usize {
+        self.vae.config().downscale()
     }
 
     fn lora_targets(&self) -> Vec<LoraTarget> {

@@ -22,14 +22,16 @@ pub enum PipelineError {
     Scheduler(#[from] SchedulerConfigError),
     /// The folder holds another kind of pipeline.
     #[error(
-        "`{file}` describes a {class}; a StableDiffusionPipeline was expected, which is what can \
-         be sampled from and aligned so far"
+        "`{file}` describes a {class}; a {expected} was expected, which is what can be sampled \
+         from and aligned so far"
     )]
     Class {
         /// The file that says so.
         file: String,
         /// The class that it names.
         class: String,
+        /// The classes that can be.
+        expected: &'static str,
     },
     /// Two parts do not fit each other.
     #[error("the parts of `{folder}` do not fit each other: {reason}")]

@@ -5,10 +5,18 @@
 
 mod base;
 mod error;
+mod flux;
+mod flux_base;
+mod flux_save;
+mod open;
+mod parts;
 mod save;
 mod stable_diffusion;
 mod text_to_image;
 
 pub use error::PipelineError;
+pub use flux::{Flux, FluxParts};
+pub use flux_base::logit_normal;
+pub use open::open;
 pub use stable_diffusion::StableDiffusion;
 pub use text_to_image::TextToImage;

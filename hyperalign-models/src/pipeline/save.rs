@@ -52,6 +52,6 @@ impl StableDiffusion {
 }
 
 /// Configurations are plain numbers, names and lists.
-fn to_json(config: &impl serde::Serialize) -> serde_json::Value {
+pub(super) fn to_json(config: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(config).expect("a configuration can always be written as JSON")
 }

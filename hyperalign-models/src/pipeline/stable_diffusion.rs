@@ -9,15 +9,17 @@ use hyperalign_core::{
     lora::LoraSet,
     schedule::SchedulerConfig,
 };
-use sha2::{Digest, Sha256};
 
-use super::PipelineError;
+use super::{
+    PipelineError,
+    parts::{check_class, fingerprint, fit, fit_tokenizer, tokenizer},
+};
 use crate::{
     clip::ClipTextModel,
     tokenizer::{Tokenizer, TokenizerError},
     unet::Unet,
     vae::AutoencoderKl,
-    weights::{self, Folder, LoadError},
+    weights::{self, Folder},
 };
 
 /// The class that `model_index.json` names.
@@ -45,13 +47,6 @@ pub struct StableDiffusion {
     hash: OnceLock<String>,
 }
 
-/// The part of `model_index.json` that is read.
-#[derive(serde::Deserialize)]
-struct ModelIndex {
-    #[serde(rename = "_class_name")]
-    class_name: String,
-}
-
 impl StableDiffusion {
     /// Puts parts together that are on `device`; `name` stands for the whole in errors.
     ///
@@ -68,44 +63,24 @@ impl StableDiffusion {
         device: &Device,
     ) -> Result<Self, PipelineError> {
         let (text, net) = (text_encoder.config(), unet.config());
+        let latents = vae.config().latent_channels;
         let checks = [
-            (
-                text.hidden_size == net.cross_attention_dim,
+            fit(text.hidden_size == net.cross_attention_dim, || {
                 format!(
                     "the text encoder is {} wide, the U-Net reads a context {} wide",
                     text.hidden_size, net.cross_attention_dim
-                ),
-            ),
-            (
-                net.in_channels == vae.config().latent_channels
-                    && net.out_channels == net.in_channels,
+                )
+            }),
+            fit(net.in_channels == latents && net.out_channels == net.in_channels, || {
                 format!(
-                    "the U-Net goes from {} to {} channels, the latents of the VAE have {}",
-                    net.in_channels,
-                    net.out_channels,
-                    vae.config().latent_channels
-                ),
-            ),
-            (
-                tokenizer.vocab_size() <= text.vocab_size,
-                format!(
-                    "the tokenizer has {} tokens, the text encoder {}",
-                    tokenizer.vocab_size(),
-                    text.vocab_size
-                ),
-            ),
-            (
-                tokenizer.context_length() <= text.max_position_embeddings,
-                format!(
-                    "the tokenizer makes rows of {} tokens, the text encoder reads {}",
-                    tokenizer.context_length(),
-                    text.max_position_embeddings
-                ),
-            ),
+                    "the U-Net goes from {} to {} channels, the latents of the VAE have {latents}",
+                    net.in_channels, net.out_channels
+                )
+            }),
+            fit_tokenizer(&tokenizer, text.vocab_size, Some(text.max_position_embeddings)),
         ];
-        if let Some((_, reason)) = checks.into_iter().find(|(fits, _)| !fits) {
-            return Err(PipelineError::Parts { folder: name.to_owned(), reason });
-        }
+        let misfit = |reason| PipelineError::Parts { folder: name.to_owned(), reason };
+        checks.into_iter().collect::<Result<(), _>>().map_err(misfit)?;
         let process = scheduler_config.process().map_err(|error| PipelineError::Parts {
             folder: name.to_owned(),
             reason: error.to_string(),
@@ -130,11 +105,7 @@ impl StableDiffusion {
     ///
     /// Fails if a part is missing or wrong, or the folder is another kind of pipeline.
     pub fn from_folder(folder: &Folder, device: &Device) -> Result<Self, PipelineError> {
-        let index = "model_index.json";
-        let ModelIndex { class_name: class } = folder.read_config(index)?;
-        if class != CLASS {
-            return Err(PipelineError::Class { file: folder.display(index), class });
-        }
+        check_class(folder, CLASS)?;
         let scheduler_config = folder.read_config("scheduler/scheduler_config.json")?;
         Self::new(
             &folder.display(""),
@@ -211,13 +182,11 @@ impl StableDiffusion {
     /// that it was trained on.
     pub fn hash(&self) -> &str {
         self.hash.get_or_init(|| {
-            let parts = [
+            fingerprint(&[
                 weights::hash(&self.text_encoder),
                 weights::hash(&self.unet),
                 weights::hash(&self.vae),
-            ];
-            let digest = Sha256::digest(parts.concat());
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+            ])
         })
     }
 }
@@ -242,19 +211,4 @@ impl Decoder for StableDiffusion {
     fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
         self.vae.decode(latents)
     }
-}
-
-/// Reads the tokenizer in the part `sub` of `folder`.
-fn tokenizer(folder: &Folder, sub: &str) -> Result<Tokenizer, TokenizerError> {
-    Tokenizer::from_files(|name| -> Result<Option<String>, LoadError> {
-        let path = format!("{sub}/{name}");
-        if !folder.contains(&path) {
-            return Ok(None);
-        }
-        let bytes = folder.read(&path)?.into_owned();
-        String::from_utf8(bytes).map(Some).map_err(|error| LoadError::Config {
-            file: folder.display(&path),
-            reason: error.to_string(),
-        })
-    })
 }

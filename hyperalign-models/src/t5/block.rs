@@ -5,8 +5,9 @@
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig},
-    tensor::{Device, Tensor, activation::gelu_approximate},
+    tensor::{Device, Tensor},
 };
+use hyperalign_core::fused::gelu_tanh;
 
 use super::{T5Config, attention::SelfAttention};
 
@@ -78,6 +79,6 @@ impl Block {
         let x = x + attention.SelfAttention.forward(hidden, bias);
         let hidden = feed_forward.layer_norm.forward(x.clone());
         let FeedForward { wi_0, wi_1, wo } = &feed_forward.DenseReluDense;
-        x + wo.forward(gelu_approximate(wi_0.forward(hidden.clone())) * wi_1.forward(hidden))
+        x + wo.forward(gelu_tanh(wi_0.forward(hidden.clone())) * wi_1.forward(hidden))
     }
 }

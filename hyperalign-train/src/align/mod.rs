@@ -9,4 +9,6 @@ mod settings;
 pub use objective::Aligning;
 pub use prepare::{Materials, measure_statistics};
 pub use run::{AlignError, Aligned, align, check};
-pub use settings::{AlignSettings, EvaluationSettings, NetworkSettings, SampleSettings};
+pub use settings::{
+    AlignSettings, EvaluationSettings, NetworkSettings, SampleSettings, TextStream,
+};

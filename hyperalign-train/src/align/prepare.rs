@@ -33,7 +33,7 @@ const SAMPLES: u32 = 96;
 /// Of these at a time.
 const CHUNK: usize = 32;
 
-/// The perception encoder's features and the text states on noised data, to standardise by.
+/// The perception encoder's features after `depth` of its blocks and the text states on noised data, to standardise by.
 ///
 /// # Errors
 ///
@@ -45,6 +45,7 @@ const CHUNK: usize = 32;
 /// - text states: `[samples, tokens, context_dim]`
 pub fn measure_statistics(
     materials: &Materials,
+    depth: Option<usize>,
     seed: u64,
 ) -> Result<(Tensor<4>, Tensor<3>), BaseError> {
     let Materials { base, preferred, device, .. } = materials;
@@ -61,14 +62,12 @@ pub fn measure_statistics(
             chunk.iter().map(|k| stream(Purpose::Forward, k)),
             device,
         );
-        let timesteps: Vec<f64> = chunk
-            .iter()
-            .map(|k| stream(Purpose::Timestep, k).below(base.train_steps()) as f64)
-            .collect();
+        let timesteps: Vec<f64> =
+            chunk.iter().map(|k| base.draw_timestep(&mut stream(Purpose::Timestep, k))).collect();
         let sample = base.process().levels(&timesteps, device).mix(original, noise);
         let times: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
         let times = Tensor::from_data(&times[..], device);
-        features.push(base.features(sample, times, &conditioning));
+        features.push(base.features_at(depth, sample, times, &conditioning));
         contexts.push(conditioning.context);
     }
     Ok((Tensor::cat(features, 0), Tensor::cat(contexts, 0)))

@@ -91,7 +91,7 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
             return Err(SettingsError { name, given, expected }.into());
         }
     }
-    match network(materials, settings) {
+    match settings.network.kind(base.as_ref())? {
         AdapterKind::Hypernet(config) => config.validate()?,
         AdapterKind::StaticLora(config) if config.rank == 0 => {
             return Err(ConfigError::Zero { name: "rank" }.into());
@@ -101,11 +101,6 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     base.encode_prompts(&materials.prompts)?;
     base.encode_prompts(&materials.sample_prompts)?;
     Ok(())
-}
-
-fn network(materials: &Materials, settings: &AlignSettings) -> AdapterKind {
-    let base = &materials.base;
-    settings.network.kind(base.lora_targets(), base.feature_dim(), base.context_dim())
 }
 
 /// Trains an adapter in `run.dir` and writes `adapter.safetensors` there.
@@ -122,13 +117,13 @@ pub fn align(
     let Materials { base, reward, device, .. } = materials;
     check(materials, settings)?;
     let seed = settings.training.seed;
-    let network = network(materials, settings);
+    let network = settings.network.kind(base.as_ref())?;
     let meta = AdapterMeta {
         key_steps: key_steps.to_vec(),
         key_steps_of: settings.method.steps,
         ..AdapterMeta::new(base.name(), base.hash(), settings.method.variant, network)
     };
-    let (features, context) = measure_statistics(materials, seed)?;
+    let (features, context) = measure_statistics(materials, meta.encoder_depth(), seed)?;
     let adapter = meta.init(seed, &device.clone().autodiff())?.with_statistics(features, context);
     let mut method = settings.method.clone();
     method.key_steps = key_steps.to_vec();

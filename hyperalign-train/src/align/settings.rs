@@ -1,7 +1,10 @@
 //! What an alignment run can be told; one TOML file.
 
 use hyperalign_core::lora::LoraTarget;
-use hyperalign_models::hypernet::{AdapterKind, HypernetConfig, StaticLoraConfig};
+use hyperalign_models::{
+    base::Base,
+    hypernet::{AdapterKind, ConfigError, HypernetConfig, StaticLoraConfig},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -68,12 +71,44 @@ pub enum NetworkSettings {
         head_gain: f64,
         /// Size of positions beside content.
         position_scale: f64,
+        /// Blocks of the base's perception encoder that are run, where there is a choice (the
+        /// double blocks of FLUX.1); all of them if nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoder_depth: Option<usize>,
+        /// What happens to the projections of a text stream.
+        #[serde(default)]
+        text_stream: TextStream,
     },
     /// A LoRA that is the same for every prompt and step: the control.
     StaticLora {
         /// Rank of the update.
         rank: usize,
+        /// What happens to the projections of a text stream.
+        #[serde(default)]
+        text_stream: TextStream,
     },
+}
+
+/// Whether an update adapts the projections of a base's text stream, as FLUX.1 has one, beside
+/// those of its image stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextStream {
+    /// They stay as they are.
+    #[default]
+    Frozen,
+    /// They are adapted as well.
+    Adapted,
+}
+
+impl TextStream {
+    fn targets(self, base: &dyn Base) -> Vec<LoraTarget> {
+        let mut targets = base.lora_targets();
+        if self == Self::Adapted {
+            targets.extend(base.text_targets());
+        }
+        targets
+    }
 }
 
 impl Default for NetworkSettings {
@@ -87,20 +122,37 @@ impl Default for NetworkSettings {
             heads: 4,
             head_gain: 1.0,
             position_scale: 0.1,
+            encoder_depth: None,
+            text_stream: TextStream::Frozen,
         }
     }
 }
 
 impl NetworkSettings {
-    /// The network for a base with these layers and sizes.
-    pub fn kind(
-        &self,
-        targets: Vec<LoraTarget>,
-        feature_dim: usize,
-        context_dim: usize,
-    ) -> AdapterKind {
-        match *self {
-            Self::Hypernet { rank, a, b, width, layers, heads, head_gain, position_scale } => {
+    /// The network for `base`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the base's encoder does not have that many blocks.
+    pub fn kind(&self, base: &dyn Base) -> Result<AdapterKind, ConfigError> {
+        Ok(match *self {
+            Self::Hypernet {
+                rank,
+                a,
+                b,
+                width,
+                layers,
+                heads,
+                head_gain,
+                position_scale,
+                encoder_depth,
+                text_stream,
+            } => {
+                let depths = base.depths();
+                if let Some(depth) = encoder_depth.filter(|depth| !(1..=depths).contains(depth)) {
+                    return Err(ConfigError::Depth { depth, depths });
+                }
+                let targets = text_stream.targets(base);
                 AdapterKind::Hypernet(HypernetConfig {
                     rank,
                     a,
@@ -111,13 +163,15 @@ impl NetworkSettings {
                     alpha: rank as f64,
                     head_gain,
                     position_scale,
-                    ..HypernetConfig::new(targets, feature_dim, context_dim)
+                    encoder_depth,
+                    ..HypernetConfig::new(targets, base.feature_dim(), base.context_dim())
                 })
             }
-            Self::StaticLora { rank } => {
+            Self::StaticLora { rank, text_stream } => {
+                let targets = text_stream.targets(base);
                 AdapterKind::StaticLora(StaticLoraConfig { rank, alpha: rank as f64, targets })
             }
-        }
+        })
     }
 }
 

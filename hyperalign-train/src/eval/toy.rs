@@ -7,6 +7,7 @@ use burn::{
 use hyperalign_core::{
     denoiser::{Conditioning, Decoder, Denoiser, Prediction},
     diffusion::Process,
+    guidance::ClassifierFreeGuidance,
     lora::{LoraScope, LoraSet, LoraTarget, linear_with_lora},
     noise::{Purpose, Stream},
     schedule::{Scheduler, SchedulerConfig},
@@ -98,8 +99,16 @@ impl Base for ToyBase {
         &self.process
     }
 
-    fn train_steps(&self) -> usize {
-        1000
+    fn draw_timestep(&self, stream: &mut Stream) -> f64 {
+        stream.below(1000) as f64
+    }
+
+    fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
+        Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale))
+    }
+
+    fn downscale(&self) -> usize {
+        emoji::SIZE / EDGE
     }
 
     fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {

@@ -189,9 +189,8 @@ impl HyperAlign {
         let [_, channels, height, width] = original.dims();
         let streams = rows.clone().map(|k| stream(Purpose::Forward, k));
         let noise = normal([1, channels, height, width], streams, &self.device);
-        let train_steps = self.base.train_steps();
         let timesteps: Vec<f64> =
-            rows.map(|k| stream(Purpose::Timestep, k).below(train_steps) as f64).collect();
+            rows.map(|k| self.base.draw_timestep(&mut stream(Purpose::Timestep, k))).collect();
         let levels = self.base.process().levels(&timesteps, &self.device);
         let sample = levels.mix(original.clone(), noise.clone());
         let target = levels.target(self.base.prediction(), original, noise);

@@ -2,8 +2,7 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::Conditioning,
-    guidance::ClassifierFreeGuidance,
+    denoiser::{Conditioning, Denoiser},
     noise::{Purpose, Stream, normal},
     sampler,
     schedule::Scheduler,
@@ -13,13 +12,13 @@ use hyperalign_models::{
     hypernet::{Adapter, Variant},
 };
 
-/// The base under classifier-free guidance.
+/// The base under guidance.
 pub fn guided<'a>(
     base: &'a dyn Base,
     unconditional: &Conditioning,
     guidance_scale: f64,
-) -> ClassifierFreeGuidance<'a> {
-    ClassifierFreeGuidance::new(base, unconditional.clone(), guidance_scale)
+) -> Box<dyn Denoiser + 'a> {
+    base.guided(unconditional.clone(), guidance_scale)
 }
 
 /// The samples that entered the steps of a trajectory, `[batch, channels, height, width]` each.

@@ -9,7 +9,9 @@ use burn::tensor::Tensor;
 use hyperalign_core::{
     denoiser::{Conditioning, Decoder, Denoiser, Prediction},
     diffusion::Process,
+    guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},
+    noise::Stream,
     schedule::Scheduler,
 };
 use hyperalign_models::{
@@ -84,8 +86,14 @@ impl Base for Replay {
     fn process(&self) -> &Process {
         self.base.process()
     }
-    fn train_steps(&self) -> usize {
-        self.base.train_steps()
+    fn draw_timestep(&self, stream: &mut Stream) -> f64 {
+        self.base.draw_timestep(stream)
+    }
+    fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
+        Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale))
+    }
+    fn downscale(&self) -> usize {
+        self.base.downscale()
     }
     fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {
         self.base.scheduler(steps)

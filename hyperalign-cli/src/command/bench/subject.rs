@@ -88,8 +88,7 @@ impl Subject {
             }
         };
         let settings = AlignSettings::default();
-        let network =
-            settings.network.kind(base.lora_targets(), base.feature_dim(), base.context_dim());
+        let network = settings.network.kind(&base).into_diagnostic()?;
         Ok(Self {
             adapter: AdapterMeta::new(base.name(), "", Variant::S, network),
             base: Arc::new(base),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyperalign_train::align::{AlignSettings, NetworkSettings};
+use hyperalign_train::align::{AlignSettings, NetworkSettings, TextStream};
 
 /// Reward only, regulariser only, and a LoRA that is the same for every prompt and step: the same
 /// data, settings and wall time.
@@ -21,7 +21,7 @@ pub(super) fn all(
     let mut regulariser_only = timed();
     regulariser_only.method.reward_weight = 0.0;
     let mut static_lora = timed();
-    static_lora.network = NetworkSettings::StaticLora { rank: 4 };
+    static_lora.network = NetworkSettings::StaticLora { rank: 4, text_stream: TextStream::Frozen };
     vec![
         ("reward-only", reward_only),
         ("regulariser-only", regulariser_only),

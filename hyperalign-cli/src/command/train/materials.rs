@@ -26,7 +26,7 @@ const SAMPLE_PROMPTS: usize = 12;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum MaterialsError {
     #[error("`{given}` is no base of the embedded world, the only one with data to train on yet")]
-    #[diagnostic(help("take `--base emoji-sd`"))]
+    #[diagnostic(help("take `--base emoji-sd` or `--base emoji-flux`"))]
     NoData { given: String },
     #[error("this program was built without the embedded model `{name}`")]
     #[diagnostic(help("make it with `cargo xtask pretrain emoji-sd` and build again"))]
@@ -50,7 +50,7 @@ pub(super) fn emoji(
     let reward = reward("emoji-proxy", device)?;
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     Ok(Materials {
-        base: Arc::new(base.named(given)),
+        base,
         reward: Arc::new(reward),
         prompts: text(emoji::prompts(Split::Train, TRAINING_PROMPTS, seed)),
         preferred: Arc::new(EmojiPreferred { seed }),

@@ -5,6 +5,7 @@ use super::*;
 use crate::{
     base::Base,
     hypernet::{HyperSource, Hypernet, HypernetConfig, Variant},
+    pipeline::StableDiffusion,
     testing::{shaken, small_base},
     tokenizer::Tokenizer,
     weights::{FileFloat, Folder},
@@ -85,6 +86,14 @@ fn bad_requests_are_errors() {
             .to_string()
     };
     assert!(fails(0, "a red dog").contains("0 sampling steps"));
+    let size = |size| {
+        let way = TextToImage { size: Some(size), ..TextToImage::new(&pipeline, 2, 2.0) };
+        way.generate(&["a red dog"], &[0], &NoAdapter, &mut |_| {})
+    };
+    let error = size([9, 12]).unwrap_err().to_string();
+    assert!(error.contains("multiples of 2") && error.contains("take 10 x 12"), "{error}");
+    assert!(size([0, 8]).is_err());
+    assert_eq!(size([12, 8]).unwrap().dims(), [1, 3, 12, 8]);
     assert!(fails(3, "a purple dog").contains("unknown words: purple"));
 }
 

@@ -1,0 +1,314 @@
+//! FLUX.1 and everything of its shape.
+
+use std::sync::OnceLock;
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::{
+    denoiser::{Conditioning, Decoder, Denoiser, Prediction},
+    lora::LoraSet,
+    schedule::FlowSchedulerConfig,
+};
+
+use super::{
+    PipelineError,
+    parts::{check_class, fingerprint, fit, fit_tokenizer, tokenizer},
+};
+use crate::{
+    clip::ClipTextModel,
+    flux::{FluxInput, FluxTransformer, PATCH, image_positions, pack, text_positions, unpack},
+    t5::T5EncoderModel,
+    tokenizer::{Tokenizer, TokenizerError},
+    vae::AutoencoderKl,
+    weights::{self, Folder},
+};
+
+/// The class that `model_index.json` names.
+pub(super) const CLASS: &str = "FluxPipeline";
+
+/// The guidance weight that a distilled network is told where nobody says otherwise.
+const GUIDANCE: f64 = 3.5;
+
+/// A rectified flow with two text encoders: T5's token states for the attention, and CLIP's pooled
+/// state beside the time (Black Forest Labs 2024).
+///
+/// Frozen: it is data of sampling and training, never part of a trained module. It is the
+/// [`Denoiser`] and the [`Decoder`] of the sampling loop.
+#[derive(Debug)]
+pub struct Flux {
+    /// Prompt to the token ids of `text_encoder`.
+    pub tokenizer: Tokenizer,
+    /// Prompt to the token ids of `text_encoder_2`.
+    pub tokenizer_2: Tokenizer,
+    /// Token ids to the pooled text.
+    pub text_encoder: ClipTextModel,
+    /// Token ids to the context.
+    pub text_encoder_2: T5EncoderModel,
+    /// The network that is sampled from.
+    pub transformer: FluxTransformer,
+    /// Latents to pictures and back.
+    pub vae: AutoencoderKl,
+    /// How noise levels are spread over a run.
+    pub scheduler_config: FlowSchedulerConfig,
+    name: String,
+    device: Device,
+    hash: OnceLock<String>,
+}
+
+/// The parts of a [`Flux`].
+#[derive(Debug)]
+pub struct FluxParts {
+    /// Prompt to the token ids of `text_encoder`.
+    pub tokenizer: Tokenizer,
+    /// Prompt to the token ids of `text_encoder_2`.
+    pub tokenizer_2: Tokenizer,
+    /// Token ids to the pooled text.
+    pub text_encoder: ClipTextModel,
+    /// Token ids to the context.
+    pub text_encoder_2: T5EncoderModel,
+    /// The network that is sampled from.
+    pub transformer: FluxTransformer,
+    /// Latents to pictures and back.
+    pub vae: AutoencoderKl,
+    /// How noise levels are spread over a run.
+    pub scheduler_config: FlowSchedulerConfig,
+}
+
+impl Flux {
+    /// Puts parts together that are on `device`; `name` stands for the whole in errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails if two parts do not fit each other.
+    pub fn new(name: &str, parts: FluxParts, device: &Device) -> Result<Self, PipelineError> {
+        let net = parts.transformer.config();
+        let (clip, t5, vae) =
+            (parts.text_encoder.config(), parts.text_encoder_2.config(), parts.vae.config());
+        let whole = PATCH * vae.downscale();
+        let checks = [
+            fit(clip.hidden_size == net.pooled_projection_dim, || {
+                format!(
+                    "the first text encoder is {} wide, the transformer reads a pooled text {} \
+                     wide",
+                    clip.hidden_size, net.pooled_projection_dim
+                )
+            }),
+            fit(t5.d_model == net.joint_attention_dim, || {
+                format!(
+                    "the second text encoder is {} wide, the transformer reads a context {} wide",
+                    t5.d_model, net.joint_attention_dim
+                )
+            }),
+            fit(
+                net.in_channels == PATCH * PATCH * vae.latent_channels
+                    && net.d_output() == net.in_channels,
+                || {
+                    format!(
+                        "the transformer goes from tokens of {} numbers to {}, four latents of \
+                         the VAE have {}",
+                        net.in_channels,
+                        net.d_output(),
+                        PATCH * PATCH * vae.latent_channels
+                    )
+                },
+            ),
+            fit(vae.sample_size > 0 && vae.sample_size.is_multiple_of(whole), || {
+                format!(
+                    "the VAE is for pictures of {0} x {0}, which the transformer cannot cut into \
+                     patches of {whole} pixels",
+                    vae.sample_size
+                )
+            }),
+            fit_tokenizer(&parts.tokenizer, clip.vocab_size, Some(clip.max_position_embeddings)),
+            fit_tokenizer(&parts.tokenizer_2, t5.vocab_size, None),
+        ];
+        let misfit = |reason| PipelineError::Parts { folder: name.to_owned(), reason };
+        checks.into_iter().collect::<Result<(), _>>().map_err(misfit)?;
+        // Settings that are not built here are found now and not in the middle of a run.
+        parts.scheduler_config.sigmas(1, 1)?;
+        let FluxParts {
+            tokenizer,
+            tokenizer_2,
+            text_encoder,
+            text_encoder_2,
+            transformer,
+            vae,
+            scheduler_config,
+        } = parts;
+        Ok(Self {
+            tokenizer,
+            tokenizer_2,
+            text_encoder,
+            text_encoder_2,
+            transformer,
+            vae,
+            scheduler_config,
+            name: name.to_owned(),
+            device: device.clone(),
+            hash: OnceLock::new(),
+        })
+    }
+
+    /// Reads a folder in the diffusers layout: `model_index.json`, `tokenizer`, `tokenizer_2`,
+    /// `text_encoder`, `text_encoder_2`, `transformer`, `vae` and `scheduler`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a part is missing or wrong, or the folder is another kind of pipeline.
+    pub fn from_folder(folder: &Folder, device: &Device) -> Result<Self, PipelineError> {
+        check_class(folder, CLASS)?;
+        // The small parts first: what is wrong with them is then said before minutes of reading.
+        let parts = FluxParts {
+            scheduler_config: folder.read_config("scheduler/scheduler_config.json")?,
+            tokenizer: tokenizer(folder, "tokenizer")?,
+            tokenizer_2: tokenizer(folder, "tokenizer_2")?,
+            vae: AutoencoderKl::from_folder(folder, "vae", device)?,
+            text_encoder: ClipTextModel::from_folder(folder, "text_encoder", device)?,
+            text_encoder_2: T5EncoderModel::from_folder(folder, "text_encoder_2", device)?,
+            transformer: FluxTransformer::from_folder(folder, "transformer", device)?,
+        };
+        Self::new(&folder.display(""), parts, device)
+    }
+
+    /// The device that its weights are on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What it was called when it was put together.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same model under another name.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// Encodes prompts. Padding is attended to, as the network was trained.
+    ///
+    /// A prompt that is too long is cut, for each encoder at its own length; `tokenizer_2.encode`
+    /// tells what would be lost.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a tokenizer has a closed vocabulary and a prompt has a word outside of it.
+    pub fn encode_prompts(
+        &self,
+        prompts: &[impl AsRef<str>],
+    ) -> Result<Conditioning, TokenizerError> {
+        let texts: Vec<&str> = prompts.iter().map(AsRef::as_ref).collect();
+        let pooled = self.tokenizer.encode(&texts)?.to_tensor(&self.device);
+        let context = self.tokenizer_2.encode(&texts)?.to_tensor(&self.device);
+        Ok(Conditioning {
+            context: self.text_encoder_2.forward(context, None),
+            pooled: Some(self.text_encoder.forward(pooled).pooled),
+        })
+    }
+
+    /// The scaled latents of pictures: the middle of their distribution.
+    ///
+    /// # Shapes
+    ///
+    /// - `pictures`: `[batch, 3, height, width]`, in `[-1, 1]`
+    /// - output: `[batch, channels, height / f, width / f]`
+    pub fn encode_pictures(&self, pictures: Tensor<4>) -> Tensor<4> {
+        self.vae.scale(self.vae.encode(pictures).mode())
+    }
+
+    /// Channels, height and width of the latents of the pictures that the VAE was made for.
+    pub fn latent_shape(&self) -> [usize; 3] {
+        let config = self.vae.config();
+        let side = config.sample_size / config.downscale();
+        [config.latent_channels, side, side]
+    }
+
+    /// A fingerprint of all weights, as 64 hexadecimal digits. An adapter belongs to the base
+    /// that it was trained on.
+    pub fn hash(&self) -> &str {
+        self.hash.get_or_init(|| {
+            fingerprint(&[
+                weights::hash(&self.text_encoder),
+                weights::hash(&self.text_encoder_2),
+                weights::hash(&self.transformer),
+                weights::hash(&self.vae),
+            ])
+        })
+    }
+
+    /// Predicts the velocity with a network that is told `guidance`, if it reads that.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`Denoiser::predict`].
+    pub(super) fn velocity(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        guidance: f64,
+    ) -> Tensor<4> {
+        let [_, _, height, width] = sample.dims();
+        let input = self.input(sample, timesteps, conditioning, guidance);
+        unpack(self.transformer.forward(input, lora), [height, width])
+    }
+
+    /// The image stream after the first `blocks` double blocks as a map, a patch a pixel.
+    pub(super) fn encode(
+        &self,
+        blocks: usize,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> Tensor<4> {
+        let [batch, _, height, width] = sample.dims();
+        let input = self.input(sample, timesteps, conditioning, GUIDANCE);
+        let tokens = self.transformer.encode(input, blocks);
+        let dim = tokens.dims()[2];
+        tokens.swap_dims(1, 2).reshape([batch, dim, height / PATCH, width / PATCH])
+    }
+
+    fn input(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        guidance: f64,
+    ) -> FluxInput {
+        let [_, _, height, width] = sample.dims();
+        let told = self.transformer.config().guidance_embeds;
+        let pooled = conditioning.pooled.clone();
+        FluxInput {
+            guidance: told.then(|| timesteps.full_like(guidance)),
+            tokens: pack(sample),
+            timesteps,
+            context: conditioning.context.clone(),
+            pooled: pooled.expect("prompts that this model encoded have a pooled text"),
+            text_positions: text_positions(conditioning.context.dims()[1]),
+            image_positions: image_positions([height, width]),
+        }
+    }
+}
+
+impl Denoiser for Flux {
+    fn predict(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        self.velocity(sample, timesteps, conditioning, lora, GUIDANCE)
+    }
+
+    fn prediction(&self) -> Prediction {
+        Prediction::Velocity
+    }
+}
+
+impl Decoder for Flux {
+    fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
+        self.vae.decode(latents)
+    }
+}

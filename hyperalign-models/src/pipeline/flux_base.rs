@@ -1,0 +1,177 @@
+//! FLUX.1 as a base that can be aligned.
+
+use burn::tensor::Tensor;
+use hyperalign_core::{
+    denoiser::{Conditioning, Denoiser, Prediction},
+    diffusion::Process,
+    guidance::ClassifierFreeGuidance,
+    lora::{LoraSet, LoraTarget},
+    noise::Stream,
+    schedule::Scheduler,
+};
+
+use super::Flux;
+use crate::{
+    base::{Base, BaseError, Preset},
+    flux::PATCH,
+    hypernet::Perception,
+};
+
+impl Perception for Flux {
+    /// The image stream after the double blocks, a patch a pixel.
+    fn features(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> Tensor<4> {
+        self.features_at(None, sample, timesteps, conditioning)
+    }
+
+    fn features_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> Tensor<4> {
+        let blocks = depth.unwrap_or(self.depths());
+        assert!(blocks <= self.depths(), "{blocks} of {} double blocks", self.depths());
+        self.encode(blocks, sample, timesteps, conditioning)
+    }
+
+    fn depths(&self) -> usize {
+        self.transformer.config().num_layers
+    }
+
+    fn time_scale(&self) -> f64 {
+        1000.0
+    }
+}
+
+impl Base for Flux {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn hash(&self) -> &str {
+        self.hash()
+    }
+
+    fn process(&self) -> &Process {
+        &Process::RectifiedFlow
+    }
+
+    /// Logit-normal, so that the middle of the way is seen more often than its ends (Esser et al.
+    /// 2024, arXiv:2403.03206, section 3.1).
+    fn draw_timestep(&self, stream: &mut Stream) -> f64 {
+        logit_normal(stream)
+    }
+
+    fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {
+        self.solver(steps, 0.0, self.latent_shape())
+    }
+
+    fn solver(
+        &self,
+        steps: usize,
+        eta: f64,
+        [_, height, width]: [usize; 3],
+    ) -> Result<Box<dyn Scheduler>, BaseError> {
+        if eta != 0.0 {
+            return Err(BaseError::no_noise(self.solver_name(), eta));
+        }
+        let tokens = height / PATCH * (width / PATCH);
+        match self.scheduler_config.flow_match_euler(steps, tokens) {
+            Ok(scheduler) => Ok(Box::new(scheduler)),
+            Err(error) => Err(BaseError(Box::new(error))),
+        }
+    }
+
+    fn solver_name(&self) -> &'static str {
+        "Euler"
+    }
+
+    fn preset(&self) -> Preset {
+        match self.transformer.config().guidance_embeds {
+            true => Preset::FLUX_DEV,
+            false => Preset::FLUX_SCHNELL,
+        }
+    }
+
+    /// A network with a guidance embedding was distilled from its own guided answers and is told
+    /// the weight; any other is guided by an unconditional answer of its own.
+    fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
+        match self.transformer.config().guidance_embeds {
+            true => Box::new(Distilled { base: self, guidance_scale }),
+            false => Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale)),
+        }
+    }
+
+    fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
+        self.encode_prompts(prompts).map_err(|error| BaseError(Box::new(error)))
+    }
+
+    fn unconditional(&self) -> Conditioning {
+        self.encode_prompts(&[""]).expect("an empty text has no unknown word")
+    }
+
+    fn encode_images(&self, images: Tensor<4>) -> Tensor<4> {
+        self.encode_pictures(images)
+    }
+
+    fn latent_shape(&self) -> [usize; 3] {
+        self.latent_shape()
+    }
+
+    fn downscale(&self) -> usize {
+        self.vae.config().downscale()
+    }
+
+    fn patch(&self) -> usize {
+        PATCH
+    }
+
+    fn lora_targets(&self) -> Vec<LoraTarget> {
+        self.transformer.config().lora_targets()
+    }
+
+    fn text_targets(&self) -> Vec<LoraTarget> {
+        self.transformer.config().text_targets()
+    }
+
+    fn feature_dim(&self) -> usize {
+        self.transformer.config().dim()
+    }
+
+    fn context_dim(&self) -> usize {
+        self.transformer.config().joint_attention_dim
+    }
+}
+
+/// The logistic function of a standard normal number.
+pub fn logit_normal(stream: &mut Stream) -> f64 {
+    1.0 / (1.0 + (-stream.normal()).exp())
+}
+
+/// A network that is told a guidance weight (Meng et al. 2023, arXiv:2210.03142, section 3.1).
+struct Distilled<'a> {
+    base: &'a Flux,
+    guidance_scale: f64,
+}
+
+impl Denoiser for Distilled<'_> {
+    fn predict(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        self.base.velocity(sample, timesteps, conditioning, lora, self.guidance_scale)
+    }
+
+    fn prediction(&self) -> Prediction {
+        self.base.prediction()
+    }
+}
