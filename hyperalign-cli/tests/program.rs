@@ -50,6 +50,14 @@ fn wrong_usage_ends_with_2_and_a_hint() {
 }
 
 #[test]
+fn a_stage_of_another_base_is_refused() {
+    let output = hyperalign(&["pretrain", "emoji-flux", "--stage", "proxy"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(message.contains("no stage of emoji-flux") && message.contains("flow"), "{message}");
+}
+
+#[test]
 fn completions_know_the_flags() {
     for shell in ["bash", "zsh", "fish"] {
         let output = hyperalign(&["completions", shell]);

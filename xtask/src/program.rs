@@ -40,7 +40,8 @@ pub const PRETRAIN: Task = Task {
     help: "\
 Usage: cargo xtask pretrain MODEL [ARGUMENTS]
 
-Builds `hyperalign` in release mode and runs `hyperalign pretrain MODEL`; MODEL is emoji-sd.
+Builds `hyperalign` in release mode and runs `hyperalign pretrain MODEL`; MODEL is emoji-sd or
+emoji-flux, which takes the autoencoder of emoji-sd.
 Arguments are passed on: `cargo xtask pretrain -- --help` shows them.",
     run: |arguments| start("pretrain", &without_dashes(arguments)),
 };

@@ -7,7 +7,7 @@ use hyperalign_train::{
     learner::{End, Progress, Stop},
     pretrain::{Pretraining, Stage},
 };
-use miette::IntoDiagnostic;
+use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{context::Context, interrupt, outcome::Outcome};
 
@@ -23,8 +23,9 @@ pub struct Args {
     pub stages: Vec<StageName>,
 
     /// Folder of logs and checkpoints; an interrupted stage goes on from there.
-    #[arg(long, default_value = "runs/pretrain-emoji-sd", value_name = "DIR")]
-    pub work: PathBuf,
+    /// Default: runs/pretrain- and the base.
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
 
     /// Folder that the finished models are written to.
     #[arg(long, default_value = "assets", value_name = "DIR")]
@@ -46,8 +47,36 @@ pub struct Args {
 /// A base that this command can make.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Pretrainable {
-    /// The small Stable Diffusion of the emoji world.
+    /// The small Stable Diffusion of the emoji world, and its judges.
     EmojiSd,
+    /// The small FLUX of the emoji world, on the autoencoder of emoji-sd.
+    EmojiFlux,
+}
+
+impl Pretrainable {
+    fn name(self) -> &'static str {
+        match self {
+            Self::EmojiSd => "emoji-sd",
+            Self::EmojiFlux => "emoji-flux",
+        }
+    }
+
+    fn stages(self) -> &'static [Stage] {
+        match self {
+            Self::EmojiSd => &Stage::EMOJI_SD,
+            Self::EmojiFlux => &Stage::EMOJI_FLUX,
+        }
+    }
+}
+
+/// A stage of another base.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("`{stage}` is no stage of {base}")]
+struct OtherStage {
+    stage: &'static str,
+    base: &'static str,
+    #[help]
+    known: String,
 }
 
 /// A stage on the command line.
@@ -61,6 +90,8 @@ pub enum StageName {
     Proxy,
     /// The preference model that nothing is trained against.
     Heldout,
+    /// The text encoders and the transformer of emoji-flux.
+    Flow,
 }
 
 impl From<StageName> for Stage {
@@ -70,6 +101,7 @@ impl From<StageName> for Stage {
             StageName::Denoiser => Self::Denoiser,
             StageName::Proxy => Self::Proxy,
             StageName::Heldout => Self::HeldOut,
+            StageName::Flow => Self::Flow,
         }
     }
 }
@@ -80,19 +112,18 @@ impl From<StageName> for Stage {
 ///
 /// Fails as training does.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
-    let Pretrainable::EmojiSd = args.base;
+    let stages = stages(args)?;
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let pretraining = Pretraining {
-        work: args.work.clone(),
+        work: args
+            .work
+            .clone()
+            .unwrap_or_else(|| format!("runs/pretrain-{}", args.base.name()).into()),
         out: args.out.clone(),
         device: context.device()?,
         stop,
         progress: Progress::Lines(Arc::new(|line| eprintln!("{line}"))),
-    };
-    let stages: Vec<Stage> = match args.stages.is_empty() {
-        true => Stage::ALL.to_vec(),
-        false => args.stages.iter().map(|&name| name.into()).collect(),
     };
     for stage in stages {
         let mut settings = stage.settings();
@@ -110,4 +141,21 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// The stages that the flags ask for.
+fn stages(args: &Args) -> Result<Vec<Stage>, OtherStage> {
+    let known = args.base.stages();
+    if args.stages.is_empty() {
+        return Ok(known.to_vec());
+    }
+    let asked: Vec<Stage> = args.stages.iter().map(|&name| name.into()).collect();
+    match asked.iter().find(|stage| !known.contains(stage)) {
+        Some(stage) => {
+            let names: Vec<&str> = known.iter().map(|stage| stage.name()).collect();
+            let known = format!("its stages: {}", names.join(", "));
+            Err(OtherStage { stage: stage.name(), base: args.base.name(), known })
+        }
+        None => Ok(asked),
+    }
 }

@@ -7,11 +7,11 @@ use burn::{
 use hyperalign_core::{
     denoiser::Prediction,
     diffusion::Process,
-    noise::{Purpose, Stream, normal},
+    noise::{Purpose, Stream},
 };
 use hyperalign_models::{clip::ClipTextModel, unet::Unet};
 
-use super::latents::{LatentSet, id_tensor};
+use super::latents::{Draw, Drawn, LatentSet};
 use crate::learner::{Losses, Objective, Part, Shard};
 
 /// What this stage trains. The text encoder learns from the denoiser alone, as in the
@@ -53,35 +53,24 @@ impl Objective for DenoiserObjective {
 
     fn losses(&self, model: &TextToLatent, update: u64, shard: Shard) -> Losses {
         let samples = shard.samples(self.batch);
-        let stream = |purpose, k: usize| Stream::new(self.seed, purpose, update as u32, k as u32);
-        let items: Vec<usize> =
-            samples.clone().map(|k| stream(Purpose::Data, k).below(self.data.len())).collect();
         let timesteps: Vec<f64> = samples
             .clone()
-            .map(|k| stream(Purpose::Timestep, k).below(self.train_steps) as f64)
+            .map(|k| Stream::new(self.seed, Purpose::Timestep, update as u32, k as u32))
+            .map(|mut stream| stream.below(self.train_steps) as f64)
             .collect();
-        let captions: Vec<&[u32]> = samples
-            .clone()
-            .zip(&items)
-            .map(|(k, &item)| {
-                let dropped = stream(Purpose::Dropout, k).chance(self.caption_dropout);
-                if dropped { &self.empty[..] } else { self.data.ids(item) }
-            })
-            .collect();
-
-        let original = self.data.latents(&items, &self.device);
-        let [_, channels, height, width] = original.dims();
-        let noise = normal(
-            [1, channels, height, width],
-            samples.map(|k| stream(Purpose::Forward, k)),
-            &self.device,
-        );
+        let draw = Draw {
+            data: &self.data,
+            seed: self.seed,
+            caption_dropout: self.caption_dropout,
+            empty: &self.empty,
+            device: &self.device,
+        };
+        let Drawn { original, noise, ids } = draw.draw(update, samples);
         let levels = self.process.levels(&timesteps, &self.device);
         let sample = levels.mix(original.clone(), noise.clone());
         let target = levels.target(self.prediction, original, noise);
 
-        let context =
-            model.text_encoder.forward(id_tensor(&captions, &self.device)).last_hidden_state;
+        let context = model.text_encoder.forward(ids).last_hidden_state;
         let times: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
         let times = Tensor::from_data(&times[..], &self.device);
         let loss = (model.unet.forward(sample, times, context, None) - target).square().mean();

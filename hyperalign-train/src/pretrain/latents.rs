@@ -1,6 +1,9 @@
 //! The training set of the denoiser: pictures as latents, with their captions as tokens.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use hyperalign_core::noise::{Purpose, Stream, normal};
 use hyperalign_models::{
     tokenizer::{Encoded, Tokenizer},
     vae::AutoencoderKl,
@@ -73,4 +76,52 @@ impl LatentSet {
 pub(super) fn id_tensor(rows: &[&[u32]], device: &Device) -> Tensor<2, Int> {
     let ids = rows.iter().map(|row| row.to_vec()).collect();
     Encoded { ids, cut: vec![None; rows.len()] }.to_tensor(device)
+}
+
+/// What an update of a denoiser learns from.
+pub(super) struct Drawn {
+    /// `[samples, channels, height, width]`
+    pub original: Tensor<4>,
+    /// Standard normal, of the shape of `original`.
+    pub noise: Tensor<4>,
+    /// Captions as token ids, some of them empty, `[samples, tokens]`.
+    pub ids: Tensor<2, Int>,
+}
+
+/// How a [`Drawn`] is drawn from a [`LatentSet`].
+pub(super) struct Draw<'a> {
+    /// The data.
+    pub data: &'a LatentSet,
+    /// Seed of the choice and of the noise.
+    pub seed: u64,
+    /// Probability that a caption is replaced by the empty one, for classifier-free guidance
+    /// (Ho & Salimans 2022, arXiv:2207.12598).
+    pub caption_dropout: f64,
+    /// Token ids of the empty caption.
+    pub empty: &'a [u32],
+    /// The autodiff device.
+    pub device: &'a Device,
+}
+
+impl Draw<'_> {
+    /// Draws `samples` of the batch of `update`.
+    pub fn draw(&self, update: u64, samples: Range<usize>) -> Drawn {
+        let Self { data, seed, caption_dropout, empty, device } = *self;
+        let stream = |purpose, k: usize| Stream::new(seed, purpose, update as u32, k as u32);
+        let items: Vec<usize> =
+            samples.clone().map(|k| stream(Purpose::Data, k).below(data.len())).collect();
+        let captions: Vec<&[u32]> = samples
+            .clone()
+            .zip(&items)
+            .map(|(k, &item)| {
+                let dropped = stream(Purpose::Dropout, k).chance(caption_dropout);
+                if dropped { empty } else { data.ids(item) }
+            })
+            .collect();
+        let original = data.latents(&items, device);
+        let [_, channels, height, width] = original.dims();
+        let streams = samples.map(|k| stream(Purpose::Forward, k));
+        let noise = normal([1, channels, height, width], streams, device);
+        Drawn { original, noise, ids: id_tensor(&captions, device) }
+    }
 }

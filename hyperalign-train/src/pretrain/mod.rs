@@ -1,11 +1,13 @@
-//! Pretraining of the embedded models from nothing: autoencoder, text encoder with denoiser,
-//! and the two preference models.
+//! Pretraining of the embedded models from nothing: autoencoder, text encoder with denoiser, the
+//! two preference models, and the flow that is the second base.
 //!
 //! Every stage is a run of the [`learner`](crate::learner) in a folder of its own, resumable
 //! exactly, and leaves its products in diffusers' layout.
 
 mod autoencoder;
 mod denoiser;
+mod flow;
+mod flow_stage;
 mod fourier;
 mod latents;
 mod preference;
@@ -14,6 +16,7 @@ mod stage;
 
 pub use autoencoder::{AutoencoderObjective, psnr};
 pub use denoiser::{DenoiserObjective, TextToLatent};
+pub use flow::{FlowObjective, TextToVelocity};
 pub use latents::LatentSet;
 pub use preference::{PreferenceModel, PreferenceObjective, places_outputs};
 pub use stage::{PretrainError, Pretraining, Stage};

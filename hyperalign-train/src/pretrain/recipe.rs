@@ -109,6 +109,61 @@ pub fn scheduler() -> Value {
     })
 }
 
+/// The first text encoder of emoji-flux, whose pooled state is read alone.
+pub fn pooled_text_encoder(vocabulary: usize) -> Value {
+    let mut config = text_encoder(vocabulary);
+    for (name, size) in [("hidden_size", 64), ("intermediate_size", 256), ("num_hidden_layers", 1)]
+    {
+        config[name] = size.into();
+    }
+    config
+}
+
+/// The second text encoder of emoji-flux.
+pub fn t5(vocabulary: usize) -> Value {
+    json!({
+        "architectures": ["T5EncoderModel"],
+        "d_ff": 192,
+        "d_kv": 24,
+        "d_model": 96,
+        "feed_forward_proj": "gated-gelu",
+        "layer_norm_epsilon": 1e-6,
+        "model_type": "t5",
+        "num_heads": 4,
+        "num_layers": 2,
+        "relative_attention_max_distance": 16,
+        "relative_attention_num_buckets": 16,
+        "vocab_size": vocabulary,
+    })
+}
+
+/// The transformer of emoji-flux: 64 tokens of the emoji world's latents.
+pub fn transformer() -> Value {
+    json!({
+        "_class_name": "FluxTransformer2DModel",
+        "attention_head_dim": 28,
+        "axes_dims_rope": [4, 12, 12],
+        "guidance_embeds": false,
+        "in_channels": 16,
+        "joint_attention_dim": 96,
+        "num_attention_heads": 4,
+        "num_layers": 4,
+        "num_single_layers": 4,
+        "patch_size": 1,
+        "pooled_projection_dim": 64,
+    })
+}
+
+/// The scheduler of emoji-flux: evenly spaced noise levels, as FLUX.1 [schnell] has them.
+pub fn flow_scheduler() -> Value {
+    json!({
+        "_class_name": "FlowMatchEulerDiscreteScheduler",
+        "num_train_timesteps": 1000,
+        "shift": 1.0,
+        "use_dynamic_shifting": false,
+    })
+}
+
 /// How a stage of so many updates is trained: by a learning rate that stays, and a moving average
 /// that is used instead of a decay. A stage can so be continued for longer than was planned.
 pub fn settings(updates: u64, lr: f64, ema: f64) -> Settings {

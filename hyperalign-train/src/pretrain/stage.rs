@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Seed of initial values and data.
-const SEED: u64 = 1;
+pub(super) const SEED: u64 = 1;
 
 /// A stage of pretraining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +49,15 @@ pub enum Stage {
     Proxy,
     /// The preference model that nothing is trained against.
     HeldOut,
+    /// The text encoders and the transformer of emoji-flux.
+    Flow,
 }
 
 impl Stage {
-    /// All stages in an order in which they can be run.
-    pub const ALL: [Self; 4] = [Self::Autoencoder, Self::Denoiser, Self::Proxy, Self::HeldOut];
+    /// The stages of emoji-sd and of its judges, in an order in which they can be run.
+    pub const EMOJI_SD: [Self; 4] = [Self::Autoencoder, Self::Denoiser, Self::Proxy, Self::HeldOut];
+    /// Those of emoji-flux, which has the autoencoder and the judges of emoji-sd.
+    pub const EMOJI_FLUX: [Self; 1] = [Self::Flow];
 
     /// The name on the command line and of the run's folder.
     pub fn name(self) -> &'static str {
@@ -62,6 +66,7 @@ impl Stage {
             Self::Denoiser => "denoiser",
             Self::Proxy => "proxy",
             Self::HeldOut => "heldout",
+            Self::Flow => "flow",
         }
     }
 
@@ -74,6 +79,7 @@ impl Stage {
                 ..recipe::settings(3200, 1.2e-3, 0.995)
             },
             Self::Denoiser => recipe::settings(6000, 1.0e-3, 0.999),
+            Self::Flow => recipe::settings(8000, 1.0e-3, 0.999),
             Self::Proxy | Self::HeldOut => recipe::settings(2500, 7e-4, 0.998),
         }
     }
@@ -135,10 +141,12 @@ impl Pretraining {
             Stage::Denoiser => self.denoiser(settings),
             Stage::Proxy => self.preference(stage, PairSet::Proxy, settings),
             Stage::HeldOut => self.preference(stage, PairSet::HeldOut, settings),
+            Stage::Flow => self.flow(settings),
         }
     }
 
-    fn base(&self) -> PathBuf {
+    /// Where emoji-sd is.
+    pub(super) fn base(&self) -> PathBuf {
         self.out.join("emoji-sd")
     }
 
@@ -257,13 +265,17 @@ impl Pretraining {
         Ok(outcome.end)
     }
 
-    fn tokenizer(&self) -> Result<Tokenizer, PretrainError> {
+    pub(super) fn tokenizer(&self) -> Result<Tokenizer, PretrainError> {
         let words = emoji::vocabulary();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(Tokenizer::from_words(&words, recipe::CONTEXT_LENGTH)?)
     }
 
-    fn tokenizer_files(&self, dir: &Path, tokenizer: &Tokenizer) -> Result<(), PretrainError> {
+    pub(super) fn tokenizer_files(
+        &self,
+        dir: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<(), PretrainError> {
         write(&dir.join("tokenizer.json"), tokenizer.to_json()?.as_bytes())?;
         let config = json!({
             "model_max_length": recipe::CONTEXT_LENGTH,
@@ -272,7 +284,7 @@ impl Pretraining {
         write_json(&dir.join("tokenizer_config.json"), &config)
     }
 
-    fn component<M: Module>(
+    pub(super) fn component<M: Module>(
         &self,
         dir: &Path,
         module: &M,
@@ -283,7 +295,7 @@ impl Pretraining {
         Ok(save(module, &dir.join(file), FileFloat::F16, &BTreeMap::new())?)
     }
 
-    fn fitting(&self, stage: Stage) -> Run {
+    pub(super) fn fitting(&self, stage: Stage) -> Run {
         Run {
             resume: Resume::Continue,
             stop: self.stop.clone(),
@@ -293,14 +305,14 @@ impl Pretraining {
     }
 }
 
-const DIFFUSERS: &str = "diffusion_pytorch_model.safetensors";
-const TRANSFORMERS: &str = "model.safetensors";
+pub(super) const DIFFUSERS: &str = "diffusion_pytorch_model.safetensors";
+pub(super) const TRANSFORMERS: &str = "model.safetensors";
 
-fn read<T: serde::de::DeserializeOwned>(config: Value) -> T {
+pub(super) fn read<T: serde::de::DeserializeOwned>(config: Value) -> T {
     serde_json::from_value(config).expect("the recipe's own configuration")
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<(), PretrainError> {
+pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), PretrainError> {
     let text = serde_json::to_string_pretty(value).expect("plain data") + "\n";
     write(path, text.as_bytes())
 }

@@ -1,0 +1,89 @@
+//! The stage of emoji-flux: two text encoders and the transformer, trained together.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use hyperalign_core::{
+    denoiser::Prediction,
+    diffusion::Process,
+    noise::{Purpose, Stream},
+};
+use hyperalign_models::{
+    clip::ClipTextModel,
+    flux::{FluxInput, FluxTransformer, image_positions, pack, text_positions},
+    pipeline::logit_normal,
+    t5::T5EncoderModel,
+};
+
+use super::latents::{Draw, Drawn, LatentSet};
+use crate::learner::{Losses, Objective, Part, Shard};
+
+/// What this stage trains. The text encoders learn from the transformer alone.
+#[derive(Module, Debug)]
+pub struct TextToVelocity {
+    /// Gives the pooled text.
+    pub text_encoder: ClipTextModel,
+    /// Gives the token states.
+    pub text_encoder_2: T5EncoderModel,
+    /// The flow.
+    pub transformer: FluxTransformer,
+}
+
+/// The squared error of the velocity `noise - original` at a logit-normal time (Liu et al. 2022,
+/// arXiv:2209.03003, eq. 1; Esser et al. 2024, arXiv:2403.03206, section 3.1).
+#[derive(Debug)]
+pub struct FlowObjective {
+    /// Seed of the batches and their noise.
+    pub seed: u64,
+    /// Latents an update.
+    pub batch: usize,
+    /// Probability that a caption is replaced by the empty one, for classifier-free guidance
+    /// (Ho & Salimans 2022, arXiv:2207.12598).
+    pub caption_dropout: f64,
+    /// The data.
+    pub data: LatentSet,
+    /// Token ids of the empty caption.
+    pub empty: Vec<u32>,
+    /// The autodiff device.
+    pub device: Device,
+}
+
+impl Objective for FlowObjective {
+    type Module = TextToVelocity;
+
+    fn losses(&self, model: &TextToVelocity, update: u64, shard: Shard) -> Losses {
+        let samples = shard.samples(self.batch);
+        let timesteps: Vec<f64> = samples
+            .clone()
+            .map(|k| Stream::new(self.seed, Purpose::Timestep, update as u32, k as u32))
+            .map(|mut stream| logit_normal(&mut stream))
+            .collect();
+        let draw = Draw {
+            data: &self.data,
+            seed: self.seed,
+            caption_dropout: self.caption_dropout,
+            empty: &self.empty,
+            device: &self.device,
+        };
+        let Drawn { original, noise, ids } = draw.draw(update, samples);
+        let levels = Process::RectifiedFlow.levels(&timesteps, &self.device);
+        let sample = levels.mix(original.clone(), noise.clone());
+        let target = pack(levels.target(Prediction::Velocity, original, noise));
+
+        let [_, tokens] = ids.dims();
+        let [_, _, height, width] = sample.dims();
+        let times: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
+        let input = FluxInput {
+            tokens: pack(sample),
+            timesteps: Tensor::from_data(&times[..], &self.device),
+            guidance: None,
+            pooled: model.text_encoder.forward(ids.clone()).pooled,
+            context: model.text_encoder_2.forward(ids, None),
+            text_positions: text_positions(tokens),
+            image_positions: image_positions([height, width]),
+        };
+        let loss = (model.transformer.forward(input, None) - target).square().mean();
+        Losses { parts: vec![Part { name: "flow", weight: 1.0, loss }], metrics: Vec::new() }
+    }
+}
