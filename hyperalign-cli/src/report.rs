@@ -19,8 +19,9 @@ fn handler(error: &(dyn Diagnostic + 'static)) -> Box<dyn ReportHandler> {
 
 fn tells_its_causes(error: &dyn Diagnostic) -> bool {
     let message = error.to_string();
-    std::iter::successors(error.source(), |cause| cause.source())
-        .all(|cause| message.contains(&cause.to_string()))
+    let mut causes = std::iter::successors(error.source(), |cause| cause.source()).peekable();
+    // An error without a cause may become that of another one.
+    causes.peek().is_some() && causes.all(|cause| message.contains(&cause.to_string()))
 }
 
 #[cfg(test)]
@@ -35,10 +36,15 @@ mod tests {
         Untold(#[source] std::io::Error),
     }
 
+    #[derive(Debug, thiserror::Error, Diagnostic)]
+    #[error("alone")]
+    struct Alone;
+
     #[test]
     fn a_cause_is_told_once() {
         let cause = || std::io::Error::other("the dog ate it");
         assert!(tells_its_causes(&Wrapped::Told(cause())));
         assert!(!tells_its_causes(&Wrapped::Untold(cause())));
+        assert!(!tells_its_causes(&Alone));
     }
 }

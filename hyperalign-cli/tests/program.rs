@@ -91,6 +91,22 @@ fn doctor_tells_what_the_processor_can_do() {
 }
 
 #[test]
+fn pretraining_asks_for_its_folders_before_the_hours() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let (file, work) = (file.to_str().unwrap(), folder.path().join("work"));
+    let work = work.to_str().unwrap();
+    for flags in [["--out", file, "--work", work], ["--work", file, "--out", work]] {
+        let output = hyperalign(&[&["pretrain", "emoji-sd"][..], &flags].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let message = text(&output.stderr);
+        assert!(message.contains("cannot write") && !message.contains("update"), "{message}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn an_unknown_device_fails_with_the_known_ones() {
     let output = hyperalign(&["doctor", "--device", "tpu"]);
     assert_eq!(output.status.code(), Some(1));

@@ -9,7 +9,7 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::{context::Context, interrupt, outcome::Outcome};
+use crate::{context::Context, interrupt, outcome::Outcome, output};
 
 /// Flags of `hyperalign pretrain`.
 #[derive(Debug, ClapArgs)]
@@ -110,9 +110,12 @@ impl From<StageName> for Stage {
 ///
 /// # Errors
 ///
-/// Fails as training does.
+/// Fails for folders that cannot be written, before anything is trained; then as training does.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stages = stages(args)?;
+    for folder in [&args.work, &args.out] {
+        output::check_writable(&folder.join("stage")).into_diagnostic()?;
+    }
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let pretraining = Pretraining {

@@ -14,7 +14,15 @@ pub enum PipelineError {
     /// A part of it cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The tokenizer cannot be read, or does not know a word of a prompt.
+    /// The tokenizer cannot be read.
+    #[error("`{folder}`: {source}")]
+    TokenizerFiles {
+        /// The folder.
+        folder: String,
+        /// What is wrong in it.
+        source: TokenizerError,
+    },
+    /// The tokenizer does not know a word of a prompt.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// The noise schedule cannot be used, or not with so many steps.

@@ -109,7 +109,10 @@ impl StableDiffusion {
         let scheduler_config = folder.read_config("scheduler/scheduler_config.json")?;
         Self::new(
             &folder.display(""),
-            tokenizer(folder, "tokenizer")?,
+            tokenizer(folder, "tokenizer").map_err(|source| PipelineError::TokenizerFiles {
+                folder: folder.display("tokenizer"),
+                source,
+            })?,
             ClipTextModel::from_folder(folder, "text_encoder", device)?,
             Unet::from_folder(folder, "unet", device)?,
             AutoencoderKl::from_folder(folder, "vae", device)?,
