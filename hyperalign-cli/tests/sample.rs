@@ -143,7 +143,9 @@ fn damaged_files_are_named() {
         let output =
             sample(&world, &[&["--prompt", "a dog", "--out", "x.png"][..], &adapter].concat());
         assert_eq!(output.status.code(), Some(1), "{file}: {}", message(&output));
+        // The tokenizer is named by its folder. Long paths may be broken at a slash.
         let name = file.strip_suffix("/tokenizer.json").unwrap_or(file);
+        let name = name.rsplit('/').next().expect("a name");
         for word in [words, name] {
             assert!(message(&output).contains(word), "no `{word}` in {}", message(&output));
         }

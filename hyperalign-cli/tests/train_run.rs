@@ -144,7 +144,8 @@ fn a_run_on_a_full_disk_leaves_nothing_half_written() {
 fn damaged_checkpoints_are_passed_over_and_named() {
     let root = tempfile::tempdir().unwrap();
     let (dir, config) = fresh(root.path(), "run");
-    finished(&mut train(&dir, &["--config", &config, "--no-eval"]));
+    fs::write(&config, SETTINGS.replace("\nevery = 3", "\nevery = 0")).unwrap();
+    finished(&mut train(&dir, &["--config", &config, "--no-eval", "--steps", "3"]));
     let adapter = || fs::read(dir.join("adapter.safetensors")).unwrap();
     let whole = adapter();
     let checkpoint = |update: u64| dir.join(format!("checkpoints/step-{update:06}"));
@@ -159,21 +160,22 @@ fn damaged_checkpoints_are_passed_over_and_named() {
         how(&mut bytes);
         fs::write(&path, bytes).unwrap();
     };
-    let names: Vec<String> = fs::read_dir(checkpoint(6))
+    let names: Vec<String> = fs::read_dir(checkpoint(3))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert!(names.len() >= 3, "{names:?}");
-    for (name, how) in names.iter().zip([&cut as &dyn Fn(&mut Vec<u8>), &flip].iter().cycle()) {
-        damage(6, name, how);
+    for name in &names {
+        // A letter of state.json that is another one may make it the state of another run.
+        damage(3, name, if name == "state.json" { &cut } else { &flip });
         fs::remove_file(dir.join("adapter.safetensors")).unwrap();
         let output = train(&dir, &["--resume", "--no-eval"]).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{stderr}");
-        assert!(stderr.contains("step-000006 is damaged") && stderr.contains(name), "{stderr}");
+        assert!(stderr.contains("step-000003 is damaged") && stderr.contains(name), "{stderr}");
         assert!(adapter() == whole, "the run ended otherwise without {name}");
     }
-    for update in [5, 6] {
+    for update in [2, 3] {
         damage(update, "module.bpk", &flip);
     }
     let output = train(&dir, &["--resume", "--no-eval"]).output().unwrap();
