@@ -113,16 +113,15 @@ impl From<StageName> for Stage {
 /// Fails for folders that cannot be written, before anything is trained; then as training does.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stages = stages(args)?;
-    for folder in [&args.work, &args.out] {
+    let work =
+        args.work.clone().unwrap_or_else(|| format!("runs/pretrain-{}", args.base.name()).into());
+    for folder in [&work, &args.out] {
         output::check_writable(&folder.join("stage")).into_diagnostic()?;
     }
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let pretraining = Pretraining {
-        work: args
-            .work
-            .clone()
-            .unwrap_or_else(|| format!("runs/pretrain-{}", args.base.name()).into()),
+        work,
         out: args.out.clone(),
         device: context.device()?,
         stop,
