@@ -13,6 +13,8 @@ use crate::{
     image_reward, mix, pick_score, source::Source,
 };
 
+type Opened = Result<Box<dyn Reward>, OpenError>;
+
 /// A reward that can be opened by its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
@@ -23,9 +25,9 @@ pub struct Entry {
     /// The files to get, and where from.
     pub files: &'static str,
     /// Opens its files.
-    pub(crate) open: fn(&Source, &Device) -> Result<Box<dyn Reward>, OpenError>,
+    pub(crate) open: fn(&Source, &Device) -> Opened,
     /// The published sizes with random weights, whose scores say nothing: for measuring time.
-    pub(crate) random: fn(&Device) -> Result<Box<dyn Reward>, OpenError>,
+    pub(crate) random: fn(&Device) -> Opened,
 }
 
 /// Every reward.

@@ -78,7 +78,7 @@ pub(super) fn gelu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
 
 pub(super) fn gelu_tanh<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
     // sqrt(8 / pi): half of one plus the tanh of half a number is the sigmoid of the number.
-    const SCALE: f32 = 1.595_769_1;
+    const SCALE: f32 = 1.595_769_2;
     const CUBE: f32 = 0.044_715;
     each(
         x,
