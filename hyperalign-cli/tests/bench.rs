@@ -47,3 +47,12 @@ fn numbers_that_make_no_sense_are_wrong_usage() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn unknown_rewards_are_not_timed() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hyperalign"));
+    let output = command.args(["bench", "rewards", "hps"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("unknown reward `hps`") && message.contains("hps_v2.1"), "{message}");
+}

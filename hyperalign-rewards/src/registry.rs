@@ -13,6 +13,7 @@ use crate::{
     image_reward, mix, pick_score, source::Source,
 };
 
+/// A reward, or why there is none.
 type Opened = Result<Box<dyn Reward>, OpenError>;
 
 /// A reward that can be opened by its name.

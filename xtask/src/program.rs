@@ -49,14 +49,15 @@ Arguments are passed on: `cargo xtask pretrain -- --help` shows them.",
 /// Times.
 pub const BENCH: Task = Task {
     name: "bench",
-    about: "Time sampling, single calls and training steps.",
+    about: "Time sampling, single calls, training steps and rewards.",
     help: "\
 Usage: cargo xtask bench [ARGUMENTS]
 
 Builds `hyperalign` in release mode (with the feature of `--device`) and runs `hyperalign bench`:
 S, P and I over the base, the hypernetwork over the U-Net, a training step with its memory.
 `--size sd15` takes random weights of Stable Diffusion 1.5's size; on a CPU add
-`--repeat 1 --warmup 0`. Arguments are passed on: `cargo xtask bench -- --help` shows them.",
+`--repeat 1 --warmup 0`. `cargo xtask bench rewards` times the published rewards. Arguments are
+passed on: `cargo xtask bench -- --help` shows them.",
     run: |arguments| start("bench", &without_dashes(arguments)),
 };
 

@@ -85,14 +85,15 @@ impl Tensors {
         let io = |source| LoadError::Io { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.len() == 0 {
-            return Self::open(path);
+            return Self::parse(&path.display().to_string(), Bytes::Embedded(&[]));
         }
         // SAFETY: as in `open`.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        if !pytorch::is_archive(&map) {
-            return Self::open(path);
-        }
         let name = path.display().to_string();
+        // Some publish safetensors under the endings of PyTorch.
+        if !pytorch::is_archive(&map) {
+            return Self::parse(&name, Bytes::Mapped(Arc::new(map)));
+        }
         let stored = pytorch::tensors(&map)
             .map_err(|reason| LoadError::PyTorch { file: name.clone(), reason })?;
         let (file, bytes): (Arc<str>, _) = (name.as_str().into(), Bytes::Mapped(Arc::new(map)));

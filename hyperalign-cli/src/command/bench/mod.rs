@@ -1,7 +1,9 @@
-//! `hyperalign bench`: how long sampling, single calls and training steps take, on this machine.
+//! `hyperalign bench`: how long sampling, single calls, training steps and rewards take, on this
+//! machine.
 
 mod machine;
 mod measure;
+mod rewards;
 mod subject;
 mod timing;
 
@@ -22,7 +24,11 @@ use crate::output;
 
 /// Flags of `hyperalign bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
+
     /// Size of the models.
     #[arg(long, value_enum, default_value = "emoji")]
     size: Size,
@@ -54,6 +60,13 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// What else can be timed.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Pictures a second of the published rewards at full size, beside their Python originals.
+    Rewards(rewards::Args),
 }
 
 /// Sizes of models.
@@ -123,6 +136,9 @@ struct Report {
 /// Fails for a number format that the device does not compute in, and where training does: values
 /// may leave the range of f16.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    if let Some(Other::Rewards(args)) = &args.other {
+        return rewards::run(args, context);
+    }
     let device = context.device_in(args.dtype.into())?;
     let (repeat, steps) = match args.size {
         Size::Emoji => (5, 10),

@@ -1,0 +1,320 @@
+//! Published rewards from files in their published layouts, with tiny networks in them.
+
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::image::from_images;
+use hyperalign_models::{
+    affine::AffineHead,
+    bert::{self, BertConfig},
+    blip::{BlipConfig, BlipVisionConfig},
+    clip::{ClipConfig, ClipTextConfig, ClipVisionConfig, HiddenAct},
+    tokenizer::Tokenizer,
+    weights::{FileFloat, reinit, save, to_bytes},
+};
+use hyperalign_rewards::{Files, OpenError, Reward, ScoreError, entry, open, registry};
+use image::{Rgb, RgbImage};
+
+const WORDS: [&str; 5] = ["a", "red", "heart", "blue", "dog"];
+const SIZE: usize = 12;
+
+fn clip(vocab_size: usize) -> ClipConfig {
+    ClipConfig {
+        text_config: ClipTextConfig {
+            vocab_size,
+            hidden_size: 8,
+            intermediate_size: 12,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            max_position_embeddings: 9,
+            hidden_act: HiddenAct::Gelu,
+            eos_token_id: 2,
+            ..ClipTextConfig::default()
+        },
+        vision_config: ClipVisionConfig {
+            hidden_size: 12,
+            intermediate_size: 16,
+            num_hidden_layers: 2,
+            num_attention_heads: 3,
+            image_size: SIZE,
+            patch_size: 4,
+            hidden_act: HiddenAct::Gelu,
+            ..ClipVisionConfig::default()
+        },
+        projection_dim: 6,
+        ..ClipConfig::default()
+    }
+}
+
+fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    std::fs::write(folder.join(name), bytes).unwrap();
+}
+
+fn write_tokenizer(folder: &Path) -> usize {
+    let tokenizer = Tokenizer::from_words(&WORDS, 9).unwrap();
+    write(folder, "tokenizer.json", tokenizer.to_json().unwrap());
+    write(folder, "tokenizer_config.json", tokenizer.config_json().to_string());
+    tokenizer.vocab_size()
+}
+
+/// A safetensors file of plain numbers.
+fn safetensors(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (k, (name, shape)) in tensors.iter().enumerate() {
+        let start = data.len();
+        for i in 0..shape.iter().product() {
+            data.extend(((i * 7 + k) as f32 * 0.37).sin().to_le_bytes());
+        }
+        let offsets = [start, data.len()];
+        let entry = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": offsets});
+        header.insert(name.clone(), entry);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+fn head(prefix: &str, inputs: usize) -> Vec<(String, Vec<usize>)> {
+    let keys = AffineHead::keys(inputs).into_iter();
+    // The published widths are far wider than a test needs.
+    let narrow = |n: usize| if n > 16 { 5 } else { n };
+    keys.map(|key| {
+        let shape = key.shape.iter().map(|n| if *n == inputs { *n } else { narrow(*n) });
+        (format!("{prefix}{}", key.name), shape.collect())
+    })
+    .collect()
+}
+
+/// A CLIP in the layout of transformers, and an aesthetic head over it.
+fn clip_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = clip(write_tokenizer(folder.path()));
+    write(folder.path(), "config.json", serde_json::to_string(&config).unwrap());
+    let model = reinit(config.init(&Device::flex()), 3);
+    let path = folder.path().join("model.safetensors");
+    save(&model, &path, FileFloat::F32, &BTreeMap::new()).unwrap();
+    write(folder.path(), "sac+logos+ava1-l14-linearMSE.safetensors", safetensors(&head("", 6)));
+    folder
+}
+
+/// ImageReward's one file, its sizes beside it.
+fn blip_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let vocab_size = write_tokenizer(folder.path());
+    let config = BlipConfig {
+        vision: BlipVisionConfig {
+            embed_dim: 12,
+            depth: 1,
+            num_heads: 2,
+            img_size: SIZE,
+            patch_size: 4,
+        },
+        bert: BertConfig {
+            vocab_size,
+            hidden_size: 8,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            intermediate_size: 10,
+            max_position_embeddings: 9,
+            add_cross_attention: true,
+            encoder_width: 12,
+            ..BertConfig::default()
+        },
+    };
+    write(folder.path(), "config.json", serde_json::to_string(&config).unwrap());
+    let blip = reinit(config.init(&Device::flex()), 4);
+    let networks = to_bytes(&blip, FileFloat::F32, &BTreeMap::new()).unwrap();
+    let (mut header, data) = parts(&networks);
+    let (more, more_data) = parts(&safetensors(&head("mlp.", 8)));
+    let mut all = serde_json::Map::new();
+    for (key, entry) in std::mem::take(&mut header) {
+        all.insert(format!("blip.{}", bert::their_name(&key)), entry);
+    }
+    for (key, mut entry) in more {
+        for offset in entry["data_offsets"].as_array_mut().unwrap() {
+            *offset = (offset.as_u64().unwrap() + data.len() as u64).into();
+        }
+        all.insert(key, entry);
+    }
+    let text = serde_json::Value::Object(all).to_string();
+    let length = (text.len() as u64).to_le_bytes();
+    write(
+        folder.path(),
+        "ImageReward.pt",
+        [&length[..], text.as_bytes(), &data, &more_data].concat(),
+    );
+    folder
+}
+
+fn parts(file: &[u8]) -> (serde_json::Map<String, serde_json::Value>, Vec<u8>) {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header = serde_json::from_slice(&file[8..8 + length]).unwrap();
+    (header, file[8 + length..].to_vec())
+}
+
+/// A smooth picture, for which rounding to 8 bits matters little.
+fn picture(width: u32, height: u32, phase: f64) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let wave = (f64::from(x) * 0.3 + f64::from(y) * 0.2 + phase).sin();
+        Rgb([1.0, 0.5, -1.0].map(|amplitude| (127.5 + 100.0 * amplitude * wave) as u8))
+    })
+}
+
+fn prompts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn opened(name: &str, folder: &Path) -> Arc<dyn Reward> {
+    open(name, &Files::all(Some(folder)), &Device::flex()).unwrap()
+}
+
+fn all() -> Vec<(tempfile::TempDir, Arc<dyn Reward>)> {
+    let each = registry().iter().map(|entry| {
+        let folder = if entry.name == "image_reward" { blip_folder() } else { clip_folder() };
+        let reward = opened(entry.name, folder.path());
+        (folder, reward)
+    });
+    each.collect()
+}
+
+fn values(scores: Tensor<1>) -> Vec<f32> {
+    scores.into_data().iter().collect()
+}
+
+#[test]
+fn both_ways_to_a_score_agree_up_to_rounding() {
+    let device = Device::flex();
+    let images = [picture(40, 30, 0.0), picture(40, 30, 2.0)];
+    let texts = prompts(&["a red heart", "a blue dog"]);
+    for (_folder, reward) in all() {
+        let tensors = values(reward.score(from_images(&images, &device), &texts));
+        let pictures = reward.score_pictures(&images, &texts, &device);
+        let name = reward.name();
+        assert!((tensors[0] - tensors[1]).abs() > 1e-4, "{name} does not look: {tensors:?}");
+        let scale = tensors.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+        for (a, b) in tensors.iter().zip(&pictures) {
+            assert!((a - b).abs() < 0.02 * scale, "{name}: {tensors:?} {pictures:?}");
+        }
+        // Pictures of one call may differ in size, and do not see each other.
+        let mixed = [picture(20, 64, 1.0), images[1].clone()];
+        let alone = reward.score_pictures(&mixed[1..], &texts[1..], &device);
+        let together = reward.score_pictures(&mixed, &texts, &device);
+        assert!((together[1] - alone[0]).abs() < 1e-5 * scale, "{name}");
+        assert!(reward.score_pictures(&[], &[], &device).is_empty());
+    }
+}
+
+/// The gradient to the pixels, through preprocessing, against central differences.
+#[test]
+fn gradients_reach_the_pixels() {
+    let device = Device::flex();
+    let texts = prompts(&["a red heart"]);
+    for (_folder, reward) in all() {
+        assert!(reward.differentiable());
+        let image = from_images(&[picture(20, 16, 0.5)], &device).mul_scalar(0.8);
+        let (score, gradient) = reward.score_with_gradient(image.clone(), &texts);
+        let off_tape = values(reward.score(image.clone(), &texts))[0];
+        assert!((values(score)[0] - off_tape).abs() < 1e-5 * off_tape.abs().max(1.0));
+        // Along the gradient itself, where f32 has digits left.
+        let squared: f32 = gradient.clone().square().sum().into_scalar();
+        let length = squared.sqrt();
+        let step = 0.01;
+        let along = gradient.div_scalar(length).mul_scalar(step);
+        let up = values(reward.score(image.clone() + along.clone(), &texts))[0];
+        let down = values(reward.score(image - along, &texts))[0];
+        let numeric = (up - down) / (2.0 * step);
+        let name = reward.name();
+        assert!(
+            length > 0.0 && (numeric - length).abs() < 0.03 * length,
+            "{name}: {numeric} {length}"
+        );
+    }
+}
+
+#[test]
+fn prompts_matter_where_they_should() {
+    let device = Device::flex();
+    let images = [picture(16, 16, 0.0)];
+    for (_folder, reward) in all() {
+        let score = |text| reward.score_pictures(&images, &prompts(&[text]), &device)[0];
+        let same = score("a red heart") == score("a blue dog");
+        assert_eq!(same, reward.name() == "aesthetic", "{}", reward.name());
+    }
+}
+
+#[test]
+fn every_score_says_what_it_is() {
+    let folder = clip_folder();
+    let version = |name| opened(name, folder.path()).version();
+    assert!(version("hps_v2").starts_with("v2.0 ViT-H/14, antialiased tensors "));
+    assert!(version("hps_v2.1").starts_with("v2.1 "));
+    assert!(version("aesthetic").starts_with("sac+logos+ava1-l14-linearMSE "));
+    assert!(version("pick_score").starts_with("v1 ViT-H/14 "));
+    // PickScore has CLIP's factor on the cosine, the others have none.
+    let device = Device::flex();
+    let (images, texts) = ([picture(16, 16, 0.0)], prompts(&["a dog"]));
+    let score = |name| opened(name, folder.path()).score_pictures(&images, &texts, &device)[0];
+    let factor = 2.6592_f32.exp();
+    assert!((score("pick_score") - factor * score("clip_score")).abs() < 1e-4 * factor);
+}
+
+#[test]
+fn a_mix_is_opened_like_one() {
+    let (clip, blip) = (clip_folder(), blip_folder());
+    let files = Files::new([
+        clip.path().to_str().unwrap().to_owned(),
+        format!("image_reward={}", blip.path().display()),
+    ]);
+    let device = Device::flex();
+    let text = "mix:2*clip_score(0.1,0.5)+image_reward";
+    let mix = open(text, &files, &device).unwrap();
+    let (images, texts) = ([picture(16, 16, 0.0)], prompts(&["a dog"]));
+    let score = |reward: &dyn Reward| reward.score_pictures(&images, &texts, &device)[0];
+    let parts = [opened("clip_score", clip.path()), opened("image_reward", blip.path())];
+    let [a, b] = parts.map(|reward| score(reward.as_ref()));
+    assert!((score(mix.as_ref()) - (2.0 * (a - 0.1) / 0.5 + b)).abs() < 1e-5);
+}
+
+#[test]
+fn what_cannot_be_opened_is_said() {
+    let device = Device::flex();
+    let folder = clip_folder();
+    let fails = |name: &str, files: &Files| open(name, files, &device).err().unwrap();
+    let here = Files::all(Some(folder.path()));
+    assert!(matches!(fails("hps", &here), OpenError::Unknown { .. }));
+    assert!(fails("mix:hps_v2+", &here).to_string().contains("no part of a mix"));
+    let nothing = fails("image_reward", &Files::default()).to_string();
+    assert!(nothing.contains("ImageReward.pt"), "{nothing}");
+    let missing = Files::new(["/no/such/place"]);
+    assert!(matches!(fails("hps_v2", &missing), OpenError::NoPath { .. }));
+
+    // Weights of another model.
+    let blip = blip_folder();
+    std::fs::remove_file(blip.path().join("config.json")).unwrap();
+    let other = Files::new([blip.path().join("ImageReward.pt").to_str().unwrap()]);
+    assert!(matches!(fails("hps_v2", &other), OpenError::Load(_)));
+    // A head for other features.
+    let head_file = "sac+logos+ava1-l14-linearMSE.safetensors";
+    write(folder.path(), head_file, safetensors(&head("", 7)));
+    assert!(matches!(fails("aesthetic", &here), OpenError::Width { expected: 6, found: 7, .. }));
+    // No tokenizer, no weights.
+    std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    assert!(matches!(fails("clip_score", &here), OpenError::NoTokenizer { .. }));
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    let message = fails("hps_v2", &here).to_string();
+    assert!(message.contains("HPS_v2_compressed.pt"), "{message}");
+}
+
+#[test]
+fn what_cannot_be_scored_is_said() {
+    let folder = clip_folder();
+    let reward = entry("clip_score").unwrap().open(folder.path(), &Device::flex()).unwrap();
+    let texts = prompts(&["a dog"]);
+    assert!(reward.check([1, 1], &texts).is_ok());
+    let thin = reward.check([1, 20_000], &texts);
+    assert!(matches!(thin, Err(ScoreError::Elongated { .. })));
+    let unknown = reward.check([8, 8], &prompts(&["a gryphon"]));
+    assert!(unknown.unwrap_err().to_string().contains("gryphon"));
+}
