@@ -1,21 +1,37 @@
 //! The base model that `--base` names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_models::embedded;
-use hyperalign_models::pipeline;
+use hyperalign_models::pipeline::{self, Formats, Sizes, StableDiffusion};
 use hyperalign_models::weights::Folder;
 use miette::{Diagnostic, IntoDiagnostic};
+
+use crate::output;
 
 /// What every diffusers folder of a whole pipeline has; an embedded reward model has none.
 const INDEX: &str = "model_index.json";
 
+/// How a base is found and read.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct BaseOptions {
+    /// Folder with CLIP's vocabulary, for a base in one file, which has none. Default: the folder
+    /// `tokenizer` beside the file, or the file's own.
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+
+    /// Number format of the base's weights, in which it also computes: f32, f16 or bf16 for all
+    /// parts, or one for each as in unet=bf16,vae=f32,text_encoder=f32. Default: f32.
+    #[arg(long, value_name = "FORMAT")]
+    dtype: Option<Formats>,
+}
+
 /// A `--base` that is not there.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("unknown base `{given}`: it is no embedded model and no folder")]
+#[error("unknown base `{given}`: it is no embedded model, no folder and no file")]
 pub struct UnknownBase {
     given: String,
     #[help]
@@ -25,19 +41,57 @@ pub struct UnknownBase {
 /// Of the embedded bases: more steps make their pictures no better.
 const EMBEDDED: Preset = Preset { steps: 10, guidance_scale: 4.0 };
 
-/// Opens the base called `given`: the name of an embedded model, or a folder in diffusers' layout.
+/// Opens the base called `given`: the name of an embedded model, a folder in diffusers' layout, or
+/// a single file of Stable Diffusion 1.x.
 ///
 /// # Errors
 ///
-/// Fails if there is no such base, or it cannot be read.
+/// Fails if there is no such base, or it cannot be had or read.
 pub fn open(given: &str, device: &Device) -> miette::Result<(Arc<dyn Base>, Preset)> {
+    open_with(given, &BaseOptions::default(), device)
+}
+
+/// [`open`], as `options` say.
+///
+/// # Errors
+///
+/// Fails where [`open`] does.
+pub fn open_with(
+    given: &str,
+    options: &BaseOptions,
+    device: &Device,
+) -> miette::Result<(Arc<dyn Base>, Preset)> {
+    let formats = options.dtype.clone().unwrap_or_default();
+    let path = Path::new(given);
+    if embedded_base(given).is_none() && path.is_file() {
+        let tokenizer = options.tokenizer.as_deref();
+        let base =
+            StableDiffusion::from_single_file(path, &Sizes::sd15(), tokenizer, &formats, device)
+                .into_diagnostic()?;
+        return Ok((Arc::new(base), Preset::STABLE_DIFFUSION));
+    }
     let folder = find(given)?;
-    let base = pipeline::open(&folder, Some(given), device).into_diagnostic()?;
+    let base = pipeline::open_in(&folder, Some(given), &formats, device).into_diagnostic()?;
     let preset = match folder {
         Folder::Embedded { .. } => EMBEDDED,
         _ => base.preset(),
     };
     Ok((base.into(), preset))
+}
+
+/// Tells which prompts are longer than the base can read, and what of them is lost.
+///
+/// # Errors
+///
+/// Fails if the base does not know a word of a prompt.
+pub fn warn_of_cuts(base: &dyn Base, prompts: &[String]) -> miette::Result<()> {
+    for cut in base.cut_off(prompts).into_diagnostic()?.into_iter().flatten() {
+        output::warn(&format!(
+            "a prompt is longer than what the base reads; cut off: `{}`",
+            cut.trim()
+        ));
+    }
+    Ok(())
 }
 
 /// The embedded base called `name`.
@@ -59,9 +113,10 @@ pub fn find(given: &str) -> Result<Folder, UnknownBase> {
         return Ok(Folder::disk(path));
     }
     let names: Vec<_> = embedded::names().filter(|name| embedded_base(name).is_some()).collect();
+    let others = "a folder in diffusers' layout, or a .safetensors file of Stable Diffusion 1.x";
     let known = match names.is_empty() {
-        true => "this program was built without embedded models; give a folder".to_owned(),
-        false => format!("embedded models: {}; or give a folder", names.join(", ")),
+        true => format!("this program was built without embedded models; give {others}"),
+        false => format!("embedded models: {}; or give {others}", names.join(", ")),
     };
     Err(UnknownBase { given: given.to_owned(), known })
 }

@@ -1,4 +1,4 @@
-//! Writing answers to standard output: the only place that does.
+//! Writing answers to standard output: the only place that does. Warnings go beside it.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -36,6 +36,11 @@ pub fn print(text: &str) -> Result<(), OutputError> {
 pub fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
     let text = serde_json::to_string_pretty(value).map_err(|e| OutputError(e.into()))?;
     print(&format!("{text}\n"))
+}
+
+/// Tells the user, on standard error, what is not as they may expect.
+pub fn warn(text: &str) {
+    eprintln!("warning: {text}");
 }
 
 /// Checks that the file `path` could be written, its missing folders made, and makes nothing. Work

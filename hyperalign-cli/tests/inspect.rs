@@ -3,11 +3,15 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "only the base is needed")]
+mod tiny;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 fn inspect(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hyperalign"))
@@ -21,7 +25,10 @@ fn inspect(arguments: &[&str]) -> Output {
 fn keys(model: &str) -> HashMap<String, Vec<usize>> {
     let output = inspect(&["keys", model]);
     assert_eq!(output.status.code(), Some(0));
-    let text = String::from_utf8(output.stdout).unwrap();
+    parse(&String::from_utf8(output.stdout).unwrap())
+}
+
+fn parse(text: &str) -> HashMap<String, Vec<usize>> {
     let parsed = text.lines().map(|line| {
         let line: Value = serde_json::from_str(line).unwrap();
         let shape = serde_json::from_value(line["shape"].clone()).unwrap();
@@ -30,25 +37,50 @@ fn keys(model: &str) -> HashMap<String, Vec<usize>> {
     parsed.collect()
 }
 
-/// Numbers of tensors and parameters of the published files.
+/// Every published model, its reference list, and of that list: the number of tensors, the number
+/// of values, and the beginning of the SHA-256 of its sorted lines `name 2x3`.
+const PUBLISHED: [(&str, &str, usize, usize, &str); 15] = [
+    ("sd15-unet", "sd15_unet.diffusers", 686, 859_520_964, "1503dcc8197def83"),
+    ("sd15-vae", "sd15_vae.diffusers", 248, 83_653_863, "f7ac48fdd0003763"),
+    ("sd15-vae-legacy", "sd15_vae.diffusers_legacy", 248, 83_653_863, "1ca2452cfc5a22a8"),
+    ("sd15-text", "clip_l_text.transformers", 196, 123_060_480, "502dbc9c96ade6ae"),
+    ("sd15-single-file", "sd15_single_file.ldm", 1130, 1_066_235_307, "055d680c6c7f608b"),
+    ("flux1-dev", "flux1_dev.diffusers", 1160, 11_901_408_320, "a2bdb971085dd86c"),
+    ("flux1-schnell", "flux1_schnell.diffusers", 1156, 11_891_178_560, "28abdfc633f86c04"),
+    ("flux1-dev-bfl", "flux1_dev.bfl", 780, 11_901_408_320, "95bdb57298d07abf"),
+    ("flux-vae", "flux_vae.diffusers", 244, 83_819_683, "129cf253774ad960"),
+    ("flux-ae-bfl", "flux_ae.bfl", 244, 83_819_683, "a7a23e66b94002cf"),
+    ("t5-xxl", "t5_xxl_encoder.transformers", 219, 4_762_310_656, "1fa9a0cd5283ea08"),
+    ("hpsv2", "open_clip_vit_h_14", 686, 986_109_441, "817582bdda3ccc12"),
+    ("pickscore", "pickscore_v1.transformers", 910, 986_109_441, "3c186380c6957314"),
+    ("clip-vit-l-14", "clip_vit_l_14.transformers", 590, 427_616_513, "bd276ee18e87557c"),
+    ("imagereward", "imagereward_v1.0", 624, 446_665_953, "0e639d6be1fa1592"),
+];
+
+/// Compared key by key where `HYPERALIGN_MANIFESTS` names a folder with the reference lists, and
+/// by their hashes everywhere.
 #[test]
 fn keys_of_the_published_models() {
-    for (model, tensors, parameters) in [
-        ("sd15-unet", 686, 859_520_964),
-        ("sd15-vae", 248, 83_653_863),
-        ("sd15-text", 196, 123_060_480),
-        ("flux1-dev", 1160, 11_901_408_320),
-        ("flux1-schnell", 1156, 11_891_178_560),
-        ("flux-vae", 244, 83_819_683),
-        ("t5-xxl", 219, 4_762_310_656),
-        ("clip-vit-l-14", 590, 427_616_513),
-        ("hpsv2", 686, 986_109_441),
-        ("pickscore", 910, 986_109_441),
-        ("imagereward", 624, 446_665_953),
-    ] {
+    let folder = std::env::var_os("HYPERALIGN_MANIFESTS");
+    for (model, list, tensors, parameters, hash) in PUBLISHED {
         let keys = keys(model);
+        if let Some(folder) = &folder {
+            let path = Path::new(folder).join(format!("{list}.jsonl"));
+            let mut expected = parse(&std::fs::read_to_string(path).unwrap());
+            expected.retain(|name, _| !name.ends_with("position_ids"));
+            assert_eq!(keys, expected, "{model}");
+        }
         let total: usize = keys.values().map(|shape| shape.iter().product::<usize>()).sum();
         assert_eq!((keys.len(), total), (tensors, parameters), "{model}");
+        let line = |(name, shape): (&String, &Vec<usize>)| {
+            let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
+            format!("{name} {}\n", shape.join("x"))
+        };
+        let mut lines: Vec<String> = keys.iter().map(line).collect();
+        lines.sort();
+        let digest = Sha256::digest(lines.concat());
+        let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, hash, "{model}");
     }
 }
 
@@ -93,6 +125,40 @@ fn weight_files_are_read_to_the_end() {
     let output = inspect(&["checkpoint", dir.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("neither a checkpoint"));
+}
+
+/// The answer about `path`.
+fn described(path: &Path) -> Value {
+    let output = inspect(&["checkpoint", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_model_folder_is_described_part_by_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("base");
+    tiny::write_base(&base, 1);
+    let answer = described(&base);
+    assert_eq!(answer["what"], "StableDiffusionPipeline");
+    let parts = answer["parts"].as_array().unwrap();
+    assert_eq!(parts.len(), 3);
+    for part in parts {
+        for list in ["missing", "extra", "other_shapes"] {
+            assert_eq!(part[list].as_array().unwrap().len(), 0, "{part}");
+        }
+        assert_eq!(part["formats"]["F32"], part["tensors"]);
+    }
+    let memory = |kind: &str| answer["memory"][kind].as_u64().unwrap();
+    let weights = 4 * answer["parameters"].as_u64().unwrap();
+    assert_eq!(memory("weights_f32"), weights);
+    assert!(memory("sampling") > weights && memory("training") > memory("sampling"));
+
+    let unet = base.join("unet/diffusion_pytorch_model.safetensors");
+    std::fs::copy(&unet, base.join("vae/diffusion_pytorch_model.safetensors")).unwrap();
+    let vae = &described(&base)["parts"][2];
+    assert!(vae["missing"][0].as_str().unwrap().starts_with("decoder."), "{vae}");
+    assert!(!vae["extra"].as_array().unwrap().is_empty());
 }
 
 #[test]

@@ -212,3 +212,61 @@ fn wrong_usage_ends_with_2() {
     fails(&["--out", "x.png", "--variant", "x"], "none, s, p, i");
     fails(&[], "--out");
 }
+
+#[test]
+fn half_precision_makes_nearly_the_same_picture() {
+    let world = World::new();
+    let prompt = ["--prompt", "a red dog"];
+    sample(&world, &[&prompt[..], &["--out", "f32.png"]].concat());
+    let half = ["--dtype", "unet=bf16,vae=f32", "--out", "half.png"];
+    let output = sample(&world, &[&prompt[..], &half].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let (exact, _) = image::read_png(&world.path("f32.png")).unwrap();
+    let (half, _) = image::read_png(&world.path("half.png")).unwrap();
+    let far = exact.as_raw().iter().zip(half.as_raw()).any(|(a, b)| a.abs_diff(*b) > 24);
+    assert!(!far);
+    let output = sample(&world, &[&prompt[..], &["--out", "x.png", "--dtype", "f8"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(message(&output).contains("write f32, f16 or bf16"), "{}", message(&output));
+}
+
+#[test]
+fn what_a_prompt_loses_is_shown() {
+    let world = World::new();
+    let long = ["--prompt", "a red dog a blue heart", "--out", "x.png"];
+    let output = sample(&world, &long);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(message(&output).contains("warning: a prompt is longer than what the base reads"));
+    assert!(message(&output).contains("cut off: `blue heart`"), "{}", message(&output));
+    let output = sample(&world, &["--prompt", "a red dog", "--out", "x.png"]);
+    assert!(message(&output).is_empty(), "{}", message(&output));
+}
+
+#[test]
+fn files_that_are_no_base_are_told() {
+    let world = World::new();
+    let unet = world.path("base/unet/diffusion_pytorch_model.safetensors");
+    std::fs::copy(&unet, world.path("unet.safetensors")).unwrap();
+    std::fs::copy(&unet, world.path("model.ckpt")).unwrap();
+    std::fs::write(world.path("cut.safetensors"), &std::fs::read(&unet).unwrap()[..99]).unwrap();
+    let fails = |base: &str, arguments: &[&str], words: &str| {
+        let rest = [&["--prompt", "a dog", "--out", "x.png"][..], arguments].concat();
+        let output = sample_from(&world, base, &rest);
+        assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+        assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
+        assert!(!message(&output).contains("panicked"), "{}", message(&output));
+    };
+    fails("unet.safetensors", &[], "a U-Net, in the layout of diffusers");
+    fails("model.ckpt", &[], "is a pickle");
+    fails("cut.safetensors", &[], "not a whole safetensors file");
+    fails("base", &["--preview-codec", "."], "`--preview-codec` out");
+    // A part that does not fit its configuration.
+    let config = world.path("base/unet/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"layers_per_block\": 1", "\"layers_per_block\": 2"))
+        .unwrap();
+    fails("base", &[], "missing from the file");
+    std::fs::remove_file(&unet).unwrap();
+    fails("base", &[], "no weights in");
+    assert!(!world.path("x.png").exists());
+}

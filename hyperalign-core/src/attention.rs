@@ -1,9 +1,15 @@
 //! Scaled dot-product attention, fused where no gradient is wanted, and with its scores
 //! recomputed in chunks of queries where one is and they are many.
 
-use burn::tensor::{Tensor, module::attention as fused_attention, ops::AttentionModuleOptions};
+use burn::tensor::{
+    DType, Tensor, module::attention as fused_attention, ops::AttentionModuleOptions,
+};
 
-use crate::{fused::softmax, recompute::recompute};
+use crate::{
+    fused::softmax,
+    precision::{is_half, to},
+    recompute::recompute,
+};
 
 /// Number of attention scores of one sample and head up to which they are kept for the backward
 /// pass; also the size of a chunk beyond it. The 64 x 64 latents of Stable Diffusion have 16
@@ -27,6 +33,7 @@ const KEPT_SCORES: usize = 1 << 20;
 ///   shared. A large negative value masks.
 /// - output: `[batch, heads, tokens, value_dim]`
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let dtype = q.dtype();
     let tracked = q.is_tracked()
         || k.is_tracked()
         || v.is_tracked()
@@ -39,12 +46,25 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Option<Tensor<4
             false => chunked(q, k, v, bias, KEPT_SCORES.div_ceil(context_tokens)),
         };
     }
+    // GPUs accumulate in f32 themselves; a CPU computes in f32 in any case.
+    if is_half(&q) && on_cpu(&q) {
+        let [q, k, v] = [q, k, v].map(|x| to(x, DType::F32));
+        let bias = bias.map(|bias| to(bias, DType::F32));
+        return to(attention(q, k, v, bias), dtype);
+    }
     // An autodiff device without a tape would take the scores apart as well.
     let on_autodiff = q.is_autodiff();
     let bias = bias.map(|bias| bias.inner().expand([batch, heads, tokens, context_tokens]));
     let options = AttentionModuleOptions::default();
     let output = fused_attention(q.inner(), k.inner(), v.inner(), None, bias, options);
     if on_autodiff { output.autodiff() } else { output }
+}
+
+fn on_cpu(x: &Tensor<4>) -> bool {
+    #[cfg(feature = "flex")]
+    return x.clone().inner().try_into_primitive::<burn::backend::Flex>().is_ok();
+    #[cfg(not(feature = "flex"))]
+    false
 }
 
 /// The same in differentiable operations that keep the scores.

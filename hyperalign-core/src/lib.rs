@@ -17,6 +17,7 @@ pub mod guidance;
 pub mod image;
 pub mod lora;
 pub mod noise;
+pub mod precision;
 pub mod recompute;
 pub mod resize;
 pub mod sampler;

@@ -9,7 +9,7 @@ use hyperalign_core::{
     schedule::Scheduler,
 };
 
-use crate::hypernet::Perception;
+use crate::{hypernet::Perception, vae::AutoencoderKlConfig};
 
 /// A frozen text-to-image model. Methods and samplers see a base through this alone, so that a
 /// new family of models is one implementation of it.
@@ -75,6 +75,20 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     ///
     /// Fails for words that the model does not know, where its vocabulary is closed.
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError>;
+
+    /// The end of each prompt that does not fit into what the model reads, if any.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`encode_prompts`](Self::encode_prompts) does.
+    fn cut_off(&self, prompts: &[String]) -> Result<Vec<Option<String>>, BaseError> {
+        Ok(vec![None; prompts.len()])
+    }
+
+    /// The autoencoder of Stable Diffusion's kind that made its latents, if one did.
+    fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {
+        None
+    }
 
     /// The conditioning of the empty prompt, one row.
     fn unconditional(&self) -> Conditioning;

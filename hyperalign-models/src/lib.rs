@@ -14,6 +14,7 @@ pub mod scope;
 pub mod t5;
 pub mod testing;
 pub mod timestep_embedding;
+pub mod tiny_codec;
 pub mod tokenizer;
 pub mod unet;
 pub mod vae;

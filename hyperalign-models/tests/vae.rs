@@ -95,7 +95,7 @@ fn the_old_names_of_attention_load() {
         Some(old)
     });
     assert_eq!(renamed, 16);
-    let read = config().init(&Device::flex()).load(old).unwrap();
+    let read = config().init(&Device::flex()).load(&old).unwrap();
     assert_eq!(weights::hash(&read), weights::hash(&vae));
 }
 

@@ -11,7 +11,7 @@ use hyperalign_train::{
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::args::{VariantChoice, at_least_one};
-use crate::base;
+use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
@@ -25,9 +25,13 @@ const PROMPTS: usize = 120;
 /// Flags of `hyperalign eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one (emoji-sd, emoji-flux) or a folder in diffusers' layout.
+    /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
+    /// or a single .safetensors file of Stable Diffusion 1.x.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: String,
+
+    #[command(flatten)]
+    base_options: BaseOptions,
 
     /// What to measure; several (none,s,p,i) for a comparison. Default: the base, and the
     /// adapter as it was trained.
@@ -114,7 +118,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
-    let (base, preset) = base::open(&args.base, &device)?;
+    let (base, preset) = base::open_with(&args.base, &args.base_options, &device)?;
     let adapter = match &args.adapter {
         Some(file) => {
             let (adapter, meta) = Adapter::load(file, &device).into_diagnostic()?;

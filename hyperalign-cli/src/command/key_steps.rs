@@ -12,7 +12,7 @@ use miette::IntoDiagnostic;
 use serde::Serialize;
 
 use crate::args::at_least_one;
-use crate::base;
+use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
@@ -25,9 +25,13 @@ const BATCH: usize = 8;
 /// Flags of `hyperalign key-steps`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one (emoji-sd, emoji-flux) or a folder in diffusers' layout.
+    /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
+    /// or a single .safetensors file of Stable Diffusion 1.x.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: String,
+
+    #[command(flatten)]
+    base_options: BaseOptions,
 
     /// How many key steps to choose, the first step included.
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -95,7 +99,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
-    let (base, preset) = base::open(&args.base, &device)?;
+    let (base, preset) = base::open_with(&args.base, &args.base_options, &device)?;
     let adapter = match &args.adapter {
         Some(file) => {
             let (adapter, meta) = Adapter::load(file, &device).into_diagnostic()?;

@@ -17,6 +17,8 @@ pub use conv::convolve;
 
 use burn::tensor::{Tensor, activation};
 
+use crate::precision::{in_f32, is_half};
+
 /// `x sigmoid(x)` (Elfwing et al. 2017, arXiv:1702.03118), of each element.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "flex")]
@@ -69,8 +71,11 @@ pub fn geglu(x: Tensor<3>) -> Tensor<3> {
     hidden * activation::gelu(gate)
 }
 
-/// Softmax along the last axis.
+/// Softmax along the last axis, accumulated in f32.
 pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if is_half(&x) {
+        return in_f32(x, softmax);
+    }
     #[cfg(feature = "flex")]
     if let Some(output) = cpu::softmax(&x) {
         return output;

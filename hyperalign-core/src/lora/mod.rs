@@ -12,6 +12,8 @@ use burn::{nn::Linear, tensor::Tensor};
 
 pub use packed::LoraLayout;
 
+use crate::precision::{like, to};
+
 /// One low-rank update for each sample of a batch,
 /// `delta y = scale * (((x down_aux) down) up) up_aux`.
 ///
@@ -41,6 +43,9 @@ impl LoraDelta {
     /// - `x`: `[batch, tokens, d_input]`
     /// - output: `[batch, tokens, d_output]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        // A base may compute in half precision; what is trained keeps its own.
+        let dtype = x.dtype();
+        let x = like(x, &self.down);
         let x = match &self.down_aux {
             Some(aux) => x.matmul(aux.clone().unsqueeze()),
             None => x,
@@ -50,7 +55,7 @@ impl LoraDelta {
             Some(aux) => inner.matmul(aux.clone().unsqueeze()),
             None => inner,
         };
-        outer.mul_scalar(self.scale)
+        to(outer.mul_scalar(self.scale), dtype)
     }
 
     fn map_rows(&self, f: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {

@@ -5,7 +5,10 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, conv::Conv2d},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::fused::{convolve, silu};
+use hyperalign_core::{
+    fused::{convolve, silu},
+    precision::group_norm,
+};
 
 use super::{PointwiseConv, conv3x3, frozen, zero_conv3x3};
 
@@ -73,7 +76,7 @@ impl ResnetBlock {
     }
 
     fn run(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
-        let hidden = convolve(&self.conv1, silu(self.norm1.forward(x.clone())));
+        let hidden = convolve(&self.conv1, silu(group_norm(&self.norm1, x.clone())));
         let hidden = match self.time_emb_proj.as_ref().zip(time) {
             Some((proj, time)) => {
                 let shift: Tensor<2> = proj.forward(time.clone());
@@ -82,7 +85,7 @@ impl ResnetBlock {
             }
             None => hidden,
         };
-        let hidden = convolve(&self.conv2, silu(self.norm2.forward(hidden)));
+        let hidden = convolve(&self.conv2, silu(group_norm(&self.norm2, hidden)));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.pixels(x),
             None => x,

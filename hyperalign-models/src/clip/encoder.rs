@@ -3,9 +3,12 @@
 use burn::{
     module::Module,
     nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig},
-    tensor::{Device, Tensor, module::attention, ops::AttentionModuleOptions},
+    tensor::{DType, Device, Tensor, module::attention, ops::AttentionModuleOptions},
 };
-use hyperalign_core::fused::{gelu, silu};
+use hyperalign_core::{
+    fused::{gelu, silu},
+    precision::{is_half, layer_norm, to},
+};
 
 use super::HiddenAct;
 
@@ -73,8 +76,8 @@ impl EncoderLayer {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x));
-        x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
+        let x = x.clone() + self.self_attn.forward(layer_norm(&self.layer_norm1, x));
+        x.clone() + self.mlp.forward(layer_norm(&self.layer_norm2, x))
     }
 }
 
@@ -111,7 +114,14 @@ impl SelfAttention {
         let k = split(self.k_proj.forward(x.clone()));
         let v = split(self.v_proj.forward(x));
         let options = AttentionModuleOptions { is_causal: self.causal, ..Default::default() };
-        let out = attention(q, k, v, None, None, options);
+        let dtype = q.dtype();
+        let out = match is_half(&q) {
+            true => {
+                let [q, k, v] = [q, k, v].map(|x| to(x, DType::F32));
+                to(attention(q, k, v, None, None, options), dtype)
+            }
+            false => attention(q, k, v, None, None, options),
+        };
         self.out_proj.forward(out.swap_dims(1, 2).reshape([batch, tokens, dim]))
     }
 }

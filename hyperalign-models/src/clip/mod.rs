@@ -14,6 +14,7 @@ mod text;
 mod vision;
 
 pub use config::{ClipConfig, ClipTextConfig, ClipVisionConfig, ConfigError, HiddenAct};
+pub(crate) use model::without_buffers;
 pub use model::{ClipModel, normalize};
 pub use preprocess::ClipPreprocess;
 pub use text::{ClipTextModel, TextOutput};

@@ -175,7 +175,7 @@ impl ClipModel {
 }
 
 /// Leaves out the buffers of consecutive numbers that older files of `transformers` hold.
-pub(super) fn without_buffers(tensors: Tensors) -> Tensors {
+pub(crate) fn without_buffers(tensors: Tensors) -> Tensors {
     tensors.rename(|key| (!key.ends_with(".embeddings.position_ids")).then(|| key.to_owned()))
 }
 

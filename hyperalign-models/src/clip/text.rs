@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig},
-    tensor::{Device, Int, Tensor},
+    tensor::{DType, Device, Int, Tensor},
 };
+use hyperalign_core::precision::{layer_norm, to};
 
 use super::{
     ClipTextConfig,
@@ -80,7 +81,7 @@ impl ClipTextModel {
         &self.config
     }
 
-    /// Encodes token ids. Every position takes part, padding too, as in Stable Diffusion.
+    /// Encodes token ids, whatever the format of the weights into that of the device. Every position takes part, padding too, as in Stable Diffusion.
     ///
     /// # Shapes
     ///
@@ -90,7 +91,13 @@ impl ClipTextModel {
     ///
     /// Panics if there are more tokens than positions.
     pub fn forward(&self, ids: Tensor<2, Int>) -> TextOutput {
-        self.text_model.forward(ids)
+        let wide = DType::from(ids.device().settings().float_dtype);
+        let TextOutput { last_hidden_state, pooled, hidden_states } = self.text_model.forward(ids);
+        TextOutput {
+            last_hidden_state: to(last_hidden_state, wide),
+            pooled: to(pooled, wide),
+            hidden_states: hidden_states.into_iter().map(|states| to(states, wide)).collect(),
+        }
     }
 }
 
@@ -135,7 +142,7 @@ impl TextTransformer {
         let [batch, _] = ids.dims();
         let hidden_states = self.encoder.forward(self.embeddings.forward(ids.clone()));
         let last = hidden_states.last().expect("the first state is always there").clone();
-        let last_hidden_state = self.final_layer_norm.forward(last);
+        let last_hidden_state = layer_norm(&self.final_layer_norm, last);
         let [_, _, dim] = last_hidden_state.dims();
         let position = self.pooled_position(ids).reshape([batch, 1, 1]).repeat_dim(2, dim);
         let pooled = last_hidden_state.clone().gather(1, position).reshape([batch, dim]);

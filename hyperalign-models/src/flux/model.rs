@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     scope::{Observer, Scope},
-    weights::{self, Folder, LoadError},
+    weights::{
+        self, Folder, LoadError, Tensors, keys,
+        published::{self, Kind},
+    },
 };
 
 /// The transformer of FLUX.1, `FluxTransformer2DModel` of diffusers.
@@ -98,7 +101,21 @@ impl FluxTransformer {
     /// Fails if a file cannot be read, describes another network, or does not hold its weights.
     pub fn from_folder(folder: &Folder, sub: &str, device: &Device) -> Result<Self, LoadError> {
         let config: FluxConfig = folder.read_config(&format!("{sub}/config.json"))?;
-        weights::load(config.init(device), &folder.tensors(sub)?)
+        config.init(device).load(&folder.tensors(sub)?)
+    }
+
+    /// Fills the network from `tensors`, in the layout of diffusers or in that of its authors
+    /// (`flux1-dev.safetensors`).
+    ///
+    /// # Errors
+    ///
+    /// Fails if `tensors` does not hold exactly the weights of this network.
+    pub fn load(self, tensors: &Tensors) -> Result<Self, LoadError> {
+        if published::identify(tensors) != Some(Kind::FluxBfl) {
+            return weights::load(self, tensors);
+        }
+        let tensors = published::read_as(tensors, &keys(&self), published::flux)?;
+        weights::load(self, &tensors)
     }
 
     /// The sizes of the network.

@@ -14,6 +14,7 @@ use super::StableDiffusion;
 use crate::{
     base::{Base, BaseError},
     hypernet::Perception,
+    vae::AutoencoderKlConfig,
 };
 
 impl Perception for StableDiffusion {
@@ -68,6 +69,18 @@ impl Base for StableDiffusion {
 
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
         self.encode_prompts(prompts).map_err(|error| BaseError(Box::new(error)))
+    }
+
+    fn cut_off(&self, prompts: &[String]) -> Result<Vec<Option<String>>, BaseError> {
+        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        match self.tokenizer.encode(&texts) {
+            Ok(encoded) => Ok(encoded.cut),
+            Err(error) => Err(BaseError(Box::new(error))),
+        }
+    }
+
+    fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {
+        Some(self.vae.config())
     }
 
     fn unconditional(&self) -> Conditioning {

@@ -41,6 +41,43 @@ pub enum PipelineError {
         /// The classes that can be.
         expected: &'static str,
     },
+    /// A single file is no whole model, or not one of a kind that is read.
+    #[error(
+        "`{file}` holds {holds}; as a base in one file only Stable Diffusion 1.x is read, other \
+         models as folders in the layout of diffusers"
+    )]
+    NoPipeline {
+        /// The file.
+        file: String,
+        /// What it holds.
+        holds: String,
+    },
+    /// A single file, and no vocabulary for its text encoder.
+    #[error(
+        "`{file}` has no vocabulary in it, as no such file has, and there is none in {}; say with \
+         `--tokenizer DIR` where vocab.json and merges.txt (or tokenizer.json) of CLIP are",
+        tried.join(" or ")
+    )]
+    NoVocabulary {
+        /// The file.
+        file: String,
+        /// The folders that were searched.
+        tried: Vec<String>,
+    },
+    /// A pipeline whose parts cannot be given formats yet.
+    #[error("the parts of a {class} cannot be given number formats yet; leave `--dtype` out")]
+    NoFormats {
+        /// The class.
+        class: String,
+    },
+    /// The device does not compute in the format that a part is to have.
+    #[error("this device does not compute in {format}, the format for the {part}; use f32 there")]
+    Format {
+        /// The part.
+        part: &'static str,
+        /// The format.
+        format: &'static str,
+    },
     /// Two parts do not fit each other.
     #[error("the parts of `{folder}` do not fit each other: {reason}")]
     Parts {

@@ -15,6 +15,7 @@ use crate::{
     base::{Base, BaseError, Preset},
     flux::PATCH,
     hypernet::Perception,
+    vae::AutoencoderKlConfig,
 };
 
 impl Perception for Flux {
@@ -110,6 +111,18 @@ impl Base for Flux {
 
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
         self.encode_prompts(prompts).map_err(|error| BaseError(Box::new(error)))
+    }
+
+    fn cut_off(&self, prompts: &[String]) -> Result<Vec<Option<String>>, BaseError> {
+        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        match self.tokenizer_2.encode(&texts) {
+            Ok(encoded) => Ok(encoded.cut),
+            Err(error) => Err(BaseError(Box::new(error))),
+        }
+    }
+
+    fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {
+        Some(self.vae.config())
     }
 
     fn unconditional(&self) -> Conditioning {

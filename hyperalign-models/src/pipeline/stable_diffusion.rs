@@ -11,7 +11,8 @@ use hyperalign_core::{
 };
 
 use super::{
-    PipelineError,
+    Formats, PipelineError, Sizes,
+    networks::{Stored, Weights},
     parts::{check_class, fingerprint, fit, fit_tokenizer, tokenizer},
 };
 use crate::{
@@ -45,6 +46,7 @@ pub struct StableDiffusion {
     process: Process,
     device: Device,
     hash: OnceLock<String>,
+    stored: Option<Stored>,
 }
 
 impl StableDiffusion {
@@ -95,6 +97,7 @@ impl StableDiffusion {
             scheduler_config,
             device: device.clone(),
             hash: OnceLock::new(),
+            stored: None,
         })
     }
 
@@ -105,20 +108,42 @@ impl StableDiffusion {
     ///
     /// Fails if a part is missing or wrong, or the folder is another kind of pipeline.
     pub fn from_folder(folder: &Folder, device: &Device) -> Result<Self, PipelineError> {
+        Self::from_folder_in(folder, &Formats::default(), device)
+    }
+
+    /// [`from_folder`](Self::from_folder) with the parts in given number formats.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`from_folder`](Self::from_folder) does, for a format that the device does not
+    /// know, and for a weight that is too large for its format.
+    pub fn from_folder_in(
+        folder: &Folder,
+        formats: &Formats,
+        device: &Device,
+    ) -> Result<Self, PipelineError> {
         check_class(folder, CLASS)?;
         let scheduler_config = folder.read_config("scheduler/scheduler_config.json")?;
-        Self::new(
-            &folder.display(""),
-            tokenizer(folder, "tokenizer").map_err(|source| PipelineError::TokenizerFiles {
-                folder: folder.display("tokenizer"),
-                source,
-            })?,
-            ClipTextModel::from_folder(folder, "text_encoder", device)?,
-            Unet::from_folder(folder, "unet", device)?,
-            AutoencoderKl::from_folder(folder, "vae", device)?,
-            scheduler_config,
-            device,
-        )
+        let sizes = Sizes {
+            text_encoder: folder.read_config("text_encoder/config.json")?,
+            unet: folder.read_config("unet/config.json")?,
+            vae: folder.read_config("vae/config.json")?,
+        };
+        let weights = Weights {
+            text_encoder: folder.tensors("text_encoder")?,
+            unet: folder.tensors("unet")?,
+            vae: folder.tensors("vae")?,
+        };
+        let tokenizer = tokenizer(folder, "tokenizer").map_err(|source| {
+            PipelineError::TokenizerFiles { folder: folder.display("tokenizer"), source }
+        })?;
+        let name = folder.display("");
+        Self::read(&name, tokenizer, scheduler_config, &sizes, weights, formats, device)
+    }
+
+    /// The same base, whose hash is that of the weights as they are `stored`.
+    pub(super) fn with_stored(self, stored: Stored) -> Self {
+        Self { stored: Some(stored), ..self }
     }
 
     /// The device that its weights are on.
@@ -181,15 +206,24 @@ impl StableDiffusion {
         [config.in_channels, config.sample_size, config.sample_size]
     }
 
-    /// A fingerprint of all weights, as 64 hexadecimal digits. An adapter belongs to the base
+    /// A fingerprint of all weights as they are in the files, as 64 hexadecimal digits. An adapter belongs to the base
     /// that it was trained on.
     pub fn hash(&self) -> &str {
         self.hash.get_or_init(|| {
-            fingerprint(&[
-                weights::hash(&self.text_encoder),
-                weights::hash(&self.unet),
-                weights::hash(&self.vae),
-            ])
+            let stored = self.stored.as_ref().and_then(|stored| {
+                let text_encoder = weights::hash_stored(&self.text_encoder, &stored.text_encoder);
+                let unet = weights::hash_stored(&self.unet, &stored.unet);
+                let vae = weights::hash_stored(&self.vae, &stored.vae);
+                Some([text_encoder.ok()?, unet.ok()?, vae.ok()?])
+            });
+            let parts = stored.unwrap_or_else(|| {
+                [
+                    weights::hash(&self.text_encoder),
+                    weights::hash(&self.unet),
+                    weights::hash(&self.vae),
+                ]
+            });
+            fingerprint(&parts)
         })
     }
 }

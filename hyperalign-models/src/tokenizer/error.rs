@@ -20,7 +20,8 @@ pub enum TokenizerError {
     },
     /// There are no files of a tokenizer.
     #[error(
-        "the tokenizer's folder has neither `tokenizer.json` nor `vocab.json` with `merges.txt`"
+        "the tokenizer's folder has neither `tokenizer.json`, nor `vocab.json` with `merges.txt`, \
+         nor `vocab.txt`"
     )]
     NoFiles,
     /// Nothing says how long a row is, or what fills it up.
@@ -28,6 +29,14 @@ pub enum TokenizerError {
     Unset {
         /// The missing key of `tokenizer_config.json`.
         key: &'static str,
+    },
+    /// Rows that hold nothing but marks, or that no model reads.
+    #[error("rows of {length} tokens are of no use: {marks} are taken by the marks of a text")]
+    ContextLength {
+        /// Tokens of a row.
+        length: usize,
+        /// Tokens that every text gets.
+        marks: usize,
     },
     /// A special token is not in the vocabulary.
     #[error("`{token}`, named as {role}, is not in the tokenizer's vocabulary")]

@@ -1,10 +1,17 @@
 //! Text to token ids, by the crate `tokenizers`.
 //!
 //! Everything is read as, or first turned into, one `tokenizer.json`: the byte-pair vocabulary of
-//! CLIP ([`Tokenizer::from_vocab_and_merges`]) as well as a closed list of words
-//! ([`Tokenizer::from_words`]). Cutting and padding are done here, because models that share a
-//! vocabulary differ in them: Stable Diffusion pads with the end token, open_clip with 0.
+//! CLIP ([`Tokenizer::from_vocab_and_merges`]), the word pieces of BERT
+//! ([`Tokenizer::from_word_pieces`]) as well as a closed list of words
+//! ([`Tokenizer::from_words`]); T5's unigrams are published as one. Cutting and padding are done
+//! here, because models that share a vocabulary differ in them: Stable Diffusion pads with the end
+//! token, open_clip with 0.
+//!
+//! Texts go in as they stand, as `transformers` has it. OpenAI's CLIP and open_clip put damaged
+//! characters right and undo HTML entities first; their models ask for that by
+//! [`Tokenizer::as_open_clip`].
 
+mod bert;
 mod clean;
 mod clip;
 mod encoded;
@@ -17,8 +24,11 @@ pub use encoded::Encoded;
 pub use error::TokenizerError;
 use tokenizers::{
     ModelWrapper, NormalizedString, Normalizer, OffsetReferential, OffsetType, PaddingParams,
-    PaddingStrategy, PreTokenizedString, PreTokenizer, TruncationParams,
+    PaddingStrategy, PostProcessor, PreTokenizedString, PreTokenizer, TruncationParams,
 };
+
+/// A row of more tokens is no length that a model was made with.
+const LONGEST: usize = 1 << 20;
 
 /// A tokenizer with the length and the padding of one model.
 #[derive(Debug, Clone)]
@@ -48,6 +58,8 @@ impl Tokenizer {
             .get("model_max_length")
             .and_then(serde_json::Value::as_u64)
             .map(|length| length as usize)
+            // `transformers` writes 1e30 where no length was set.
+            .filter(|length| *length <= LONGEST)
             .or(inner.get_truncation().map(|truncation| truncation.max_length))
             .ok_or(TokenizerError::Unset { key: "model_max_length" })?;
         let pad = match token_text(config.get("pad_token")) {
@@ -60,9 +72,28 @@ impl Tokenizer {
         Self::new(inner, context_length, pad)
     }
 
+    /// Reads the text of a `tokenizer.json` for rows of `context_length`, filled up by the token
+    /// `pad_token` (`<pad>` of T5, `[PAD]` of BERT).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text cannot be read, or has no such token.
+    pub fn from_json_with(
+        tokenizer: &str,
+        context_length: usize,
+        pad_token: &str,
+    ) -> Result<Self, TokenizerError> {
+        let inner: tokenizers::Tokenizer = tokenizer.parse().map_err(TokenizerError::Json)?;
+        let pad = inner.token_to_id(pad_token).ok_or_else(|| TokenizerError::NoToken {
+            token: pad_token.to_owned(),
+            role: "padding",
+        })?;
+        Self::new(inner, context_length, pad)
+    }
+
     /// Reads the files of a tokenizer, each by its name, through `read`, which gives `None` for a
-    /// file that does not exist: `tokenizer.json`, or else `vocab.json` with `merges.txt`; and
-    /// `tokenizer_config.json`.
+    /// file that does not exist: `tokenizer.json`, or else `vocab.json` with `merges.txt` (CLIP),
+    /// or else `vocab.txt` (BERT); and `tokenizer_config.json`.
     ///
     /// # Errors
     ///
@@ -80,11 +111,12 @@ impl Tokenizer {
         if let Some(tokenizer) = read("tokenizer.json")? {
             return Self::from_json(&tokenizer, config.as_deref());
         }
-        match (read("vocab.json")?, read("merges.txt")?) {
-            (Some(vocab), Some(merges)) => {
-                Self::from_json(&clip::tokenizer_json(&vocab, &merges)?, config.as_deref())
-            }
-            _ => Err(TokenizerError::NoFiles),
+        if let (Some(vocab), Some(merges)) = (read("vocab.json")?, read("merges.txt")?) {
+            return Self::from_json(&clip::tokenizer_json(&vocab, &merges)?, config.as_deref());
+        }
+        match read("vocab.txt")? {
+            Some(vocab) => Self::from_json(&bert::tokenizer_json(&vocab)?, config.as_deref()),
+            None => Err(TokenizerError::NoFiles),
         }
     }
 
@@ -121,6 +153,15 @@ impl Tokenizer {
         Self::new(inner, context_length, pad)
     }
 
+    /// BERT's uncased word pieces from the text of its `vocab.txt`, padding with `[PAD]`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the list lacks one of BERT's marks.
+    pub fn from_word_pieces(vocab: &str, context_length: usize) -> Result<Self, TokenizerError> {
+        Self::from_json_with(&bert::tokenizer_json(vocab)?, context_length, bert::PAD)
+    }
+
     /// A tokenizer of a closed world: every one of `words` is a token, and any other word is an
     /// error of [`encode`](Self::encode). Case does not matter, and neither does punctuation
     /// unless a mark is itself one of `words`.
@@ -140,6 +181,11 @@ impl Tokenizer {
         context_length: usize,
         pad: u32,
     ) -> Result<Self, TokenizerError> {
+        // The marks alone have to fit.
+        let marks = inner.get_post_processor().map_or(0, |marks| marks.added_tokens(false));
+        if context_length <= marks || context_length > LONGEST {
+            return Err(TokenizerError::ContextLength { length: context_length, marks });
+        }
         inner.with_padding(None);
         let truncation = TruncationParams { max_length: context_length, ..Default::default() };
         inner.with_truncation(Some(truncation)).map_err(TokenizerError::Json)?;
@@ -195,7 +241,7 @@ impl Tokenizer {
     /// Fails if a closed world does not know a word; all such words of all texts are named.
     pub fn encode(&self, texts: &[&str]) -> Result<Encoded, TokenizerError> {
         self.check_words(texts)?;
-        let mut encoded = Encoded { ids: Vec::new(), cut: Vec::new() };
+        let mut encoded = Encoded { ids: Vec::new(), lengths: Vec::new(), cut: Vec::new() };
         for text in texts {
             let text: Cow<'_, str> =
                 if self.cleans { clean::clean(text).into() } else { (*text).into() };
@@ -207,9 +253,12 @@ impl Tokenizer {
                 rest.get_offsets().iter().find(|(start, end)| start < end).map(|(start, _)| *start)
             });
             let mut ids = encoding.get_ids().to_vec();
+            encoded.lengths.push(ids.len());
             ids.resize(self.context_length, self.pad);
             encoded.ids.push(ids);
-            encoded.cut.push(cut.map(|start| text[start..].to_owned()));
+            // A token may begin in the middle of a character that takes several bytes.
+            let rest = cut.map(|start| text[text.floor_char_boundary(start)..].to_owned());
+            encoded.cut.push(rest);
         }
         Ok(encoded)
     }

@@ -111,3 +111,66 @@ fn an_empty_folder_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(Tokenizer::from_dir(dir.path()), Err(TokenizerError::NoFiles)));
 }
+
+/// The smallest BERT.
+const PIECES: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\n##s\n!\n";
+
+#[test]
+fn words_fall_into_pieces_and_the_mask_ends_with_the_text() {
+    let tokenizer = Tokenizer::from_word_pieces(PIECES, 6).unwrap();
+    let encoded = tokenizer.encode(&["A Cats", "dog!", "a cat cats a"]).unwrap();
+    assert_eq!(encoded.ids, [[2, 5, 6, 7, 3, 0], [2, 1, 8, 3, 0, 0], [2, 5, 6, 6, 7, 3]]);
+    assert_eq!(encoded.lengths, [5, 4, 6]);
+    assert_eq!(encoded.cut[2].as_deref(), Some("a"));
+    let mask = encoded.to_mask(&burn::tensor::Device::flex()).into_data().convert::<i64>();
+    let rows = [[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]];
+    assert_eq!(mask.try_to_vec::<i64>().unwrap(), rows.concat());
+    let error = Tokenizer::from_word_pieces("a\ncat\n", 6).unwrap_err().to_string();
+    assert!(error.contains("[PAD]"), "{error}");
+}
+
+/// T5 has no beginning, and its end mark survives the cut.
+#[test]
+fn unigrams_are_read_from_their_file() {
+    let json = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null,
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first",
+            "split": true},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "A", "type_id": 0}},
+                       {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
+            "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}}},
+        "decoder": null,
+        "model": {"type": "Unigram", "unk_id": 2, "vocab": [["<pad>", 0.0], ["</s>", 0.0],
+            ["<unk>", 0.0], ["▁a", -1.0], ["▁dog", -2.0], ["s", -3.0]]}}"#;
+    let tokenizer = Tokenizer::from_json_with(json, 4, "<pad>").unwrap();
+    let encoded = tokenizer.encode(&["a", "a dogs dog"]).unwrap();
+    assert_eq!(encoded.ids, [[3, 1, 0, 0], [3, 4, 5, 1]]);
+    assert_eq!(encoded.cut[1].as_deref().map(str::trim), Some("dog"));
+    let error = Tokenizer::from_json_with(json, 4, "[PAD]").unwrap_err().to_string();
+    assert!(error.contains("`[PAD]`"), "{error}");
+}
+
+#[test]
+fn a_cut_inside_a_character_is_no_panic() {
+    let mut tokens: Vec<String> = vec!["<|startoftext|>".into(), "<|endoftext|>".into()];
+    // The bytes of a cat's face, as the byte-level alphabet writes them.
+    tokens.extend(["ð", "Ł", "Ĳ", "±", "±</w>"].map(String::from));
+    let vocab: serde_json::Map<String, serde_json::Value> =
+        tokens.into_iter().enumerate().map(|(id, token)| (token, id.into())).collect();
+    let vocab = serde_json::to_string(&vocab).unwrap();
+    for length in 3..8 {
+        let tokenizer = Tokenizer::from_vocab_and_merges(&vocab, "", length).unwrap();
+        let cut = tokenizer.encode(&["🐱🐱"]).unwrap().cut.remove(0);
+        assert!(cut.is_some_and(|rest| rest.starts_with('🐱')), "rows of {length}");
+    }
+}
+
+#[test]
+fn rows_without_room_for_a_word_are_refused() {
+    for length in [0, 2, usize::MAX] {
+        let error = Tokenizer::from_word_pieces(PIECES, length).unwrap_err();
+        assert!(matches!(error, TokenizerError::ContextLength { marks: 2, .. }), "{error}");
+    }
+}

@@ -9,6 +9,7 @@ use hyperalign_core::{
     denoiser::{Conditioning, Denoiser, Prediction},
     fused::{convolve, silu},
     lora::LoraSet,
+    precision::{group_norm, like, to},
 };
 
 use super::{config::UnetConfig, down::DownBlock, mid::MidBlock, pass::Pass, up::UpBlock};
@@ -111,6 +112,8 @@ impl Unet {
         lora: Option<&LoraSet>,
         observer: Option<Observer<'_>>,
     ) -> Tensor<4> {
+        let output = sample.dtype();
+        let context = self.to_own(context);
         let time = self.time(timesteps, observer);
         let pass = Pass::new(&time, &context, lora, observer);
         let (x, mut skips, _) = self.descend(sample, &pass);
@@ -118,8 +121,8 @@ impl Unet {
         for (i, block) in self.up_blocks.iter().enumerate() {
             x = block.forward(x, &pass.item("up_blocks", i), &mut skips);
         }
-        let x = pass.child("conv_norm_out").map(self.conv_norm_out.forward(x));
-        convolve(&self.conv_out, silu(x))
+        let x = pass.child("conv_norm_out").map(group_norm(&self.conv_norm_out, x));
+        to(convolve(&self.conv_out, silu(x)), output)
     }
 
     /// The features of the way down without any update: the output of each down block, from the
@@ -140,19 +143,26 @@ impl Unet {
         context: Tensor<3>,
         with_mid: bool,
     ) -> Vec<Tensor<4>> {
+        let output = sample.dtype();
+        let context = self.to_own(context);
         let time = self.time(timesteps, None);
         let pass = Pass::new(&time, &context, None, None);
         let (x, _, mut features) = self.descend(sample, &pass);
         if with_mid {
             features.push(self.mid_block.forward(x, &pass.child("mid_block")));
         }
-        features
+        features.into_iter().map(|map| to(map, output)).collect()
+    }
+
+    /// `x` in the format of the weights.
+    fn to_own<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        like(x, &self.conv_in.weight.val())
     }
 
     /// The time embedding after the activation that every residual block would apply to it.
     fn time(&self, timesteps: Tensor<1>, observer: Option<Observer<'_>>) -> Tensor<2> {
         let dim = self.config.block_out_channels[0];
-        let sinusoids = sinusoidal(timesteps, dim, self.config.sinusoids());
+        let sinusoids = self.to_own(sinusoidal(timesteps, dim, self.config.sinusoids()));
         let embedding = self.time_embedding.forward(sinusoids.clone());
         if let Some(observer) = observer {
             observer("time_proj", Tap::Vector(sinusoids));
@@ -171,7 +181,7 @@ impl Unet {
         assert_shape!(sample, [_, self.config.in_channels, _, _]);
         assert_shape!(pass.time, [batch, _]);
         assert_shape!(pass.context, [batch, _, self.config.cross_attention_dim]);
-        let mut x = pass.child("conv_in").map(convolve(&self.conv_in, sample));
+        let mut x = pass.child("conv_in").map(convolve(&self.conv_in, self.to_own(sample)));
         let mut skips = vec![x.clone()];
         let mut features = Vec::new();
         for (i, block) in self.down_blocks.iter().enumerate() {

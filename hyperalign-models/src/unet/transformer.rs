@@ -8,6 +8,8 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
+use hyperalign_core::precision::{group_norm, layer_norm};
+
 use super::{attention::Attention, feed_forward::FeedForward, pass::Pass};
 use crate::blocks::{PointwiseConv, frozen, is_large};
 
@@ -119,7 +121,7 @@ impl Transformer2d {
 
     fn run(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let [batch, dim, height, width] = x.dims();
-        let pixels = self.norm.forward(x.clone()).reshape([batch, dim, height * width]);
+        let pixels = group_norm(&self.norm, x.clone()).reshape([batch, dim, height * width]);
         let mut tokens = self.proj_in.forward(pixels.swap_dims(1, 2));
         for (i, block) in self.transformer_blocks.iter().enumerate() {
             tokens = block.forward(tokens, &pass.item("transformer_blocks", i));
@@ -155,11 +157,11 @@ impl TransformerBlock {
     }
 
     fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let hidden = self.norm1.forward(x.clone());
+        let hidden = layer_norm(&self.norm1, x.clone());
         let x = x + self.attn1.forward(hidden.clone(), hidden, &pass.child("attn1"));
-        let hidden = self.norm2.forward(x.clone());
+        let hidden = layer_norm(&self.norm2, x.clone());
         let x = x + self.attn2.forward(hidden, pass.context.clone(), &pass.child("attn2"));
-        let hidden = self.norm3.forward(x.clone());
+        let hidden = layer_norm(&self.norm3, x.clone());
         pass.tokens(x + pass.child("ff").tokens(self.ff.forward(hidden)))
     }
 }

@@ -5,7 +5,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::attention::attention;
+use hyperalign_core::{attention::attention, precision::group_norm};
 
 use super::mid::NORM_EPS;
 use crate::blocks::frozen;
@@ -45,7 +45,8 @@ impl PixelAttention {
 
     fn run(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
-        let pixels = self.group_norm.forward(x.clone()).reshape([batch, channels, height * width]);
+        let pixels =
+            group_norm(&self.group_norm, x.clone()).reshape([batch, channels, height * width]);
         let tokens = pixels.swap_dims(1, 2);
         let [q, k, v] = [&self.to_q, &self.to_k, &self.to_v]
             .map(|projection| projection.forward(tokens.clone()).unsqueeze_dim(1));

@@ -3,9 +3,12 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
-    tensor::{Device, Tensor},
+    tensor::{DType, Device, Tensor},
 };
-use hyperalign_core::fused::{convolve, silu};
+use hyperalign_core::{
+    fused::{convolve, silu},
+    precision::{group_norm, like},
+};
 
 use super::{
     config::AutoencoderKlConfig,
@@ -58,12 +61,19 @@ impl Decoder {
         }
     }
 
+    /// The number format of its weights.
+    pub(super) fn dtype(&self) -> DType {
+        self.conv_in.weight.val().dtype()
+    }
+
     /// # Shapes
     ///
     /// - `latents`: `[batch, latent_channels, height, width]`, unscaled
     /// - output: `[batch, out_channels, height * f, width * f]`
     pub fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
-        let mut x = self.mid_block.forward(convolve(&self.conv_in, latents));
+        let mut x = self
+            .mid_block
+            .forward(convolve(&self.conv_in, like(latents, &self.conv_in.weight.val())));
         for block in &self.up_blocks {
             for resnet in &block.resnets {
                 x = resnet.forward(x, None);
@@ -74,7 +84,7 @@ impl Decoder {
             }
         }
         frozen(self, [x], |decoder, [x]| {
-            convolve(&decoder.conv_out, silu(decoder.conv_norm_out.forward(x)))
+            convolve(&decoder.conv_out, silu(group_norm(&decoder.conv_norm_out, x)))
         })
     }
 }

@@ -5,7 +5,10 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::fused::{convolve, silu};
+use hyperalign_core::{
+    fused::{convolve, silu},
+    precision::{group_norm, like},
+};
 
 use super::{
     config::AutoencoderKlConfig,
@@ -63,7 +66,7 @@ impl Encoder {
     /// - `picture`: `[batch, in_channels, height, width]`, in `[-1, 1]`
     /// - output: `[batch, 2 * latent_channels, height / f, width / f]`
     pub fn forward(&self, picture: Tensor<4>) -> Tensor<4> {
-        let mut x = convolve(&self.conv_in, picture);
+        let mut x = convolve(&self.conv_in, like(picture, &self.conv_in.weight.val()));
         for block in &self.down_blocks {
             for resnet in &block.resnets {
                 x = resnet.forward(x, None);
@@ -73,6 +76,6 @@ impl Encoder {
             }
         }
         let x = self.mid_block.forward(x);
-        convolve(&self.conv_out, silu(self.conv_norm_out.forward(x)))
+        convolve(&self.conv_out, silu(group_norm(&self.conv_norm_out, x)))
     }
 }

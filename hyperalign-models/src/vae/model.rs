@@ -5,12 +5,17 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 
+use hyperalign_core::precision::to;
+
 use super::{
     config::AutoencoderKlConfig, decoder::Decoder, encoder::Encoder, posterior::Posterior,
 };
 use crate::{
     blocks::PointwiseConv,
-    weights::{self, Folder, LoadError, Tensors},
+    weights::{
+        self, Folder, LoadError, Tensors, keys,
+        published::{self, Kind},
+    },
 };
 
 /// The autoencoder of latent diffusion, `AutoencoderKL` of diffusers.
@@ -50,16 +55,33 @@ impl AutoencoderKl {
     /// Fails if a file cannot be read, describes another network, or does not hold its weights.
     pub fn from_folder(folder: &Folder, sub: &str, device: &Device) -> Result<Self, LoadError> {
         let config: AutoencoderKlConfig = folder.read_config(&format!("{sub}/config.json"))?;
-        config.init(device).load(folder.tensors(sub)?)
+        config.init(device).load(&folder.tensors(sub)?)
     }
 
-    /// Fills the network from `tensors`, under the present or the old names of its attention.
+    /// Fills the network from `tensors`, in the layout of diffusers, under the present or the
+    /// old names of its attention, or in the layout of its authors (SD 1.5's single file,
+    /// FLUX's `ae.safetensors`).
     ///
     /// # Errors
     ///
     /// Fails if `tensors` does not hold exactly the weights of this network.
-    pub fn load(self, tensors: Tensors) -> Result<Self, LoadError> {
-        weights::load(self, &tensors.rename(|key| Some(present_name(key))))
+    pub fn load(self, tensors: &Tensors) -> Result<Self, LoadError> {
+        let tensors = self.arrange(tensors)?;
+        weights::load(self, &tensors)
+    }
+
+    /// `tensors`, in any of the layouts of [`load`](Self::load), under the names of this network.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `tensors` is in one of the other layouts, and not exactly of this network.
+    pub fn arrange(&self, tensors: &Tensors) -> Result<Tensors, LoadError> {
+        let ours = keys(self);
+        match published::identify(tensors) {
+            Some(Kind::VaeLdm) => published::read_as(tensors, &ours, published::vae(&ours)),
+            Some(Kind::VaeOld) => published::read_as(tensors, &ours, published::old_attention),
+            _ => Ok(tensors.clone()),
+        }
     }
 
     /// The sizes of the network.
@@ -85,11 +107,13 @@ impl AutoencoderKl {
     /// - output: `[batch, 2 * latent_channels, height / f, width / f]`
     pub fn moments(&self, picture: Tensor<4>) -> Tensor<4> {
         assert_shape!(picture, [_, self.config.in_channels, _, _]);
+        let output = picture.dtype();
         let moments = self.encoder.forward(picture);
-        match &self.quant_conv {
+        let moments = match &self.quant_conv {
             Some(conv) => conv.pixels(moments),
             None => moments,
-        }
+        };
+        to(moments, output)
     }
 
     /// The picture of scaled latents, nominally in `[-1, 1]`, not clamped.
@@ -100,11 +124,13 @@ impl AutoencoderKl {
     /// - output: `[batch, out_channels, height * f, width * f]`
     pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
         assert_shape!(latents, [_, self.config.latent_channels, _, _]);
-        let latents = self.unscale(latents);
-        self.decoder.forward(match &self.post_quant_conv {
+        let output = latents.dtype();
+        let latents = to(self.unscale(latents), self.decoder.dtype());
+        let picture = self.decoder.forward(match &self.post_quant_conv {
             Some(conv) => conv.pixels(latents),
             None => latents,
-        })
+        });
+        to(picture, output)
     }
 
     /// `(latents - shift_factor) * scaling_factor`: from the autoencoder to the diffusion.
@@ -129,37 +155,5 @@ impl AutoencoderKl {
 impl hyperalign_core::denoiser::Decoder for AutoencoderKl {
     fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
         self.decode(latents)
-    }
-}
-
-/// The name that a key has had since diffusers gave all attentions the same layers; the published
-/// file of SD 1.5 is older.
-fn present_name(key: &str) -> String {
-    const RENAMED: [(&str, &str); 4] =
-        [("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")];
-    let Some((path, (layer, parameter))) = key.rsplit_once('.').and_then(|(path, parameter)| {
-        path.rsplit_once('.').map(|(path, layer)| (path, (layer, parameter)))
-    }) else {
-        return key.to_owned();
-    };
-    match RENAMED.iter().find(|(old, _)| *old == layer) {
-        Some((_, new)) if path.contains("mid_block.attentions.") => {
-            format!("{path}.{new}.{parameter}")
-        }
-        _ => key.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::present_name;
-
-    #[test]
-    fn names_of_the_old_attention() {
-        let old = "decoder.mid_block.attentions.0.proj_attn.bias";
-        assert_eq!(present_name(old), "decoder.mid_block.attentions.0.to_out.0.bias");
-        let present = "decoder.mid_block.attentions.0.to_out.0.bias";
-        assert_eq!(present_name(present), present);
-        assert_eq!(present_name("quant_conv.weight"), "quant_conv.weight");
     }
 }

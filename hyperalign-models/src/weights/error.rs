@@ -53,6 +53,17 @@ pub enum LoadError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that PyTorch pickled.
+    #[error(
+        "`{file}` is a pickle, which can run any code when it is read and is not read here; get \
+         the model as .safetensors, or write it so with PyTorch and the Python package \
+         safetensors: save_file(torch.load(\"..\", weights_only=True)[\"state_dict\"], \
+         \"model.safetensors\")"
+    )]
+    Pickle {
+        /// The file.
+        file: String,
+    },
     /// The same key in two shards, or a shard without a key that the index promises.
     #[error("the shards of `{file}` contradict its index: {reason}")]
     Shards {
@@ -73,9 +84,14 @@ pub enum LoadError {
         /// The type that the file declares.
         dtype: String,
     },
-    /// A weight is NaN or infinite.
-    #[error("`{key}` of `{file}` holds NaN or infinite values; the file is unusable")]
+    /// A weight is NaN or infinite, or becomes so in the format that was asked for.
+    #[error(
+        "`{key}` of `{file}` holds values that are not finite in {format}; {}",
+        if *format == "F16" { "take f32 or bf16 for this part" } else { "the file is unusable" }
+    )]
     NotFinite {
+        /// The format of the values in memory.
+        format: &'static str,
         /// The file.
         file: String,
         /// The key.

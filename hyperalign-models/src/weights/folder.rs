@@ -8,7 +8,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{LoadError, Tensors};
+use super::{LoadError, Tensors, pickle};
 
 /// The stems of the files that diffusers and transformers keep weights in.
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
@@ -106,13 +106,16 @@ impl Folder {
         for stem in STEMS {
             let single = format!("{stem}.safetensors");
             if self.contains(&at(&single)) {
-                return self.file(&at(&single));
+                return self.weights(&at(&single));
             }
             let index = format!("{stem}.safetensors.index.json");
             if self.contains(&at(&index)) {
                 return self.shards(&at(&index), at);
             }
             tried.extend([single, index]);
+        }
+        if let Some(file) = pickle::FILES.into_iter().find(|file| self.contains(&at(file))) {
+            return Err(LoadError::Pickle { file: self.display(&at(file)) });
         }
         Err(LoadError::NoWeights { folder: self.display(sub), tried })
     }
@@ -129,12 +132,17 @@ impl Folder {
                     reason: format!("`{file}` is not the name of a file beside it"),
                 });
             }
-            shards.push((file.clone(), self.file(&at(file))?));
+            shards.push((file.clone(), self.weights(&at(file))?));
         }
         Tensors::join(&self.display(index), shards, &weight_map)
     }
 
-    fn file(&self, path: &str) -> Result<Tensors, LoadError> {
+    /// The weights in the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read or is damaged.
+    pub fn weights(&self, path: &str) -> Result<Tensors, LoadError> {
         match self {
             Self::Disk(root) => Tensors::open(&root.join(path)),
             Self::Embedded { .. } => {

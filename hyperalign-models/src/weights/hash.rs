@@ -6,7 +6,7 @@ use burn::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{layout::Position, save::values};
+use super::{LoadError, Tensors, layout::Position, save::values};
 
 /// SHA-256 of the weights of `module` as 64 hexadecimal digits.
 ///
@@ -21,7 +21,63 @@ pub fn hash_of<M: Module>(module: &M, wanted: impl Fn(&str) -> bool) -> String {
     let (position, sha) = (Position::default(), Sha256::new());
     let mut hasher = Hasher { position, sha, wanted: &wanted };
     module.visit(&mut hasher);
-    hasher.sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(hasher.sha)
+}
+
+/// [`hash`] of the values of `tensors`, from which `module` was loaded, before they were rounded
+/// to the module's format.
+///
+/// # Errors
+///
+/// Fails if `tensors` does not have a parameter of `module`.
+pub fn hash_stored<M: Module>(module: &M, tensors: &Tensors) -> Result<String, LoadError> {
+    let mut hasher =
+        StoredHasher { position: Position::default(), sha: Sha256::new(), tensors, error: None };
+    module.visit(&mut hasher);
+    match hasher.error {
+        Some(error) => Err(error),
+        None => Ok(hexadecimal(hasher.sha)),
+    }
+}
+
+fn hexadecimal(sha: Sha256) -> String {
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the hash covers of a parameter.
+fn cover(sha: &mut Sha256, key: &str, shape: &[usize], values: &[f32]) {
+    sha.update(format!("{key} {shape:?}\n"));
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    sha.update(bytes);
+}
+
+struct StoredHasher<'a> {
+    position: Position,
+    sha: Sha256,
+    tensors: &'a Tensors,
+    error: Option<LoadError>,
+}
+
+impl ModuleVisitor for StoredHasher<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let shape: [usize; D] = param.lazy_shape().dims();
+        let (key, layout) = (self.position.key(), self.position.layout());
+        match self.tensors.f32(&key) {
+            Ok(values) => {
+                let values = layout.to_module(values, &layout.file_shape(&shape));
+                cover(&mut self.sha, &key, &shape, &values);
+            }
+            Err(error) => self.error = Some(error),
+        }
+    }
 }
 
 struct Hasher<'a> {
@@ -44,8 +100,7 @@ impl ModuleVisitor for Hasher<'_> {
             return;
         }
         let tensor = param.val();
-        self.sha.update(format!("{} {:?}\n", self.position.key(), tensor.dims()));
-        let bytes: Vec<u8> = values(tensor).iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.sha.update(bytes);
+        let shape = tensor.dims();
+        cover(&mut self.sha, &self.position.key(), &shape, &values(tensor));
     }
 }

@@ -25,7 +25,7 @@ impl Layout {
     }
 
     /// The values of the file, of `shape`, in the order of the module.
-    pub fn to_module(self, values: Vec<f32>, file_shape: &[usize]) -> Vec<f32> {
+    pub fn to_module<T: Copy + Default>(self, values: Vec<T>, file_shape: &[usize]) -> Vec<T> {
         match (self, file_shape) {
             (Self::Transposed | Self::Pointwise, [rows, columns, ..]) => {
                 transpose(&values, *rows, *columns)
@@ -47,9 +47,9 @@ impl Layout {
 
 /// Transposes a matrix of `rows` by `columns` in tiles that stay in the cache: the plain double
 /// loop misses it once for every element of a wide layer.
-pub(super) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(super) fn transpose<T: Copy + Default>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     const TILE: usize = 32;
-    let mut out = vec![0.0; values.len()];
+    let mut out = vec![T::default(); values.len()];
     for top in (0..rows).step_by(TILE) {
         for left in (0..columns).step_by(TILE) {
             for row in top..rows.min(top + TILE) {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use burn::{
     module::{Module, ModuleMapper, Param},
-    tensor::{Tensor, TensorData},
+    tensor::{DType, FloatDType, Tensor, TensorCreationOptions},
 };
 
-use super::{KeyMismatch, LoadError, Tensors, keys, layout::Position};
+use super::{Key, KeyMismatch, LoadError, Tensors, keys, layout::Position};
 
 /// Fills every parameter of `module` from `tensors`.
 ///
@@ -19,11 +19,22 @@ use super::{KeyMismatch, LoadError, Tensors, keys, layout::Position};
 /// Fails, before anything is read, if a parameter has no tensor, a tensor no parameter, or a
 /// shape differs; then if a tensor is not of a floating-point type or not finite.
 pub fn load<M: Module>(module: M, tensors: &Tensors) -> Result<M, LoadError> {
-    let mismatch = compare(&module, tensors);
-    if !mismatch.is_empty() {
-        return Err(LoadError::Keys { file: tensors.name().to_owned(), mismatch });
-    }
-    let mut loader = Loader { tensors, position: Position::default(), error: None };
+    load_in(module, tensors, None)
+}
+
+/// [`load`] with `dtype` as the number format of the parameters. Values of a file go straight
+/// from its format to this one, a tensor at a time.
+///
+/// # Errors
+///
+/// Fails where [`load`] does, also for a value that is too large for `dtype`.
+pub fn load_in<M: Module>(
+    module: M,
+    tensors: &Tensors,
+    dtype: Option<FloatDType>,
+) -> Result<M, LoadError> {
+    check(&keys(&module), tensors)?;
+    let mut loader = Loader { tensors, dtype, position: Position::default(), error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -31,8 +42,17 @@ pub fn load<M: Module>(module: M, tensors: &Tensors) -> Result<M, LoadError> {
     }
 }
 
-fn compare<M: Module>(module: &M, tensors: &Tensors) -> KeyMismatch {
-    let expected = keys(module);
+/// Fails unless `tensors` are exactly the `expected`.
+pub(super) fn check(expected: &[Key], tensors: &Tensors) -> Result<(), LoadError> {
+    let mismatch = compare(expected, tensors);
+    if mismatch.is_empty() {
+        return Ok(());
+    }
+    Err(LoadError::Keys { file: tensors.name().to_owned(), mismatch })
+}
+
+/// How the keys of `tensors` differ from the `expected`.
+pub fn compare(expected: &[Key], tensors: &Tensors) -> KeyMismatch {
     let names: BTreeSet<&String> = expected.iter().map(|key| &key.name).collect();
     let missing: BTreeSet<&String> =
         names.iter().copied().filter(|name| !tensors.contains(name)).collect();
@@ -78,6 +98,8 @@ pub(super) fn nearest<'a>(
 
 struct Loader<'a> {
     tensors: &'a Tensors,
+    /// Nothing means the format of each parameter's device.
+    dtype: Option<FloatDType>,
     position: Position,
     error: Option<LoadError>,
 }
@@ -96,12 +118,12 @@ impl ModuleMapper for Loader<'_> {
             return param;
         }
         let shape: [usize; D] = param.lazy_shape().dims();
-        let layout = self.position.layout();
-        match self.tensors.f32(&self.position.key()) {
+        let device = param.lazy_device();
+        let dtype = self.dtype.unwrap_or_else(|| device.settings().float_dtype);
+        match self.tensors.values(&self.position.key(), self.position.layout(), dtype) {
             Ok(values) => {
-                let values = layout.to_module(values, &layout.file_shape(&shape));
-                let data = TensorData::new(values, shape);
-                let tensor = Tensor::from_data(data, &param.lazy_device());
+                let options = TensorCreationOptions::new(device).with_dtype(DType::from(dtype));
+                let tensor = Tensor::from_data(values.into_data(&shape), options);
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }

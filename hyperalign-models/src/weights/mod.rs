@@ -5,6 +5,9 @@
 //! written down once, in `layout.rs`: a linear layer's weight is transposed, a norm's `gamma`
 //! and `beta` are called `weight` and `bias`, and enums of the module leave no trace in a key.
 //!
+//! Files that were published under other names ([`published`]) are read as rearrangements of
+//! theirs, which copy nothing: for each key of ours a rule tells where its values lie.
+//!
 //! Reading is strict both ways: a parameter without a tensor and a tensor without a parameter
 //! are errors. A weight that is silently not applied makes pictures that are only a little
 //! worse, and is found weeks later.
@@ -17,6 +20,8 @@ mod init;
 mod keys;
 mod layout;
 mod load;
+mod pickle;
+pub mod published;
 mod pytorch;
 mod save;
 mod settings;
@@ -25,10 +30,10 @@ mod tensors;
 pub use error::{KeyMismatch, LoadError};
 pub use folder::Folder;
 pub use gradients::{Gradient, gradients};
-pub use hash::{hash, hash_of};
+pub use hash::{hash, hash_of, hash_stored};
 pub use init::reinit;
 pub use keys::{Key, keys};
-pub use load::load;
+pub use load::{compare, load, load_in};
 pub use save::{FileFloat, SaveError, save, to_bytes};
 pub(crate) use settings::implemented;
 pub use tensors::Tensors;

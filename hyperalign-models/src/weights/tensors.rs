@@ -1,5 +1,10 @@
 //! Named tensors of one or several safetensors files, mapped into memory.
 
+mod read;
+mod view;
+
+pub use view::Part;
+
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
@@ -7,12 +12,11 @@ use std::{
     sync::Arc,
 };
 
-use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
 use super::{
     LoadError,
-    layout::transpose,
+    pickle::is_pickle,
     pytorch::{self, Stored},
 };
 
@@ -42,6 +46,8 @@ struct Entry {
     shape: Vec<usize>,
     /// Whether the bytes hold the transpose of a matrix of this shape.
     transposed: bool,
+    /// Whether the second half of the rows comes first.
+    swapped: bool,
 }
 
 /// Named tensors of one or several safetensors files, read when they are asked for.
@@ -72,6 +78,9 @@ impl Tensors {
         // would fault, as in every program that maps its model; we write weights beside the
         // target and rename, which leaves an existing map whole.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+        if is_pickle(path, &map) {
+            return Err(LoadError::Pickle { file: path.display().to_string() });
+        }
         Self::parse(&path.display().to_string(), Bytes::Mapped(Arc::new(map)))
     }
 
@@ -100,7 +109,7 @@ impl Tensors {
         let entries = stored.into_iter().map(|stored| {
             let Stored { key, range, dtype, shape, transposed } = stored;
             let (file, bytes) = (file.clone(), bytes.clone());
-            (key, Entry { file, bytes, range, dtype, shape, transposed })
+            (key, Entry { file, bytes, range, dtype, shape, transposed, swapped: false })
         });
         Ok(Self { name, entries: entries.collect(), metadata: BTreeMap::new() })
     }
@@ -130,6 +139,7 @@ impl Tensors {
                 dtype: info.dtype,
                 shape: info.shape.clone(),
                 transposed: false,
+                swapped: false,
             };
             (key, entry)
         });
@@ -183,6 +193,16 @@ impl Tensors {
         self.entries.iter().map(|(key, entry)| (key.as_str(), entry.shape.as_slice()))
     }
 
+    /// The number format that the tensor called `key` is stored in, such as `BF16`.
+    pub fn dtype(&self, key: &str) -> Option<String> {
+        self.entries.get(key).map(|entry| format!("{:?}", entry.dtype))
+    }
+
+    /// Bytes that all tensors take in their files.
+    pub fn bytes(&self) -> usize {
+        self.entries.values().map(|entry| entry.range.len()).sum()
+    }
+
     /// Whether there is a tensor called `key`.
     pub fn contains(&self, key: &str) -> bool {
         self.entries.contains_key(key)
@@ -191,117 +211,6 @@ impl Tensors {
     /// The shape of the tensor called `key`.
     pub fn shape(&self, key: &str) -> Option<&[usize]> {
         self.entries.get(key).map(|entry| entry.shape.as_slice())
-    }
-
-    /// The same tensors under other names: `rename` returns the new name of a key, or `None` to
-    /// leave the tensor out, which is how extras that a published file is known to hold
-    /// (`position_ids` buffers) are named and ignored.
-    pub fn rename(self, mut rename: impl FnMut(&str) -> Option<String>) -> Self {
-        let entries = self.entries.into_iter();
-        let entries = entries.filter_map(|(key, entry)| Some((rename(&key)?, entry))).collect();
-        Self { entries, ..self }
-    }
-
-    /// The tensors whose keys begin with `prefix`, without it.
-    pub fn below(&self, prefix: &str) -> Self {
-        self.clone().rename(|key| key.strip_prefix(prefix).map(str::to_owned))
-    }
-
-    /// The same tensors, that of `key` seen in another shape of as many elements (a linear layer
-    /// that was published as a convolution). Keys that are not there are left alone.
-    pub fn reshape(mut self, key: &str, shape: Vec<usize>) -> Self {
-        if let Some(entry) = self.entries.get_mut(key)
-            && entry.shape.iter().product::<usize>() == shape.iter().product::<usize>()
-        {
-            entry.shape = shape;
-        }
-        self
-    }
-
-    /// The same tensors, that of `key` cut along its first axis into equal parts called `names`
-    /// (queries, keys and values that were published as one matrix). A key that is not there, or
-    /// whose rows cannot be dealt out equally, is left alone, for a strict reader to find.
-    pub fn split_rows(mut self, key: &str, names: &[String]) -> Self {
-        let parts = names.len();
-        let fits = |entry: &Entry| {
-            !entry.transposed && entry.shape.first().is_some_and(|rows| rows.is_multiple_of(parts))
-        };
-        if !self.entries.get(key).is_some_and(fits) {
-            return self;
-        }
-        if let Some(whole) = self.entries.remove(key) {
-            let size = whole.range.len() / parts;
-            for (i, name) in names.iter().enumerate() {
-                let start = whole.range.start + i * size;
-                let mut part = Entry { range: start..start + size, ..whole.clone() };
-                part.shape[0] /= parts;
-                self.entries.insert(name.clone(), part);
-            }
-        }
-        self
-    }
-
-    /// The same tensors, the matrix of `key` transposed (a linear layer that was published as a
-    /// plain matrix). A key that is not there, or is no matrix, is left alone.
-    pub fn transpose(mut self, key: &str) -> Self {
-        if let Some(entry) = self.entries.get_mut(key)
-            && entry.shape.len() == 2
-        {
-            entry.shape.reverse();
-            entry.transposed = !entry.transposed;
-        }
-        self
-    }
-
-    /// The values of the tensor called `key` as `f32`, in the order of the file.
-    ///
-    /// # Errors
-    ///
-    /// Fails if there is no such tensor, if it is not of a floating-point type, or if it holds a
-    /// value that is not finite.
-    pub fn f32(&self, key: &str) -> Result<Vec<f32>, LoadError> {
-        let entry = self.entry(key)?;
-        let bytes = &entry.bytes.as_ref()[entry.range.clone()];
-        let values: Vec<f32> = match entry.dtype {
-            Dtype::F32 => decode(bytes, f32::from_le_bytes),
-            Dtype::F16 => decode(bytes, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => decode(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F64 => decode(bytes, |b| f64::from_le_bytes(b) as f32),
-            other => {
-                return Err(LoadError::Dtype {
-                    file: entry.file.to_string(),
-                    key: key.to_owned(),
-                    dtype: format!("{other:?}"),
-                });
-            }
-        };
-        if values.iter().all(|value| value.is_finite()) {
-            Ok(match (entry.transposed, entry.shape.as_slice()) {
-                (true, [columns, rows]) => transpose(&values, *rows, *columns),
-                _ => values,
-            })
-        } else {
-            Err(LoadError::NotFinite { file: entry.file.to_string(), key: key.to_owned() })
-        }
-    }
-
-    /// The values of the integer tensor called `key`.
-    ///
-    /// # Errors
-    ///
-    /// Fails if there is no such tensor, or if it is not of type I64 or I32.
-    pub fn i64(&self, key: &str) -> Result<Vec<i64>, LoadError> {
-        let entry = self.entry(key)?;
-        let bytes = &entry.bytes.as_ref()[entry.range.clone()];
-        match entry.dtype {
-            Dtype::I64 => Ok(decode(bytes, i64::from_le_bytes)),
-            Dtype::I32 => Ok(decode(bytes, |b| i64::from(i32::from_le_bytes(b)))),
-            other => Err(LoadError::Dtype {
-                file: entry.file.to_string(),
-                key: key.to_owned(),
-                dtype: format!("{other:?}"),
-            }),
-        }
     }
 
     fn entry(&self, key: &str) -> Result<&Entry, LoadError> {
@@ -313,10 +222,4 @@ impl Tensors {
             }
         })
     }
-}
-
-/// A mapped file guarantees no alignment, so the values are put together from their bytes.
-fn decode<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let (chunks, _) = bytes.as_chunks::<N>();
-    chunks.iter().map(|chunk| value(*chunk)).collect()
 }

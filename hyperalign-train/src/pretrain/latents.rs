@@ -74,8 +74,9 @@ impl LatentSet {
 
 /// Rows of token ids as a tensor, `[rows, tokens]`.
 pub(super) fn id_tensor(rows: &[&[u32]], device: &Device) -> Tensor<2, Int> {
-    let ids = rows.iter().map(|row| row.to_vec()).collect();
-    Encoded { ids, cut: vec![None; rows.len()] }.to_tensor(device)
+    let ids: Vec<Vec<u32>> = rows.iter().map(|row| row.to_vec()).collect();
+    let lengths = ids.iter().map(Vec::len).collect();
+    Encoded { ids, lengths, cut: vec![None; rows.len()] }.to_tensor(device)
 }
 
 /// What an update of a denoiser learns from.

@@ -2,19 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use hyperalign_models::weights::{Folder, Tensors};
 use miette::{IntoDiagnostic, WrapErr, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::adapter::parameters;
+use super::model;
 use crate::outcome::Outcome;
 use crate::output;
 
 /// The file of a training checkpoint that describes the others.
 const STATE: &str = "state.json";
-/// The parts of a model folder that have weights.
-const PARTS: [&str; 4] = ["", "text_encoder", "unet", "vae"];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -40,57 +37,23 @@ struct StateFile {
     sha256: String,
 }
 
-/// One weight file or component of a model.
-#[derive(Debug, Serialize)]
-struct Weights {
-    file: String,
-    tensors: usize,
-    parameters: usize,
-    metadata: std::collections::BTreeMap<String, String>,
-}
-
 /// Prints a description as JSON.
 pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
     let path = &args.path;
     if path.is_file() {
-        output::print_json(&weights(Tensors::open(path).into_diagnostic()?)?)?;
-        return Ok(Outcome::Done);
-    }
-    if let Some(checkpoint) = newest(path)? {
+        output::print_json(&model::file(path)?)?;
+    } else if let Some(checkpoint) = newest(path)? {
         output::print_json(&state(&checkpoint)?)?;
-        return Ok(Outcome::Done);
-    }
-    let folder = Folder::disk(path);
-    let mut parts = Vec::new();
-    for part in PARTS {
-        let config =
-            if part.is_empty() { "config.json".to_owned() } else { format!("{part}/config.json") };
-        if folder.contains(&config) {
-            parts.push(weights(folder.tensors(part).into_diagnostic()?)?);
-        }
-    }
-    if parts.is_empty() {
+    } else if let Some(model) = model::folder(path)? {
+        output::print_json(&model)?;
+    } else {
         bail!(
             "`{}` is neither a checkpoint ({STATE}), nor a run (checkpoints/step-*), nor a model \
-             folder (config.json), nor a weight file",
+             folder (model_index.json or config.json), nor a weight file",
             path.display()
         );
     }
-    output::print_json(&parts)?;
     Ok(Outcome::Done)
-}
-
-/// Reads every value, so that a damaged file is an error here and not in the middle of a run.
-fn weights(tensors: Tensors) -> miette::Result<Weights> {
-    for (key, _) in tensors.iter().filter(|(key, _)| !key.ends_with("position_ids")) {
-        tensors.f32(key).into_diagnostic()?;
-    }
-    Ok(Weights {
-        file: tensors.name().to_owned(),
-        tensors: tensors.iter().count(),
-        parameters: parameters(&tensors),
-        metadata: tensors.metadata().clone(),
-    })
 }
 
 /// The checkpoint that `path` is, or the newest one of the run in the folder `path`.

@@ -8,7 +8,10 @@ use hyperalign_models::{
     t5::T5Config,
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
-    weights::{Key, keys},
+    weights::{
+        Key, keys,
+        published::{self, SingleFile, published_keys},
+    },
 };
 use miette::IntoDiagnostic;
 
@@ -30,18 +33,30 @@ enum Model {
     /// Its autoencoder.
     #[value(name = "sd15-vae")]
     Sd15Vae,
+    /// Its autoencoder under the attention names of its published file.
+    #[value(name = "sd15-vae-legacy")]
+    Sd15VaeLegacy,
     /// Its text encoder.
     #[value(name = "sd15-text")]
     Sd15Text,
+    /// All of Stable Diffusion 1.5 in the one file of its authors.
+    #[value(name = "sd15-single-file")]
+    Sd15SingleFile,
     /// The transformer of FLUX.1 [dev].
     #[value(name = "flux1-dev")]
     Flux1Dev,
     /// The transformer of FLUX.1 [schnell].
     #[value(name = "flux1-schnell")]
     Flux1Schnell,
+    /// The transformer of FLUX.1 [dev] in the one file of its authors.
+    #[value(name = "flux1-dev-bfl")]
+    Flux1DevBfl,
     /// The autoencoder of both.
     #[value(name = "flux-vae")]
     FluxVae,
+    /// The autoencoder of both as its authors' `ae.safetensors`.
+    #[value(name = "flux-ae-bfl")]
+    FluxAeBfl,
     /// T5 v1.1 XXL, the second text encoder of both.
     #[value(name = "t5-xxl")]
     T5Xxl,
@@ -73,13 +88,27 @@ pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
 /// Nothing is allocated for the weights: parameters are made when they are first read.
 fn expected(model: Model) -> Vec<Key> {
     let device = Device::default();
+    let vae = |config: AutoencoderKlConfig| keys(&config.init(&device));
     match model {
         Model::Sd15Unet => keys(&UnetConfig::sd15().init(&device)),
-        Model::Sd15Vae => keys(&AutoencoderKlConfig::sd15().init(&device)),
+        Model::Sd15Vae => vae(AutoencoderKlConfig::sd15()),
+        Model::Sd15VaeLegacy => {
+            published_keys(&vae(AutoencoderKlConfig::sd15()), published::old_attention)
+        }
         Model::Sd15Text => keys(&ClipTextConfig::sd15().init(&device)),
+        Model::Sd15SingleFile => SingleFile::keys(
+            &expected(Model::Sd15Unet),
+            &expected(Model::Sd15Vae),
+            &expected(Model::Sd15Text),
+        ),
         Model::Flux1Dev => keys(&FluxConfig::dev().init(&device)),
         Model::Flux1Schnell => keys(&FluxConfig::schnell().init(&device)),
-        Model::FluxVae => keys(&AutoencoderKlConfig::flux1().init(&device)),
+        Model::Flux1DevBfl => published_keys(&expected(Model::Flux1Dev), published::flux),
+        Model::FluxVae => vae(AutoencoderKlConfig::flux1()),
+        Model::FluxAeBfl => {
+            let ours = expected(Model::FluxVae);
+            published_keys(&ours, published::vae(&ours))
+        }
         Model::T5Xxl => keys(&T5Config::xxl().init(&device)),
         Model::Hpsv2 => open_clip::from_transformers(&keys(&ClipConfig::vit_h_14().init(&device))),
         Model::PickScore => keys(&ClipConfig::vit_h_14().init(&device)),

@@ -3,6 +3,8 @@
 mod adapter;
 mod checkpoint;
 mod keys;
+mod memory;
+mod model;
 
 use crate::outcome::Outcome;
 
@@ -17,7 +19,8 @@ pub struct Args {
 enum What {
     /// Print the keys and shapes that we expect of a published weight file, as lines of JSON.
     Keys(keys::Args),
-    /// Print what a checkpoint of a run, a model folder or a weight file holds, after checking
+    /// Print what a checkpoint of a run, a model folder or a weight file is: its layout, number
+    /// formats and size, what is missing or too much, and the memory that it needs; after checking
     /// that it is whole.
     Checkpoint(checkpoint::Args),
     /// Print what an adapter file says about itself.

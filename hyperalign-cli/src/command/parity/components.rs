@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    aesthetic, blip, checks::Checks, clip, flux, golden::Golden, pipeline, preprocess, schedulers,
-    t5, tokenizers, unet, vae,
+    aesthetic, blip, checks::Checks, clip, codecs, flux, golden::Golden, pipeline, preprocess,
+    schedulers, t5, tokenizers, unet, vae,
 };
 
 /// How a kind of reference file is run.
@@ -29,7 +29,7 @@ const COMPONENTS: [(&str, Component); 17] = [
     ("minilm", Component::NotBuilt),
     ("open_clip", Component::Tensors(clip::open_clip)),
     ("pipeline_sd", Component::Tensors(pipeline::stable_diffusion)),
-    ("real_sd_latent_codecs", Component::NotBuilt),
+    ("real_sd_latent_codecs", Component::Tensors(codecs::codecs)),
     ("schedulers", Component::Tensors(schedulers::schedulers)),
     ("t5_encoder", Component::Tensors(t5::encoder)),
     ("timestep_embedding", Component::Tensors(unet::timesteps)),

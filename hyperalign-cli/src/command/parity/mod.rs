@@ -8,6 +8,7 @@ mod aesthetic;
 mod blip;
 mod checks;
 mod clip;
+mod codecs;
 mod components;
 mod flux;
 mod golden;

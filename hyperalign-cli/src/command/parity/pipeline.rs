@@ -44,7 +44,7 @@ pub(super) fn stable_diffusion(golden: &Golden, checks: &mut Checks) -> miette::
     let text_encoder =
         ClipTextModel::from_tensors(&clip, part("clip_text")?, &device).into_diagnostic()?;
     let unet = weights::load(unet.init(&device), &part("unet")?).into_diagnostic()?;
-    let vae = vae.init(&device).load(part("vae")?).into_diagnostic()?;
+    let vae = vae.init(&device).load(&part("vae")?).into_diagnostic()?;
 
     let context = text_encoder.forward(golden.ids("in.input_ids", &device)?).last_hidden_state;
     checks.tensor("out.text_states", context.clone());

@@ -1,9 +1,9 @@
 //! Reference lines of tokenizers: a text and its ids by several tokenizers each.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hyperalign_models::tokenizer::Tokenizer;
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, WrapErr};
 
 use super::checks::Checks;
 
@@ -12,26 +12,63 @@ const UNCUT: usize = 4096;
 /// The length of a row in Stable Diffusion.
 const CONTEXT: usize = 77;
 
-/// One line.
+/// The length of a row in ImageReward.
+const REWARD_CONTEXT: usize = 35;
+
+/// One line. Ids are not cut and not padded where nothing else is said.
 #[derive(serde::Deserialize)]
 struct Line {
     text: String,
-    /// By `transformers`, not cut and not padded.
+    /// By `transformers`.
     clip_hf: Vec<u32>,
-    /// By OpenAI's code and open_clip's, likewise.
+    /// By OpenAI's code and open_clip's.
     clip_openai: Vec<u32>,
     /// The last ids of a row of 77.
     clip_hf_pad77: Vec<u32>,
+    t5: Vec<u32>,
+    bert: Vec<u32>,
+    /// A row of 35.
+    bert_pad35: Vec<u32>,
 }
+
+/// What is compared: its name, the tokenizer, and the ids of a line.
+type Column = (&'static str, Tokenizer, Judge);
+
+/// Whether a row of ours is that of the line.
+type Judge = fn(&Line, &[u32], u32) -> bool;
 
 /// `tokenizers*`: every line a text. One row for each tokenizer, not for each text.
 pub(super) fn tokenizers(path: &Path, checks: &mut Checks) -> miette::Result<()> {
     let folder = match &checks.tokenizers {
         Some(folder) => folder.clone(),
-        None => default_folder(path)?,
+        None => {
+            checks.asset("tokenizers").wrap_err("`--tokenizers` says where vocabularies are")?
+        }
     };
+    let columns = columns(&folder)?;
+    let text = std::fs::read_to_string(path).into_diagnostic()?;
+    let mut lines = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line: Line = serde_json::from_str(line)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("line {} cannot be read", number + 1))?;
+        lines.push(line);
+    }
+    for (name, tokenizer, is_right) in columns {
+        let mut tally = Tally::default();
+        for line in &lines {
+            let ids = tokenizer.encode(&[&line.text]).into_diagnostic()?.ids.remove(0);
+            tally.count(&line.text, is_right(line, &ids, tokenizer.pad()));
+        }
+        tally.report(name, checks);
+    }
+    Ok(())
+}
+
+/// The tokenizers whose vocabularies are in `folder`.
+fn columns(folder: &Path) -> miette::Result<Vec<Column>> {
     let file = |name: &str| {
-        let path = folder.join("clip").join(name);
+        let path = folder.join(name);
         std::fs::read_to_string(&path).into_diagnostic().wrap_err_with(|| {
             format!(
                 "cannot read `{}`; `--tokenizers` says where the vocabularies are",
@@ -39,50 +76,29 @@ pub(super) fn tokenizers(path: &Path, checks: &mut Checks) -> miette::Result<()>
             )
         })
     };
-    let (vocab, merges) = (file("vocab.json")?, file("merges.txt")?);
-    let clip = |length| Tokenizer::from_vocab_and_merges(&vocab, &merges, length);
-    let (uncut, cut) = (clip(UNCUT).into_diagnostic()?, clip(CONTEXT).into_diagnostic()?);
-
-    let open_clip = uncut.clone().as_open_clip();
-
-    let mut whole = Tally::default();
-    let mut cleaned = Tally::default();
-    let mut ends = Tally::default();
-    for (number, line) in std::fs::read_to_string(path).into_diagnostic()?.lines().enumerate() {
-        let line: Line = serde_json::from_str(line)
-            .into_diagnostic()
-            .wrap_err_with(|| format!("line {} cannot be read", number + 1))?;
-        let ids = |tokenizer: &Tokenizer| {
-            tokenizer.encode(&[&line.text]).map(|mut encoded| encoded.ids.remove(0))
-        };
-        for (tokenizer, expected, tally) in
-            [(&uncut, &line.clip_hf, &mut whole), (&open_clip, &line.clip_openai, &mut cleaned)]
-        {
-            let given = ids(tokenizer).into_diagnostic()?;
-            let padding = given.get(expected.len()..).unwrap_or_default();
-            let is_padding = padding.iter().all(|id| *id == tokenizer.pad());
-            tally.count(&line.text, given.starts_with(expected) && is_padding);
-        }
-        let row = ids(&cut).into_diagnostic()?;
-        ends.count(&line.text, row.ends_with(&line.clip_hf_pad77));
-    }
-    whole.report("clip_hf", checks);
-    cleaned.report("clip_openai", checks);
-    ends.report("clip_hf_pad77", checks);
-    for name in ["t5", "bert", "bert_pad35"] {
-        checks.not_supported(name, "this tokenizer is not built yet");
-    }
-    Ok(())
+    let (vocab, merges) = (file("clip/vocab.json")?, file("clip/merges.txt")?);
+    let clip = |length| Tokenizer::from_vocab_and_merges(&vocab, &merges, length).into_diagnostic();
+    let t5 = Tokenizer::from_json_with(&file("t5/tokenizer.json")?, UNCUT, "<pad>");
+    let pieces = file("bert/tokenizer.json")?;
+    let bert = |length| Tokenizer::from_json_with(&pieces, length, "[PAD]").into_diagnostic();
+    let list = Tokenizer::from_word_pieces(&file("bert/vocab.txt")?, UNCUT);
+    Ok(vec![
+        ("clip_hf", clip(UNCUT)?, |line, ids, pad| begins(ids, &line.clip_hf, pad)),
+        ("clip_openai", clip(UNCUT)?.as_open_clip(), |line, ids, pad| {
+            begins(ids, &line.clip_openai, pad)
+        }),
+        ("clip_hf_pad77", clip(CONTEXT)?, |line, ids, _| ids.ends_with(&line.clip_hf_pad77)),
+        ("t5", t5.into_diagnostic()?, |line, ids, pad| begins(ids, &line.t5, pad)),
+        ("bert", bert(UNCUT)?, |line, ids, pad| begins(ids, &line.bert, pad)),
+        ("bert_vocab_txt", list.into_diagnostic()?, |line, ids, pad| begins(ids, &line.bert, pad)),
+        ("bert_pad35", bert(REWARD_CONTEXT)?, |line, ids, _| ids == line.bert_pad35),
+    ])
 }
 
-/// `assets/tokenizers` beside the folder of the folder of `path`.
-fn default_folder(path: &Path) -> miette::Result<PathBuf> {
-    let path = path.canonicalize().into_diagnostic()?;
-    path.ancestors()
-        .nth(3)
-        .map(|root| root.join("assets/tokenizers"))
-        .filter(|folder| folder.is_dir())
-        .ok_or_else(|| miette!("no vocabularies found; say with `--tokenizers` where they are"))
+/// Whether `ids` are `expected` and padding after them.
+fn begins(ids: &[u32], expected: &[u32], pad: u32) -> bool {
+    let padding = ids.get(expected.len()..).unwrap_or_default();
+    ids.starts_with(expected) && padding.iter().all(|id| *id == pad)
 }
 
 /// How many texts come out right, and the first that does not.

@@ -10,7 +10,7 @@ use super::{checks::Checks, golden::Golden};
 pub(super) fn vae(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let config: AutoencoderKlConfig = golden.config()?;
     let device = checks.device.clone();
-    let network = config.init(&device).load(golden.weights()?).into_diagnostic()?;
+    let network = config.init(&device).load(&golden.weights()?).into_diagnostic()?;
     let picture = golden.tensor("in.image", &device)?;
     checks.tensor("out.moments", network.moments(picture.clone()));
     let posterior = network.encode(picture);

@@ -1,0 +1,79 @@
+//! The networks of a base, as they are read.
+
+use burn::tensor::Device;
+use hyperalign_core::schedule::SchedulerConfig;
+
+use super::{Formats, PipelineError, StableDiffusion};
+use crate::{
+    clip::{ClipTextConfig, without_buffers},
+    tokenizer::Tokenizer,
+    unet::UnetConfig,
+    vae::AutoencoderKlConfig,
+    weights::{Tensors, load_in},
+};
+
+/// The sizes of the networks of Stable Diffusion.
+#[derive(Debug, Clone)]
+pub struct Sizes {
+    /// Of the U-Net.
+    pub unet: UnetConfig,
+    /// Of the autoencoder.
+    pub vae: AutoencoderKlConfig,
+    /// Of the text encoder.
+    pub text_encoder: ClipTextConfig,
+}
+
+impl Sizes {
+    /// Stable Diffusion 1.1 to 1.5 and everything fine-tuned from them.
+    pub fn sd15() -> Self {
+        Self {
+            unet: UnetConfig::sd15(),
+            vae: AutoencoderKlConfig::sd15(),
+            text_encoder: ClipTextConfig::sd15(),
+        }
+    }
+}
+
+/// The weights of the networks, in the layout of diffusers, but for the autoencoder's, which may
+/// be in any.
+pub(super) struct Weights {
+    pub unet: Tensors,
+    pub vae: Tensors,
+    pub text_encoder: Tensors,
+}
+
+/// The weights under our names, from which a base in another format than theirs was read.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub unet: Tensors,
+    pub vae: Tensors,
+    pub text_encoder: Tensors,
+}
+
+impl StableDiffusion {
+    /// Fills networks of `sizes` from `weights`, a tensor at a time.
+    pub(super) fn read(
+        name: &str,
+        tokenizer: Tokenizer,
+        scheduler: SchedulerConfig,
+        sizes: &Sizes,
+        weights: Weights,
+        formats: &Formats,
+        device: &Device,
+    ) -> Result<Self, PipelineError> {
+        formats.check(device)?;
+        let vae = sizes.vae.init(device);
+        let stored = Stored {
+            unet: weights.unet,
+            vae: vae.arrange(&weights.vae)?,
+            text_encoder: without_buffers(weights.text_encoder),
+        };
+        let text_encoder =
+            load_in(sizes.text_encoder.init(device), &stored.text_encoder, formats.text_encoder)?;
+        let unet = load_in(sizes.unet.init(device), &stored.unet, formats.unet)?;
+        let vae = load_in(vae, &stored.vae, formats.vae)?;
+        let base = Self::new(name, tokenizer, text_encoder, unet, vae, scheduler, device)?;
+        // Rounded weights have another hash than the files that adapters belong to.
+        Ok(if *formats == Formats::default() { base } else { base.with_stored(stored) })
+    }
+}

@@ -1,0 +1,96 @@
+//! Stable Diffusion 1.x from the one file that its authors publish.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use hyperalign_core::schedule::SchedulerConfig;
+
+use super::{Formats, PipelineError, Sizes, StableDiffusion, networks::Weights};
+use crate::{
+    tokenizer::Tokenizer,
+    weights::{
+        LoadError, Tensors, keys,
+        published::{self, Kind, SingleFile},
+    },
+};
+
+/// What every whole vocabulary of CLIP has, beside the file or in a folder `tokenizer` there.
+const VOCABULARY: [&str; 2] = ["tokenizer.json", "vocab.json"];
+
+impl StableDiffusion {
+    /// Reads Stable Diffusion 1.x from a single file in the layout of its authors. The noise
+    /// schedule is that of SD 1.5.
+    ///
+    /// The file has no vocabulary. It is read from the folder `tokenizer`, or else from a folder
+    /// `tokenizer` beside the file, or from beside the file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file holds another model, or holds it not exactly; and if there is no
+    /// vocabulary.
+    pub fn from_single_file(
+        path: &Path,
+        sizes: &Sizes,
+        tokenizer: Option<&Path>,
+        formats: &Formats,
+        device: &Device,
+    ) -> Result<Self, PipelineError> {
+        let tensors = Tensors::open(path)?;
+        let file = || path.display().to_string();
+        match published::identify(&tensors) {
+            Some(Kind::StableDiffusion1) => {}
+            kind => {
+                let holds = kind.map_or_else(
+                    || "tensors of no model that is known here".to_owned(),
+                    |kind| kind.to_string(),
+                );
+                return Err(PipelineError::NoPipeline { file: file(), holds });
+            }
+        }
+        // Before the weights, which take their time.
+        let length = sizes.text_encoder.max_position_embeddings;
+        let tokenizer = vocabulary(path, tokenizer, length)?;
+        let SingleFile { unet, vae, text_encoder, .. } = SingleFile::new(&tensors)?;
+        let ours = keys(&sizes.unet.init(device));
+        let unet = published::read_as(&unet, &ours, published::unet(&ours))?;
+        let scheduler = SchedulerConfig::stable_diffusion();
+        let weights = Weights { unet, vae, text_encoder };
+        Self::read(&file(), tokenizer, scheduler, sizes, weights, formats, device)
+    }
+}
+
+/// CLIP's vocabulary, from the folder `given` or from the places where it may lie.
+fn vocabulary(
+    path: &Path,
+    given: Option<&Path>,
+    length: usize,
+) -> Result<Tokenizer, PipelineError> {
+    let beside = path.parent().unwrap_or(Path::new("."));
+    let places = match given {
+        Some(folder) => vec![folder.to_owned()],
+        None => vec![beside.join("tokenizer"), beside.to_owned()],
+    };
+    let has_one =
+        |folder: &&std::path::PathBuf| VOCABULARY.iter().any(|name| folder.join(name).is_file());
+    let Some(folder) = places.iter().find(has_one) else {
+        return Err(PipelineError::NoVocabulary {
+            file: path.display().to_string(),
+            tried: places.iter().map(|place| place.display().to_string()).collect(),
+        });
+    };
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).map_err(|source| LoadError::Io { path, source })
+    };
+    let tokenizer = match folder.join("tokenizer_config.json").is_file() {
+        true => Tokenizer::from_dir(folder),
+        // Without it nothing tells the length and the padding, which are those of SD 1.5.
+        false if folder.join("tokenizer.json").is_file() => {
+            Tokenizer::from_json_with(&read("tokenizer.json")?, length, "<|endoftext|>")
+        }
+        false => {
+            Tokenizer::from_vocab_and_merges(&read("vocab.json")?, &read("merges.txt")?, length)
+        }
+    };
+    Ok(tokenizer?)
+}
