@@ -6,14 +6,19 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_models::embedded;
+use hyperalign_models::hub::{Download, Hub, ModelId};
 use hyperalign_models::pipeline::{self, Formats, Sizes, StableDiffusion};
 use hyperalign_models::weights::Folder;
+use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::output;
 
 /// What every diffusers folder of a whole pipeline has; an embedded reward model has none.
 const INDEX: &str = "model_index.json";
+
+/// What a `--base` from the hub begins with.
+const HUB: &str = "hf:";
 
 /// How a base is found and read.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -22,6 +27,10 @@ pub struct BaseOptions {
     /// `tokenizer` beside the file, or the file's own.
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
+
+    /// Take a base of the hub from the cache and ask no server (as HF_HUB_OFFLINE=1 does).
+    #[arg(long)]
+    offline: bool,
 
     /// Number format of the base's weights, in which it also computes: f32, f16 or bf16 for all
     /// parts, or one for each as in unet=bf16,vae=f32,text_encoder=f32. Default: f32.
@@ -41,8 +50,8 @@ pub struct UnknownBase {
 /// Of the embedded bases: more steps make their pictures no better.
 const EMBEDDED: Preset = Preset { steps: 10, guidance_scale: 4.0 };
 
-/// Opens the base called `given`: the name of an embedded model, a folder in diffusers' layout, or
-/// a single file of Stable Diffusion 1.x.
+/// Opens the base called `given`: the name of an embedded model, a folder in diffusers' layout, a
+/// single file of Stable Diffusion 1.x, or `hf:OWNER/NAME[@REVISION]`.
 ///
 /// # Errors
 ///
@@ -70,13 +79,31 @@ pub fn open_with(
                 .into_diagnostic()?;
         return Ok((Arc::new(base), Preset::STABLE_DIFFUSION));
     }
-    let folder = find(given)?;
+    let folder = match given.strip_prefix(HUB) {
+        Some(id) => Folder::disk(download(id, options.offline)?),
+        None => find(given)?,
+    };
     let base = pipeline::open_in(&folder, Some(given), &formats, device).into_diagnostic()?;
     let preset = match folder {
         Folder::Embedded { .. } => EMBEDDED,
         _ => base.preset(),
     };
     Ok((base.into(), preset))
+}
+
+/// The folder of the model `id` of the hub; what is missing is downloaded.
+fn download(id: &str, offline: bool) -> miette::Result<PathBuf> {
+    let id: ModelId = id.parse().into_diagnostic()?;
+    let hub = Hub::from_env(offline).into_diagnostic()?;
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
+    let bar = ProgressBar::no_length().with_style(style.into_diagnostic()?);
+    let folder = hub.fetch(&id, &mut |download: &Download| {
+        bar.set_length(download.size);
+        bar.set_position(download.done);
+        bar.set_message(download.file.clone());
+    });
+    bar.finish_and_clear();
+    folder.into_diagnostic()
 }
 
 /// Tells which prompts are longer than the base can read, and what of them is lost.
@@ -113,7 +140,8 @@ pub fn find(given: &str) -> Result<Folder, UnknownBase> {
         return Ok(Folder::disk(path));
     }
     let names: Vec<_> = embedded::names().filter(|name| embedded_base(name).is_some()).collect();
-    let others = "a folder in diffusers' layout, or a .safetensors file of Stable Diffusion 1.x";
+    let others = "a folder in diffusers' layout, a .safetensors file of Stable Diffusion 1.x, or \
+                  hf:OWNER/NAME";
     let known = match names.is_empty() {
         true => format!("this program was built without embedded models; give {others}"),
         false => format!("embedded models: {}; or give {others}", names.join(", ")),
