@@ -6,9 +6,11 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_models::embedded;
+#[cfg(feature = "hub")]
 use hyperalign_models::hub::{Download, Hub, ModelId};
 use hyperalign_models::pipeline::{self, Formats, Sizes, StableDiffusion};
 use hyperalign_models::weights::Folder;
+#[cfg(feature = "hub")]
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -91,7 +93,25 @@ pub fn open_with(
     Ok((base.into(), preset))
 }
 
+/// The hub is not part of this program.
+#[cfg(not(feature = "hub"))]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("this program was built without the Hugging Face hub")]
+#[diagnostic(help(
+    "build it with `cargo build --release --features hub`, or download {id} yourself and give the \
+     folder"
+))]
+struct NoHub {
+    id: String,
+}
+
+#[cfg(not(feature = "hub"))]
+fn download(id: &str, _: bool) -> miette::Result<PathBuf> {
+    Err(NoHub { id: id.to_owned() }.into())
+}
+
 /// The folder of the model `id` of the hub; what is missing is downloaded.
+#[cfg(feature = "hub")]
 fn download(id: &str, offline: bool) -> miette::Result<PathBuf> {
     let id: ModelId = id.parse().into_diagnostic()?;
     let hub = Hub::from_env(offline).into_diagnostic()?;

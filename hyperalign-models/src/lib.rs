@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod clip;
 pub mod embedded;
 pub mod flux;
+#[cfg(feature = "hub")]
 pub mod hub;
 pub mod hypernet;
 pub mod pipeline;
