@@ -6,16 +6,14 @@
 //! safetensors file.
 
 mod archive;
+mod graph;
 mod pickle;
 
 use std::ops::Range;
 
 use safetensors::Dtype;
 
-use self::{
-    archive::Archive,
-    pickle::{Graph, Value},
-};
+use self::{archive::Archive, graph::Value};
 
 /// The key under which training programs keep the weights, among epochs and optimizers.
 const STATE_DICT: &str = "state_dict";
@@ -53,8 +51,8 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Stored>, String> {
     if archive.ends_with("/byteorder").is_some_and(|range| &bytes[range] == b"big") {
         return Err("its numbers are stored in big-endian order".to_owned());
     }
-    let (pickle, folder) = archive.pickle()?;
-    let graph = Graph::read(&bytes[pickle])?;
+    let (program, folder) = archive.pickle()?;
+    let graph = pickle::read(&bytes[program])?;
     let outer = graph.entries(graph.root()).ok_or("its outermost value is no dictionary")?;
     let inner = outer
         .iter()
@@ -71,7 +69,7 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Stored>, String> {
     Ok(tensors)
 }
 
-impl pickle::Tensor {
+impl graph::Tensor {
     /// The tensor called `key`, given where its storage lies.
     fn stored(&self, key: &str, storage: Range<usize>) -> Result<Stored, String> {
         let size = match self.dtype {
