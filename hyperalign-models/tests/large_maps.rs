@@ -6,10 +6,11 @@ use burn::{
     tensor::{Device, Gradients, Tensor},
 };
 use hyperalign_core::{
-    lora::{LoraDelta, LoraSet},
+    lora::{LoraDelta, LoraSet, LoraTarget},
     noise::{Purpose, Stream, normal},
 };
 use hyperalign_models::{
+    flux::{FluxConfig, FluxInput, FluxTransformer, image_positions, text_positions},
     testing::shaken,
     unet::{BlockKind, PerBlock, Unet, UnetConfig},
     vae::AutoencoderKlConfig,
@@ -37,10 +38,10 @@ fn assert_same<const D: usize>(found: Tensor<D>, expected: Tensor<D>, tolerance:
 }
 
 /// An update of two factors, or of all four, whose factors ask for gradients.
-fn lora(unet: &Unet, aux: bool) -> LoraSet {
+fn lora(targets: Vec<LoraTarget>, aux: bool) -> LoraSet {
     let leaf = |tensor: Tensor<3>| tensor.autodiff().require_grad();
     let shared = |tensor: Tensor<2>| tensor.autodiff().require_grad();
-    LoraSet::new((0..).zip(unet.config().lora_targets()).map(|(k, target)| {
+    LoraSet::new((0..).zip(targets).map(|(k, target)| {
         let (input, output) = if aux { (3, 3) } else { (target.d_input, target.d_output) };
         let delta = LoraDelta {
             down_aux: aux.then(|| shared(noise([target.d_input, 3], 4 * k))),
@@ -73,22 +74,60 @@ fn an_update_has_the_same_gradient() {
         unet.forward(sample.clone(), timesteps, context.clone(), Some(lora))
     };
     for aux in [false, true] {
-        let lora = lora(&frozen, aux);
+        let lora = lora(frozen.config().lora_targets(), aux);
         let (found, expected) = (run(&frozen, &lora), run(&trained, &lora));
         assert_same(found.clone().inner(), expected.clone().inner(), 1e-5);
         let gradient = |output: Tensor<4>| (output * noise([1, 4, 33, 32], 1002)).sum().backward();
-        let (found, expected) = (gradient(found), gradient(expected));
-        for (_, delta) in lora.iter() {
-            let of = |gradients: &Gradients, leaf: &Tensor<3>| leaf.grad(gradients).expect("read");
-            for leaf in [&delta.down, &delta.up] {
-                assert_same(of(&found, leaf), of(&expected, leaf), 1e-3);
-            }
-            for leaf in [&delta.down_aux, &delta.up_aux].into_iter().flatten() {
-                let of = |gradients: &Gradients| leaf.grad(gradients).expect("read");
-                assert_same(of(&found), of(&expected), 1e-3);
-            }
+        assert_same_gradients(&lora, &gradient(found), &gradient(expected));
+    }
+}
+
+fn assert_same_gradients(lora: &LoraSet, found: &Gradients, expected: &Gradients) {
+    for (_, delta) in lora.iter() {
+        let of = |gradients: &Gradients, leaf: &Tensor<3>| leaf.grad(gradients).expect("read");
+        for leaf in [&delta.down, &delta.up] {
+            assert_same(of(found, leaf), of(expected, leaf), 1e-3);
+        }
+        for leaf in [&delta.down_aux, &delta.up_aux].into_iter().flatten() {
+            let of = |gradients: &Gradients| leaf.grad(gradients).expect("read");
+            assert_same(of(found), of(expected), 1e-3);
         }
     }
+}
+
+#[test]
+fn an_update_of_a_flow_has_the_same_gradient() {
+    // 1024 image tokens and 5 of text, of 256 numbers each.
+    let config = FluxConfig {
+        in_channels: 8,
+        num_layers: 1,
+        num_single_layers: 1,
+        attention_head_dim: 64,
+        num_attention_heads: 4,
+        joint_attention_dim: 6,
+        pooled_projection_dim: 4,
+        axes_dims_rope: [8, 28, 28],
+        ..FluxConfig::default()
+    };
+    let [frozen, trained] = frozen_and_trained(|device| config.init(device), 0.02);
+    let tokens = noise([1, 1024, 8], 1000);
+    let run = |network: &FluxTransformer, lora: &LoraSet| {
+        let input = FluxInput {
+            tokens: tokens.clone(),
+            timesteps: Tensor::from_data([0.3], &Device::flex()),
+            guidance: None,
+            context: noise([1, 5, 6], 1001),
+            pooled: noise([1, 4], 1003),
+            text_positions: text_positions(5),
+            image_positions: image_positions([64, 64]),
+        };
+        network.forward(input, Some(lora))
+    };
+    let lora = lora(config.lora_targets(), true);
+    let (found, expected) = (run(&frozen, &lora), run(&trained, &lora));
+    assert_same(found.clone().inner(), expected.clone().inner(), 1e-5);
+    let gradient = |output: Tensor<3>| (output * noise([1, 1024, 8], 1002)).sum().backward();
+    assert_same_gradients(&lora, &gradient(found), &gradient(expected));
 }
 
 #[test]

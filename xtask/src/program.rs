@@ -14,7 +14,7 @@ pub const TRAIN: Task = Task {
 Usage: cargo xtask train [--device DEVICE] [ARGUMENTS]
 
 Builds `hyperalign` in release mode and runs `hyperalign train`. Without `--out` the run goes to
-the first free one of runs/emoji-sd, runs/emoji-sd-2, ...; with `--resume` and without `--out` the
+the first free one of runs/BASE, runs/BASE-2, ... (emoji-sd); with `--resume` and without `--out` the
 last of them goes on. Ctrl-C finishes the step, saves and ends with status 130.
 
   --device DEVICE  Train on wgpu, vulkan, metal, rocm or cuda (with an index as in cuda:1); builds
@@ -26,7 +26,10 @@ last of them goes on. Ctrl-C finishes the step, saves and ends with status 130.
         let own = ["--out", "--help", "-h"];
         if !arguments.iter().any(|a| own.contains(&a.as_str()) || a.starts_with("--out=")) {
             let is_resumed = arguments.iter().any(|argument| argument == "--resume");
-            let out = run_folder(&workspace::root().join("runs"), is_resumed);
+            let base = Path::new(value_of(&arguments, "--base").unwrap_or("emoji-sd"));
+            // A base may be a folder; its runs have its name.
+            let name = base.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let out = run_folder(&workspace::root().join("runs"), &name, is_resumed);
             arguments.extend(["--out".to_owned(), out.display().to_string()]);
         }
         start("train", &arguments)
@@ -84,26 +87,32 @@ fn without_dashes(arguments: &[String]) -> Vec<String> {
 }
 
 fn device_of(arguments: &[String]) -> Option<&str> {
+    value_of(arguments, "--device")
+}
+
+/// The value of `flag`, written as one word or as two.
+fn value_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
-        if argument == "--device" {
+        if argument == flag {
             return arguments.next().map(String::as_str);
         }
-        if let Some(name) = argument.strip_prefix("--device=") {
-            return Some(name);
+        let rest = argument.strip_prefix(flag);
+        if let Some(value) = rest.and_then(|rest| rest.strip_prefix('=')) {
+            return Some(value);
         }
     }
     None
 }
 
 /// The first run folder below `runs` that is not there, or the last that is when a run goes on.
-fn run_folder(runs: &Path, is_resumed: bool) -> PathBuf {
-    let mut last = runs.join("emoji-sd");
+fn run_folder(runs: &Path, base: &str, is_resumed: bool) -> PathBuf {
+    let mut last = runs.join(base);
     let mut next = last.clone();
     let mut i = 1;
     while next.exists() {
         i += 1;
-        last = std::mem::replace(&mut next, runs.join(format!("emoji-sd-{i}")));
+        last = std::mem::replace(&mut next, runs.join(format!("{base}-{i}")));
     }
     if is_resumed { last } else { next }
 }
@@ -132,12 +141,12 @@ mod tests {
     #[test]
     fn run_folders_are_not_overwritten() {
         let runs = std::env::temp_dir().join(format!("xtask-runs-{}", std::process::id()));
-        assert_eq!(run_folder(&runs, false), runs.join("emoji-sd"));
-        assert_eq!(run_folder(&runs, true), runs.join("emoji-sd"));
+        assert_eq!(run_folder(&runs, "emoji-sd", false), runs.join("emoji-sd"));
+        assert_eq!(run_folder(&runs, "emoji-sd", true), runs.join("emoji-sd"));
         std::fs::create_dir_all(runs.join("emoji-sd")).unwrap();
         std::fs::create_dir_all(runs.join("emoji-sd-2")).unwrap();
-        assert_eq!(run_folder(&runs, false), runs.join("emoji-sd-3"));
-        assert_eq!(run_folder(&runs, true), runs.join("emoji-sd-2"));
+        assert_eq!(run_folder(&runs, "emoji-sd", false), runs.join("emoji-sd-3"));
+        assert_eq!(run_folder(&runs, "emoji-sd", true), runs.join("emoji-sd-2"));
         std::fs::remove_dir_all(&runs).unwrap();
     }
 }

@@ -7,10 +7,10 @@ use burn::{
 
 use super::{
     FluxConfig,
+    around::Around,
     attention::JointAttention,
     feed_forward::FeedForward,
     modulation::{Modulation, modulate},
-    rotary::Rotary,
 };
 use crate::scope::Scope;
 
@@ -40,18 +40,13 @@ impl DoubleBlock {
 
     /// # Shapes
     ///
-    /// - `image`: `[batch, image_tokens, dim]`
-    /// - `text`: `[batch, text_tokens, dim]`
-    /// - `embedding`: `[batch, dim]`, after its activation
-    /// - output: image and text, of their shapes
-    pub(super) fn forward(
-        &self,
-        image: Tensor<3>,
-        text: Tensor<3>,
-        embedding: &Tensor<2>,
-        rotary: &Rotary,
-        scope: &Scope<'_>,
-    ) -> (Tensor<3>, Tensor<3>) {
+    /// - `x`: `[batch, text_tokens + image_tokens, dim]`
+    /// - output: the same
+    pub(super) fn forward(&self, x: Tensor<3>, around: &Around, scope: &Scope<'_>) -> Tensor<3> {
+        let Around { embedding, rotary, text_tokens } = around;
+        let image_tokens = x.dims()[1] - text_tokens;
+        let text = x.clone().narrow(1, 0, *text_tokens);
+        let image = x.narrow(1, *text_tokens, image_tokens);
         let [shift, scale, gate, mlp_shift, mlp_scale, mlp_gate] = self.norm1.forward(embedding);
         let [t_shift, t_scale, t_gate, t_mlp_shift, t_mlp_scale, t_mlp_gate] =
             self.norm1_context.forward(embedding);
@@ -68,6 +63,6 @@ impl DoubleBlock {
         let text_out = self.ff_context.forward(modulate(text.clone(), t_mlp_shift, t_mlp_scale));
         let text = scope.child("0").tokens(text + t_mlp_gate * text_out);
         let image = scope.child("1").tokens(image + mlp_gate * image_out);
-        (image, text)
+        Tensor::cat(vec![text, image], 1)
     }
 }

@@ -7,6 +7,7 @@
 //! [`FluxConfig`] only. This module knows nothing of solvers, guidance, or where a low-rank
 //! update comes from.
 
+mod around;
 mod attention;
 mod config;
 mod double;

@@ -9,6 +9,7 @@ use hyperalign_core::{fused::silu, lora::LoraSet};
 
 use super::{
     FluxConfig,
+    around::{Around, run_block},
     double::DoubleBlock,
     embedding::TimeTextEmbedding,
     modulation::{Modulation, modulate},
@@ -60,12 +61,10 @@ pub struct FluxInput {
     pub image_positions: Vec<Position>,
 }
 
-/// The streams before the first block, and what every block reads beside them.
+/// Text and image tokens as one, and what every block reads beside them.
 struct Streams<'a> {
-    image: Tensor<3>,
-    text: Tensor<3>,
-    embedding: Tensor<2>,
-    rotary: Rotary,
+    x: Tensor<3>,
+    around: Around,
     scope: Scope<'a>,
 }
 
@@ -160,25 +159,29 @@ impl FluxTransformer {
     ///
     /// Panics if the shapes of `input` are not those of [`FluxInput`].
     pub fn encode(&self, input: FluxInput, blocks: usize) -> Tensor<3> {
-        self.double_blocks(self.streams(input, Scope::root(None, None)), blocks).image
+        let image_tokens = input.image_positions.len();
+        let streams = self.streams(input, Scope::root(None, None));
+        let x = self.double_blocks(&streams, blocks);
+        x.narrow(1, streams.around.text_tokens, image_tokens)
     }
 
     fn run(&self, input: FluxInput, scope: Scope<'_>) -> Tensor<3> {
-        let text_tokens = input.text_positions.len();
         let image_tokens = input.image_positions.len();
         let streams = self.streams(input, scope);
-        let Streams { image, text, embedding, rotary, scope } =
-            self.double_blocks(streams, self.transformer_blocks.len());
-        let mut x = Tensor::cat(vec![text, image], 1);
+        let mut x = self.double_blocks(&streams, self.transformer_blocks.len());
+        let Streams { around, scope, .. } = streams;
+        let text_tokens = around.text_tokens;
         for (i, block) in self.single_transformer_blocks.iter().enumerate() {
             let scope = scope.item("single_transformer_blocks", i);
-            x = block.forward(x, &embedding, &rotary, &scope);
-            scope.child("0").tokens(x.clone().narrow(1, 0, text_tokens));
-            scope.child("1").tokens(x.clone().narrow(1, text_tokens, image_tokens));
+            x = run_block(block, x, &around, &scope, SingleBlock::forward);
+            if scope.is_observed() {
+                scope.child("0").tokens(x.clone().narrow(1, 0, text_tokens));
+                scope.child("1").tokens(x.clone().narrow(1, text_tokens, image_tokens));
+            }
         }
         let x = x.narrow(1, text_tokens, image_tokens);
         // Unlike in the blocks, the scale comes first.
-        let [scale, shift] = self.norm_out.forward(&embedding);
+        let [scale, shift] = self.norm_out.forward(&around.embedding);
         let x = scope.child("norm_out").tokens(modulate(x, shift, scale));
         self.proj_out.forward(x)
     }
@@ -202,22 +205,19 @@ impl FluxTransformer {
                 scope.item("pos_embed", i).vector(table);
             }
         }
-        Streams {
-            image: scope.child("x_embedder").tokens(self.x_embedder.forward(tokens)),
-            text: scope.child("context_embedder").tokens(self.context_embedder.forward(context)),
-            embedding: silu(embedding),
-            rotary,
-            scope,
-        }
+        let image = scope.child("x_embedder").tokens(self.x_embedder.forward(tokens));
+        let text = scope.child("context_embedder").tokens(self.context_embedder.forward(context));
+        let text_tokens = text.dims()[1];
+        let around = Around { embedding: silu(embedding), rotary, text_tokens };
+        Streams { x: Tensor::cat(vec![text, image], 1), around, scope }
     }
 
-    fn double_blocks<'a>(&self, mut streams: Streams<'a>, blocks: usize) -> Streams<'a> {
-        for (i, block) in self.transformer_blocks.iter().take(blocks).enumerate() {
-            let Streams { image, text, embedding, rotary, scope } = streams;
-            let inner = scope.item("transformer_blocks", i);
-            let (image, text) = block.forward(image, text, &embedding, &rotary, &inner);
-            streams = Streams { image, text, embedding, rotary, scope };
-        }
-        streams
+    fn double_blocks(&self, streams: &Streams<'_>, blocks: usize) -> Tensor<3> {
+        let Streams { x, around, scope } = streams;
+        let blocks = self.transformer_blocks.iter().take(blocks).enumerate();
+        blocks.fold(x.clone(), |x, (i, block)| {
+            let scope = scope.item("transformer_blocks", i);
+            run_block(block, x, around, &scope, DoubleBlock::forward)
+        })
     }
 }

@@ -9,10 +9,10 @@ use hyperalign_core::fused::gelu_tanh;
 
 use super::{
     FluxConfig,
+    around::Around,
     attention::SelfAttention,
     feed_forward::MLP_RATIO,
     modulation::{Modulation, modulate},
-    rotary::Rotary,
 };
 use crate::scope::Scope;
 
@@ -42,15 +42,9 @@ impl SingleBlock {
     /// # Shapes
     ///
     /// - `x`: `[batch, tokens, dim]`
-    /// - `embedding`: `[batch, dim]`, after its activation
     /// - output: the shape of `x`
-    pub(super) fn forward(
-        &self,
-        x: Tensor<3>,
-        embedding: &Tensor<2>,
-        rotary: &Rotary,
-        scope: &Scope<'_>,
-    ) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, around: &Around, scope: &Scope<'_>) -> Tensor<3> {
+        let Around { embedding, rotary, .. } = around;
         let [shift, scale, gate] = self.norm.forward(embedding);
         let hidden = modulate(x.clone(), shift, scale);
         let attended = self.attn.forward(hidden.clone(), rotary, &scope.child("attn"));
