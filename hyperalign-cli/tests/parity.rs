@@ -139,10 +139,10 @@ fn weights_that_should_be_beside_are_asked_for() {
 #[test]
 fn unknown_components_fail_and_unbuilt_ones_only_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    let flux = dir.path().join("flux_small.safetensors");
-    std::fs::write(&flux, b"").unwrap();
+    let unbuilt = dir.path().join("minilm_small.safetensors");
+    std::fs::write(&unbuilt, b"").unwrap();
     assert_eq!(parity(dir.path()).0, 0, "found in a folder");
-    let (status, _, rows) = parity(&flux);
+    let (status, _, rows) = parity(&unbuilt);
     assert_eq!((status, &rows[0]["supported"]), (1, &Value::Bool(false)), "named");
     std::fs::write(dir.path().join("mystery.safetensors"), b"").unwrap();
     let (status, _, rows) = parity(dir.path());
