@@ -153,12 +153,12 @@ fn damaged_files_are_named() {
     };
     fails("adapter.safetensors", &cut, "not a whole safetensors file");
     fails("adapter.safetensors", &empty, "not a whole safetensors file");
-    fails("adapter.safetensors", &nan, "NaN or infinite");
+    fails("adapter.safetensors", &nan, "not finite");
     fails("adapter.safetensors", &flip, "not those that were written");
     for part in ["unet", "vae"] {
         let file = format!("base/{part}/diffusion_pytorch_model.safetensors");
         fails(&file, &cut, "not a whole safetensors file");
-        fails(&file, &nan, "NaN or infinite");
+        fails(&file, &nan, "not finite");
     }
     fails("base/unet/config.json", &cut, "not the configuration that was expected");
     fails("base/tokenizer/tokenizer.json", &cut, "cannot be read");
