@@ -48,8 +48,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = at_least_one)]
     samples: usize,
 
-    /// Prompts that the judge is measured on. It has seen neither kind; choose by the tuning
-    /// prompts, so that the test prompts stay unseen by choices too.
+    /// Prompts that the judge is measured on. It learned no preference of either kind; choose by
+    /// the tuning prompts, so that the test prompts stay unseen by choices.
     #[arg(long, value_enum, default_value = "tuning")]
     split: SplitChoice,
 
@@ -74,7 +74,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Prompts that nothing was trained on.
+/// Prompts that nothing was aligned on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum SplitChoice {

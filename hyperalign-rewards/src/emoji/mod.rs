@@ -21,7 +21,8 @@ mod sprite;
 pub use caption::{Caption, Thing, Wording};
 pub use corrupt::corrupt;
 pub use data::{
-    Item, PairSet, PreferencePair, base_item, corrupt_in_training, preference_pair, preferred_item,
+    FLIPPED_LABELS, Item, PairSet, PreferencePair, base_item, corrupt_in_training, preference_pair,
+    preferred_item,
 };
 pub use detect::{detect, detect_batch};
 pub use glyph::{Color, Glyph, Kind};

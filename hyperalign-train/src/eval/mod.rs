@@ -19,7 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod toy;
+pub(crate) mod toy;
 mod variation;
 mod world;
 

@@ -12,6 +12,7 @@ mod fourier;
 mod latents;
 mod preference;
 pub mod recipe;
+mod samples;
 mod stage;
 
 pub use autoencoder::{AutoencoderObjective, psnr};
@@ -19,4 +20,5 @@ pub use denoiser::{DenoiserObjective, TextToLatent};
 pub use flow::{FlowObjective, TextToVelocity};
 pub use latents::LatentSet;
 pub use preference::{PreferenceModel, PreferenceObjective, places_outputs};
+pub use samples::{SampleError, SampleSet};
 pub use stage::{PretrainError, Pretraining, Stage};

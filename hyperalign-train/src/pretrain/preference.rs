@@ -2,7 +2,9 @@
 //!
 //! A CLIP dual encoder learns from three signals at once: captions against each other, captions
 //! against the same caption with one attribute wrong, and noisy preferences between two pictures
-//! of one prompt. Its faults come from the noise and the gaps of its data.
+//! of one prompt, renders or the base's own. Its faults come from the noise and the gaps of its data.
+
+use std::sync::Arc;
 
 use burn::{
     module::Module,
@@ -17,11 +19,11 @@ use hyperalign_models::{
     tokenizer::Tokenizer,
 };
 use hyperalign_rewards::emoji::{
-    Caption, Glyph, PairSet, Picture, PreferencePair, SIZE, Scene, Split, corrupt_in_training,
-    data, preference_pair, split_of,
+    Caption, Glyph, PairSet, Picture, PreferencePair, SIZE, Scene, corrupt, data, preference_pair,
 };
 use hyperalign_rewards::geneval::Task;
 
+use super::SampleSet;
 use crate::{
     data::picture_tensor,
     learner::{Losses, Objective, Part, Shard},
@@ -47,6 +49,8 @@ pub struct PreferenceObjective {
     pub captioned: usize,
     /// Preference pairs an update.
     pub preferences: usize,
+    /// The base's own pictures, and the update from which half of the pairs are of them.
+    pub samples: Option<(Arc<SampleSet>, u64)>,
     /// Weight of the read-out of places.
     pub places_weight: f64,
     /// Turns captions into ids.
@@ -74,7 +78,7 @@ impl Objective for PreferenceObjective {
         let texts: Vec<&str> = items
             .iter()
             .map(|item| item.caption.as_str())
-            .chain(items.iter().map(|item| item.wrong.as_str()))
+            .chain((0..WRONG).flat_map(|k| items.iter().map(move |item| item.wrong[k].as_str())))
             .chain(pairs.iter().map(|pair| pair.prompt.as_str()))
             .collect();
         let pooled = model.clip.vision(images).pooled;
@@ -82,12 +86,12 @@ impl Objective for PreferenceObjective {
         let text = normalize(model.clip.text_features(self.ids(&texts)));
         let scale = model.clip.logit_scale();
 
-        let captions = text.clone().slice(s![0..2 * n]);
+        let captions = text.clone().slice(s![0..(1 + WRONG) * n]);
         let logits =
             image.clone().slice(s![0..n]).matmul(captions.transpose()) * scale.clone().unsqueeze();
         let contrastive = contrastive_loss(logits, &items);
 
-        let prompts = text.slice(s![2 * n..]);
+        let prompts = text.slice(s![(1 + WRONG) * n..]);
         let score =
             |from: usize| (image.clone().slice(s![from..from + m]) * prompts.clone()).sum_dim(1);
         let margin = (score(n) - score(n + m)) * scale.unsqueeze();
@@ -97,37 +101,55 @@ impl Objective for PreferenceObjective {
         let preference = log_sigmoid(margin).mean().neg();
 
         let places = self.places_loss(model, pooled.slice(s![0..n]), &items);
-        let metrics = vec![("preferences_right".to_owned(), f64::from(right))];
+        let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
+        let metrics = vec![
+            ("preferences_right".to_owned(), f64::from(right)),
+            ("places".to_owned(), value(&places)),
+            ("captions".to_owned(), value(&contrastive)),
+        ];
         let loss = contrastive + preference + places * self.places_weight;
         Losses { parts: vec![Part { name: "preference", weight: 1.0, loss }], metrics }
     }
 }
 
-/// A picture with its caption, a wrong caption, and where its things lie.
+/// Wrong captions beside each right one.
+const WRONG: usize = 2;
+
+/// A picture with its caption, wrong captions, and where its things lie.
 struct Captioned {
     image: Picture,
     caption: String,
-    wrong: String,
+    wrong: [String; WRONG],
     places: Vec<(usize, [f32; 2])>,
 }
 
 impl PreferenceObjective {
+    /// The step of the world's streams that captions are drawn from.
+    fn purpose(&self) -> u32 {
+        match self.pairs {
+            PairSet::Proxy => 11,
+            PairSet::HeldOut => 12,
+        }
+    }
+
     fn captioned_items(&self, update: u64, shard: Shard) -> Vec<Captioned> {
         let first = update as u32 * self.captioned as u32;
         let rows = shard.samples(self.captioned);
         data::collect(first + rows.start as u32..first + rows.end as u32, |index| {
-            let purpose = match self.pairs {
-                PairSet::Proxy => 11,
-                PairSet::HeldOut => 12,
+            let mut stream = Stream::new(self.seed, Purpose::World, self.purpose(), index);
+            // Most captions ask for a relation or for two colours: the hardest to learn.
+            let task = match stream.below(10) {
+                0..3 => Task::Position,
+                3..6 => Task::ColorAttr,
+                _ => *stream.pick(&Task::ALL),
             };
-            let mut stream = Stream::new(self.seed, Purpose::World, purpose, index);
-            // Half of the captions ask for a relation or for two colours: the hardest to learn.
-            let task = if stream.chance(0.3) { Task::Position } else { *stream.pick(&Task::ALL) };
-            let caption = train_caption(task, &mut stream);
+            // Of all combinations: like the base, and like the networks that large rewards
+            // were made from, it has seen the world. Its preferences are of training prompts.
+            let caption = Caption::draw(task, &mut stream).colored(0.3, &mut stream);
             let scene = Scene::draw(&caption, &mut stream);
             Captioned {
                 image: Picture::render(&scene),
-                wrong: corrupt_in_training(&caption, &mut stream).to_string(),
+                wrong: std::array::from_fn(|_| corrupt(&caption, &mut stream).to_string()),
                 caption: caption.to_string(),
                 places: places(&scene),
             }
@@ -138,7 +160,14 @@ impl PreferenceObjective {
         let first = update as u32 * self.preferences as u32;
         let rows = shard.samples(self.preferences);
         data::collect(first + rows.start as u32..first + rows.end as u32, |index| {
-            preference_pair(self.seed, index, self.pairs)
+            match &self.samples {
+                Some((samples, from)) if update >= *from && index % 2 == 1 => {
+                    let mut stream =
+                        Stream::new(self.seed, Purpose::World, self.purpose() + 2, index);
+                    samples.pair(&mut stream)
+                }
+                _ => preference_pair(self.seed, index, self.pairs),
+            }
         })
     }
 
@@ -179,16 +208,6 @@ pub fn places_outputs() -> usize {
     2 * Glyph::all().count()
 }
 
-/// A caption of the training prompts, or of none of the benchmark's.
-fn train_caption(task: Task, stream: &mut Stream) -> Caption {
-    loop {
-        let caption = Caption::draw(task, stream);
-        if matches!(split_of(&caption), Some(Split::Train) | None) {
-            return caption.colored(0.3, stream);
-        }
-    }
-}
-
 /// The places of glyphs that are there once, as index and centre in `[-1, 1]`.
 fn places(scene: &Scene) -> Vec<(usize, [f32; 2])> {
     let centre = |low: f32, extent: f32| (2.0 * low + extent) / SIZE as f32 - 1.0;
@@ -210,20 +229,24 @@ fn places(scene: &Scene) -> Vec<(usize, [f32; 2])> {
 ///
 /// # Shapes
 ///
-/// - `logits`: `[pictures, 2 * pictures]`, the right captions first
+/// - `logits`: `[pictures, (1 + WRONG) * pictures]`, the right captions first
 fn contrastive_loss(logits: Tensor<2>, items: &[Captioned]) -> Tensor<1> {
     let n = items.len();
+    let columns = (1 + WRONG) * n;
     let device = logits.device();
     // Two pictures with the same caption are no negatives of each other.
     let same = |row: usize, column: usize| {
-        let text = if column < n { &items[column].caption } else { &items[column - n].wrong };
+        let text = match column / n {
+            0 => &items[column].caption,
+            k => &items[column % n].wrong[k - 1],
+        };
         row != column && items[row].caption == *text
     };
     let mask: Vec<bool> = (0..n)
-        .flat_map(|row| (0..2 * n).map(move |column| (row, column)))
+        .flat_map(|row| (0..columns).map(move |column| (row, column)))
         .map(|(r, c)| same(r, c))
         .collect();
-    let mask = Tensor::<2, Bool>::from_data(TensorData::new(mask, [n, 2 * n]), &device);
+    let mask = Tensor::<2, Bool>::from_data(TensorData::new(mask, [n, columns]), &device);
     let logits = logits.mask_fill(mask, -1e4);
     let diagonal = |log_probs: Tensor<2>| {
         let eye = Tensor::<2>::eye(n, &device);

@@ -7,6 +7,17 @@ use crate::learner::{AdamW, Schedule, Settings};
 /// Tokens of a prompt.
 pub const CONTEXT_LENGTH: usize = 12;
 
+/// Updates of a preference model on renders alone. Afterwards half of its preference pairs are
+/// the base's own pictures.
+pub const RENDERED_UPDATES: u64 = 2000;
+
+/// Weight of the read-out of places beside the two other losses of a preference model. Squares of
+/// coordinates in `[-1, 1]` are small beside cross entropies.
+pub const PLACES_WEIGHT: f64 = 10.0;
+
+/// Training prompts that the base makes pictures of for a preference model.
+pub const SAMPLED_PROMPTS: usize = 600;
+
 /// The autoencoder: four latent channels at a quarter of the resolution.
 pub fn vae() -> Value {
     json!({

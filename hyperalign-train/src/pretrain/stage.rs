@@ -18,6 +18,7 @@ use hyperalign_core::{
 };
 use hyperalign_models::{
     clip::{ClipConfig, ClipTextConfig},
+    pipeline::{PipelineError, StableDiffusion},
     tokenizer::{Tokenizer, TokenizerError},
     unet::UnetConfig,
     vae::{AutoencoderKl, AutoencoderKlConfig},
@@ -28,7 +29,7 @@ use serde_json::{Value, json};
 
 use super::{
     AutoencoderObjective, DenoiserObjective, LatentSet, PreferenceModel, PreferenceObjective,
-    TextToLatent, fourier::with_fourier_positions, places_outputs, recipe,
+    SampleError, SampleSet, TextToLatent, fourier::with_fourier_positions, places_outputs, recipe,
 };
 use crate::{
     data::base_batch,
@@ -124,6 +125,12 @@ pub enum PretrainError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The base is not there yet.
+    #[error("{0}; run the stages in order")]
+    Base(#[from] PipelineError),
+    /// The base's own pictures cannot be made.
+    #[error(transparent)]
+    Samples(#[from] SampleError),
     /// The world's vocabulary makes no tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -241,12 +248,18 @@ impl Pretraining {
                 .init(&device),
         };
         let model = with_fourier_positions(reinit(model, seed), &device);
+        let from = recipe::RENDERED_UPDATES;
+        let samples = match settings.updates > from {
+            true => Some((Arc::new(self.samples(stage, seed, settings.shards)?), from)),
+            false => None,
+        };
         let objective = PreferenceObjective {
             seed,
             pairs,
             captioned: 48,
-            preferences: 16,
-            places_weight: 1.0,
+            preferences: 24,
+            samples,
+            places_weight: recipe::PLACES_WEIGHT,
             tokenizer: tokenizer.clone(),
             device,
         };
@@ -263,6 +276,14 @@ impl Pretraining {
             write_json(&out.join("preprocessor_config.json"), &preprocessor)?;
         }
         Ok(outcome.end)
+    }
+
+    /// The base's own pictures, for one of the preference models.
+    fn samples(&self, stage: Stage, seed: u64, threads: usize) -> Result<SampleSet, PretrainError> {
+        let base = StableDiffusion::from_folder(&Folder::disk(self.base()), &self.device)?;
+        let file = self.work.join(format!("{}-samples.bin", stage.name()));
+        let prompts = recipe::SAMPLED_PROMPTS;
+        Ok(SampleSet::build(&base, seed, prompts, threads, &file, &self.device)?)
     }
 
     pub(super) fn tokenizer(&self) -> Result<Tokenizer, PretrainError> {
