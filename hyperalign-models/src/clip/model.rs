@@ -118,7 +118,17 @@ impl ClipModel {
     /// - `ids`: `[batch, tokens]`
     /// - output: `[batch, projection_dim]`
     pub fn text_features(&self, ids: Tensor<2, Int>) -> Tensor<2> {
-        self.text_projection.forward(self.text(ids).pooled)
+        self.project_text(self.text(ids).pooled)
+    }
+
+    /// Pooled text states ([`TextOutput::pooled`]) in the shared space, not normalised.
+    ///
+    /// # Shapes
+    ///
+    /// - `pooled`: `[batch, dim]`
+    /// - output: `[batch, projection_dim]`
+    pub fn project_text(&self, pooled: Tensor<2>) -> Tensor<2> {
+        self.text_projection.forward(pooled)
     }
 
     /// Images in the shared space, not normalised.

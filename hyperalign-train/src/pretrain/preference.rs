@@ -34,7 +34,7 @@ use crate::{
 pub struct PreferenceModel {
     /// The dual encoder.
     pub clip: ClipModel,
-    /// From the pooled image state to the place of every glyph: `x`, then `y`.
+    /// From the pooled state of a picture or a text to the place of every glyph: `x`, then `y`.
     pub places: Linear,
 }
 
@@ -83,7 +83,8 @@ impl Objective for PreferenceObjective {
             .collect();
         let pooled = model.clip.vision(images).pooled;
         let image = normalize(model.clip.project_image(pooled.clone()));
-        let text = normalize(model.clip.text_features(self.ids(&texts)));
+        let text_pooled = model.clip.text(self.ids(&texts)).pooled;
+        let text = normalize(model.clip.project_text(text_pooled.clone()));
         let scale = model.clip.logit_scale();
 
         let captions = text.clone().slice(s![0..(1 + WRONG) * n]);
@@ -100,14 +101,19 @@ impl Objective for PreferenceObjective {
         // arXiv:2203.02155, eq. 1).
         let preference = log_sigmoid(margin).mean().neg();
 
+        // A caption that relates two things says on average where they lie. Without this the text
+        // tower stays blind to relations for thousands of updates: relation and order of the
+        // things tell something together only.
         let places = self.places_loss(model, pooled.slice(s![0..n]), &items);
+        let text_places = self.places_loss(model, text_pooled.slice(s![0..n]), &items);
         let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
         let metrics = vec![
             ("preferences_right".to_owned(), f64::from(right)),
             ("places".to_owned(), value(&places)),
+            ("text_places".to_owned(), value(&text_places)),
             ("captions".to_owned(), value(&contrastive)),
         ];
-        let loss = contrastive + preference + places * self.places_weight;
+        let loss = contrastive + preference + (places + text_places) * self.places_weight;
         Losses { parts: vec![Part { name: "preference", weight: 1.0, loss }], metrics }
     }
 }
