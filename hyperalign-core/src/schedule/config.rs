@@ -1,10 +1,15 @@
 //! The scheduler part of a model folder: diffusers' `scheduler_config.json`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use super::{DdimOptions, GaussianScheduler, StepCountError, TimestepSpacing};
+use super::{
+    DdimOptions, DdpmOptions, Dpmpp2mOptions, Dpmpp2mScheduler, EulerOptions, GaussianScheduler,
+    PndmOptions, PndmScheduler, Scheduler, SchedulerConfigError, Solver, SolverChoice,
+    TimestepSpacing, Variance, flow_config,
+};
 use crate::{denoiser::Prediction, diffusion::Process};
 
 /// How the betas lie between their ends.
@@ -19,8 +24,9 @@ pub enum BetaSchedule {
 
 /// Settings of a noise schedule, under diffusers' names and with its defaults.
 ///
-/// Keys that only other schedulers of diffusers know are ignored: the file is theirs. A key that
-/// asks for something that changes pictures and is not built here is an error.
+/// Keys that all solvers share have a field; the others are kept as they are, and read by the
+/// solver that the file names. A key that asks for something that changes pictures and is not
+/// built here is an error.
 ///
 /// One default differs: `clip_sample` is false where the file does not say, since latents are not
 /// bounded; Stable Diffusion's own file says so for the same reason.
@@ -42,10 +48,14 @@ pub struct SchedulerConfig {
     pub prediction_type: Prediction,
     /// Added to every timestep of the leading spacing.
     pub steps_offset: usize,
-    /// Whether the last step ends at noise level 0, or at that of training step 0.
-    pub set_alpha_to_one: bool,
-    /// How sampling steps are spread.
-    pub timestep_spacing: TimestepSpacing,
+    /// Whether the last step ends at noise level 0, or at that of training step 0. Where the file
+    /// does not say, DDIM does the first and PNDM the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_alpha_to_one: Option<bool>,
+    /// How sampling steps are spread. Where the file does not say, it is the solver's choice:
+    /// leading for DDIM, DDPM and PNDM, linspace for the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestep_spacing: Option<TimestepSpacing>,
     /// Clipping of the estimated original, for networks on pixels; not supported.
     pub clip_sample: bool,
     /// Dynamic clipping, for networks on pixels; not supported.
@@ -55,6 +65,9 @@ pub struct SchedulerConfig {
     /// Explicit betas; not supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trained_betas: Option<Vec<f64>>,
+    /// What single solvers read, and keys of other programs.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 impl Default for SchedulerConfig {
@@ -67,81 +80,15 @@ impl Default for SchedulerConfig {
             beta_schedule: BetaSchedule::Linear,
             prediction_type: Prediction::Epsilon,
             steps_offset: 0,
-            set_alpha_to_one: true,
-            timestep_spacing: TimestepSpacing::Leading,
+            set_alpha_to_one: None,
+            timestep_spacing: None,
             clip_sample: false,
             thresholding: false,
             rescale_betas_zero_snr: false,
             trained_betas: None,
+            other: Map::new(),
         }
     }
-}
-
-/// Why a `scheduler_config.json` cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SchedulerConfigError {
-    /// The file cannot be read.
-    #[error("cannot read `{}`: {source}; a model folder has its noise schedule there", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is not what it should be.
-    #[error("`{}` is not a scheduler configuration: {source}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
-    /// Betas outside of (0, 1), or none.
-    #[error(
-        "betas from {beta_start} to {beta_end} over {train_steps} steps are no noise schedule; \
-         both must lie inside (0, 1) and there must be at least one step"
-    )]
-    Betas {
-        /// First beta.
-        beta_start: f64,
-        /// Last beta.
-        beta_end: f64,
-        /// Steps of the training schedule.
-        train_steps: usize,
-    },
-    /// A setting that is not built here.
-    #[error(
-        "the scheduler configuration sets `{key}`, which is not supported and would change the \
-         pictures; only a model that was trained without it can be used"
-    )]
-    Unsupported {
-        /// The setting.
-        key: &'static str,
-    },
-    /// A shift that leaves no falling noise levels.
-    #[error(
-        "the scheduler configuration gives a shift of {shift} for {image_tokens} image tokens; it \
-         must be a number above 0"
-    )]
-    Shift {
-        /// The shift.
-        shift: f64,
-        /// The number of image tokens that it was computed for.
-        image_tokens: usize,
-    },
-    /// The settings of a diffusion where those of a flow are needed.
-    #[error(
-        "the scheduler configuration is one of diffusers' {class}, which does not describe a \
-         rectified flow; that of a FlowMatchEulerDiscreteScheduler was expected"
-    )]
-    NoFlow {
-        /// The class that the file names.
-        class: String,
-    },
-    /// The number of sampling steps does not fit.
-    #[error(transparent)]
-    StepCount(#[from] StepCountError),
 }
 
 /// Reads the settings in `path`.
@@ -160,7 +107,7 @@ impl SchedulerConfig {
             beta_end: 0.012,
             beta_schedule: BetaSchedule::ScaledLinear,
             steps_offset: 1,
-            set_alpha_to_one: false,
+            set_alpha_to_one: Some(false),
             ..Self::default()
         }
     }
@@ -178,8 +125,12 @@ impl SchedulerConfig {
     ///
     /// # Errors
     ///
-    /// Fails for betas that make no schedule and for settings that are not built here.
+    /// Fails for betas that make no schedule, for settings that are not built here, and for the
+    /// settings of a flow.
     pub fn process(&self) -> Result<Process, SchedulerConfigError> {
+        if self.class_name == flow_config::CLASS {
+            return Err(SchedulerConfigError::NoDiffusion { class: self.class_name.clone() });
+        }
         let unsupported = [
             ("clip_sample", self.clip_sample),
             ("thresholding", self.thresholding),
@@ -200,7 +151,7 @@ impl SchedulerConfig {
         })
     }
 
-    /// The DDIM plan of `steps` sampling steps.
+    /// The DDIM plan of `steps` sampling steps, whatever solver the file names.
     ///
     /// # Errors
     ///
@@ -209,57 +160,150 @@ impl SchedulerConfig {
         let options = DdimOptions {
             eta,
             prediction: self.prediction_type,
-            spacing: self.timestep_spacing,
+            spacing: self.spacing(TimestepSpacing::Leading),
             steps_offset: self.steps_offset,
-            set_alpha_to_one: self.set_alpha_to_one,
+            set_alpha_to_one: self.set_alpha_to_one.unwrap_or(true),
         };
         Ok(GaussianScheduler::ddim(&self.process()?, steps, options)?)
+    }
+
+    /// The solver that plans are made for: the one that is chosen, or the file's own.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a file that names a solver that is not built, and for the choice of one that is
+    /// for flows.
+    pub fn solver(&self, choice: SolverChoice) -> Result<Solver, SchedulerConfigError> {
+        match choice.solver {
+            Some(solver) if solver.is_for_flows() => Err(SchedulerConfigError::Process {
+                solver,
+                of: "rectified flows",
+                base: "a diffusion",
+                choices: Solver::names(|solver| !solver.is_for_flows()),
+            }),
+            Some(solver) => Ok(solver),
+            None => {
+                let karras = self.other.get("use_karras_sigmas") == Some(&json!(true));
+                let solver = Solver::of_class(&self.class_name, karras);
+                solver.ok_or_else(|| SchedulerConfigError::Class {
+                    class: self.class_name.clone(),
+                    choices: Solver::names(|solver| !solver.is_for_flows()),
+                })
+            }
+        }
+    }
+
+    /// The plan of `steps` sampling steps, by the file's own solver with all of its settings, or
+    /// by a chosen one with the file's noise, prediction, spacing and ends.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`process`](Self::process) and [`solver`](Self::solver) do, for a number of
+    /// steps or an eta that does not fit, and for settings of the file's own solver that are not
+    /// built here.
+    pub fn plan(
+        &self,
+        steps: usize,
+        choice: SolverChoice,
+    ) -> Result<Box<dyn Scheduler>, SchedulerConfigError> {
+        let process = self.process()?;
+        let solver = self.solver(choice)?;
+        let eta = choice.eta_of(solver)?;
+        let own = choice.solver.is_none();
+        if own {
+            self.check_settings(solver)?;
+        }
+        let Self { prediction_type: prediction, steps_offset, .. } = *self;
+        let karras = own && self.other.get("use_karras_sigmas") == Some(&json!(true));
+        let euler = EulerOptions {
+            prediction,
+            spacing: self.spacing(TimestepSpacing::Linspace),
+            steps_offset,
+            use_karras_sigmas: karras,
+        };
+        Ok(match solver {
+            Solver::Ddim => Box::new(self.ddim(steps, eta)?),
+            Solver::Ddpm => {
+                let large = own && self.other.get("variance_type") == Some(&json!("fixed_large"));
+                let options = DdpmOptions {
+                    variance: if large { Variance::FixedLarge } else { Variance::FixedSmall },
+                    prediction,
+                    spacing: self.spacing(TimestepSpacing::Leading),
+                    steps_offset,
+                };
+                Box::new(GaussianScheduler::ddpm(&process, steps, options)?)
+            }
+            Solver::Pndm => {
+                let options = PndmOptions {
+                    prediction,
+                    spacing: self.spacing(TimestepSpacing::Leading),
+                    steps_offset,
+                    set_alpha_to_one: self.set_alpha_to_one.unwrap_or(false),
+                };
+                Box::new(PndmScheduler::new(&process, steps, options)?)
+            }
+            Solver::Euler => Box::new(GaussianScheduler::euler(&process, steps, euler)?),
+            Solver::EulerAncestral => {
+                Box::new(GaussianScheduler::euler_ancestral(&process, steps, eta, euler)?)
+            }
+            Solver::Dpmpp2m | Solver::Dpmpp2mKarras => {
+                let options = Dpmpp2mOptions {
+                    prediction,
+                    spacing: self.spacing(TimestepSpacing::Linspace),
+                    steps_offset,
+                    use_karras_sigmas: solver == Solver::Dpmpp2mKarras,
+                };
+                Box::new(Dpmpp2mScheduler::new(&process, steps, options)?)
+            }
+            Solver::FlowEuler | Solver::FlowSdeDance | Solver::FlowSdeGrpo => {
+                unreachable!("a solver for flows is refused above")
+            }
+        })
+    }
+
+    fn spacing(&self, default: TimestepSpacing) -> TimestepSpacing {
+        self.timestep_spacing.unwrap_or(default)
+    }
+
+    /// Refuses what the file says to its own solver and is not built. Each entry: a key, what it
+    /// is where it is absent, and the values that are built.
+    fn check_settings(&self, solver: Solver) -> Result<(), SchedulerConfigError> {
+        let no = || (json!(false), vec![json!(false)]);
+        let settings: Vec<(&'static str, (Value, Vec<Value>))> = match solver {
+            Solver::Ddpm => {
+                let built = vec![json!("fixed_small"), json!("fixed_large")];
+                vec![("variance_type", (json!("fixed_small"), built))]
+            }
+            Solver::Pndm => vec![("skip_prk_steps", (json!(false), vec![json!(true)]))],
+            Solver::Euler => vec![
+                ("interpolation_type", (json!("linear"), vec![json!("linear")])),
+                ("final_sigmas_type", (json!("zero"), vec![json!("zero")])),
+                ("timestep_type", (json!("discrete"), vec![json!("discrete")])),
+                ("use_exponential_sigmas", no()),
+                ("use_beta_sigmas", no()),
+            ],
+            Solver::Dpmpp2m | Solver::Dpmpp2mKarras => vec![
+                ("solver_order", (json!(2), vec![json!(2)])),
+                ("algorithm_type", (json!("dpmsolver++"), vec![json!("dpmsolver++")])),
+                ("solver_type", (json!("midpoint"), vec![json!("midpoint")])),
+                ("final_sigmas_type", (json!("zero"), vec![json!("zero")])),
+                ("lambda_min_clipped", (Value::Null, Vec::new())),
+                ("use_exponential_sigmas", no()),
+                ("use_beta_sigmas", no()),
+                ("use_lu_lambdas", no()),
+                ("use_flow_sigmas", no()),
+            ],
+            _ => Vec::new(),
+        };
+        for (key, (absent, built)) in settings {
+            let value = self.other.get(key).filter(|value| !value.is_null()).unwrap_or(&absent);
+            if !value.is_null() && !built.contains(value) {
+                return Err(SchedulerConfigError::Setting { solver, key, value: value.clone() });
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_the_file_of_a_model_folder() {
-        // The settings of Stable Diffusion 1.5, which names a scheduler of its own.
-        let config: SchedulerConfig = serde_json::from_str(
-            r#"{"_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0",
-                "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
-                "num_train_timesteps": 1000, "set_alpha_to_one": false, "skip_prk_steps": true,
-                "steps_offset": 1, "trained_betas": null, "clip_sample": false}"#,
-        )
-        .unwrap();
-        let expected = SchedulerConfig {
-            class_name: "PNDMScheduler".to_owned(),
-            ..SchedulerConfig::stable_diffusion()
-        };
-        assert_eq!(config, expected);
-        let written = serde_json::to_string(&config).unwrap();
-        assert_eq!(serde_json::from_str::<SchedulerConfig>(&written).unwrap(), config);
-    }
-
-    #[test]
-    fn what_is_not_built_is_an_error() {
-        let error = |json: &str| {
-            serde_json::from_str::<SchedulerConfig>(json)
-                .unwrap()
-                .ddim(10, 0.0)
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(error(r#"{"clip_sample": true}"#).contains("`clip_sample`"));
-        assert!(error(r#"{"trained_betas": [0.1]}"#).contains("`trained_betas`"));
-        assert!(error(r#"{"beta_end": 1.5}"#).contains("1.5"));
-        assert!(error(r#"{"num_train_timesteps": 0}"#).contains("over 0 steps"));
-        let unknown = serde_json::from_str::<SchedulerConfig>(r#"{"beta_schedule": "squaredcos"}"#);
-        assert!(unknown.unwrap_err().to_string().contains("squaredcos"));
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let error = SchedulerConfig::read(Path::new("nowhere/scheduler_config.json")).unwrap_err();
-        assert!(error.to_string().contains("nowhere/scheduler_config.json"));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! DDIM: deterministic at eta 0, the ancestral sampler of DDPM at eta 1.
 
-use super::{GaussianScheduler, StepCountError, TimestepSpacing, gaussian::Transition};
+use super::{GaussianScheduler, StepCountError, TimestepSpacing, gaussian::Transition, sigmas};
 use crate::{
     denoiser::Prediction,
     diffusion::{Level, Process},
@@ -40,35 +40,22 @@ impl GaussianScheduler {
         steps: usize,
         options: DdimOptions,
     ) -> Result<Self, StepCountError> {
-        let Process::VariancePreserving { alphas_cumprod } = process else {
-            panic!("DDIM needs a variance-preserving process");
-        };
+        let alphas = sigmas::alphas(process);
         let DdimOptions { eta, prediction, spacing, steps_offset, set_alpha_to_one } = options;
-        assert!((0.0..=1.0).contains(&eta), "eta {eta} is not in [0, 1]");
-        let timesteps = spacing.timesteps(alphas_cumprod.len(), steps, steps_offset)?;
-        let stride = alphas_cumprod.len() / steps;
-        let last_alpha = if set_alpha_to_one { 1.0 } else { alphas_cumprod[0] };
+        let timesteps = spacing.timesteps(alphas.len(), steps, steps_offset)?;
+        let stride = alphas.len() / steps;
+        let last_alpha = if set_alpha_to_one { 1.0 } else { alphas[0] };
         let previous = |timestep: usize| match timestep.checked_sub(stride) {
-            Some(timestep) => alphas_cumprod[timestep],
+            Some(timestep) => alphas[timestep],
             None => last_alpha,
         };
-        let end = previous(timesteps[timesteps.len() - 1]);
+        let end = Level::of_alpha(previous(timesteps[timesteps.len() - 1]));
         let steps = timesteps.into_iter().map(|timestep| {
-            let (alpha, alpha_prev) = (alphas_cumprod[timestep], previous(timestep));
-            let variance = (1.0 - alpha_prev) / (1.0 - alpha) * (1.0 - alpha / alpha_prev);
-            // Training step 0 is its own predecessor: nothing is drawn there.
-            let deviation = eta * variance.max(0.0).sqrt();
-            // Rounding must not make the root of a tiny difference imaginary.
-            let kept = (1.0 - alpha_prev - deviation * deviation).max(0.0).sqrt();
-            Transition {
-                timestep: timestep as f64,
-                level: Level::of_alpha(alpha),
-                mean: Level { signal: alpha_prev.sqrt(), noise: kept },
-                deviation,
-            }
+            let level = Level::of_alpha(alphas[timestep]);
+            let target = Level::of_alpha(previous(timestep));
+            Transition::ancestral(timestep as f64, level, target, eta)
         });
-        let steps = steps.collect();
-        Ok(Self { steps, end: Level::of_alpha(end), prediction, init_noise_sigma: 1.0 })
+        Ok(Self { steps: steps.collect(), end, prediction, init_noise_sigma: 1.0 })
     }
 }
 

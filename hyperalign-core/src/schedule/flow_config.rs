@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GaussianScheduler, SchedulerConfigError, StepCountError, config};
+use super::{
+    FlowDiffusion, FlowSdeOptions, GaussianScheduler, SchedulerConfigError, Solver, SolverChoice,
+    StepCountError, config,
+};
 
 /// How noise levels are moved towards pure noise, `f` being the strength of the shift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +170,48 @@ impl FlowSchedulerConfig {
         Ok(GaussianScheduler::flow_match_euler(&self.sigmas(steps, image_tokens)?))
     }
 
+    /// The solver that plans are made for: the one that is chosen, or Euler's method.
+    ///
+    /// # Errors
+    ///
+    /// Fails for the choice of a solver that is not for flows.
+    pub fn solver(&self, choice: SolverChoice) -> Result<Solver, SchedulerConfigError> {
+        match choice.solver {
+            Some(solver) if !solver.is_for_flows() => Err(SchedulerConfigError::Process {
+                solver,
+                of: "diffusions",
+                base: "a rectified flow",
+                choices: Solver::names(Solver::is_for_flows),
+            }),
+            solver => Ok(solver.unwrap_or(Solver::FlowEuler)),
+        }
+    }
+
+    /// The plan of `steps` sampling steps by the chosen solver. A stochastic one takes its last
+    /// step along the ODE, so that no noise is left at the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`sigmas`](Self::sigmas) and [`solver`](Self::solver) do, and for an eta that
+    /// does not fit.
+    pub fn plan(
+        &self,
+        steps: usize,
+        image_tokens: usize,
+        choice: SolverChoice,
+    ) -> Result<GaussianScheduler, SchedulerConfigError> {
+        let solver = self.solver(choice)?;
+        let eta = choice.eta_of(solver)?;
+        let sigmas = self.sigmas(steps, image_tokens)?;
+        let diffusion = match solver {
+            Solver::FlowSdeDance => FlowDiffusion::Constant,
+            Solver::FlowSdeGrpo => FlowDiffusion::Ratio,
+            _ => return Ok(GaussianScheduler::flow_match_euler(&sigmas)),
+        };
+        let options = FlowSdeOptions { diffusion, eta, stochastic: 0..steps - 1 };
+        Ok(GaussianScheduler::flow_sde(&sigmas, &options))
+    }
+
     fn check(&self) -> Result<(), SchedulerConfigError> {
         if self.class_name != CLASS {
             return Err(SchedulerConfigError::NoFlow { class: self.class_name.clone() });
@@ -243,6 +288,28 @@ mod tests {
             ..FlowSchedulerConfig::default()
         };
         assert_eq!(linear.sigmas(4, 7).unwrap(), config.sigmas(4, 7).unwrap());
+    }
+
+    #[test]
+    fn plans_by_name() {
+        use crate::schedule::Scheduler;
+        let plan = |solver, eta| {
+            let choice = SolverChoice { solver, eta };
+            FlowSchedulerConfig::flux_dev().plan(4, 1024, choice)
+        };
+        let noisy = |plan: GaussianScheduler| -> Vec<bool> {
+            (0..4).map(|i| plan.needs_noise(i)).collect()
+        };
+        assert_eq!(noisy(plan(None, None).unwrap()), [false; 4]);
+        for solver in [Solver::FlowSdeDance, Solver::FlowSdeGrpo] {
+            assert_eq!(noisy(plan(Some(solver), None).unwrap()), [true, true, true, false]);
+            assert_eq!(noisy(plan(Some(solver), Some(0.0)).unwrap()), [false; 4]);
+        }
+        let error = plan(Some(Solver::Ddim), None).unwrap_err().to_string();
+        assert!(error.contains("ddim is one for diffusions"), "{error}");
+        assert!(error.ends_with("flow-euler, flow-sde-dance, flow-sde-grpo"), "{error}");
+        let error = plan(None, Some(0.5)).unwrap_err().to_string();
+        assert!(error.contains("flow-euler has no eta"), "{error}");
     }
 
     #[test]

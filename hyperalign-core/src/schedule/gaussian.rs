@@ -10,8 +10,9 @@ use crate::{denoiser::Prediction, diffusion::Level};
 /// `prev_sample ~ N(mean.signal * original + mean.noise * noise, deviation^2)`.
 ///
 /// Solvers differ in the levels that they visit and in these three numbers, so each has a
-/// constructor and no code of its own: [`ddim`](Self::ddim),
-/// [`flow_match_euler`](Self::flow_match_euler).
+/// constructor and no other code of its own: [`ddim`](Self::ddim), [`ddpm`](Self::ddpm),
+/// [`euler`](Self::euler), [`euler_ancestral`](Self::euler_ancestral),
+/// [`flow_match_euler`](Self::flow_match_euler), [`flow_sde`](Self::flow_sde).
 #[derive(Debug, Clone)]
 pub struct GaussianScheduler {
     pub(super) steps: Vec<Transition>,
@@ -22,7 +23,7 @@ pub struct GaussianScheduler {
 }
 
 /// One step of the plan.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Transition {
     /// What the network is told.
     pub(super) timestep: f64,
@@ -33,6 +34,25 @@ pub(super) struct Transition {
     pub(super) mean: Level,
     /// Standard deviation of the noise that is added; 0 in a deterministic step.
     pub(super) deviation: f64,
+}
+
+impl Transition {
+    /// A step of a variance-preserving diffusion from `level` to `target` that draws the share
+    /// `eta` of the deviation of the posterior,
+    /// `target.noise^2 (1 - (target.sigma / level.sigma)^2)`, anew.
+    ///
+    /// # Panics
+    ///
+    /// Panics for an eta outside of `[0, 1]`.
+    pub(super) fn ancestral(timestep: f64, level: Level, target: Level, eta: f64) -> Self {
+        assert!((0.0..=1.0).contains(&eta), "eta {eta} is not in [0, 1]");
+        let ratio = target.sigma() / level.sigma();
+        // A level may be its own successor, but for rounding: nothing is drawn there.
+        let deviation = eta * target.noise * (1.0 - ratio * ratio).max(0.0).sqrt();
+        // Rounding must not make the root of a tiny difference imaginary either.
+        let noise = (target.noise * target.noise - deviation * deviation).max(0.0).sqrt();
+        Self { timestep, level, mean: Level { signal: target.signal, noise }, deviation }
+    }
 }
 
 impl GaussianScheduler {

@@ -12,44 +12,36 @@
 
 mod config;
 mod ddim;
+mod ddpm;
+mod dpmpp_2m;
+mod error;
+mod euler;
+mod euler_ancestral;
 mod flow_config;
 mod flow_match_euler;
+mod flow_sde;
 mod gaussian;
+mod pndm;
+mod sigmas;
+mod solver;
 mod spacing;
 
 use burn::tensor::Tensor;
 
-pub use config::{BetaSchedule, SchedulerConfig, SchedulerConfigError};
+pub use config::{BetaSchedule, SchedulerConfig};
 pub use ddim::DdimOptions;
+pub use ddpm::{DdpmOptions, Variance};
+pub use dpmpp_2m::{Dpmpp2mOptions, Dpmpp2mScheduler};
+pub use error::{SchedulerConfigError, StepCountError};
+pub use euler::EulerOptions;
 pub use flow_config::{FlowSchedulerConfig, TimeShift};
+pub use flow_sde::{FlowDiffusion, FlowSdeOptions};
 pub use gaussian::GaussianScheduler;
+pub use pndm::{PndmOptions, PndmScheduler};
+pub use solver::{Solver, SolverChoice, UnknownSolver};
 pub use spacing::TimestepSpacing;
 
 use crate::{denoiser::Prediction, diffusion::Level};
-
-/// A number of sampling steps that the training schedule cannot give.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StepCountError {
-    /// Nothing to do.
-    #[error("0 sampling steps were asked for; take at least 1")]
-    Zero,
-    /// The steps do not fit into the training schedule.
-    #[error(
-        "{given} sampling steps were asked for, but the schedule has {train_steps} training steps \
-         and its {spacing} spacing allows at most {most}; take fewer"
-    )]
-    TooMany {
-        /// What was asked for.
-        given: usize,
-        /// Steps of the training schedule.
-        train_steps: usize,
-        /// How the steps are spread.
-        spacing: &'static str,
-        /// The largest number that fits.
-        most: usize,
-    },
-}
 
 /// The outcome of a step.
 #[derive(Debug, Clone)]

@@ -73,4 +73,58 @@ impl TimestepSpacing {
         }
         Ok(rising.into_iter().rev().collect())
     }
+
+    /// [`timesteps`](Self::timesteps) for solvers that may be told a time between two training
+    /// steps: evenly spaced ones are not rounded.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`timesteps`](Self::timesteps) does.
+    pub(super) fn fractional(
+        self,
+        train_steps: usize,
+        steps: usize,
+        offset: usize,
+    ) -> Result<Vec<f64>, StepCountError> {
+        let whole = self.timesteps(train_steps, steps, offset)?;
+        let last = (train_steps - 1) as f64;
+        Ok(match self {
+            // A single step is the last of what a line would visit: its start.
+            Self::Linspace if steps > 1 => {
+                let gap = last / (steps - 1) as f64;
+                (0..steps).rev().map(|k| k as f64 * gap).collect()
+            }
+            _ => whole.into_iter().map(|timestep| timestep as f64).collect(),
+        })
+    }
+
+    /// [`timesteps`](Self::timesteps) for solvers that do not visit the end of the schedule, and
+    /// spread one step more in order to leave it out.
+    ///
+    /// # Errors
+    ///
+    /// Fails for 0 steps, and for more than there are timesteps.
+    pub(super) fn without_end(
+        self,
+        train_steps: usize,
+        steps: usize,
+        offset: usize,
+    ) -> Result<Vec<usize>, StepCountError> {
+        match self {
+            _ if steps == 0 => Err(StepCountError::Zero),
+            Self::Trailing => self.timesteps(train_steps, steps, offset),
+            Self::Leading | Self::Linspace => {
+                let with_end = self.timesteps(train_steps, steps + 1, offset);
+                let mut timesteps = with_end.map_err(|error| match error {
+                    StepCountError::TooMany { train_steps, spacing, most, .. } => {
+                        let most = most.saturating_sub(1);
+                        StepCountError::TooMany { given: steps, train_steps, spacing, most }
+                    }
+                    StepCountError::Zero => error,
+                })?;
+                timesteps.pop();
+                Ok(timesteps)
+            }
+        }
+    }
 }

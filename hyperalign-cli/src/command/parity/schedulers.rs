@@ -9,9 +9,10 @@ use hyperalign_core::{
     diffusion::Process,
     lora::LoraSet,
     sampler::sample,
-    schedule::{FlowSchedulerConfig, Scheduler, SchedulerConfig},
+    schedule::{FlowSchedulerConfig, Scheduler, SchedulerConfig, Solver, SolverChoice},
 };
 use miette::{IntoDiagnostic, WrapErr, miette};
+use serde_json::from_value;
 
 use super::{
     checks::{Checks, SCHEDULE},
@@ -22,10 +23,9 @@ use super::{
 #[derive(serde::Deserialize)]
 struct Run {
     cls: String,
-    config: serde_json::Value,
+    config: serde_json::Map<String, serde_json::Value>,
     steps: usize,
-    #[serde(default)]
-    eta: f64,
+    eta: Option<f64>,
 }
 
 /// A run's plan, and how the reference writes down what it does.
@@ -34,6 +34,8 @@ struct Plan {
     process: Process,
     /// What the reference calls the timestep of our time 1.
     time_unit: f64,
+    /// Whether the reference carries samples over their signal.
+    unscaled: bool,
 }
 
 /// `schedulers*`: each entry of the config is a run.
@@ -45,49 +47,36 @@ pub(super) fn schedulers(golden: &Golden, checks: &mut Checks) -> miette::Result
             .wrap_err_with(|| format!("the config of `{name}` cannot be read"))?;
         let plan = plan(name, &run, checks)
             .wrap_err_with(|| format!("`{name}` ({}) cannot be planned", run.cls))?;
-        match plan {
-            Some(plan) => self::run(name, &plan, golden, checks)
-                .wrap_err_with(|| format!("`{name}` ({}) cannot be run", run.cls))?,
-            None => {
-                for row in checks.left() {
-                    if row.starts_with(&format!("out.{name}.")) {
-                        checks.not_supported(&row, &format!("{} is not built yet", run.cls));
-                    }
-                }
-            }
-        }
+        self::run(name, &plan, golden, checks)
+            .wrap_err_with(|| format!("`{name}` ({}) cannot be run", run.cls))?;
     }
     Ok(())
 }
 
-/// The plan of a run, if its class is built.
-fn plan(name: &str, run: &Run, checks: &mut Checks) -> miette::Result<Option<Plan>> {
-    let plan = match run.cls.as_str() {
-        "DDIMScheduler" => {
-            let config: SchedulerConfig =
-                serde_json::from_value(run.config.clone()).into_diagnostic()?;
-            Plan {
-                scheduler: Box::new(config.ddim(run.steps, run.eta).into_diagnostic()?),
-                process: config.process().into_diagnostic()?,
-                time_unit: 1.0,
-            }
-        }
-        "FlowMatchEulerDiscreteScheduler" => {
-            let config: FlowSchedulerConfig =
-                serde_json::from_value(run.config.clone()).into_diagnostic()?;
-            let tokens = image_tokens(name);
-            let mu = Values { shape: Vec::new(), values: vec![config.mu(tokens)] };
-            checks.values(&format!("out.{name}.mu"), &mu, SCHEDULE);
-            let plan = config.flow_match_euler(run.steps, tokens).into_diagnostic()?;
-            Plan {
-                scheduler: Box::new(plan),
-                process: Process::RectifiedFlow,
-                time_unit: config.num_train_timesteps as f64,
-            }
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(plan))
+fn plan(name: &str, run: &Run, checks: &mut Checks) -> miette::Result<Plan> {
+    let mut config = run.config.clone();
+    config.insert("_class_name".to_owned(), run.cls.clone().into());
+    if run.cls == "FlowMatchEulerDiscreteScheduler" {
+        let config: FlowSchedulerConfig = from_value(config.into()).into_diagnostic()?;
+        let tokens = image_tokens(name);
+        let mu = Values { shape: Vec::new(), values: vec![config.mu(tokens)] };
+        checks.values(&format!("out.{name}.mu"), &mu, SCHEDULE);
+        return Ok(Plan {
+            scheduler: Box::new(config.flow_match_euler(run.steps, tokens).into_diagnostic()?),
+            process: Process::RectifiedFlow,
+            time_unit: config.num_train_timesteps as f64,
+            unscaled: false,
+        });
+    }
+    let config: SchedulerConfig = from_value(config.into()).into_diagnostic()?;
+    let own = SolverChoice { solver: None, eta: run.eta };
+    let solver = config.solver(own).into_diagnostic()?;
+    Ok(Plan {
+        scheduler: config.plan(run.steps, own).into_diagnostic()?,
+        process: config.process().into_diagnostic()?,
+        time_unit: 1.0,
+        unscaled: matches!(solver, Solver::Euler | Solver::EulerAncestral),
+    })
 }
 
 /// The number of image tokens of a run, which is a part of its name: `flow_dev_seq1024`.
@@ -98,7 +87,9 @@ fn image_tokens(name: &str) -> usize {
 fn run(name: &str, plan: &Plan, golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let out = |what: &str| format!("out.{name}.{what}");
     let device = checks.device.clone();
-    let Plan { scheduler, process, time_unit } = plan;
+    let Plan { scheduler, process, time_unit, unscaled } = plan;
+    // What the reference multiplies our sample with that enters step `i`.
+    let scale = |i: usize| if *unscaled { scheduler.level(i).signal.recip() } else { 1.0 };
     let row = |values: Vec<f64>| Values { shape: vec![values.len()], values };
     if let Process::VariancePreserving { alphas_cumprod } = process {
         checks.values("out.alphas_cumprod", &row(alphas_cumprod.clone()), SCHEDULE);
@@ -111,7 +102,7 @@ fn run(name: &str, plan: &Plan, golden: &Golden, checks: &mut Checks) -> miette:
         Process::RectifiedFlow => level.noise,
     });
     checks.values(&out("sigmas"), &row(sigmas.collect()), SCHEDULE);
-    let sigma = Values { shape: Vec::new(), values: vec![scheduler.init_noise_sigma()] };
+    let sigma = Values { shape: Vec::new(), values: vec![scheduler.init_noise_sigma() * scale(0)] };
     checks.values(&out("init_noise_sigma"), &sigma, SCHEDULE);
 
     let unit = golden.tensor::<4>("in.x_T_unit", &device)?;
@@ -137,7 +128,7 @@ fn run(name: &str, plan: &Plan, golden: &Golden, checks: &mut Checks) -> miette:
     let network =
         MadeUp { prediction: scheduler.prediction(), time_unit: *time_unit, calls: Cell::new(0) };
     let start = unit.clone() * scheduler.init_noise_sigma();
-    let mut trajectory = vec![start.clone()];
+    let mut trajectory = vec![start.clone() * scale(0)];
     let batch = start.dims()[0];
     let unread = Conditioning { context: Tensor::zeros([batch, 1, 1], &device), pooled: None };
     sample(
@@ -148,7 +139,7 @@ fn run(name: &str, plan: &Plan, golden: &Golden, checks: &mut Checks) -> miette:
         &unread,
         &draw,
         0..steps,
-        &mut |state| trajectory.push(state.prev_sample.clone()),
+        &mut |state| trajectory.push(state.prev_sample.clone() * scale(state.i + 1)),
     );
     checks.tensor_within(&out("trajectory"), Tensor::stack::<5>(trajectory, 0), SCHEDULE);
     Ok(())

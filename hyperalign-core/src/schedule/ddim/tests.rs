@@ -136,7 +136,8 @@ fn log_prob_is_the_mean_log_density() {
 /// `set_alpha_to_one` decides whether the last step ends at the estimate itself.
 #[test]
 fn the_last_step() {
-    let config = SchedulerConfig { set_alpha_to_one: true, ..SchedulerConfig::stable_diffusion() };
+    let config =
+        SchedulerConfig { set_alpha_to_one: Some(true), ..SchedulerConfig::stable_diffusion() };
     let scheduler = config.ddim(10, 1.0).unwrap();
     assert!(!scheduler.needs_noise(9) && scheduler.needs_noise(8));
     let step =

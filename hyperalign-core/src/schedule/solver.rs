@@ -1,0 +1,206 @@
+//! Solvers by name.
+
+use std::{fmt, str::FromStr};
+
+use super::SchedulerConfigError;
+
+/// A solver, as people name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Solver {
+    /// Song et al. 2021, arXiv:2010.02502.
+    Ddim,
+    /// Ho et al. 2020, arXiv:2006.11239.
+    Ddpm,
+    /// Liu et al. 2022, arXiv:2202.09778, in its linear multi-step form.
+    Pndm,
+    /// Karras et al. 2022, arXiv:2206.00364, without churn.
+    Euler,
+    /// Euler's method with ancestral noise.
+    EulerAncestral,
+    /// Lu et al. 2022, arXiv:2211.01095, multi-step of order 2.
+    Dpmpp2m,
+    /// The same at the noise levels of Karras et al. 2022.
+    Dpmpp2mKarras,
+    /// Euler's method for rectified flows.
+    FlowEuler,
+    /// The reverse SDE of a flow with constant diffusion (DanceGRPO, arXiv:2505.07818).
+    FlowSdeDance,
+    /// The reverse SDE of a flow with the diffusion of Flow-GRPO (arXiv:2505.05470).
+    FlowSdeGrpo,
+}
+
+/// What is known of a solver beside its steps.
+struct Facts {
+    name: &'static str,
+    /// Its name in other programs for sampling.
+    label: &'static str,
+    /// Its eta where none is given.
+    eta: Option<f64>,
+}
+
+impl Solver {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Ddim,
+        Self::Ddpm,
+        Self::Pndm,
+        Self::Euler,
+        Self::EulerAncestral,
+        Self::Dpmpp2m,
+        Self::Dpmpp2mKarras,
+        Self::FlowEuler,
+        Self::FlowSdeDance,
+        Self::FlowSdeGrpo,
+    ];
+
+    fn facts(self) -> Facts {
+        let (name, label, eta) = match self {
+            Self::Ddim => ("ddim", "DDIM", Some(0.0)),
+            Self::Ddpm => ("ddpm", "DDPM", None),
+            Self::Pndm => ("pndm", "PLMS", None),
+            Self::Euler => ("euler", "Euler", None),
+            Self::EulerAncestral => ("euler-a", "Euler a", Some(1.0)),
+            Self::Dpmpp2m => ("dpm++2m", "DPM++ 2M", None),
+            Self::Dpmpp2mKarras => ("dpm++2m-karras", "DPM++ 2M Karras", None),
+            Self::FlowEuler => ("flow-euler", "Euler", None),
+            Self::FlowSdeDance => ("flow-sde-dance", "Flow SDE (DanceGRPO)", Some(0.3)),
+            Self::FlowSdeGrpo => ("flow-sde-grpo", "Flow SDE (Flow-GRPO)", Some(0.7)),
+        };
+        Facts { name, label, eta }
+    }
+
+    /// Its name, as [`FromStr`] reads it.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// Its name in the picture files of other programs.
+    pub fn label(self) -> &'static str {
+        self.facts().label
+    }
+
+    /// Its share of noise where none is given; `None` if it has no such setting.
+    pub fn default_eta(self) -> Option<f64> {
+        self.facts().eta
+    }
+
+    /// Whether it solves rectified flows, and not variance-preserving diffusions.
+    pub fn is_for_flows(self) -> bool {
+        matches!(self, Self::FlowEuler | Self::FlowSdeDance | Self::FlowSdeGrpo)
+    }
+
+    /// The solver of a class of diffusers.
+    pub(super) fn of_class(class: &str, karras: bool) -> Option<Self> {
+        Some(match class {
+            "DDIMScheduler" => Self::Ddim,
+            "DDPMScheduler" => Self::Ddpm,
+            "PNDMScheduler" => Self::Pndm,
+            "EulerDiscreteScheduler" => Self::Euler,
+            "EulerAncestralDiscreteScheduler" => Self::EulerAncestral,
+            "DPMSolverMultistepScheduler" if karras => Self::Dpmpp2mKarras,
+            "DPMSolverMultistepScheduler" => Self::Dpmpp2m,
+            super::flow_config::CLASS => Self::FlowEuler,
+            _ => return None,
+        })
+    }
+
+    /// The names of those that satisfy `which`, for a message.
+    pub(super) fn names(which: impl Fn(Self) -> bool) -> String {
+        let names: Vec<&str> =
+            Self::ALL.into_iter().filter(|solver| which(*solver)).map(Self::name).collect();
+        names.join(", ")
+    }
+}
+
+impl fmt::Display for Solver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no solver has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no scheduler `{name}`; there are {known}")]
+pub struct UnknownSolver {
+    name: String,
+    known: String,
+}
+
+impl FromStr for Solver {
+    type Err = UnknownSolver;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSolver> {
+        Self::ALL
+            .into_iter()
+            .find(|solver| solver.name() == name)
+            .ok_or_else(|| UnknownSolver { name: name.to_owned(), known: Self::names(|_| true) })
+    }
+}
+
+/// Which solver to take, and how much noise it draws. The default is the base's own, as its folder
+/// names it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SolverChoice {
+    /// The solver; `None` is the base's own.
+    pub solver: Option<Solver>,
+    /// The share of noise that a step draws anew; `None` is the solver's default.
+    pub eta: Option<f64>,
+}
+
+impl SolverChoice {
+    /// The eta for `solver`; 0 for one that has none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one is given for a solver that has none, or out of range.
+    pub(super) fn eta_of(self, solver: Solver) -> Result<f64, SchedulerConfigError> {
+        let (eta, default) = match (self.eta, solver.default_eta()) {
+            (Some(_), None) => {
+                return Err(SchedulerConfigError::NoEta {
+                    solver,
+                    choices: Solver::names(|solver| solver.default_eta().is_some()),
+                });
+            }
+            (eta, default) => (eta, default.unwrap_or(0.0)),
+        };
+        let eta = eta.unwrap_or(default);
+        let (most, range) = match solver.is_for_flows() {
+            true => (f64::MAX, "a number from 0"),
+            false => (1.0, "a number from 0 to 1"),
+        };
+        if !(0.0..=most).contains(&eta) {
+            return Err(SchedulerConfigError::Eta { solver, eta, range });
+        }
+        Ok(eta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for solver in Solver::ALL {
+            assert_eq!(solver.to_string().parse(), Ok(solver));
+        }
+        let error = "heun".parse::<Solver>().unwrap_err().to_string();
+        assert!(error.contains("`heun`") && error.contains("dpm++2m-karras"), "{error}");
+    }
+
+    #[test]
+    fn eta_where_it_has_a_meaning() {
+        let of = |solver, eta| SolverChoice { solver: None, eta }.eta_of(solver);
+        assert_eq!(of(Solver::Ddim, None).unwrap(), 0.0);
+        assert_eq!(of(Solver::EulerAncestral, None).unwrap(), 1.0);
+        assert_eq!(of(Solver::Pndm, None).unwrap(), 0.0);
+        assert_eq!(of(Solver::FlowSdeGrpo, Some(2.0)).unwrap(), 2.0);
+        let error = |solver, eta| of(solver, Some(eta)).unwrap_err().to_string();
+        assert!(
+            error(Solver::Pndm, 0.5).contains("pndm has no eta; these have one: ddim, euler-a")
+        );
+        assert!(error(Solver::Ddim, 1.5).contains("eta 1.5 is not a number from 0 to 1"));
+        assert!(error(Solver::FlowSdeDance, -1.0).contains("eta -1"));
+        assert!(error(Solver::FlowSdeDance, f64::NAN).contains("NaN"));
+    }
+}
