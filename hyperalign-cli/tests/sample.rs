@@ -50,6 +50,62 @@ fn an_untrained_adapter_changes_nothing_and_is_named_in_the_picture() {
     assert_eq!(metadata.hyperalign.unwrap()["variant"], "hyperalign-i");
 }
 
+/// Another solver makes another picture, and the file says which it was.
+#[test]
+fn a_scheduler_can_be_chosen() {
+    let world = World::new();
+    let make = |file: &str, arguments: &[&str]| {
+        let prompt = ["--prompt", "a red dog", "--steps", "5", "--out", file];
+        let output = sample(&world, &[&prompt[..], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        let (picture, metadata) = image::read_png(&world.path(file)).unwrap();
+        let everything = metadata.hyperalign.unwrap();
+        let sampler = everything["sampler"].as_str().unwrap().to_owned();
+        (picture, sampler, everything["eta"].as_f64(), metadata.parameters.unwrap().sampler)
+    };
+    let own = make("own.png", &[]);
+    assert_eq!((own.1.as_str(), own.2), ("ddim", Some(0.0)));
+    let karras = make("karras.png", &["--scheduler", "dpm++2m-karras"]);
+    assert_eq!((karras.1.as_str(), karras.2), ("dpm++2m-karras", None));
+    assert_eq!(karras.3, "DPM++ 2M Karras");
+    assert!(karras.0 != own.0);
+    let noisy = make("noisy.png", &["--eta", "1"]);
+    assert_eq!((noisy.1.as_str(), noisy.2), ("ddim", Some(1.0)));
+    assert!(noisy.0 != own.0);
+    let half = make("half.png", &["--scheduler", "euler-a", "--eta", "0.5"]);
+    assert_eq!(half.2, Some(0.5));
+}
+
+/// The folder of Stable Diffusion 1.5 names PNDM, which evaluates once more than it is asked.
+#[test]
+fn the_folder_names_the_scheduler() {
+    let world = World::new();
+    let file = world.path("base/scheduler/scheduler_config.json");
+    let of = |class: &str, more: &str| {
+        let config = format!(
+            r#"{{"_class_name": "{class}", "beta_start": 0.00085, "beta_end": 0.012,
+                "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
+                "set_alpha_to_one": false, "steps_offset": 1, "clip_sample": false{more}}}"#
+        );
+        std::fs::write(&file, config).expect("a scheduler's file");
+        sample(&world, &["--prompt", "a red dog", "--steps", "4", "--out", "own.png", "--json"])
+    };
+    let output = of("PNDMScheduler", r#", "skip_prk_steps": true"#);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["settings"]["sampler"], "pndm");
+    // As Python writes it, which is no JSON.
+    let output = of("DPMSolverMultistepScheduler", r#", "lambda_min_clipped": -Infinity"#);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let fails = |output: Output, words: &str| {
+        assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+        assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
+    };
+    fails(of("PNDMScheduler", ""), "`skip_prk_steps`");
+    fails(of("HeunDiscreteScheduler", ""), "HeunDiscreteScheduler");
+    fails(of("FlowMatchEulerDiscreteScheduler", ""), "rectified flow");
+}
+
 #[test]
 fn several_pictures_do_not_depend_on_each_other() {
     let world = World::new();
@@ -91,6 +147,11 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     fails("base", &["--out", "file/x.png"], &["file/x.png"]);
     fails("base", &["--steps", "2000"], &["2000"]);
     fails("base", &["--size", "9x8"], &["multiples of 2", "take 10 x 8"]);
+    fails("base", &["--steps", "1000"], &["at most"]);
+    fails("base", &["--scheduler", "flow-euler"], &["flow-euler is one for", "ddim, ddpm, pndm"]);
+    fails("base", &["--scheduler", "pndm", "--eta", "0.5"], &["pndm has no eta"]);
+    fails("base", &["--eta", "1.5"], &["eta 1.5 is not a number from 0 to 1"]);
+    fails("base", &["--eta", "-1"], &["eta -1"]);
     assert!(!world.path("x.png").exists());
 }
 
@@ -209,6 +270,8 @@ fn wrong_usage_ends_with_2() {
     };
     fails(&["--out", "x.jpg"], "end the name in .png");
     fails(&["--out", "x.png", "--steps", "0"], "0 is not in 1..");
+    fails(&["--out", "x.png", "--steps", "-3"], "-3");
+    fails(&["--out", "x.png", "--scheduler", "heun"], "dpm++2m-karras");
     fails(&["--out", "x.png", "--variant", "x"], "none, s, p, i");
     fails(&[], "--out");
 }

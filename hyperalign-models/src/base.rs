@@ -6,7 +6,7 @@ use hyperalign_core::{
     diffusion::Process,
     lora::LoraTarget,
     noise::Stream,
-    schedule::Scheduler,
+    schedule::{Scheduler, Solver, SolverChoice},
 };
 
 use crate::{hypernet::Perception, vae::AutoencoderKlConfig};
@@ -27,38 +27,36 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     /// [`process`](Self::process).
     fn draw_timestep(&self, stream: &mut Stream) -> f64;
 
-    /// Its default solver with so many steps, without noise, for latents of
+    /// The plan of so many steps by its own solver, for latents of
     /// [`latent_shape`](Self::latent_shape).
     ///
     /// # Errors
     ///
     /// Fails for a number of steps that the schedule cannot take.
-    fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError>;
+    fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {
+        self.plan(steps, SolverChoice::default(), self.latent_shape())
+    }
 
-    /// Its default solver with so many steps, a share `eta` of noise that each step draws anew,
-    /// and latents of `[channels, height, width]`, which some schedules depend on.
+    /// The plan of so many steps by its own solver or the one that is chosen, for latents of
+    /// `[channels, height, width]`, which some schedules depend on.
     ///
     /// # Errors
     ///
-    /// Fails for a number of steps that the schedule cannot take, and for noise where the solver
-    /// has none.
-    fn solver(
+    /// Fails for a number of steps that the schedule cannot take, and for a choice that does not
+    /// fit the process that the base was trained on.
+    fn plan(
         &self,
         steps: usize,
-        eta: f64,
+        choice: SolverChoice,
         latents: [usize; 3],
-    ) -> Result<Box<dyn Scheduler>, BaseError> {
-        let _ = latents;
-        if eta != 0.0 {
-            return Err(BaseError::no_noise(self.solver_name(), eta));
-        }
-        self.scheduler(steps)
-    }
+    ) -> Result<Box<dyn Scheduler>, BaseError>;
 
-    /// The name of its default solver.
-    fn solver_name(&self) -> &'static str {
-        "DDIM"
-    }
+    /// The solver that plans are made for: the one that is chosen, or its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails where its own is not built here, and for a choice that does not fit its process.
+    fn solver(&self, choice: SolverChoice) -> Result<Solver, BaseError>;
 
     /// How pictures are sampled from it where nobody says otherwise.
     fn preset(&self) -> Preset {
@@ -174,9 +172,9 @@ impl Preset {
 pub struct BaseError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
 
 impl BaseError {
-    /// Noise was asked of a solver that has none.
-    pub(crate) fn no_noise(solver: &'static str, eta: f64) -> Self {
-        Self(Box::new(NoNoise { solver, eta }))
+    /// Any error, in the words of its own.
+    pub(crate) fn of(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
     }
 }
 
@@ -196,12 +194,4 @@ struct SizeError {
 
 fn nearest(side: usize, multiple: usize) -> usize {
     ((side + multiple / 2) / multiple).max(1) * multiple
-}
-
-/// Noise for a solver that has none.
-#[derive(Debug, thiserror::Error)]
-#[error("eta {eta} asks for noise in every step, but {solver} has none here; take 0")]
-struct NoNoise {
-    solver: &'static str,
-    eta: f64,
 }

@@ -11,6 +11,7 @@ use hyperalign_core::{
     denoiser::{Conditioning, Denoiser},
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
+    schedule::{Solver, SolverChoice},
 };
 use hyperalign_models::{
     base::Base,
@@ -190,9 +191,16 @@ fn sizes_are_multiples_of_a_patch() {
     assert_eq!(made([8, 16]).unwrap().dims(), [1, 3, 8, 16]);
     let error = made([8, 18]).unwrap_err().to_string();
     assert!(error.contains("multiples of 4") && error.contains("take 8 x 20"), "{error}");
-    let noisy = TextToImage { eta: 0.5, ..TextToImage::new(&base, 2, 2.0) };
-    let error = noisy.generate(&["dog"], &[0], &NoAdapter, &mut |_| {}).unwrap_err().to_string();
-    assert!(error.contains("eta 0.5"), "{error}");
+    let refused = |solver, eta| {
+        let solver = SolverChoice { solver, eta };
+        let way = TextToImage { solver, ..TextToImage::new(&base, 2, 2.0) };
+        way.generate(&["a red dog"], &[0], &NoAdapter, &mut |_| {}).err().map(|e| e.to_string())
+    };
+    let error = refused(None, Some(0.5)).unwrap();
+    assert!(error.contains("flow-euler has no eta"), "{error}");
+    let error = refused(Some(Solver::Ddim), None).unwrap();
+    assert!(error.contains("the base is a rectified flow"), "{error}");
+    assert_eq!(refused(Some(Solver::FlowSdeGrpo), Some(0.5)), None);
 }
 
 #[test]

@@ -14,6 +14,7 @@ import clip
 import diffusion
 import flux
 import rewards
+import schedulers
 
 
 def main() -> None:
@@ -33,6 +34,7 @@ def main() -> None:
     codec = diffusion.vae(folder)
     diffusion.timestep_embedding(folder)
     diffusion.ddim(folder)
+    schedulers.everything(folder)
     diffusion.pipeline(folder, text, clip.TEXT, net, codec)
     flux.everything(folder)
     rewards.image_reward(folder)

@@ -1,10 +1,13 @@
 //! The command line. The doc comments here are the help text.
 
+mod solver;
+
 use std::fmt;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hyperalign_models::hypernet::Variant;
 
+pub use self::solver::SolverArgs;
 use crate::command::{
     bench, completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, score, train,
     world,

@@ -10,7 +10,7 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::args::{VariantChoice, at_least_one};
+use crate::args::{SolverArgs, VariantChoice, at_least_one};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
@@ -61,6 +61,9 @@ pub struct Args {
     /// Sampling steps. Default: what suits the base.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     steps: Option<usize>,
+
+    #[command(flatten)]
+    solver: SolverArgs,
 
     /// Weight of classifier-free guidance. Default: what suits the base.
     #[arg(long, value_name = "X")]
@@ -136,6 +139,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let sampling = Sampling {
         steps: args.steps.unwrap_or(preset.steps),
         guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
+        solver: args.solver.choice(),
         batch: args.batch,
     };
     let space = scorers.space();

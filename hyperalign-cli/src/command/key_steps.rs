@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use hyperalign_core::schedule::SolverChoice;
 use hyperalign_core::trajectory::{curvature, key_steps_by_curvature, key_steps_by_share};
 use hyperalign_models::hypernet::Adapter;
 use hyperalign_rewards::emoji::Split;
@@ -116,6 +117,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let sampling = Sampling {
         steps: args.steps.unwrap_or(preset.steps),
         guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
+        solver: SolverChoice::default(),
         batch: BATCH,
     };
     let Some(movement) = movement(base.as_ref(), &sampling, &shots, &stop).into_diagnostic()?

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::adapter::{AdapterSource, NoAdapter};
 use hyperalign_core::denoiser::Decoder;
 use hyperalign_core::image::{self, Metadata, Parameters};
+use hyperalign_core::schedule::Solver;
 use hyperalign_models::base::Base;
 use hyperalign_models::hypernet::{Adapter, AdapterMeta, Variant};
 use hyperalign_models::pipeline::TextToImage;
@@ -18,7 +19,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::VariantChoice;
+use crate::args::{SolverArgs, VariantChoice};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -57,6 +58,9 @@ pub struct Args {
     /// Sampling steps. Default: what suits the base.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     steps: Option<u32>,
+
+    #[command(flatten)]
+    solver: SolverArgs,
 
     /// Weight of classifier-free guidance; 1 turns it off. Default: what suits the base.
     #[arg(long, value_name = "X")]
@@ -118,7 +122,7 @@ struct Adaptation {
 /// # Errors
 ///
 /// Fails for a base or an adapter that cannot be read or do not belong together, words that the
-/// base does not know, a number of steps that its schedule cannot take, weights that are not
+/// base does not know, a number of steps that its schedule cannot take, a solver that does not fit it, weights that are not
 /// finite, and files that cannot be written, which is tried before the work begins.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let pictures = pictures(&args.out, &args.prompt, &args.seed);
@@ -132,18 +136,23 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     base::warn_of_cuts(base.as_ref(), &args.prompt)?;
     let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
     let guidance_scale = args.guidance.unwrap_or(preset.guidance_scale);
-    let size = args.size;
-    let way = TextToImage { size, ..TextToImage::new(base.as_ref(), steps, guidance_scale) };
+    let way = TextToImage {
+        size: args.size,
+        solver: args.solver.choice(),
+        ..TextToImage::new(base.as_ref(), steps, guidance_scale)
+    };
+    let evaluations = way.scheduler().into_diagnostic()?.steps();
+    let solver = base.solver(way.solver).into_diagnostic()?;
 
     let start = Instant::now();
-    let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * steps) as u64);
+    let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * evaluations) as u64);
     for batch in pictures.chunks(BATCH) {
-        make(batch, &way, adaptation.as_ref(), codec.as_ref(), &bar)?;
+        make(batch, &way, solver, adaptation.as_ref(), codec.as_ref(), &bar)?;
     }
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
-        let settings = settings(&way, adaptation.as_ref());
+        let settings = settings(&way, solver, adaptation.as_ref());
         let answer = json!({ "settings": settings, "pictures": pictures, "seconds": seconds });
         output::print_json(&answer)?;
     } else {
@@ -215,6 +224,7 @@ fn codec(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Option
 fn make(
     batch: &[Picture],
     way: &TextToImage,
+    solver: Solver,
     adaptation: Option<&Adaptation>,
     codec: Option<&TinyDecoder>,
     bar: &ProgressBar,
@@ -241,7 +251,7 @@ fn make(
         }
     }
     for (picture, image) in batch.iter().zip(image::to_images(images)) {
-        let metadata = metadata(picture, image.dimensions(), way, adaptation);
+        let metadata = metadata(picture, image.dimensions(), way, solver, adaptation);
         image::write_png(&picture.file, &image, &metadata).into_diagnostic()?;
     }
     Ok(())
@@ -252,6 +262,7 @@ fn metadata(
     picture: &Picture,
     size: (u32, u32),
     way: &TextToImage,
+    solver: Solver,
     adaptation: Option<&Adaptation>,
 ) -> Metadata {
     let base = way.base;
@@ -264,7 +275,7 @@ fn metadata(
         prompt: picture.prompt.clone(),
         negative_prompt: way.negative_prompt.clone(),
         steps: way.steps,
-        sampler: base.solver_name().to_owned(),
+        sampler: solver.label().to_owned(),
         cfg_scale: way.guidance_scale,
         seed: picture.seed,
         size,
@@ -272,7 +283,7 @@ fn metadata(
         model: base.name().to_owned(),
         extra,
     };
-    let mut everything = settings(way, adaptation);
+    let mut everything = settings(way, solver, adaptation);
     everything["prompt"] = picture.prompt.as_str().into();
     everything["seed"] = picture.seed.into();
     if hyperalign_models::embedded::folder(base.name()).is_some() {
@@ -282,17 +293,17 @@ fn metadata(
 }
 
 /// What all pictures of the call have in common.
-fn settings(way: &TextToImage, adaptation: Option<&Adaptation>) -> Value {
+fn settings(way: &TextToImage, solver: Solver, adaptation: Option<&Adaptation>) -> Value {
     json!({
         "program": concat!("hyperalign ", env!("CARGO_PKG_VERSION")),
         "base": way.base.name(),
         "base_hash": way.base.hash(),
         "variant": adaptation.map_or("none", |adaptation| adaptation.variant.label()),
         "adapter": adaptation.map(|adaptation| &adaptation.file),
-        "sampler": way.base.solver_name().to_lowercase(),
+        "sampler": solver.name(),
         "steps": way.steps,
         "guidance_scale": way.guidance_scale,
-        "eta": way.eta,
+        "eta": way.solver.eta.or(solver.default_eta()),
     })
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use clap::ValueEnum;
+use hyperalign_core::schedule::SolverChoice;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_rewards::{
     ClipReward, Reward,
@@ -184,6 +185,7 @@ fn measure(
     let sampling = Sampling {
         steps: args.steps.unwrap_or(preset.steps),
         guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
+        solver: SolverChoice::default(),
         batch: args.batch,
     };
     let stop = Stop::default();

@@ -30,7 +30,8 @@ pub struct Dpmpp2mOptions {
 /// are extrapolated through the last two.
 ///
 /// The first step is of order 1, and so is the last, which ends at noise level 0, where lambda is
-/// infinite. Deterministic; order 2 in between.
+/// infinite. Deterministic; order 2 in between at the levels of Karras. Evenly spaced timesteps
+/// keep the last steps wide in lambda however many there are, which costs the order there.
 #[derive(Debug, Clone)]
 pub struct Dpmpp2mScheduler {
     nodes: Vec<Node>,
@@ -156,10 +157,8 @@ mod tests {
 
     #[test]
     fn converges_at_order_two() {
-        for karras in [false, true] {
-            let found = order(|steps| error_before_the_end(&plan(steps, karras)), 50, 200);
-            assert!((found - 2.0).abs() < 0.3, "order {found}");
-        }
+        let found = order(|steps| error_before_the_end(&plan(steps, true)), 50, 200);
+        assert!((found - 2.0).abs() < 0.3, "order {found}");
     }
 
     /// To the end of a run it is closer to the ODE than Euler's method at the same levels.

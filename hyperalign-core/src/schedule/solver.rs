@@ -2,10 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::SchedulerConfigError;
 
 /// A solver, as people name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum Solver {
     /// Song et al. 2021, arXiv:2010.02502.
     Ddim,
@@ -137,9 +140,23 @@ impl FromStr for Solver {
     }
 }
 
+impl TryFrom<String> for Solver {
+    type Error = UnknownSolver;
+
+    fn try_from(name: String) -> Result<Self, UnknownSolver> {
+        name.parse()
+    }
+}
+
+impl From<Solver> for &'static str {
+    fn from(solver: Solver) -> Self {
+        solver.name()
+    }
+}
+
 /// Which solver to take, and how much noise it draws. The default is the base's own, as its folder
 /// names it.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct SolverChoice {
     /// The solver; `None` is the base's own.
     pub solver: Option<Solver>,
@@ -153,7 +170,7 @@ impl SolverChoice {
     /// # Errors
     ///
     /// Fails if one is given for a solver that has none, or out of range.
-    pub(super) fn eta_of(self, solver: Solver) -> Result<f64, SchedulerConfigError> {
+    pub fn eta_of(self, solver: Solver) -> Result<f64, SchedulerConfigError> {
         let (eta, default) = match (self.eta, solver.default_eta()) {
             (Some(_), None) => {
                 return Err(SchedulerConfigError::NoEta {
@@ -183,6 +200,8 @@ mod tests {
     fn names_round_trip() {
         for solver in Solver::ALL {
             assert_eq!(solver.to_string().parse(), Ok(solver));
+            let json = serde_json::to_string(&solver).unwrap();
+            assert_eq!(serde_json::from_str::<Solver>(&json).unwrap(), solver);
         }
         let error = "heun".parse::<Solver>().unwrap_err().to_string();
         assert!(error.contains("`heun`") && error.contains("dpm++2m-karras"), "{error}");

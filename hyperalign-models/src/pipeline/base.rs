@@ -7,7 +7,7 @@ use hyperalign_core::{
     guidance::ClassifierFreeGuidance,
     lora::LoraTarget,
     noise::Stream,
-    schedule::Scheduler,
+    schedule::{Scheduler, Solver, SolverChoice},
 };
 
 use super::StableDiffusion;
@@ -47,20 +47,17 @@ impl Base for StableDiffusion {
         stream.below(self.scheduler_config.num_train_timesteps) as f64
     }
 
-    fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {
-        self.solver(steps, 0.0, self.latent_shape())
-    }
-
-    fn solver(
+    fn plan(
         &self,
         steps: usize,
-        eta: f64,
+        choice: SolverChoice,
         _: [usize; 3],
     ) -> Result<Box<dyn Scheduler>, BaseError> {
-        match self.scheduler_config.ddim(steps, eta) {
-            Ok(scheduler) => Ok(Box::new(scheduler)),
-            Err(error) => Err(BaseError(Box::new(error))),
-        }
+        self.scheduler_config.plan(steps, choice).map_err(BaseError::of)
+    }
+
+    fn solver(&self, choice: SolverChoice) -> Result<Solver, BaseError> {
+        self.scheduler_config.solver(choice).map_err(BaseError::of)
     }
 
     fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {

@@ -7,7 +7,7 @@ use hyperalign_core::{
     guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},
     noise::Stream,
-    schedule::Scheduler,
+    schedule::{Scheduler, Solver, SolverChoice},
 };
 
 use super::Flux;
@@ -69,28 +69,19 @@ impl Base for Flux {
         logit_normal(stream)
     }
 
-    fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {
-        self.solver(steps, 0.0, self.latent_shape())
-    }
-
-    fn solver(
+    fn plan(
         &self,
         steps: usize,
-        eta: f64,
+        choice: SolverChoice,
         [_, height, width]: [usize; 3],
     ) -> Result<Box<dyn Scheduler>, BaseError> {
-        if eta != 0.0 {
-            return Err(BaseError::no_noise(self.solver_name(), eta));
-        }
         let tokens = height / PATCH * (width / PATCH);
-        match self.scheduler_config.flow_match_euler(steps, tokens) {
-            Ok(scheduler) => Ok(Box::new(scheduler)),
-            Err(error) => Err(BaseError(Box::new(error))),
-        }
+        let plan = self.scheduler_config.plan(steps, tokens, choice).map_err(BaseError::of)?;
+        Ok(Box::new(plan))
     }
 
-    fn solver_name(&self) -> &'static str {
-        "Euler"
+    fn solver(&self, choice: SolverChoice) -> Result<Solver, BaseError> {
+        self.scheduler_config.solver(choice).map_err(BaseError::of)
     }
 
     fn preset(&self) -> Preset {

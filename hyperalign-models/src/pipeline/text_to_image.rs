@@ -5,6 +5,7 @@ use hyperalign_core::{
     adapter::AdapterSource,
     noise::{self, Purpose, Stream},
     sampler::{StepState, sample},
+    schedule::{Scheduler, SolverChoice},
 };
 
 use crate::base::{Base, BaseError};
@@ -18,8 +19,8 @@ pub struct TextToImage<'a> {
     pub steps: usize,
     /// Weight of guidance; 1 is none.
     pub guidance_scale: f64,
-    /// Share of noise that each step draws anew, from 0 to 1, where the solver has any.
-    pub eta: f64,
+    /// The solver, and how much noise it draws.
+    pub solver: SolverChoice,
     /// What guidance leads away from.
     pub negative_prompt: String,
     /// Height and width of the pictures; those that the base was made for if nothing is said.
@@ -27,9 +28,24 @@ pub struct TextToImage<'a> {
 }
 
 impl<'a> TextToImage<'a> {
-    /// Deterministic sampling away from the empty prompt.
+    /// Sampling by the base's own solver, away from the empty prompt.
     pub fn new(base: &'a dyn Base, steps: usize, guidance_scale: f64) -> Self {
-        Self { base, steps, guidance_scale, eta: 0.0, negative_prompt: String::new(), size: None }
+        let (solver, negative_prompt) = (SolverChoice::default(), String::new());
+        Self { base, steps, guidance_scale, solver, negative_prompt, size: None }
+    }
+
+    /// The plan of the steps.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a number of steps that the schedule cannot take, a solver that does not fit the
+    /// base, and a size that the base cannot read.
+    pub fn scheduler(&self) -> Result<Box<dyn Scheduler>, BaseError> {
+        self.base.plan(self.steps, self.solver, self.latent_shape()?)
+    }
+
+    fn latent_shape(&self) -> Result<[usize; 3], BaseError> {
+        self.size.map_or(Ok(self.base.latent_shape()), |size| self.base.latents_of(size))
     }
 
     /// Makes a picture for each prompt, from the seed beside it. A picture depends on its own
@@ -41,8 +57,8 @@ impl<'a> TextToImage<'a> {
     ///
     /// # Errors
     ///
-    /// Fails for a number of steps that the schedule cannot take, noise that the solver does not
-    /// have, a size that the base cannot read, and words that a closed vocabulary does not have.
+    /// Fails where [`scheduler`](Self::scheduler) does, and for words that a closed vocabulary does
+    /// not have.
     ///
     /// # Panics
     ///
@@ -79,9 +95,9 @@ impl<'a> TextToImage<'a> {
         observer: &mut dyn FnMut(&StepState),
     ) -> Result<Tensor<4>, BaseError> {
         assert_eq!(prompts.len(), seeds.len(), "one seed for each prompt");
-        let Self { base, steps, guidance_scale, eta, ref negative_prompt, size } = *self;
-        let shape = size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size))?;
-        let scheduler = base.solver(steps, eta, shape)?;
+        let Self { base, guidance_scale, ref negative_prompt, .. } = *self;
+        let shape = self.latent_shape()?;
+        let scheduler = self.scheduler()?;
         let prompts: Vec<String> = prompts.iter().map(|text| text.as_ref().to_owned()).collect();
         let conditioning = base.encode_prompts(&prompts)?;
         let unconditional = base.encode_prompts(std::slice::from_ref(negative_prompt))?;

@@ -87,7 +87,11 @@ impl Folder {
     ///
     /// Fails if the file cannot be read, or does not describe a `T`.
     pub fn read_config<T: DeserializeOwned>(&self, path: &str) -> Result<T, LoadError> {
-        serde_json::from_slice(&self.read(path)?).map_err(|error| LoadError::Config {
+        let text = String::from_utf8_lossy(&self.read(path)?).into_owned();
+        // Python writes a setting without a bound as a number that JSON does not have, as in the
+        // `lambda_min_clipped` of DPM-Solver's schedules; it is as good as not set.
+        let text = text.replace(": -Infinity", ": null");
+        serde_json::from_str(&text).map_err(|error| LoadError::Config {
             file: self.display(path),
             reason: error.to_string(),
         })

@@ -40,6 +40,16 @@ pub enum AlignError {
     /// The first pictures cannot be made.
     #[error("cannot make the first sample pictures: {0}")]
     Samples(Box<dyn std::error::Error + Send + Sync>),
+    /// The base's own solver draws noise.
+    #[error(
+        "the scheduler of the base `{base}` draws noise in its steps; training follows \
+         deterministic trajectories: name another class (DDIMScheduler) in its \
+         scheduler_config.json"
+    )]
+    Stochastic {
+        /// The base.
+        base: String,
+    },
     /// The reward has no gradient.
     #[error("the reward `{name}` has no gradient and cannot be trained on")]
     NotDifferentiable {
@@ -79,6 +89,9 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     let AlignSettings { method, training, samples, evaluation, .. } = settings;
     training.validate()?;
     let scheduler = base.scheduler(method.steps)?;
+    if (0..scheduler.steps()).any(|i| scheduler.needs_noise(i)) {
+        return Err(AlignError::Stochastic { base: base.name().to_owned() });
+    }
     method.validate(scheduler.as_ref(), training.shards * training.accumulate)?;
     for (name, given) in [
         ("samples.prompts", samples.prompts),

@@ -1,7 +1,7 @@
 //! Pictures of a base, with or without an adapter, from prompts and seeds.
 //!
 //! All methods of an evaluation come through here, so that they differ in nothing but the
-//! adapter: the same prompts, the same starting noise, the same solver.
+//! adapter: the same prompts, the same noise, the same solver.
 
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     noise::{Purpose, Stream, normal},
     sampler::{self, StepState},
+    schedule::SolverChoice,
 };
 use hyperalign_models::{
     base::Base,
@@ -29,6 +30,9 @@ pub struct Sampling {
     pub guidance_scale: f64,
     /// The most pictures that are made at once. It changes speed and memory only.
     pub batch: usize,
+    /// The solver, and how much noise it draws.
+    #[serde(default)]
+    pub solver: SolverChoice,
 }
 
 /// An adapter, and how it is run.
@@ -95,20 +99,22 @@ pub(super) fn latents(
     shots: &[Shot],
     observer: &mut dyn FnMut(&StepState),
 ) -> Result<Tensor<4>, EvalError> {
-    let scheduler = base.scheduler(sampling.steps)?;
+    let scheduler = base.plan(sampling.steps, sampling.solver, base.latent_shape())?;
     let prompts: Vec<String> = shots.iter().map(|shot| shot.prompt.clone()).collect();
     let conditioning = base.encode_prompts(&prompts)?;
     let [channels, height, width] = base.latent_shape();
-    let starts = shots.iter().map(|shot| Stream::new(shot.seed, Purpose::Start, 0, 0));
     let device = conditioning.context.device();
-    let start = normal([1, channels, height, width], starts, &device);
+    let draw = |purpose, step: usize| {
+        let streams = shots.iter().map(|shot| Stream::new(shot.seed, purpose, step as u32, 0));
+        normal([1, channels, height, width], streams, &device)
+    };
     Ok(sampler::sample(
         &guided(base, &base.unconditional(), sampling.guidance_scale),
         scheduler.as_ref(),
         source,
-        start * scheduler.init_noise_sigma(),
+        draw(Purpose::Start, 0) * scheduler.init_noise_sigma(),
         &conditioning,
-        &|_| unreachable!("a base's default solver is deterministic"),
+        &|i| draw(Purpose::Sampler, i),
         0..scheduler.steps(),
         observer,
     ))
@@ -164,11 +170,17 @@ fn check_finite(images: &Tensor<4>, shots: &[Shot], method: &str) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use burn::tensor::s;
+    use hyperalign_core::schedule::Solver;
 
     use super::*;
     use crate::eval::toy::{ToyBase, adapter};
 
-    const SAMPLING: Sampling = Sampling { steps: 4, guidance_scale: 3.0, batch: 4 };
+    const SAMPLING: Sampling = Sampling {
+        steps: 4,
+        guidance_scale: 3.0,
+        batch: 4,
+        solver: SolverChoice { solver: None, eta: None },
+    };
 
     fn shot(prompt: &str, seed: u64) -> Shot {
         Shot { prompt: prompt.to_owned(), seed }
@@ -224,6 +236,25 @@ mod tests {
         }
         assert!(distance(made[0].clone(), made[1].clone()) > 1e-6);
         assert!(distance(made[1].clone(), made[2].clone()) > 1e-6);
+    }
+
+    #[test]
+    fn a_solver_can_be_chosen_and_its_noise_is_the_pictures_own() {
+        let shots = [shot("a dog", 1), shot("a car", 2)];
+        let run = |solver, batch| {
+            let solver = SolverChoice { solver, eta: None };
+            let sampling = Sampling { solver, batch, ..SAMPLING };
+            let (base, mut all) = (ToyBase::new(), Vec::new());
+            generate(&base, None, &sampling, &shots, &Stop::default(), &mut |_, batch| {
+                all.push(batch.images);
+                Ok(())
+            })
+            .unwrap();
+            Tensor::cat(all, 0)
+        };
+        let noisy = run(Some(Solver::EulerAncestral), 2);
+        assert!(distance(noisy.clone(), run(Some(Solver::EulerAncestral), 1)) < 1e-5);
+        assert!(distance(noisy, run(None, 2)) > 1e-4);
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn enlarged(picture: RgbImage) -> RgbImage {
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::schedule::SolverChoice;
     use hyperalign_models::hypernet::Variant;
 
     use super::*;
@@ -82,7 +83,8 @@ mod tests {
             Method { name: "hyperalign-s".to_owned(), adapted: Some(adapted) },
             Method { name: "again".to_owned(), adapted: None },
         ];
-        let sampling = Sampling { steps: 3, guidance_scale: 2.0, batch: 2 };
+        let sampling =
+            Sampling { steps: 3, guidance_scale: 2.0, batch: 2, solver: SolverChoice::default() };
         let shots = [("a dog", 1), ("a car", 2)]
             .map(|(prompt, seed)| Shot { prompt: prompt.to_owned(), seed });
         let stop = Stop::default();

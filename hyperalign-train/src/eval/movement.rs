@@ -36,13 +36,15 @@ pub fn movement(
 mod tests {
     use super::*;
     use crate::eval::toy::ToyBase;
+    use hyperalign_core::schedule::SolverChoice;
 
     fn shots(seeds: std::ops::Range<u64>) -> Vec<Shot> {
         seeds.map(|seed| Shot { prompt: "a dog".to_owned(), seed }).collect()
     }
 
     fn measure(batch: usize, shots: &[Shot]) -> Vec<f64> {
-        let sampling = Sampling { steps: 5, guidance_scale: 2.0, batch };
+        let sampling =
+            Sampling { steps: 5, guidance_scale: 2.0, batch, solver: SolverChoice::default() };
         movement(&ToyBase::new(), &sampling, shots, &Stop::default()).unwrap().unwrap()
     }
 
@@ -61,7 +63,8 @@ mod tests {
 
     #[test]
     fn nothing_to_measure_and_a_stop() {
-        let sampling = Sampling { steps: 5, guidance_scale: 2.0, batch: 4 };
+        let sampling =
+            Sampling { steps: 5, guidance_scale: 2.0, batch: 4, solver: SolverChoice::default() };
         let (base, stop) = (ToyBase::new(), Stop::default());
         assert!(movement(&base, &sampling, &[], &stop).is_err());
         stop.request();

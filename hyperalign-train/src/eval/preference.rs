@@ -189,6 +189,7 @@ fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[String]) -> Vec<f32
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::schedule::SolverChoice;
     use hyperalign_rewards::emoji::{self, Gold, Split};
 
     use super::*;
@@ -233,7 +234,8 @@ mod tests {
     #[test]
     fn every_row_gets_a_picture_unless_stopped() {
         let rows = emoji::prompts(Split::Tuning, 7, 1);
-        let sampling = Sampling { steps: 2, guidance_scale: 1.0, batch: 3 };
+        let sampling =
+            Sampling { steps: 2, guidance_scale: 1.0, batch: 3, solver: SolverChoice::default() };
         let (base, stop) = (ToyBase::new(), Stop::default());
         let mut seen = Vec::new();
         let found =

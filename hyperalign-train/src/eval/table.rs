@@ -135,9 +135,10 @@ impl Summary {
         let Self { base, sampling, rows, prompts, seeds, diversity_space, .. } = self;
         let mut lines = vec![format!(
             "{} pictures a method: {rows} rows ({prompts} different prompts) with {seeds} each; \
-             {base}, {} steps, guidance {}.",
+             {base}, {} steps{}, guidance {}.",
             rows * seeds,
             sampling.steps,
+            sampling.solver.solver.map(|solver| format!(" of {solver}")).unwrap_or_default(),
             sampling.guidance_scale,
         )];
         if self.methods.iter().any(|(_, method)| method.gold.is_some()) {

@@ -1,5 +1,6 @@
 //! Whole evaluations of the toy base.
 
+use hyperalign_core::schedule::SolverChoice;
 use hyperalign_models::hypernet::Variant;
 use hyperalign_rewards::{
     Reward,
@@ -23,7 +24,12 @@ fn evaluation<'a>(base: &'a ToyBase, methods: Vec<Method<'a>>, rows: &'a [Row]) 
         rows,
         seeds: 2,
         first_seed: 40,
-        sampling: Sampling { steps: 3, guidance_scale: 2.0, batch: 8 },
+        sampling: Sampling {
+            steps: 3,
+            guidance_scale: 2.0,
+            batch: 8,
+            solver: SolverChoice::default(),
+        },
         measures: Measures {
             gold: Some(&EmojiGold),
             scorers: vec![scorer(Role::TrainedAgainst), scorer(Role::HeldOut)],

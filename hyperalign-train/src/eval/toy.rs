@@ -10,7 +10,7 @@ use hyperalign_core::{
     guidance::ClassifierFreeGuidance,
     lora::{LoraScope, LoraSet, LoraTarget, linear_with_lora},
     noise::{Purpose, Stream},
-    schedule::{Scheduler, SchedulerConfig},
+    schedule::{Scheduler, SchedulerConfig, Solver, SolverChoice},
 };
 use hyperalign_models::{
     base::{Base, BaseError},
@@ -111,14 +111,19 @@ impl Base for ToyBase {
         emoji::SIZE / EDGE
     }
 
-    fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {
-        match self.config.ddim(steps, 0.0) {
-            Ok(scheduler) => Ok(Box::new(scheduler)),
-            Err(error) => Err(BaseError(Box::new(error))),
-        }
+    fn plan(
+        &self,
+        steps: usize,
+        choice: SolverChoice,
+        _: [usize; 3],
+    ) -> Result<Box<dyn Scheduler>, BaseError> {
+        self.config.plan(steps, choice).map_err(|error| BaseError(Box::new(error)))
     }
 
-    /// Words become noise of their own letters.
+    fn solver(&self, choice: SolverChoice) -> Result<Solver, BaseError> {
+        self.config.solver(choice).map_err(|error| BaseError(Box::new(error)))
+    }
+
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
         const TOKENS: usize = 12;
         let known = emoji::vocabulary();

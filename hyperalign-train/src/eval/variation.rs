@@ -109,12 +109,18 @@ impl AdapterSource for Recorder<'_> {
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::schedule::SolverChoice;
     use hyperalign_models::hypernet::Variant;
 
     use super::*;
     use crate::eval::toy::{ToyBase, adapter, static_lora};
 
-    const SAMPLING: Sampling = Sampling { steps: 4, guidance_scale: 2.0, batch: 3 };
+    const SAMPLING: Sampling = Sampling {
+        steps: 4,
+        guidance_scale: 2.0,
+        batch: 3,
+        solver: SolverChoice { solver: None, eta: None },
+    };
 
     fn measure(adapted: &Adapted, sampling: &Sampling, prompts: &[&str]) -> Variation {
         let prompts: Vec<String> = prompts.iter().map(|prompt| (*prompt).to_owned()).collect();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     denoiser::{Conditioning, Denoiser as _},
+    diffusion::{Level, Levels},
     noise::{Purpose, Stream, normal},
 };
 use hyperalign_models::{
@@ -116,7 +117,8 @@ impl HyperAlign {
             .map(|k| self.stream(Purpose::Data, update, k).pick(&self.prompts).clone())
             .collect();
         let conditioning = self.encode(&prompts);
-        let scheduler = self.base.scheduler(*steps).expect("checked when the run was set up");
+        let scheduler = self.base.scheduler(*steps);
+        let scheduler = scheduler.expect("checked when the run was set up");
         let supervised = self.supervised(update, shard, scheduler.as_ref());
         let last = supervised.iter().copied().max().unwrap_or(0);
 
@@ -156,7 +158,9 @@ impl HyperAlign {
         let timesteps = times(&|i| i);
         let output = guided(self.base.as_ref(), &self.base.unconditional(), *guidance_scale)
             .predict(sample.clone(), self.times(&timesteps), &conditioning, Some(&lora));
-        let levels = self.base.process().levels(&timesteps, &self.device);
+        let levels = supervised.iter().map(|&i| scheduler.level(i));
+        let levels: Vec<Level> = levels.flat_map(|l| std::iter::repeat_n(l, count)).collect();
+        let levels = Levels::new(levels, &self.device);
         let pred_original = levels.original(self.base.prediction(), sample, output);
         let image = self.base.decode(pred_original).clamp(-1.0, 1.0);
         let prompts: Vec<String> =

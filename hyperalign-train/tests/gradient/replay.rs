@@ -12,7 +12,7 @@ use hyperalign_core::{
     guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},
     noise::Stream,
-    schedule::Scheduler,
+    schedule::{Scheduler, Solver, SolverChoice},
 };
 use hyperalign_models::{
     base::{Base, BaseError},
@@ -95,8 +95,16 @@ impl Base for Replay {
     fn downscale(&self) -> usize {
         self.base.downscale()
     }
-    fn scheduler(&self, steps: usize) -> Result<Box<dyn Scheduler>, BaseError> {
-        self.base.scheduler(steps)
+    fn plan(
+        &self,
+        steps: usize,
+        choice: SolverChoice,
+        latents: [usize; 3],
+    ) -> Result<Box<dyn Scheduler>, BaseError> {
+        self.base.plan(steps, choice, latents)
+    }
+    fn solver(&self, choice: SolverChoice) -> Result<Solver, BaseError> {
+        self.base.solver(choice)
     }
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
         Base::encode_prompts(&self.base, prompts)

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use hyperalign_core::schedule::SolverChoice;
 use hyperalign_core::{atomic, trajectory::key_steps_by_share};
 use hyperalign_rewards::{Files, emoji};
 use hyperalign_train::{
@@ -195,7 +196,8 @@ fn key_steps(
 
 fn sampling(settings: &AlignSettings, batch: usize) -> Sampling {
     let method = &settings.method;
-    Sampling { steps: method.steps, guidance_scale: method.guidance_scale, batch }
+    let solver = SolverChoice::default();
+    Sampling { steps: method.steps, guidance_scale: method.guidance_scale, batch, solver }
 }
 
 struct Trainer<'a> {

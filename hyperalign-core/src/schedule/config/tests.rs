@@ -121,6 +121,58 @@ fn what_is_not_built_is_an_error() {
     assert!(unknown.unwrap_err().to_string().contains("squaredcos"));
 }
 
+/// Rows of a batch do not know of each other, and a trajectory can be run beside another.
+#[test]
+fn a_batch_is_its_rows() {
+    use crate::schedule::{
+        FlowSchedulerConfig,
+        gaussian_data::{run, tensor, values},
+    };
+    for solver in Solver::ALL {
+        let plan: Box<dyn Scheduler> = match solver.is_for_flows() {
+            true => {
+                let plan = FlowSchedulerConfig::flux_dev().plan(6, 1024, choice(solver));
+                Box::new(plan.unwrap())
+            }
+            false => SchedulerConfig::stable_diffusion().plan(6, choice(solver)).unwrap(),
+        };
+        let ends = |starts: &[f64]| {
+            let noise = || tensor(starts.iter().map(|start| 0.3 * start - 0.1).collect());
+            values(run(plan.as_ref(), tensor(starts.to_vec()), noise))
+        };
+        let starts = [0.4, -1.7, 2.2];
+        let together = ends(&starts);
+        for (start, together) in starts.into_iter().zip(together) {
+            assert!((ends(&[start])[0] - together).abs() < 1e-12, "{solver}");
+        }
+    }
+}
+
+/// Every step is differentiable in the network's answer: the gradient is the finite difference.
+#[test]
+fn steps_are_differentiable() {
+    use crate::schedule::{
+        History,
+        gaussian_data::{tensor, values},
+    };
+    for solver in Solver::ALL.into_iter().filter(|solver| !solver.is_for_flows()) {
+        let plan = SchedulerConfig::stable_diffusion().plan(6, choice(solver)).unwrap();
+        // The second step's history comes from the first.
+        let end = |output: burn::tensor::Tensor<4>| {
+            let mut history = History::default();
+            let noise = || plan.needs_noise(0).then(|| tensor(vec![0.2]));
+            let sample = tensor(vec![0.9]);
+            let first = plan.step(0, output.clone() * 0.5, sample, noise(), &mut history);
+            plan.step(1, output, first.prev_sample, noise(), &mut history).prev_sample
+        };
+        let output = tensor(vec![-0.3]).autodiff().require_grad();
+        let gradient = values(output.grad(&end(output.clone()).sum().backward()).unwrap())[0];
+        let at = |value: f64| values(end(tensor(vec![value])))[0];
+        let difference = (at(-0.3 + 1e-4) - at(-0.3 - 1e-4)) / 2e-4;
+        assert!((gradient - difference).abs() < 1e-6, "{solver}: {gradient} {difference}");
+    }
+}
+
 #[test]
 fn a_flow_is_no_diffusion() {
     let config = SchedulerConfig::stable_diffusion();

@@ -1,5 +1,8 @@
 use burn::tensor::{Device, s};
-use hyperalign_core::adapter::NoAdapter;
+use hyperalign_core::{
+    adapter::NoAdapter,
+    schedule::{Solver, SolverChoice},
+};
 
 use super::*;
 use crate::{
@@ -26,7 +29,8 @@ fn distance(a: Tensor<4>, b: Tensor<4>) -> f32 {
 #[test]
 fn a_picture_depends_on_its_own_seed_and_prompt_only() {
     let pipeline = pipeline();
-    let way = TextToImage { eta: 0.5, ..TextToImage::new(&pipeline, 3, 2.0) };
+    let solver = SolverChoice { solver: Some(Solver::EulerAncestral), eta: Some(0.5) };
+    let way = TextToImage { solver, ..TextToImage::new(&pipeline, 3, 2.0) };
     let both = pictures(&way, &["a red dog", "a blue heart"], &[5, 6]);
     assert_eq!(both.dims(), [2, 3, 8, 8]);
     let second = pictures(&way, &["a blue heart"], &[6]);
@@ -38,6 +42,28 @@ fn a_picture_depends_on_its_own_seed_and_prompt_only() {
     assert!(distance_to(pictures(&unguided, &["a blue heart"], &[6])) > 1e-5, "no guidance");
     let negative = TextToImage { negative_prompt: "red dog".to_owned(), ..way.clone() };
     assert!(distance_to(pictures(&negative, &["a blue heart"], &[6])) > 1e-6, "no negative");
+}
+
+/// Every solver that fits makes pictures, and the others are refused before any work.
+#[test]
+fn solvers_by_name() {
+    let pipeline = pipeline();
+    let mut made: Vec<Tensor<4>> = Vec::new();
+    for solver in Solver::ALL {
+        let choice = SolverChoice { solver: Some(solver), eta: None };
+        let way = TextToImage { solver: choice, ..TextToImage::new(&pipeline, 4, 2.0) };
+        if solver.is_for_flows() {
+            let error = way.scheduler().err().expect("no flow").to_string();
+            assert!(error.contains(solver.name()), "{error}");
+            continue;
+        }
+        let picture = pictures(&way, &["a red dog"], &[5]);
+        assert!(picture.clone().is_finite().all().into_scalar::<bool>(), "{solver}");
+        for other in &made {
+            assert!(distance(picture.clone(), other.clone()) > 1e-5, "{solver}");
+        }
+        made.push(picture);
+    }
 }
 
 #[test]
