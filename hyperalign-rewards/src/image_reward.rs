@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor};
 use hyperalign_models::{
     affine::AffineHead,
-    blip::{BlipConfig, BlipReward},
+    blip::{BLIP_MARKS, BlipConfig, BlipReward},
     clip::ClipPreprocess,
     tokenizer::Tokenizer,
     weights::{LoadError, hash_of, reinit},
@@ -54,7 +54,11 @@ impl ImageReward {
         };
         let model = BlipReward::from_tensors(&config, &source.weights(&[FILE])?, device)?;
         let tokens = TOKENS.min(config.bert.max_position_embeddings);
-        Ok(Self::new(&config, model, source.bert_tokenizer(tokens)?))
+        let mut tokenizer = source.bert_tokenizer(tokens)?;
+        if tokenizer.vocab_size() + BLIP_MARKS.len() <= config.bert.vocab_size {
+            tokenizer = tokenizer.with_marks(&BLIP_MARKS)?;
+        }
+        Ok(Self::new(&config, model, tokenizer))
     }
 
     fn new(config: &BlipConfig, model: BlipReward, tokenizer: Tokenizer) -> Self {

@@ -8,3 +8,6 @@ mod vision;
 pub use config::{BlipConfig, BlipVisionConfig};
 pub use model::{Blip, BlipReward};
 pub use vision::BlipVision;
+
+/// What BLIP adds to BERT's word pieces: the marks before a text to decode and one to encode.
+pub const BLIP_MARKS: [&str; 2] = ["[DEC]", "[ENC]"];

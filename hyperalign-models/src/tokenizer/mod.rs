@@ -23,8 +23,9 @@ use std::{borrow::Cow, path::Path};
 pub use encoded::Encoded;
 pub use error::TokenizerError;
 use tokenizers::{
-    ModelWrapper, NormalizedString, Normalizer, OffsetReferential, OffsetType, PaddingParams,
-    PaddingStrategy, PostProcessor, PreTokenizedString, PreTokenizer, TruncationParams,
+    AddedToken, ModelWrapper, NormalizedString, Normalizer, OffsetReferential, OffsetType,
+    PaddingParams, PaddingStrategy, PostProcessor, PreTokenizedString, PreTokenizer,
+    TruncationParams,
 };
 
 /// A row of more tokens is no length that a model was made with.
@@ -160,6 +161,19 @@ impl Tokenizer {
     /// Fails if the list lacks one of BERT's marks.
     pub fn from_word_pieces(vocab: &str, context_length: usize) -> Result<Self, TokenizerError> {
         Self::from_json_with(&bert::tokenizer_json(vocab)?, context_length, bert::PAD)
+    }
+
+    /// The same tokenizer with more marks, which get the ids after the last one and are found in a
+    /// text as they stand. BLIP reads BERT's word pieces with two of them
+    /// ([`BLIP_MARKS`](crate::blip::BLIP_MARKS)).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the crate `tokenizers` refuses a mark.
+    pub fn with_marks(mut self, marks: &[&str]) -> Result<Self, TokenizerError> {
+        let marks = marks.iter().map(|&mark| AddedToken::from(mark, true));
+        self.inner.add_special_tokens(marks).map_err(TokenizerError::Json)?;
+        Ok(self)
     }
 
     /// A tokenizer of a closed world: every one of `words` is a token, and any other word is an

@@ -125,6 +125,8 @@ fn words_fall_into_pieces_and_the_mask_ends_with_the_text() {
     let mask = encoded.to_mask(&burn::tensor::Device::flex()).into_data().convert::<i64>();
     let rows = [[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]];
     assert_eq!(mask.try_to_vec::<i64>().unwrap(), rows.concat());
+    let marked = Tokenizer::from_word_pieces(PIECES, 6).unwrap().with_marks(&["[ENC]"]).unwrap();
+    assert_eq!(marked.encode(&["[ENC] a"]).unwrap().ids, [[2, 9, 5, 3, 0, 0]]);
     let error = Tokenizer::from_word_pieces("a\ncat\n", 6).unwrap_err().to_string();
     assert!(error.contains("[PAD]"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hyperalign_models::tokenizer::Tokenizer;
+use hyperalign_models::{blip::BLIP_MARKS, tokenizer::Tokenizer};
 use miette::{IntoDiagnostic, WrapErr};
 
 use super::checks::Checks;
@@ -80,8 +80,11 @@ fn columns(folder: &Path) -> miette::Result<Vec<Column>> {
     let clip = |length| Tokenizer::from_vocab_and_merges(&vocab, &merges, length).into_diagnostic();
     let t5 = Tokenizer::from_json_with(&file("t5/tokenizer.json")?, UNCUT, "<pad>");
     let pieces = file("bert/tokenizer.json")?;
-    let bert = |length| Tokenizer::from_json_with(&pieces, length, "[PAD]").into_diagnostic();
-    let list = Tokenizer::from_word_pieces(&file("bert/vocab.txt")?, UNCUT);
+    // The reference is BLIP's tokenizer.
+    let blip = |tokenizer: Tokenizer| tokenizer.with_marks(&BLIP_MARKS).into_diagnostic();
+    let bert =
+        |length| blip(Tokenizer::from_json_with(&pieces, length, "[PAD]").into_diagnostic()?);
+    let list = Tokenizer::from_word_pieces(&file("bert/vocab.txt")?, UNCUT).into_diagnostic()?;
     Ok(vec![
         ("clip_hf", clip(UNCUT)?, |line, ids, pad| begins(ids, &line.clip_hf, pad)),
         ("clip_openai", clip(UNCUT)?.as_open_clip(), |line, ids, pad| {
@@ -90,7 +93,7 @@ fn columns(folder: &Path) -> miette::Result<Vec<Column>> {
         ("clip_hf_pad77", clip(CONTEXT)?, |line, ids, _| ids.ends_with(&line.clip_hf_pad77)),
         ("t5", t5.into_diagnostic()?, |line, ids, pad| begins(ids, &line.t5, pad)),
         ("bert", bert(UNCUT)?, |line, ids, pad| begins(ids, &line.bert, pad)),
-        ("bert_vocab_txt", list.into_diagnostic()?, |line, ids, pad| begins(ids, &line.bert, pad)),
+        ("bert_vocab_txt", blip(list)?, |line, ids, pad| begins(ids, &line.bert, pad)),
         ("bert_pad35", bert(REWARD_CONTEXT)?, |line, ids, _| ids == line.bert_pad35),
     ])
 }
