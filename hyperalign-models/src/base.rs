@@ -182,7 +182,7 @@ impl BaseError {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "pictures of {height} x {width} were asked for, but sides of pictures of `{base}` are \
-     multiples of {multiple}; take {} x {}", 
+     multiples of {multiple}; take {} x {}",
     nearest(*height, *multiple), nearest(*width, *multiple)
 )]
 struct SizeError {

@@ -27,7 +27,7 @@ const BATCH: usize = 8;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
-    /// a single .safetensors file of Stable Diffusion 1.x, or hf:OWNER/NAME[@REVISION].
+    /// a single .safetensors file of Stable Diffusion 1.x, or `hf:OWNER/NAME[@REVISION]`.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: String,
 

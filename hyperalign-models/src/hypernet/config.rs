@@ -149,7 +149,7 @@ pub enum ConfigError {
     },
     /// The base's encoder cannot be cut off there.
     #[error(
-        "hypernet `encoder_depth` is {depth}, but the perception encoder of this base {}", 
+        "hypernet `encoder_depth` is {depth}, but the perception encoder of this base {}",
         choice(*depths)
     )]
     Depth {

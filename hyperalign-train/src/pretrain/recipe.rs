@@ -165,7 +165,7 @@ pub fn transformer() -> Value {
     })
 }
 
-/// The scheduler of emoji-flux: evenly spaced noise levels, as FLUX.1 [schnell] has them.
+/// The scheduler of emoji-flux: evenly spaced noise levels, as FLUX.1-schnell has them.
 pub fn flow_scheduler() -> Value {
     json!({
         "_class_name": "FlowMatchEulerDiscreteScheduler",

@@ -42,13 +42,13 @@ enum Model {
     /// All of Stable Diffusion 1.5 in the one file of its authors.
     #[value(name = "sd15-single-file")]
     Sd15SingleFile,
-    /// The transformer of FLUX.1 [dev].
+    /// The transformer of FLUX.1-dev.
     #[value(name = "flux1-dev")]
     Flux1Dev,
-    /// The transformer of FLUX.1 [schnell].
+    /// The transformer of FLUX.1-schnell.
     #[value(name = "flux1-schnell")]
     Flux1Schnell,
-    /// The transformer of FLUX.1 [dev] in the one file of its authors.
+    /// The transformer of FLUX.1-dev in the one file of its authors.
     #[value(name = "flux1-dev-bfl")]
     Flux1DevBfl,
     /// The autoencoder of both.

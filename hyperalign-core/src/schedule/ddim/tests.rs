@@ -74,7 +74,7 @@ fn eta_one_by_monte_carlo() {
 fn eta_one_is_the_ddpm_posterior() {
     let scheduler = plan(10, 1.0);
     for i in 0..10 {
-        let Transition { level, deviation, .. } = scheduler.steps[i].clone();
+        let Transition { level, deviation, .. } = scheduler.steps[i];
         let prev = scheduler.level(i + 1);
         let (alpha, alpha_prev) = (level.signal.powi(2), prev.signal.powi(2));
         let ratio = alpha / alpha_prev;
