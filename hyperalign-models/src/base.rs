@@ -160,9 +160,9 @@ pub struct Preset {
 impl Preset {
     /// Of HyperAlign's evaluation of Stable Diffusion 1.5 (arXiv:2601.15968).
     pub const STABLE_DIFFUSION: Self = Self { steps: 50, guidance_scale: 7.5 };
-    /// Of its evaluation of FLUX.1 [dev].
+    /// Of its evaluation of FLUX.1-dev.
     pub const FLUX_DEV: Self = Self { steps: 50, guidance_scale: 3.5 };
-    /// Of FLUX.1 [schnell], which is distilled to a few steps without guidance.
+    /// Of FLUX.1-schnell, which is distilled to a few steps without guidance.
     pub const FLUX_SCHNELL: Self = Self { steps: 4, guidance_scale: 1.0 };
 }
 

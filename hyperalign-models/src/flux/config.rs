@@ -37,7 +37,7 @@ pub struct FluxConfig {
 }
 
 impl Default for FluxConfig {
-    /// The defaults of diffusers, which a `config.json` may leave out: FLUX.1 [schnell].
+    /// The defaults of diffusers, which a `config.json` may leave out: FLUX.1-schnell.
     fn default() -> Self {
         Self {
             in_channels: 64,
@@ -55,12 +55,12 @@ impl Default for FluxConfig {
 }
 
 impl FluxConfig {
-    /// The network of FLUX.1 [schnell].
+    /// The network of FLUX.1-schnell.
     pub fn schnell() -> Self {
         Self::default()
     }
 
-    /// The network of FLUX.1 [dev].
+    /// The network of FLUX.1-dev.
     pub fn dev() -> Self {
         Self { guidance_embeds: true, ..Self::default() }
     }

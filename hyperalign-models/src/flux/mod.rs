@@ -3,7 +3,7 @@
 //! Text and image are two streams with weights of their own that attend to each other (the
 //! double blocks; Esser et al. 2024, arXiv:2403.03206, section 4), then one stream (the single
 //! blocks; Dehghani et al. 2023, arXiv:2302.05442). Fields carry the names of the diffusers
-//! checkpoint. FLUX.1 [dev], [schnell] and the small networks that we train ourselves differ in
+//! checkpoint. FLUX.1-dev, schnell and the small networks that we train ourselves differ in
 //! [`FluxConfig`] only. This module knows nothing of solvers, guidance, or where a low-rank
 //! update comes from.
 
