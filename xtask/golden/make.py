@@ -12,6 +12,7 @@ import torch
 
 import clip
 import diffusion
+import preferences
 import flux
 import rewards
 import schedulers
@@ -39,6 +40,7 @@ def main() -> None:
     flux.everything(folder)
     rewards.image_reward(folder)
     rewards.aesthetic(folder)
+    preferences.make(folder.parents[2] / "hyperalign-train/tests/preferences")
 
 
 if __name__ == "__main__":

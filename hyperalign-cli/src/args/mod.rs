@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use hyperalign_models::hypernet::Variant;
 
 pub use self::solver::SolverArgs;
+#[cfg(feature = "serve")]
+use crate::command::serve_rewards;
 use crate::command::{
     bench, completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, score, train,
     world,
@@ -44,6 +46,9 @@ pub enum Command {
     Eval(eval::Args),
     /// Score pictures that are already there, by one reward or several.
     Score(score::Args),
+    /// Answer requests for scores over HTTP, for trainers in other languages.
+    #[cfg(feature = "serve")]
+    ServeRewards(serve_rewards::Args),
     /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
     Inspect(inspect::Args),
     /// Choose the steps at which HyperAlign-P writes a new update.

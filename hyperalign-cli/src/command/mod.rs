@@ -10,6 +10,8 @@ pub mod parity;
 pub mod pretrain;
 pub mod sample;
 pub mod score;
+#[cfg(feature = "serve")]
+pub mod serve_rewards;
 pub mod train;
 pub mod world;
 
@@ -28,6 +30,8 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::KeySteps(args) => key_steps::run(&args, context),
         Command::Sample(args) => sample::run(&args, context),
         Command::Score(args) => score::run(&args, context),
+        #[cfg(feature = "serve")]
+        Command::ServeRewards(args) => serve_rewards::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Train(args) => train::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),

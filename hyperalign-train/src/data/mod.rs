@@ -1,10 +1,12 @@
 //! What methods learn from.
 
 mod emoji;
+mod preferences;
 
 use burn::tensor::{Device, Tensor};
 
 pub use emoji::{EmojiPreferred, base_batch, picture_tensor};
+pub use preferences::{Pair, PreferenceError, Preferences, PreferredPictures};
 
 /// Pictures that people prefer, with their prompts.
 pub trait PreferredData: Send + Sync {

@@ -1,0 +1,191 @@
+//! Pickles as Python writes them, and as it must never get us to run them.
+
+use hyperalign_rewards::geneval::Task;
+
+use super::flow_grpo::{Request, answer};
+use super::pickle::{Pickle, PickleError, Value, Writer};
+
+/// A pickle as Python's `pickle.dumps` printed it, in hexadecimal.
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).expect("digits");
+        u8::from_str_radix(text, 16).expect("digits")
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+const GENEVAL_2: &str = "\
+    80027d7100285806000000696d6167657371015d710228635f636f646563730a656e636f64650a710358040000\
+    00c3bfc398710458060000006c6174696e31710586710652710768035801000000017108680586710952710a65\
+    580a0000006d6574615f6461746173710b5d710c287d710d285803000000746167710e5808000000636f756e74\
+    696e67710f5807000000696e636c75646571105d71117d7112285805000000636c61737371135803000000646f\
+    6771145805000000636f756e7471154b02756158070000006578636c75646571165d71177d7118286813681468\
+    154b037561580600000070726f6d707471195813000000612070686f746f206f662074776f20646f6773711a75\
+    680d65580b0000006f6e6c795f737472696374711b89752e";
+
+const GENEVAL_4: &str = "\
+    800495b3000000000000007d94288c06696d61676573945d94284302ffd89443010194658c0a6d6574615f6461\
+    746173945d94287d94288c03746167948c08636f756e74696e67948c07696e636c756465945d947d94288c0563\
+    6c617373948c03646f67948c05636f756e74944b0275618c076578636c756465945d947d9428680d680e680f4b\
+    0375618c0670726f6d7074948c13612070686f746f206f662074776f20646f677394756807658c0b6f6e6c795f\
+    7374726963749489752e";
+
+const GENEVAL_5: &str = "\
+    800595b3000000000000007d94288c06696d61676573945d94284302ffd89443010194658c0a6d6574615f6461\
+    746173945d94287d94288c03746167948c08636f756e74696e67948c07696e636c756465945d947d94288c0563\
+    6c617373948c03646f67948c05636f756e74944b0275618c076578636c756465945d947d9428680d680e680f4b\
+    0375618c0670726f6d7074948c13612070686f746f206f662074776f20646f677394756807658c0b6f6e6c795f\
+    7374726963749489752e";
+
+const NUMPY_1: &str = "\
+    800495f8000000000000007d94288c06696d61676573945d94284302ffd89443010194658c0770726f6d707473\
+    948c166e756d70792e5f636f72652e6d756c74696172726179948c0c5f7265636f6e7374727563749493948c05\
+    6e756d7079948c076e6461727261799493944b0085944301629487945294284b014b02859468098c0564747970\
+    659493948c0355313094898887945294284b038c013c944e4e4e4b284b044b0874946289435061000000200000\
+    00640000006f0000006700000000000000000000000000000000000000000000007a0000007700000065000000\
+    690000002000000042000000e400000072000000650000006e00000094749462752e";
+
+const NUMPY_2: &str = "\
+    800495c4000000000000007d94288c06696d61676573945d94284302ffd89443010194658c0770726f6d707473\
+    948c166e756d70792e5f636f72652e6d756c74696172726179948c0c5f7265636f6e7374727563749493948c05\
+    6e756d7079948c076e6461727261799493944b0085944301629487945294284b014b02859468098c0564747970\
+    659493948c024f3894898887945294284b038c017c944e4e4e4affffffff4affffffff4b3f749462895d94288c\
+    056120646f67948c0b7a7765692042c3a472656e9465749462752e";
+
+const SYSTEM_0: &str = "\
+    63706f7369780a73797374656d0a70300a2856747275650a70310a7470320a5270330a2e";
+
+const SYSTEM_4: &str = "\
+    8004951f000000000000008c05706f736978948c0673797374656d9493948c047472756594859452942e";
+
+const WRITTEN: &str = "\
+    80037d285801000000615d28473ff000000000000047c004000000000000655801000000627d28580100000063\
+    5d286575752e";
+
+#[test]
+fn every_protocol_reads_the_same() {
+    for hex in [GENEVAL_4, GENEVAL_5] {
+        let bytes = bytes(hex);
+        let pickle = Pickle::read(&bytes).unwrap();
+        let request = Request::read(&pickle).unwrap();
+        assert_eq!(request.images, [vec![0xFF, 0xD8], vec![0x01]]);
+        // The same dict twice: the second time the pickle only points at it.
+        assert_eq!(request.prompts, ["a photo of two dogs", "a photo of two dogs"]);
+        assert_eq!(request.tasks.unwrap(), ["counting", "counting"]);
+        let strict = pickle.get(pickle.root(), "only_strict").unwrap();
+        assert_eq!(*pickle.value(strict), Value::Bool(false));
+    }
+    // Before protocol 3 there are no bytes: Python writes a call of its codecs instead.
+    let error = Pickle::read(&bytes(GENEVAL_2)).unwrap_err();
+    assert_eq!(error, PickleError::Name("_codecs.encode".to_owned()));
+}
+
+#[test]
+fn prompts_may_be_a_numpy_array() {
+    for hex in [NUMPY_1, NUMPY_2] {
+        let bytes = bytes(hex);
+        let request = Request::read(&Pickle::read(&bytes).unwrap()).unwrap();
+        assert_eq!(request.prompts, ["a dog", "zwei Bären"]);
+        assert_eq!(request.tasks, None);
+    }
+}
+
+#[test]
+fn nothing_is_run() {
+    for hex in [SYSTEM_0, SYSTEM_4] {
+        let bytes = bytes(hex);
+        let error = Pickle::read(&bytes).unwrap_err();
+        assert!(matches!(error, PickleError::Name(_) | PickleError::Refused(_)), "{error}");
+    }
+    let error = Pickle::read(&bytes(SYSTEM_4)).unwrap_err().to_string();
+    assert!(error.contains("posix.system"), "{error}");
+}
+
+#[test]
+fn what_is_damaged_is_an_error() {
+    let whole = bytes(GENEVAL_4);
+    for cut in 0..whole.len() {
+        assert!(Pickle::read(&whole[..cut]).is_err(), "cut at {cut}");
+        let mut flipped = whole.clone();
+        for bit in [0x01, 0x10, 0x80, 0xFF] {
+            flipped[cut] = whole[cut] ^ bit;
+            if let Ok(pickle) = Pickle::read(&flipped) {
+                let _ = Request::read(&pickle);
+            }
+        }
+    }
+    // A text that claims to be longer than all memory.
+    assert_eq!(
+        Pickle::read(b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xff").unwrap_err(),
+        PickleError::CutOff
+    );
+    assert_eq!(
+        Pickle::read(b"ab").unwrap_err(),
+        PickleError::Damaged("it takes from an empty stack")
+    );
+}
+
+#[test]
+fn a_list_inside_of_itself_is_a_list() {
+    // ], memoized as 0, then the 0th appended to it.
+    let pickle = Pickle::read(b"\x80\x02]q\x00h\x00a.").unwrap();
+    assert_eq!(pickle.list(pickle.root()), Some(&[pickle.root()][..]));
+    assert!(Request::read(&pickle).is_err());
+}
+
+#[test]
+fn numbers() {
+    let ints = [
+        (b"\x80\x02K\xff.".as_slice(), 255),
+        (b"\x80\x02M\x00\x01.".as_slice(), 256),
+        (b"\x80\x02J\xff\xff\xff\xff.".as_slice(), -1),
+        (b"\x80\x02\x8a\x00.".as_slice(), 0),
+        (b"\x80\x02\x8a\x02\x00\xff.".as_slice(), -256),
+    ];
+    for (bytes, expected) in ints {
+        let pickle = Pickle::read(bytes).unwrap();
+        assert_eq!(*pickle.value(pickle.root()), Value::Int(expected));
+    }
+}
+
+/// Python read this back as `{'a': [1.0, -2.5], 'b': {'c': []}}`.
+#[test]
+fn the_writer_writes_what_python_reads() {
+    let mut writer = Writer::new();
+    writer.numbers("a", [1.0, -2.5]);
+    writer.groups("b", [("c".to_owned(), Vec::new())]);
+    let found = writer.finish();
+    assert_eq!(found, bytes(WRITTEN));
+    let pickle = Pickle::read(&found).unwrap();
+    let list = pickle.list(pickle.get(pickle.root(), "a").unwrap()).unwrap();
+    assert_eq!(*pickle.value(list[1]), Value::Float(-2.5));
+}
+
+#[test]
+fn tasks_are_answered_in_groups() {
+    let tasks = ["counting".to_owned(), "colors".to_owned()];
+    let bytes = answer(Some(&tasks), &[1.0, 0.0]);
+    let pickle = Pickle::read(&bytes).unwrap();
+    let numbers = |id| -> Vec<f64> {
+        let number = |id: &usize| match pickle.value(*id) {
+            Value::Float(number) => *number,
+            other => panic!("{other:?}"),
+        };
+        pickle.list(id).unwrap().iter().map(number).collect()
+    };
+    for key in ["scores", "rewards", "strict_rewards"] {
+        assert_eq!(numbers(pickle.get(pickle.root(), key).unwrap()), [1.0, 0.0]);
+    }
+    for key in ["group_rewards", "group_strict_rewards"] {
+        let groups = pickle.get(pickle.root(), key).unwrap();
+        for task in Task::ALL {
+            let expected = match task {
+                Task::Counting => [1.0, -10.0],
+                Task::Colors => [-10.0, 0.0],
+                _ => [-10.0, -10.0],
+            };
+            assert_eq!(numbers(pickle.get(groups, task.tag()).unwrap()), expected);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `hyperalign serve-rewards` from the outside: good requests, bad ones, and very many.
+
+#![cfg(feature = "serve")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hyperalign_core::image::{Metadata, encode_png};
+use image::RgbImage;
+use serde_json::{Value, json};
+
+/// A running server, killed at the end.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hyperalign"))
+            .args(["serve-rewards", "--port", "0"])
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let line = lines.next().expect("a line").expect("text");
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split(';').next());
+        let address = address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned();
+        // Whoever closes the pipe breaks the server's own messages.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    /// Status, headers and body of the answer. A connection that the system resets because too
+    /// many wait is made again, as clients do.
+    fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+        let mut answers = (0..10).filter_map(|_| self.try_ask(method, path, body));
+        answers.next().expect("an answer")
+    }
+
+    fn try_ask(&self, method: &str, path: &str, body: &[u8]) -> Option<(u16, String, Vec<u8>)> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(240))).expect("a timeout");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        // A server that refuses a body by its length does not read it.
+        let _ = stream.write_all(body);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        Some((status, head, answer[end + 4..].to_vec()))
+    }
+
+    fn score(&self, question: &Value) -> (u16, Value) {
+        let (status, _, body) = self.ask("POST", "/v1/score", question.to_string().as_bytes());
+        (status, serde_json::from_slice(&body).expect("JSON"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn picture(k: u8) -> Vec<u8> {
+    let picture = RgbImage::from_fn(64, 64, |x, _| image::Rgb([k, x as u8, 90]));
+    encode_png(&picture, &Metadata::default())
+}
+
+fn question(pictures: &[Vec<u8>], prompt: &str) -> Value {
+    let images: Vec<String> = pictures.iter().map(|file| BASE64_STANDARD.encode(file)).collect();
+    json!({"images": images, "prompt": prompt})
+}
+
+#[test]
+fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
+    let server = Server::start(&["--reward", "emoji-proxy", "--reward", "gold"]);
+    let (status, answer) = server.score(&question(&[picture(1), picture(2)], "a dog"));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["scores"]["emoji-proxy"].as_array().unwrap().len(), 2);
+    assert_eq!(answer["scores"]["gold"], json!([0.0, 0.0]));
+    assert_eq!(answer["rewards"][0]["name"], "emoji-proxy");
+    // One by one they are the same: what shares a batch does not mix.
+    let (_, alone) = server.score(&question(&[picture(2)], "a dog"));
+    let of = |answer: &Value, k: usize| answer["scores"]["emoji-proxy"][k].as_f64().unwrap();
+    assert!((of(&alone, 0) - of(&answer, 1)).abs() < 1e-4);
+
+    for (question, status, words) in [
+        (json!({"images": ["?"], "prompt": "a dog"}), 422, "picture 0"),
+        (question(&[b"no picture".to_vec()], "a dog"), 422, "PNG, JPEG or WebP"),
+        (question(&[picture(1)[..60].to_vec()], "a dog"), 422, "cut off"),
+        (question(&[picture(1)], "a gryphon"), 422, "gryphon"),
+        (question(&[picture(1)], &"dog ".repeat(10_000)), 422, "10000 words"),
+        (question(&[], "a dog"), 422, "no picture"),
+        (json!({"images": [""], "prompts": []}), 422, "one for each picture"),
+        (json!({"pictures": []}), 400, "pictures"),
+    ] {
+        let (found, answer) = server.score(&question);
+        assert_eq!(found, status, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
+    }
+    assert_eq!(server.ask("POST", "/v1/score", b"{").0, 400);
+    assert_eq!(server.ask("GET", "/v1/score", b"").0, 405);
+    assert_eq!(server.ask("GET", "/nothing", b"").0, 404);
+    assert_eq!(server.ask("POST", "/", b"\x80\x04.").0, 400);
+    assert_eq!(server.ask("POST", "/flow-grpo/nobody", b"").0, 404);
+
+    let (status, _, health) = server.ask("GET", "/health", b"");
+    let health: Value = serde_json::from_slice(&health).unwrap();
+    assert_eq!((status, &health["status"], &health["waiting"]), (200, &"ok".into(), &0.into()));
+    let (_, _, metrics) = server.ask("GET", "/metrics", b"");
+    let metrics = String::from_utf8(metrics).unwrap();
+    assert!(metrics.contains("hyperalign_requests_total{result=\"answered\"} 2"), "{metrics}");
+    assert!(metrics.contains("hyperalign_pictures_total 3"), "{metrics}");
+}
+
+#[test]
+fn flow_grpo_gets_what_it_asks_for() {
+    let server = Server::start(&["--reward", "emoji-proxy", "--reward", "gold"]);
+    let file = picture(3);
+    // {"images": [file], "prompts": ["a dog"]} in protocol 3.
+    let mut pickle = b"\x80\x03}(X\x06\x00\x00\x00images](B".to_vec();
+    pickle.extend((file.len() as u32).to_le_bytes());
+    pickle.extend(&file);
+    pickle.extend(b"eX\x07\x00\x00\x00prompts](X\x05\x00\x00\x00a dogeu.");
+    let expected = server.score(&question(&[file], "a dog")).1;
+    for (path, name) in [("/", "emoji-proxy"), ("/flow-grpo/gold", "gold")] {
+        let (status, head, body) = server.ask("POST", path, &pickle);
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        assert!(head.contains("application/octet-stream"));
+        assert!(body.windows(7).any(|window| window == b"outputs"));
+        // {"outputs": [number]}: the number stands before the five bytes of the end.
+        let number: [u8; 8] = body[body.len() - 11..body.len() - 3].try_into().unwrap();
+        let found = f64::from_be_bytes(number);
+        let expected = expected["scores"][name][0].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
+    }
+}
+
+/// A thousand requests at once, a third of them bad: every one is answered, and the server stays.
+#[test]
+fn a_thousand_requests_at_once() {
+    let server = Server::start(&["--reward", "emoji-proxy", "--batch", "64"]);
+    let good = question(&[picture(1)], "a dog");
+    let bad = question(&[b"no picture".to_vec()], "a dog");
+    let statuses: Vec<(usize, u16)> = std::thread::scope(|scope| {
+        let start = std::sync::Arc::new(std::sync::Barrier::new(1000));
+        let ask = |k: usize| {
+            let (server, good, bad, start) = (&server, &good, &bad, start.clone());
+            let builder = std::thread::Builder::new().stack_size(128 << 10);
+            let thread = builder.spawn_scoped(scope, move || {
+                start.wait();
+                (k, server.score(if k % 3 == 0 { bad } else { good }).0)
+            });
+            thread.expect("a thread")
+        };
+        let threads: Vec<_> = (0..1000).map(ask).collect();
+        threads.into_iter().map(|thread| thread.join().expect("an answer")).collect()
+    });
+    for (k, status) in statuses {
+        assert_eq!(status, if k % 3 == 0 { 422 } else { 200 }, "request {k}");
+    }
+    assert_eq!(server.ask("GET", "/health", b"").0, 200);
+    let metrics = String::from_utf8(server.ask("GET", "/metrics", b"").2).unwrap();
+    let batches = metrics.lines().find_map(|line| line.strip_prefix("hyperalign_batches_total "));
+    let batches: u32 = batches.unwrap().parse().unwrap();
+    assert!(batches < 600, "requests share batches: {batches} for 666 pictures");
+}
+
+#[test]
+fn a_full_queue_and_a_large_body_turn_requests_away() {
+    let server = Server::start(&["--reward", "gold", "--queue", "2", "--max-body", "1"]);
+    let (status, answer) = server.score(&question(&vec![picture(1); 3], "a dog"));
+    assert_eq!(status, 413, "{answer}");
+    let large = vec![b'x'; (1 << 20) + 1];
+    assert_eq!(server.ask("POST", "/v1/score", &large).0, 413);
+    assert_eq!(server.score(&question(&vec![picture(1); 2], "a dog")).0, 200);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_it_gracefully() {
+    let mut server = Server::start(&["--reward", "gold"]);
+    assert_eq!(server.score(&question(&[picture(1)], "a dog")).0, 200);
+    let kill = Command::new("kill").args(["-INT", &server.child.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
+    assert_eq!(server.child.wait().expect("an end").code(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_said() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_hyperalign"))
+        .args(["serve-rewards", "--reward", "gold", "--port", &port])
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--port"));
+}
