@@ -65,5 +65,5 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     }
     let output = train(folder.path(), &["--base", "dir", "--out", "x"]);
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(message.contains("`dir` is no base of the embedded world"), "{message}");
+    assert!(message.contains("`dir` has no data of its own"), "{message}");
 }

@@ -12,8 +12,8 @@ import torch
 
 import clip
 import diffusion
-import preferences
 import flux
+import preferences
 import rewards
 import schedulers
 

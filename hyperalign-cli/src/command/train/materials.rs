@@ -1,17 +1,18 @@
-//! What a run in the embedded world is made of.
+//! What a run is made of: the embedded world's own data, or what the flags name.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use burn::tensor::Device;
 use hyperalign_models::embedded;
 use hyperalign_rewards::{
-    ClipReward,
+    ClipReward, Reward,
     emoji::{self, Split},
     geneval::Row,
+    prompts,
 };
 use hyperalign_train::{
     align::{AlignSettings, Materials},
-    data::EmojiPreferred,
+    data::{EmojiPreferred, Preferences, PreferredPictures},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -25,25 +26,102 @@ const SAMPLE_PROMPTS: usize = 12;
 /// A base or a model that this command cannot train with.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum MaterialsError {
-    #[error("`{given}` is no base of the embedded world, the only one with data to train on yet")]
-    #[diagnostic(help("take `--base emoji-sd` or `--base emoji-flux`"))]
+    #[error("the base `{given}` has no data of its own to learn from")]
+    #[diagnostic(help(
+        "add `--preferences PATH` (Pick-a-Pic or HPD) and `--reward NAME`, or take `--base \
+         emoji-sd` or `--base emoji-flux`"
+    ))]
     NoData { given: String },
     #[error("this program was built without the embedded model `{name}`")]
     #[diagnostic(help("make it with `cargo xtask pretrain emoji-sd` and build again"))]
     Missing { name: &'static str },
 }
 
-/// Base, proxy reward, prompts and preferred pictures of the emoji world.
-pub(super) fn emoji(
-    given: &str,
-    settings: &AlignSettings,
-    device: &Device,
-) -> miette::Result<Materials> {
-    if base::embedded_base(given).is_none() {
+/// Flags that name data.
+#[derive(Debug, clap::Args)]
+pub(super) struct DataArgs {
+    /// Pictures that people preferred, for the regulariser: Pick-a-Pic or HPD as parquet, HPD's
+    /// JSON, or a folder of them. A base other than an embedded one needs it. A run that is
+    /// resumed needs it again.
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    preferences: Option<PathBuf>,
+
+    /// Prompts to learn from: a set in any of the formats of `hyperalign score`. Default: the
+    /// embedded world's own, or those of the preferences. A run that is resumed needs it again.
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// What tells a run with this data from one with other data; none for the world's own.
+    pub(super) fn identity(&self) -> Option<serde_json::Value> {
+        let is_own = self.preferences.is_none() && self.prompts.is_none();
+        (!is_own).then(|| serde_json::json!([self.preferences, self.prompts]))
+    }
+
+    /// The materials of a run of the base called `given`, against `reward` where one is named.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the base, its data or its prompts are missing or cannot be read, and if the
+    /// reward cannot score pictures of the base.
+    pub(super) fn open(
+        &self,
+        given: &str,
+        reward: Option<Arc<dyn Reward>>,
+        settings: &AlignSettings,
+        device: &Device,
+    ) -> miette::Result<Materials> {
+        let prompts = self.prompts.as_deref().map(prompts::read).transpose().into_diagnostic()?;
+        let prompts: Option<Vec<String>> =
+            prompts.map(|prompts| prompts.into_iter().map(|prompt| prompt.text).collect());
+        let open = |path| Preferences::open(path, settings.training.seed);
+        let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
+        if base::embedded_base(given).is_some() {
+            let mut world = emoji(given, settings, device)?;
+            if let Some(preferences) = preferences {
+                let size = world.base.picture_size();
+                let preferred = PreferredPictures::new(preferences, size).into_diagnostic()?;
+                world.preferred = Arc::new(preferred);
+            }
+            if let Some(reward) = reward {
+                world.reward = reward;
+            }
+            world.prompts = prompts.unwrap_or(world.prompts);
+            return checked(world);
+        }
         // Says which bases there are, if it is none at all.
         base::find(given)?;
-        return Err(MaterialsError::NoData { given: given.to_owned() }.into());
+        let (Some(preferences), Some(reward)) = (preferences, reward) else {
+            return Err(MaterialsError::NoData { given: given.to_owned() }.into());
+        };
+        let (base, _) = base::open(given, device)?;
+        let prompts = match prompts {
+            Some(prompts) => prompts,
+            None => preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?,
+        };
+        let sample_prompts = SAMPLE_PROMPTS.max(settings.samples.prompts);
+        let preferred = PreferredPictures::new(preferences, base.picture_size());
+        checked(Materials {
+            base,
+            reward,
+            sample_prompts: prompts.iter().take(sample_prompts).cloned().collect(),
+            prompts,
+            preferred: Arc::new(preferred.into_diagnostic()?),
+            attribution: None,
+            device: device.clone(),
+        })
     }
+}
+
+fn checked(materials: Materials) -> miette::Result<Materials> {
+    let size = materials.base.picture_size();
+    materials.reward.check(size, &materials.prompts).into_diagnostic()?;
+    Ok(materials)
+}
+
+/// Base, proxy reward, prompts and preferred pictures of the emoji world.
+fn emoji(given: &str, settings: &AlignSettings, device: &Device) -> miette::Result<Materials> {
     let (base, _) = base::open(given, device)?;
     let seed = settings.training.seed;
     let sample_prompts = SAMPLE_PROMPTS.max(settings.samples.prompts);

@@ -13,7 +13,7 @@ use std::{
 
 use hyperalign_core::schedule::SolverChoice;
 use hyperalign_core::{atomic, trajectory::key_steps_by_share};
-use hyperalign_rewards::{Files, emoji};
+use hyperalign_rewards::Files;
 use hyperalign_train::{
     align::{AlignSettings, Aligned, Materials, align, check},
     eval::{Sampling, Shot, movement},
@@ -21,7 +21,7 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::{config, context::Context, interrupt, outcome::Outcome, output, scorers};
+use crate::{base, config, context::Context, interrupt, outcome::Outcome, output, scorers};
 
 /// The resolved settings of a run, beside its results.
 const CONFIG: &str = "config.toml";
@@ -29,9 +29,12 @@ const CONFIG: &str = "config.toml";
 /// Flags of `hyperalign train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one.
-    #[arg(long, value_name = "NAME", default_value = "emoji-sd")]
+    /// Base model: the name of an embedded one, or a folder in diffusers' layout.
+    #[arg(long, value_name = "NAME_OR_DIR", default_value = "emoji-sd")]
     base: String,
+
+    #[command(flatten)]
+    data: materials::DataArgs,
 
     /// Settings of the run. What it leaves out has its default.
     #[arg(long, value_name = "FILE.toml")]
@@ -103,11 +106,9 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
-    let mut world = materials::emoji(&args.base, &settings, &device)?;
-    if let Some(reward) = &args.reward {
-        world.reward = scorers::open(reward, &Files::new(&args.reward_weights), &device)?;
-        world.reward.check([emoji::SIZE; 2], &world.prompts).into_diagnostic()?;
-    }
+    let open = |reward| scorers::open(reward, &Files::new(&args.reward_weights), &device);
+    let reward = args.reward.as_deref().map(open).transpose()?;
+    let world = args.data.open(&args.base, reward, &settings, &device)?;
     check(&world, &settings).into_diagnostic()?;
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
@@ -141,6 +142,12 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
     }
     if args.no_eval {
+        return Ok(Outcome::Done);
+    }
+    if base::embedded_base(&args.base).is_none() {
+        eprintln!(
+            "no table: its prompts and scorers are the embedded world's; `hyperalign eval` measures other bases"
+        );
         return Ok(Outcome::Done);
     }
     report::run(&world, &settings, &trained, &args.out, &stop, args.json)
@@ -214,13 +221,16 @@ impl Trainer<'_> {
         key_steps: &[usize],
         dir: &Path,
     ) -> miette::Result<Option<Aligned>> {
-        let identity = serde_json::json!({
+        let mut identity = serde_json::json!({
             "base": self.world.base.hash(),
             "reward": self.world.reward.version(),
             "method": settings.method,
             "network": settings.network,
             "key_steps": key_steps,
         });
+        if let Some(data) = self.args.data.identity() {
+            identity["data"] = data;
+        }
         eprintln!("training in {}", dir.display());
         let say = Arc::new(|line: &str| eprintln!("{line}"));
         let dashboard = std::io::stdout().is_terminal() && !self.args.plain && !self.args.json;
