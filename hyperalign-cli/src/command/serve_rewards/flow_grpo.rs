@@ -8,7 +8,8 @@
 
 use hyperalign_rewards::geneval::Task;
 
-use super::pickle::{Id, Pickle, Writer};
+use super::pickle::{Id, Pickle};
+use super::writer::Writer;
 
 /// What stands for pictures of other tasks in a task's list of scores.
 const OTHER_TASK: f64 = -10.0;

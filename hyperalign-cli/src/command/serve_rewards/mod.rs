@@ -7,6 +7,7 @@ mod pickle;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},

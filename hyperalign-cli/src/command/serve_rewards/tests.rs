@@ -3,7 +3,8 @@
 use hyperalign_rewards::geneval::Task;
 
 use super::flow_grpo::{Request, answer};
-use super::pickle::{Pickle, PickleError, Value, Writer};
+use super::pickle::{Pickle, PickleError, Value};
+use super::writer::Writer;
 
 /// A pickle as Python's `pickle.dumps` printed it, in hexadecimal.
 fn bytes(hex: &str) -> Vec<u8> {
