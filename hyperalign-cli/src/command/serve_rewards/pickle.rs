@@ -242,12 +242,8 @@ impl Reader<'_> {
                 let next = self.memo.len() as u32;
                 self.remember(next)?;
             }
-            b'q' => {
-                let key = self.number(1)? as u32;
-                self.remember(key)?;
-            }
-            b'r' => {
-                let key = self.number(4)? as u32;
+            b'q' | b'r' => {
+                let key = self.number(if instruction == b'q' { 1 } else { 4 })? as u32;
                 self.remember(key)?;
             }
             b'h' => self.recall(1)?,
@@ -271,7 +267,7 @@ impl Reader<'_> {
                 self.push(Value::Call { function, arguments, state: None });
             }
             b'b' => {
-                let (value, object) = (self.pop()?, self.top()?);
+                let (value, object) = (self.pop()?, self.stack.last().copied().ok_or(EMPTY)?);
                 let Value::Call { state, .. } = &mut self.values[object] else {
                     return Err(PickleError::Refused(instruction));
                 };
@@ -353,17 +349,13 @@ impl Reader<'_> {
         if self.stack.len() <= floor { Err(EMPTY) } else { self.stack.pop().ok_or(EMPTY) }
     }
 
-    fn top(&self) -> Result<Id, PickleError> {
-        self.stack.last().copied().ok_or(EMPTY)
-    }
-
     fn since_mark(&mut self) -> Result<Vec<Id>, PickleError> {
         let mark = self.marks.pop().ok_or(PickleError::Damaged("a mark is missing"))?;
         Ok(self.stack.split_off(mark))
     }
 
     fn extend(&mut self, items: Vec<Id>) -> Result<(), PickleError> {
-        let top = self.top()?;
+        let top = self.stack.last().copied().ok_or(EMPTY)?;
         let Value::List(list) = &mut self.values[top] else {
             return Err(PickleError::Damaged("items for what is no list"));
         };
@@ -372,7 +364,7 @@ impl Reader<'_> {
     }
 
     fn set(&mut self, items: Vec<Id>) -> Result<(), PickleError> {
-        let top = self.top()?;
+        let top = self.stack.last().copied().ok_or(EMPTY)?;
         let Value::Dict(dict) = &mut self.values[top] else {
             return Err(PickleError::Damaged("entries for what is no dict"));
         };
@@ -381,7 +373,7 @@ impl Reader<'_> {
     }
 
     fn remember(&mut self, key: u32) -> Result<(), PickleError> {
-        let top = self.top()?;
+        let top = self.stack.last().copied().ok_or(EMPTY)?;
         self.memo.insert(key, top);
         Ok(())
     }
