@@ -161,7 +161,7 @@ fn a_thousand_requests_at_once() {
             let builder = std::thread::Builder::new().stack_size(128 << 10);
             let thread = builder.spawn_scoped(scope, move || {
                 start.wait();
-                (k, server.score(if k % 3 == 0 { bad } else { good }).0)
+                (k, server.score(if k.is_multiple_of(3) { bad } else { good }).0)
             });
             thread.expect("a thread")
         };
