@@ -13,7 +13,7 @@ use image::RgbImage;
 
 use crate::{
     OpenError, Reward, ScoreError,
-    clip_scorer::{Pictures, check_size, fingerprint, open_clip_model, prepared, unit},
+    clip_scorer::{Pictures, check_size, fingerprint, open_clip_model, score_prepared, unit},
     registry::Entry,
     source::Source,
 };
@@ -106,12 +106,9 @@ impl Reward for Aesthetic {
         prompts: &[String],
         device: &Device,
     ) -> Vec<f32> {
-        assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
-        if pictures.is_empty() {
-            return Vec::new();
-        }
-        let images = prepared(&self.preprocess, Pictures::Pil, pictures, device);
-        self.of_prepared(images).into_data().iter().collect()
+        score_prepared(&self.preprocess, Pictures::Pil, pictures, prompts, device, |images| {
+            self.of_prepared(images)
+        })
     }
 
     fn check(&self, size: [usize; 2], _: &[String]) -> Result<(), ScoreError> {

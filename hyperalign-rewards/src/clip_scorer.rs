@@ -120,12 +120,10 @@ impl Reward for ClipScorer {
         prompts: &[String],
         device: &Device,
     ) -> Vec<f32> {
-        assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
-        if pictures.is_empty() {
-            return Vec::new();
-        }
-        let images = prepared(&self.preprocess, self.kind.pictures, pictures, device);
-        self.of_prepared(images, prompts).into_data().iter().collect()
+        let Self { preprocess, kind, .. } = self;
+        score_prepared(preprocess, kind.pictures, pictures, prompts, device, |images| {
+            self.of_prepared(images, prompts)
+        })
     }
 
     fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
@@ -179,8 +177,28 @@ pub(crate) fn unit(images: Tensor<4>) -> Tensor<4> {
     images.add_scalar(1.0).div_scalar(2.0).clamp(0.0, 1.0)
 }
 
+/// What `score` gives to 8-bit pictures that were prepared as the published scorer does it.
+///
+/// # Panics
+///
+/// Panics if there are not as many prompts as pictures.
+pub(crate) fn score_prepared(
+    preprocess: &ClipPreprocess,
+    way: Pictures,
+    pictures: &[RgbImage],
+    prompts: &[String],
+    device: &Device,
+    score: impl FnOnce(Tensor<4>) -> Tensor<1>,
+) -> Vec<f32> {
+    assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
+    if pictures.is_empty() {
+        return Vec::new();
+    }
+    score(prepared(preprocess, way, pictures, device)).into_data().iter().collect()
+}
+
 /// Pictures as the published scorer prepares them, in one batch.
-pub(crate) fn prepared(
+fn prepared(
     preprocess: &ClipPreprocess,
     way: Pictures,
     pictures: &[RgbImage],

@@ -14,7 +14,7 @@ use image::RgbImage;
 use crate::{
     OpenError, Reward, ScoreError,
     clip_scorer::{
-        Pictures, check_prompts, check_size, ids, plain, prepared, random_tokenizer, unit,
+        Pictures, check_prompts, check_size, ids, plain, random_tokenizer, score_prepared, unit,
     },
     registry::Entry,
     source::Source,
@@ -107,12 +107,9 @@ impl Reward for ImageReward {
         prompts: &[String],
         device: &Device,
     ) -> Vec<f32> {
-        assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
-        if pictures.is_empty() {
-            return Vec::new();
-        }
-        let images = prepared(&self.preprocess, Pictures::Pil, pictures, device);
-        self.of_prepared(images, prompts).into_data().iter().collect()
+        score_prepared(&self.preprocess, Pictures::Pil, pictures, prompts, device, |images| {
+            self.of_prepared(images, prompts)
+        })
     }
 
     fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
