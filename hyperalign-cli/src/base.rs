@@ -1,6 +1,6 @@
 //! The base model that `--base` names.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -8,7 +8,7 @@ use hyperalign_models::base::{Base, Preset};
 use hyperalign_models::embedded;
 #[cfg(feature = "hub")]
 use hyperalign_models::hub::{Download, Hub, ModelId};
-use hyperalign_models::pipeline::{self, Formats, Sizes, StableDiffusion};
+use hyperalign_models::pipeline::{self, Beside, Formats};
 use hyperalign_models::weights::Folder;
 #[cfg(feature = "hub")]
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,19 +25,32 @@ const HUB: &str = "hf:";
 /// How a base is found and read.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct BaseOptions {
-    /// Folder with CLIP's vocabulary, for a base in one file, which has none. Default: the folder
-    /// `tokenizer` beside the file, or the file's own.
+    /// Folder with CLIP's vocabulary, for Stable Diffusion in one file, which has none. Default:
+    /// the folder `tokenizer` beside the file, or the file's own.
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
+
+    /// Folder with what belongs to the transformer of FLUX.1 in one file: tokenizer, tokenizer_2,
+    /// text_encoder, text_encoder_2 and ae.safetensors (or vae). Default: the file's own.
+    #[arg(long, value_name = "DIR")]
+    components: Option<PathBuf>,
 
     /// Take a base of the hub from the cache and ask no server (as HF_HUB_OFFLINE=1 does).
     #[arg(long)]
     offline: bool,
 
     /// Number format of the base's weights, in which it also computes: f32, f16 or bf16 for all
-    /// parts, or one for each as in unet=bf16,vae=f32,text_encoder=f32. Default: f32.
+    /// parts, or one for each as in unet=bf16,vae=f32. Parts are text_encoder, unet and vae; of
+    /// FLUX.1 text_encoder, text_encoder_2, transformer and vae. Default: f32.
     #[arg(long, value_name = "FORMAT")]
     dtype: Option<Formats>,
+}
+
+impl BaseOptions {
+    /// The number formats, where some were given.
+    pub fn dtype(&self) -> Option<String> {
+        self.dtype.as_ref().map(ToString::to_string)
+    }
 }
 
 /// A `--base` that is not there.
@@ -52,40 +65,34 @@ pub struct UnknownBase {
 /// Of the embedded bases: more steps make their pictures no better.
 const EMBEDDED: Preset = Preset { steps: 10, guidance_scale: 4.0 };
 
-/// Opens the base called `given`: the name of an embedded model, a folder in diffusers' layout, a
-/// single file of Stable Diffusion 1.x, or `hf:OWNER/NAME[@REVISION]`.
+/// Opens the base called `given` as `options` say: the name of an embedded model, a folder in
+/// diffusers' layout, a single file of Stable Diffusion 1.x, FLUX.1 as Black Forest Labs publish
+/// it, or `hf:OWNER/NAME[@REVISION]`.
 ///
 /// # Errors
 ///
 /// Fails if there is no such base, or it cannot be had or read.
-pub fn open(given: &str, device: &Device) -> miette::Result<(Arc<dyn Base>, Preset)> {
-    open_with(given, &BaseOptions::default(), device)
-}
-
-/// [`open`], as `options` say.
-///
-/// # Errors
-///
-/// Fails where [`open`] does.
-pub fn open_with(
+pub fn open(
     given: &str,
     options: &BaseOptions,
     device: &Device,
 ) -> miette::Result<(Arc<dyn Base>, Preset)> {
     let formats = options.dtype.clone().unwrap_or_default();
-    let path = Path::new(given);
-    if embedded_base(given).is_none() && path.is_file() {
-        let tokenizer = options.tokenizer.as_deref();
-        let base =
-            StableDiffusion::from_single_file(path, &Sizes::sd15(), tokenizer, &formats, device)
-                .into_diagnostic()?;
-        return Ok((Arc::new(base), Preset::STABLE_DIFFUSION));
-    }
-    let folder = match given.strip_prefix(HUB) {
-        Some(id) => Folder::disk(download(id, options.offline)?),
-        None => find(given)?,
+    let beside = Beside {
+        tokenizer: options.tokenizer.as_deref(),
+        components: options.components.as_deref(),
     };
-    let base = pipeline::open_in(&folder, Some(given), &formats, device).into_diagnostic()?;
+    let folder = match place(given)? {
+        Place::File(path) => {
+            let base = pipeline::open_file(&path, beside, &formats, device).into_diagnostic()?;
+            let preset = base.preset();
+            return Ok((base.into(), preset));
+        }
+        Place::Hub(id) => Folder::disk(download(&id, options.offline)?),
+        Place::Folder(folder) => folder,
+    };
+    let base =
+        pipeline::open_in(&folder, Some(given), beside, &formats, device).into_diagnostic()?;
     let preset = match folder {
         Folder::Embedded { .. } => EMBEDDED,
         _ => base.preset(),
@@ -98,7 +105,7 @@ pub fn open_with(
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("this program was built without the Hugging Face hub")]
 #[diagnostic(help(
-    "build it with `cargo build --release --features hub`, or download {id} yourself and give the \
+    "build it with the feature `hub`, which is on by default, or download {id} yourself and give the \
      folder"
 ))]
 struct NoHub {
@@ -146,22 +153,39 @@ pub fn embedded_base(name: &str) -> Option<Folder> {
     embedded::folder(name).filter(|folder| folder.contains(INDEX))
 }
 
+/// Where a base is.
+#[derive(Debug)]
+pub enum Place {
+    /// A folder on disk or in the program.
+    Folder(Folder),
+    /// A single file.
+    File(PathBuf),
+    /// On the Hugging Face hub, or in its cache.
+    Hub(String),
+}
+
 /// Looks for the base called `given`, and reads nothing of it.
 ///
 /// # Errors
 ///
-/// Fails if there is no such base.
-pub fn find(given: &str) -> Result<Folder, UnknownBase> {
+/// Fails if there is no such base here; a base of the hub is not asked for.
+pub fn place(given: &str) -> Result<Place, UnknownBase> {
     if let Some(folder) = embedded_base(given) {
-        return Ok(folder);
+        return Ok(Place::Folder(folder));
     }
     let path = PathBuf::from(given);
+    if path.is_file() {
+        return Ok(Place::File(path));
+    }
+    if let Some(id) = given.strip_prefix(HUB) {
+        return Ok(Place::Hub(id.to_owned()));
+    }
     if path.is_dir() {
-        return Ok(Folder::disk(path));
+        return Ok(Place::Folder(Folder::disk(path)));
     }
     let names: Vec<_> = embedded::names().filter(|name| embedded_base(name).is_some()).collect();
-    let others = "a folder in diffusers' layout, a .safetensors file of Stable Diffusion 1.x, or \
-                  hf:OWNER/NAME";
+    let others = "a folder in diffusers' layout, a .safetensors file of Stable Diffusion 1.x or \
+                  FLUX.1, or hf:OWNER/NAME";
     let known = match names.is_empty() {
         true => format!("this program was built without embedded models; give {others}"),
         false => format!("embedded models: {}; or give {others}", names.join(", ")),

@@ -1,5 +1,6 @@
 //! `--base hf:OWNER/NAME`, from a hub of our own on loopback.
 
+#[allow(dead_code, reason = "only the base is needed")]
 mod tiny;
 
 #[path = "../../hyperalign-models/tests/hub/server.rs"]

@@ -1,6 +1,7 @@
 //! What the tests of all crates share: the smallest base that has every part, with random weights.
 
 mod flux;
+mod published;
 
 use burn::{
     module::{Module, ModuleMapper, Param},
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use flux::{small_flux, small_parts};
+pub use published::{File, published_file, write_file};
 
 /// Its vocabulary.
 pub const WORDS: [&str; 5] = ["a", "red", "blue", "dog", "heart"];

@@ -1,4 +1,4 @@
-//! A base in half precision: loaded so from its files, and close to what it is in f32.
+//! Bases in half precision: loaded so from its files, and close to what it is in f32.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,8 +14,8 @@ use hyperalign_core::{
 };
 use hyperalign_models::{
     base::Base,
-    pipeline::{Formats, PipelineError, StableDiffusion, TextToImage},
-    testing::{shaken, small_base},
+    pipeline::{Flux, Formats, PipelineError, StableDiffusion, TextToImage},
+    testing::{shaken, small_base, small_flux},
     weights::{FileFloat, Folder, LoadError},
 };
 
@@ -29,7 +29,17 @@ fn base(formats: &str) -> StableDiffusion {
     StableDiffusion::from_folder_in(&Folder::disk(path), &formats, &device).unwrap()
 }
 
-fn picture(base: &StableDiffusion) -> Tensor<4> {
+/// The small flow in `formats`, from its files.
+fn flow(formats: &str) -> Result<Flux, PipelineError> {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flux");
+    small_flux(true, &device).save(&path, FileFloat::F32).unwrap();
+    let formats: Formats = formats.parse().unwrap();
+    Flux::from_folder_in(&Folder::disk(path), &formats, &device)
+}
+
+fn picture(base: &dyn Base) -> Tensor<4> {
     let way = TextToImage::new(base, 3, 2.0);
     way.generate(&["a red dog"], &[7], &NoAdapter, &mut |_| {}).unwrap()
 }
@@ -73,12 +83,50 @@ fn dtypes<M: burn::module::Module>(module: &M) -> Vec<DType> {
     visitor.0
 }
 
+#[test]
+fn a_flow_in_half_precision_makes_nearly_the_same_picture() {
+    let exact = flow("f32").unwrap();
+    let expected = picture(&exact);
+    for (formats, tolerance) in
+        [("bf16", 0.1), ("f16", 0.02), ("transformer=bf16", 0.1), ("text_encoder_2=bf16", 0.1)]
+    {
+        let half = flow(formats).unwrap();
+        let found = picture(&half);
+        assert_eq!(found.dtype(), DType::F32, "{formats}");
+        let difference = largest(found - expected.clone()) / largest(expected.clone());
+        assert!(difference > 0.0 && difference < tolerance, "{formats}: {difference}");
+        assert_eq!(half.hash(), exact.hash(), "an adapter of the one fits the other");
+    }
+    let mixed = flow("transformer=bf16,vae=f16,text_encoder=f16").unwrap();
+    let format = |dtypes: Vec<DType>, expected| dtypes.iter().all(|dtype| *dtype == expected);
+    assert!(format(dtypes(&mixed.transformer), DType::BF16));
+    assert!(format(dtypes(&mixed.vae), DType::F16));
+    assert!(format(dtypes(&mixed.text_encoder), DType::F16));
+    assert!(format(dtypes(&mixed.text_encoder_2), DType::F32));
+}
+
+#[test]
+fn a_part_of_another_pipeline_is_refused() {
+    let error = flow("unet=bf16").unwrap_err();
+    assert!(matches!(error, PipelineError::NoPart { part: "unet", .. }), "{error}");
+    assert!(error.to_string().contains("text_encoder_2, transformer, vae"), "{error}");
+}
+
 /// What is trained stays in f32, and its gradient comes through the base in half precision.
 #[test]
 fn gradients_reach_the_update_through_half_precision() {
+    gradients_reach_the_update(|formats| Box::new(base(formats)));
+}
+
+#[test]
+fn gradients_reach_the_update_through_a_flow_in_half_precision() {
+    gradients_reach_the_update(|formats| Box::new(flow(formats).unwrap()));
+}
+
+fn gradients_reach_the_update(open: impl Fn(&str) -> Box<dyn Base>) {
     let training = Device::flex().autodiff();
     let gradient = |formats: &str| {
-        let base = base(formats);
+        let base = open(formats);
         let target = &base.lora_targets()[0];
         let of = |shape: [usize; 3], index| {
             let x: Tensor<4> = normal(
@@ -95,10 +143,10 @@ fn gradients_reach_the_update_through_half_precision() {
         let sample = normal(
             [1, channels, height, width],
             [Stream::new(3, Purpose::Start, 0, 0)],
-            base.device(),
+            &Device::flex(),
         );
-        let conditioning = base.encode_prompts(&["a dog"]).unwrap();
-        let timesteps = Tensor::from_floats([500.0], base.device());
+        let conditioning = base.encode_prompts(&["a dog".to_owned()]).unwrap();
+        let timesteps = Tensor::from_floats([500.0 / base.time_scale()], &Device::flex());
         let output = base.predict(sample, timesteps, &conditioning, Some(&lora));
         let gradients = output.square().mean().backward();
         down.grad(&gradients).unwrap()

@@ -7,16 +7,17 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use burn::{module::Module, tensor::Device};
+use burn::tensor::Device;
 use hyperalign_models::{
     clip::ClipTextConfig,
     flux::FluxConfig,
     pipeline::{Formats, PipelineError, Sizes, StableDiffusion},
+    testing::{File, published_file, write_file as write},
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
     weights::{
         FileFloat, Key, LoadError, Tensors, hash, keys,
-        published::{self, Source, parts, published_keys},
+        published::{self, Source, parts},
         reinit, to_bytes,
     },
 };
@@ -48,48 +49,6 @@ fn every_value_of_the_published_files_lies_where_diffusers_finds_it() {
     assert_eq!(fingerprint(&vae, published::vae(&vae)), "5a59973296675c5a");
     let flux = keys(&FluxConfig::dev().init(&device));
     assert_eq!(fingerprint(&flux, published::flux), "593076e53180bb22");
-}
-
-/// Tensors of a file: shape and values.
-type File = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-/// The weights of `module` in the layout of `rule`, put together by name and row.
-fn published_file<M: Module>(module: &M, rule: impl Fn(&Key) -> Source, prefix: &str) -> File {
-    let ours = keys(module);
-    let bytes = to_bytes(module, FileFloat::F32, &BTreeMap::new()).unwrap();
-    let bytes: &'static [u8] = bytes.leak();
-    let tensors = Tensors::embedded("ours", bytes).unwrap();
-    let mut file = File::new();
-    for Key { name, shape } in published_keys(&ours, &rule) {
-        let size = shape.iter().product();
-        file.insert(format!("{prefix}{name}"), (shape, vec![f32::NAN; size]));
-    }
-    for (name, part) in parts(&ours, &rule) {
-        let mut values = tensors.f32(&name).unwrap();
-        if part.swapped {
-            let half = values.len() / 2;
-            values.rotate_right(half);
-        }
-        let row = values.len() / part.shape.first().copied().unwrap_or(1);
-        let (_, whole) = file.get_mut(&format!("{prefix}{}", part.source)).unwrap();
-        whole[part.first_row * row..][..values.len()].copy_from_slice(&values);
-    }
-    file
-}
-
-fn write(path: &Path, file: &File) {
-    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let data: Vec<(String, Vec<usize>, Vec<u8>)> =
-        file.iter().map(|(name, (shape, v))| (name.clone(), shape.clone(), bytes(v))).collect();
-    let views = data.iter().map(|(name, shape, bytes)| {
-        let view = safetensors::tensor::TensorView::new(
-            safetensors::Dtype::F32,
-            shape.clone(),
-            bytes.as_slice(),
-        );
-        (name.as_str(), view.unwrap())
-    });
-    safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
 fn small_unet() -> UnetConfig {

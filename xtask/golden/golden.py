@@ -32,6 +32,11 @@ def weights(model: torch.nn.Module, prefix: str = "") -> dict[str, torch.Tensor]
     return {f"w.{prefix}{name}": value for name, value in model.named_parameters()}
 
 
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    whole = tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if whole and tensor.is_contiguous() and tensor.nbytes > 1 << 20 else tensor.contiguous().clone()
+
+
 def write(folder: Path, stem: str, config: dict, notes: str, value: int, tensors: dict) -> None:
     meta = {
         "config": config,
@@ -39,7 +44,8 @@ def write(folder: Path, stem: str, config: dict, notes: str, value: int, tensors
         "seed": value,
         "versions": {name: version(package) for name, package in PACKAGES.items()},
     }
-    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    # Copies, because safetensors refuses tensors that share memory; but not of large weights.
+    tensors = {name: plain(tensor.detach()) for name, tensor in tensors.items()}
     path = folder / f"{stem}.safetensors"
     save_file(tensors, path, {"meta": json.dumps(meta, sort_keys=True)})
     print(f"{path.stat().st_size:8d}  {path.name}")

@@ -13,11 +13,16 @@ pub const TASK: Task = Task {
     about: "Make the reference files in hyperalign-cli/tests/golden anew (needs Python).",
     help: "\
 Usage: cargo xtask golden [--python PROGRAM]
+       cargo xtask golden --full DIR [PART ...] [--python PROGRAM]
 
 Runs xtask/golden/make.py, which runs tiny networks of diffusers, transformers and open_clip and
 writes what they compute. The versions in xtask/golden/requirements.txt are first installed into a
 virtual environment in target/golden (about 6 GB, because of PyTorch). With --python that program
 is used as it is, and nothing is installed.
+
+With --full, networks of the published sizes with random weights are run instead (xtask/golden/full.py:
+text, vae and unet of Stable Diffusion 1.5 at 512 pixels, and flux at full width with one double and
+one single block), forward only, and written to DIR (6.5 GB). `hyperalign parity DIR` compares.
 
 The same versions on the same machine give the same bytes; `git diff` then shows nothing.",
     run,
@@ -27,15 +32,29 @@ The same versions on the same machine give the same bytes; `git diff` then shows
 const FILES: &str = "hyperalign-cli/tests/golden";
 
 fn run(arguments: &[String]) -> Result<()> {
-    let python = match arguments {
-        [] => environment()?,
-        [flag, program] if flag == "--python" => PathBuf::from(program),
-        _ => return Err(Failure::Usage(format!("unknown arguments\n\n{}", TASK.help))),
+    let usage = || Failure::Usage(format!("unknown arguments\n\n{}", TASK.help));
+    let (arguments, python) = match arguments {
+        [rest @ .., flag, program] if flag == "--python" => (rest, Some(PathBuf::from(program))),
+        rest => (rest, None),
     };
     let root = workspace::root();
+    let scripts = root.join("xtask/golden");
+    let (script, folder, parts) = match arguments {
+        [] => (scripts.join("make.py"), root.join(FILES), arguments),
+        [flag, folder, parts @ ..]
+            if flag == "--full" && ![folder].into_iter().chain(parts).any(is_flag) =>
+        {
+            (scripts.join("full.py"), PathBuf::from(folder), parts)
+        }
+        _ => return Err(usage()),
+    };
+    let python = python.map_or_else(environment, Ok)?;
     // -B: no compiled files beside the sources.
-    let script = root.join("xtask/golden/make.py");
-    process::run(Command::new(python).arg("-B").arg(script).arg(root.join(FILES)))
+    process::run(Command::new(python).arg("-B").arg(script).arg(folder).args(parts))
+}
+
+fn is_flag(argument: &String) -> bool {
+    argument.starts_with('-')
 }
 
 /// The Python of an environment that has the requirements.

@@ -27,7 +27,7 @@ const BATCH: usize = 8;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
-    /// a single .safetensors file of Stable Diffusion 1.x, or `hf:OWNER/NAME[@REVISION]`.
+    /// a single .safetensors file of Stable Diffusion 1.x or FLUX.1, or `hf:OWNER/NAME[@REVISION]`.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: String,
 
@@ -100,7 +100,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
-    let (base, preset) = base::open_with(&args.base, &args.base_options, &device)?;
+    let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
     let adapter = match &args.adapter {
         Some(file) => {
             let (adapter, meta) = Adapter::load(file, &device).into_diagnostic()?;

@@ -32,7 +32,7 @@ const BATCH: usize = 8;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
-    /// a single .safetensors file of Stable Diffusion 1.x, or `hf:OWNER/NAME[@REVISION]`.
+    /// a single .safetensors file of Stable Diffusion 1.x or FLUX.1, or `hf:OWNER/NAME[@REVISION]`.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: String,
 
@@ -130,7 +130,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         output::check_writable(&picture.file).into_diagnostic()?;
     }
     let device = context.device()?;
-    let (base, preset) = base::open_with(&args.base, &args.base_options, &device)?;
+    let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
     let adaptation = adaptation(args, base.as_ref(), &device)?;
     let codec = codec(args, base.as_ref(), &device)?;
     base::warn_of_cuts(base.as_ref(), &args.prompt)?;

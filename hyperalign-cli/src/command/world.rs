@@ -21,7 +21,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 
 use crate::args::at_least_one;
-use crate::base;
+use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
@@ -35,6 +35,9 @@ pub struct Args {
     /// --judge its samples.
     #[arg(long, value_name = "NAME_OR_DIR")]
     base: Option<String>,
+
+    #[command(flatten)]
+    base_options: BaseOptions,
 
     /// Preference model to measure: an embedded one (emoji-proxy, emoji-heldout) or a folder.
     #[arg(long, value_name = "NAME_OR_DIR")]
@@ -133,7 +136,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let device = context.device()?;
     let base = match &args.base {
         Some(given) => {
-            let (base, preset) = base::open(given, &device)?;
+            let (base, preset) = base::open(given, &args.base_options, &device)?;
             if !draws_emoji(base.as_ref()) {
                 return Err(OtherWorld { given: given.clone() }.into());
             }

@@ -5,7 +5,7 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::fused::silu;
+use hyperalign_core::{fused::silu, precision::to};
 
 use super::FluxConfig;
 use crate::timestep_embedding::{Sinusoids, TimestepEmbedding, sinusoidal};
@@ -42,7 +42,7 @@ impl TimeTextEmbedding {
     /// # Shapes
     ///
     /// - `timesteps`, `guidance`: `[batch]`
-    /// - `pooled`: `[batch, pooled_projection_dim]`
+    /// - `pooled`: `[batch, pooled_projection_dim]`, in the format of the weights
     /// - output: `[batch, dim]`
     ///
     /// # Panics
@@ -54,7 +54,10 @@ impl TimeTextEmbedding {
         guidance: Option<Tensor<1>>,
         pooled: Tensor<2>,
     ) -> Tensor<2> {
-        let sinusoids = |x: Tensor<1>| sinusoidal(x * SCALE, SINUSOIDS, Sinusoids::default());
+        // Half precision knows no time as fine as a step: it is rounded after the sinusoids.
+        let dtype = pooled.dtype();
+        let sinusoids =
+            |x: Tensor<1>| to(sinusoidal(x * SCALE, SINUSOIDS, Sinusoids::default()), dtype);
         let sum = self.timestep_embedder.forward(sinusoids(timesteps))
             + self.text_embedder.forward(pooled);
         match &self.guidance_embedder {

@@ -5,7 +5,11 @@ use burn::{
     nn::{Initializer, Linear, LinearConfig},
     tensor::{Device, Tensor, assert_shape},
 };
-use hyperalign_core::{fused::silu, lora::LoraSet};
+use hyperalign_core::{
+    fused::silu,
+    lora::LoraSet,
+    precision::{like, to},
+};
 
 use super::{
     FluxConfig,
@@ -110,11 +114,21 @@ impl FluxTransformer {
     ///
     /// Fails if `tensors` does not hold exactly the weights of this network.
     pub fn load(self, tensors: &Tensors) -> Result<Self, LoadError> {
-        if published::identify(tensors) != Some(Kind::FluxBfl) {
-            return weights::load(self, tensors);
-        }
-        let tensors = published::read_as(tensors, &keys(&self), published::flux)?;
+        let tensors = self.arrange(tensors)?;
         weights::load(self, &tensors)
+    }
+
+    /// `tensors`, in either of the layouts of [`load`](Self::load), under the names of this
+    /// network.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `tensors` is in the layout of the network's authors, and not exactly of it.
+    pub fn arrange(&self, tensors: &Tensors) -> Result<Tensors, LoadError> {
+        if published::identify(tensors) != Some(Kind::FluxBfl) {
+            return Ok(tensors.clone());
+        }
+        published::read_as(tensors, &keys(self), published::flux)
     }
 
     /// The sizes of the network.
@@ -122,7 +136,8 @@ impl FluxTransformer {
         &self.config
     }
 
-    /// Predicts the velocity of the tokens, with the layers shifted that `lora` names.
+    /// Predicts the velocity of the tokens, with the layers shifted that `lora` names. Whatever
+    /// the format of the weights, the output is in that of the tokens.
     ///
     /// # Shapes
     ///
@@ -160,13 +175,15 @@ impl FluxTransformer {
     /// Panics if the shapes of `input` are not those of [`FluxInput`].
     pub fn encode(&self, input: FluxInput, blocks: usize) -> Tensor<3> {
         let image_tokens = input.image_positions.len();
+        let output = input.tokens.dtype();
         let streams = self.streams(input, Scope::root(None, None));
         let x = self.double_blocks(&streams, blocks);
-        x.narrow(1, streams.around.text_tokens, image_tokens)
+        to(x.narrow(1, streams.around.text_tokens, image_tokens), output)
     }
 
     fn run(&self, input: FluxInput, scope: Scope<'_>) -> Tensor<3> {
         let image_tokens = input.image_positions.len();
+        let output = input.tokens.dtype();
         let streams = self.streams(input, scope);
         let mut x = self.double_blocks(&streams, self.transformer_blocks.len());
         let Streams { around, scope, .. } = streams;
@@ -183,7 +200,7 @@ impl FluxTransformer {
         // Unlike in the blocks, the scale comes first.
         let [scale, shift] = self.norm_out.forward(&around.embedding);
         let x = scope.child("norm_out").tokens(modulate(x, shift, scale));
-        self.proj_out.forward(x)
+        to(self.proj_out.forward(x), output)
     }
 
     fn streams<'a>(&self, input: FluxInput, scope: Scope<'a>) -> Streams<'a> {
@@ -196,6 +213,8 @@ impl FluxTransformer {
         );
         assert_shape!(pooled, [batch, self.config.pooled_projection_dim]);
         let device = tokens.device();
+        let own = &self.x_embedder.weight.val();
+        let (tokens, context, pooled) = (like(tokens, own), like(context, own), like(pooled, own));
         let embedding = self.time_text_embed.forward(timesteps, guidance, pooled);
         let embedding = scope.child("time_text_embed").vector(embedding);
         let positions = [input.text_positions, input.image_positions].concat();

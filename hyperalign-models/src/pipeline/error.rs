@@ -43,8 +43,8 @@ pub enum PipelineError {
     },
     /// A single file is no whole model, or not one of a kind that is read.
     #[error(
-        "`{file}` holds {holds}; as a base in one file only Stable Diffusion 1.x is read, other \
-         models as folders in the layout of diffusers"
+        "`{file}` holds {holds}; as a base in one file Stable Diffusion 1.x is read, and FLUX.1 as \
+         Black Forest Labs publish it; other models as folders in the layout of diffusers"
     )]
     NoPipeline {
         /// The file.
@@ -64,11 +64,37 @@ pub enum PipelineError {
         /// The folders that were searched.
         tried: Vec<String>,
     },
-    /// A pipeline whose parts cannot be given formats yet.
-    #[error("the parts of a {class} cannot be given number formats yet; leave `--dtype` out")]
-    NoFormats {
+    /// The transformer of FLUX.1 in one file, and not everything that belongs to it.
+    #[error(
+        "`{file}` holds the transformer of FLUX.1 alone; missing are {}, looked for in {}; put \
+         them there as the published model has them, or say with `--components DIR` where they are",
+        missing.join(", "), tried.join(" and ")
+    )]
+    NoComponents {
+        /// The file.
+        file: String,
+        /// What is missing.
+        missing: Vec<String>,
+        /// The folders that were searched.
+        tried: Vec<String>,
+    },
+    /// A folder with several transformers of FLUX.1.
+    #[error("`{folder}` holds several models: {}; give one of these files instead", files.join(", "))]
+    Several {
+        /// The folder.
+        folder: String,
+        /// The files.
+        files: Vec<String>,
+    },
+    /// A number format for a part that the pipeline does not have.
+    #[error("a {class} has no part `{part}` to set the number format of; it has {}", parts.join(", "))]
+    NoPart {
         /// The class.
-        class: String,
+        class: &'static str,
+        /// What was given.
+        part: &'static str,
+        /// The parts that it has.
+        parts: &'static [&'static str],
     },
     /// The device does not compute in the format that a part is to have.
     #[error("this device does not compute in {format}, the format for the {part}; use f32 there")]

@@ -10,7 +10,8 @@ use hyperalign_core::{
 };
 
 use super::{
-    PipelineError,
+    Formats, PipelineError,
+    flux_networks::{FluxFiles, FluxSizes, FluxWeights},
     parts::{check_class, fingerprint, fit, fit_tokenizer, tokenizer},
 };
 use crate::{
@@ -52,6 +53,7 @@ pub struct Flux {
     name: String,
     device: Device,
     hash: OnceLock<String>,
+    stored: Option<FluxWeights>,
 }
 
 /// The parts of a [`Flux`].
@@ -145,7 +147,13 @@ impl Flux {
             name: name.to_owned(),
             device: device.clone(),
             hash: OnceLock::new(),
+            stored: None,
         })
+    }
+
+    /// The same base, whose hash is that of the weights as they are `stored`.
+    pub(super) fn with_stored(self, stored: FluxWeights) -> Self {
+        Self { stored: Some(stored), ..self }
     }
 
     /// Reads a folder in the diffusers layout: `model_index.json`, `tokenizer`, `tokenizer_2`,
@@ -155,18 +163,39 @@ impl Flux {
     ///
     /// Fails if a part is missing or wrong, or the folder is another kind of pipeline.
     pub fn from_folder(folder: &Folder, device: &Device) -> Result<Self, PipelineError> {
+        Self::from_folder_in(folder, &Formats::default(), device)
+    }
+
+    /// [`from_folder`](Self::from_folder) with the parts in given number formats.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`from_folder`](Self::from_folder) does, for a format that the device does not
+    /// know, and for a weight that is too large for its format.
+    pub fn from_folder_in(
+        folder: &Folder,
+        formats: &Formats,
+        device: &Device,
+    ) -> Result<Self, PipelineError> {
         check_class(folder, CLASS)?;
-        // The small parts first: what is wrong with them is then said before minutes of reading.
-        let parts = FluxParts {
+        let files = FluxFiles {
             scheduler_config: folder.read_config("scheduler/scheduler_config.json")?,
             tokenizer: tokenizer(folder, "tokenizer")?,
             tokenizer_2: tokenizer(folder, "tokenizer_2")?,
-            vae: AutoencoderKl::from_folder(folder, "vae", device)?,
-            text_encoder: ClipTextModel::from_folder(folder, "text_encoder", device)?,
-            text_encoder_2: T5EncoderModel::from_folder(folder, "text_encoder_2", device)?,
-            transformer: FluxTransformer::from_folder(folder, "transformer", device)?,
+            sizes: FluxSizes {
+                text_encoder: folder.read_config("text_encoder/config.json")?,
+                text_encoder_2: folder.read_config("text_encoder_2/config.json")?,
+                transformer: folder.read_config("transformer/config.json")?,
+                vae: folder.read_config("vae/config.json")?,
+            },
+            weights: FluxWeights {
+                text_encoder: folder.tensors("text_encoder")?,
+                text_encoder_2: folder.tensors("text_encoder_2")?,
+                transformer: folder.tensors("transformer")?,
+                vae: folder.tensors("vae")?,
+            },
         };
-        Self::new(&folder.display(""), parts, device)
+        Self::read(&folder.display(""), files, formats, device)
     }
 
     /// The device that its weights are on.
@@ -223,16 +252,26 @@ impl Flux {
         [config.latent_channels, side, side]
     }
 
-    /// A fingerprint of all weights, as 64 hexadecimal digits. An adapter belongs to the base
-    /// that it was trained on.
+    /// A fingerprint of all weights as they are in the files, as 64 hexadecimal digits. An adapter
+    /// belongs to the base that it was trained on.
     pub fn hash(&self) -> &str {
         self.hash.get_or_init(|| {
-            fingerprint(&[
-                weights::hash(&self.text_encoder),
-                weights::hash(&self.text_encoder_2),
-                weights::hash(&self.transformer),
-                weights::hash(&self.vae),
-            ])
+            let stored = self.stored.as_ref().and_then(|stored| {
+                let clip = weights::hash_stored(&self.text_encoder, &stored.text_encoder);
+                let t5 = weights::hash_stored(&self.text_encoder_2, &stored.text_encoder_2);
+                let transformer = weights::hash_stored(&self.transformer, &stored.transformer);
+                let vae = weights::hash_stored(&self.vae, &stored.vae);
+                Some([clip.ok()?, t5.ok()?, transformer.ok()?, vae.ok()?])
+            });
+            let parts = stored.unwrap_or_else(|| {
+                [
+                    weights::hash(&self.text_encoder),
+                    weights::hash(&self.text_encoder_2),
+                    weights::hash(&self.transformer),
+                    weights::hash(&self.vae),
+                ]
+            });
+            fingerprint(&parts)
         })
     }
 

@@ -1,6 +1,6 @@
 //! The number format of each part of a pipeline.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use burn::tensor::{Device, FloatDType};
 
@@ -13,19 +13,16 @@ use super::PipelineError;
 /// Written `bf16` for all parts, or `unet=bf16,vae=f32`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Formats {
-    /// Of the text encoder.
-    pub text_encoder: Option<FloatDType>,
-    /// Of the U-Net.
-    pub unet: Option<FloatDType>,
-    /// Of the autoencoder.
-    pub vae: Option<FloatDType>,
+    all: Option<FloatDType>,
+    parts: BTreeMap<&'static str, FloatDType>,
 }
 
 /// A format that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{given}` is no number format; write f32, f16 or bf16, or one for each part, as in \
-     unet=bf16,vae=f32,text_encoder=f32"
+     unet=bf16,vae=f32; parts are {}",
+    PARTS.join(", ")
 )]
 pub struct FormatError {
     given: String,
@@ -34,21 +31,38 @@ pub struct FormatError {
 const NAMES: [(&str, FloatDType); 3] =
     [("f32", FloatDType::F32), ("f16", FloatDType::F16), ("bf16", FloatDType::BF16)];
 
+/// All parts that a pipeline can have.
+const PARTS: [&str; 5] = ["text_encoder", "text_encoder_2", "transformer", "unet", "vae"];
+
 impl Formats {
     /// The same format for all parts.
     pub fn all(format: FloatDType) -> Self {
-        Self { text_encoder: Some(format), unet: Some(format), vae: Some(format) }
+        Self { all: Some(format), parts: BTreeMap::new() }
     }
 
-    /// Checks that `device` computes in the formats.
+    /// The format of `part`, if not that of the device.
+    pub fn of(&self, part: &str) -> Option<FloatDType> {
+        self.parts.get(part).copied().or(self.all)
+    }
+
+    /// Checks that they are of a pipeline of the class `class`, which has `parts`, and that
+    /// `device` computes in them.
     ///
     /// # Errors
     ///
-    /// Fails for the first part whose format the device does not know.
-    pub fn check(&self, device: &Device) -> Result<(), PipelineError> {
-        let parts = [("text_encoder", self.text_encoder), ("unet", self.unet), ("vae", self.vae)];
-        for (part, format) in parts {
-            if let Some(format) = format.filter(|format| !device.supports_dtype(*format)) {
+    /// Fails for a part that the pipeline does not have, and for the first part whose format the
+    /// device does not know.
+    pub fn check(
+        &self,
+        class: &'static str,
+        parts: &'static [&'static str],
+        device: &Device,
+    ) -> Result<(), PipelineError> {
+        if let Some(part) = self.parts.keys().find(|part| !parts.contains(part)) {
+            return Err(PipelineError::NoPart { class, part, parts });
+        }
+        for part in parts {
+            if let Some(format) = self.of(part).filter(|format| !device.supports_dtype(*format)) {
                 return Err(PipelineError::Format { part, format: name(format) });
             }
         }
@@ -75,13 +89,8 @@ impl FromStr for Formats {
         let mut formats = Self::default();
         for entry in text.split(',') {
             let (part, format) = entry.split_once('=').ok_or_else(bad)?;
-            let part = match part {
-                "text_encoder" => &mut formats.text_encoder,
-                "unet" => &mut formats.unet,
-                "vae" => &mut formats.vae,
-                _ => return Err(bad()),
-            };
-            if part.replace(read(format)?).is_some() {
+            let part = PARTS.into_iter().find(|known| *known == part).ok_or_else(bad)?;
+            if formats.parts.insert(part, read(format)?).is_some() {
                 return Err(bad());
             }
         }
@@ -91,10 +100,9 @@ impl FromStr for Formats {
 
 impl fmt::Display for Formats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [("text_encoder", self.text_encoder), ("unet", self.unet), ("vae", self.vae)];
-        let set =
-            parts.iter().filter_map(|(part, format)| Some(format!("{part}={}", name((*format)?))));
-        f.write_str(&set.collect::<Vec<_>>().join(","))
+        let parts = self.parts.iter().map(|(part, format)| format!("{part}={}", name(*format)));
+        let all = self.all.map(|format| name(format).to_owned());
+        f.write_str(&all.into_iter().chain(parts).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -106,8 +114,10 @@ mod tests {
     fn one_for_all_or_one_for_each() {
         assert_eq!("bf16".parse(), Ok(Formats::all(FloatDType::BF16)));
         let formats: Formats = "unet=f16,vae=f32".parse().unwrap();
-        assert_eq!(formats.unet, Some(FloatDType::F16));
-        assert_eq!(formats.text_encoder, None);
+        assert_eq!(formats.of("unet"), Some(FloatDType::F16));
+        assert_eq!(formats.of("text_encoder"), None);
+        assert_eq!(Formats::all(FloatDType::F16).of("transformer"), Some(FloatDType::F16));
+        assert_eq!(Formats::all(FloatDType::BF16).to_string(), "bf16");
         assert_eq!(formats.to_string().parse(), Ok(formats));
         for text in
             ["", "f8", "unet", "unet=", "unet=f8", "net=f16", "unet=f16,unet=f32", "f16,f32"]

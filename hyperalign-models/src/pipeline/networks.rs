@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use hyperalign_core::schedule::SchedulerConfig;
 
-use super::{Formats, PipelineError, StableDiffusion};
+use super::{Formats, PipelineError, StableDiffusion, stable_diffusion::CLASS};
 use crate::{
     clip::{ClipTextConfig, without_buffers},
     tokenizer::Tokenizer,
@@ -50,6 +50,9 @@ pub(super) struct Stored {
     pub text_encoder: Tensors,
 }
 
+/// What can be given a number format.
+const PARTS: &[&str] = &["text_encoder", "unet", "vae"];
+
 impl StableDiffusion {
     /// Fills networks of `sizes` from `weights`, a tensor at a time.
     pub(super) fn read(
@@ -61,17 +64,20 @@ impl StableDiffusion {
         formats: &Formats,
         device: &Device,
     ) -> Result<Self, PipelineError> {
-        formats.check(device)?;
+        formats.check(CLASS, PARTS, device)?;
         let vae = sizes.vae.init(device);
         let stored = Stored {
             unet: weights.unet,
             vae: vae.arrange(&weights.vae)?,
             text_encoder: without_buffers(weights.text_encoder),
         };
-        let text_encoder =
-            load_in(sizes.text_encoder.init(device), &stored.text_encoder, formats.text_encoder)?;
-        let unet = load_in(sizes.unet.init(device), &stored.unet, formats.unet)?;
-        let vae = load_in(vae, &stored.vae, formats.vae)?;
+        let text_encoder = load_in(
+            sizes.text_encoder.init(device),
+            &stored.text_encoder,
+            formats.of("text_encoder"),
+        )?;
+        let unet = load_in(sizes.unet.init(device), &stored.unet, formats.of("unet"))?;
+        let vae = load_in(vae, &stored.vae, formats.of("vae"))?;
         let base = Self::new(name, tokenizer, text_encoder, unet, vae, scheduler, device)?;
         // Rounded weights have another hash than the files that adapters belong to.
         Ok(if *formats == Formats::default() { base } else { base.with_stored(stored) })

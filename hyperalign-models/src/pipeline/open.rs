@@ -1,9 +1,53 @@
 //! Whatever pipeline a folder holds.
 
+use std::path::Path;
+
 use burn::tensor::Device;
 
-use super::{Flux, Formats, PipelineError, StableDiffusion, flux, parts, stable_diffusion};
-use crate::{base::Base, weights::Folder};
+use super::{
+    Flux, Formats, PipelineError, Sizes, StableDiffusion, flux, flux_single_file, parts,
+    stable_diffusion,
+};
+use crate::{
+    base::Base,
+    weights::{
+        Folder, Tensors,
+        published::{self, Kind},
+    },
+};
+
+/// Where that is which a model in one file does not have in it; by default beside the file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// CLIP's vocabulary, for Stable Diffusion.
+    pub tokenizer: Option<&'a Path>,
+    /// Text encoders, tokenizers and autoencoder, for FLUX.1.
+    pub components: Option<&'a Path>,
+}
+
+/// Opens the model in the single file `path`, whichever it is: Stable Diffusion 1.x, or FLUX.1 as
+/// Black Forest Labs publish it.
+///
+/// # Errors
+///
+/// Fails if the file holds another model, or holds it not exactly, and if something that belongs
+/// to it is not found.
+pub fn open_file(
+    path: &Path,
+    beside: Beside<'_>,
+    formats: &Formats,
+    device: &Device,
+) -> Result<Box<dyn Base>, PipelineError> {
+    Ok(match published::identify(&Tensors::open(path)?) {
+        Some(Kind::FluxBfl) => {
+            Box::new(Flux::from_single_file(path, beside.components, formats, device)?)
+        }
+        _ => {
+            let (sizes, tokenizer) = (Sizes::sd15(), beside.tokenizer);
+            Box::new(StableDiffusion::from_single_file(path, &sizes, tokenizer, formats, device)?)
+        }
+    })
+}
 
 /// Opens the pipeline in `folder`, of whichever class its `model_index.json` names, and calls it
 /// `name`, or by the folder if that is none.
@@ -16,10 +60,13 @@ pub fn open(
     name: Option<&str>,
     device: &Device,
 ) -> Result<Box<dyn Base>, PipelineError> {
-    open_in(folder, name, &Formats::default(), device)
+    open_in(folder, name, Beside::default(), &Formats::default(), device)
 }
 
-/// [`open`] with the parts in given number formats.
+/// [`open`] with the parts in given number formats, and with those that are not in the folder from
+/// `beside`.
+///
+/// A folder may also hold FLUX.1 as Black Forest Labs publish it.
 ///
 /// # Errors
 ///
@@ -28,18 +75,22 @@ pub fn open(
 pub fn open_in(
     folder: &Folder,
     name: Option<&str>,
+    beside: Beside<'_>,
     formats: &Formats,
     device: &Device,
 ) -> Result<Box<dyn Base>, PipelineError> {
     let name = name.map_or_else(|| folder.display(""), str::to_owned);
+    if let Some(file) = flux_single_file::transformer_in(folder)? {
+        let base = Flux::from_single_file(&file, beside.components, formats, device)?;
+        return Ok(Box::new(base.named(&name)));
+    }
     let class = parts::class(folder)?;
     match class.as_str() {
         stable_diffusion::CLASS => {
             let base = StableDiffusion::from_folder_in(folder, formats, device)?;
             Ok(Box::new(base.named(&name)))
         }
-        flux::CLASS if *formats != Formats::default() => Err(PipelineError::NoFormats { class }),
-        flux::CLASS => Ok(Box::new(Flux::from_folder(folder, device)?.named(&name))),
+        flux::CLASS => Ok(Box::new(Flux::from_folder_in(folder, formats, device)?.named(&name))),
         _ => Err(PipelineError::Class {
             file: folder.display(parts::INDEX),
             class,

@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::{Embedding, EmbeddingConfig, Initializer, RmsNorm},
-    tensor::{Device, Int, Tensor},
+    tensor::{DType, Device, Int, Tensor},
 };
+use hyperalign_core::precision::{like, to};
 
 use super::{
     T5Config,
@@ -61,8 +62,7 @@ impl T5EncoderModel {
         tensors: Tensors,
         device: &Device,
     ) -> Result<Self, LoadError> {
-        let tensors = tensors.rename(|key| (key != TIED).then(|| key.to_owned()));
-        weights::load(config.init(device), &tensors)
+        weights::load(config.init(device), &without_tied(tensors))
     }
 
     /// Reads `config.json` and the weights from the component folder `sub` (`text_encoder_2`) of
@@ -85,7 +85,7 @@ impl T5EncoderModel {
         &self.config
     }
 
-    /// Encodes token ids.
+    /// Encodes token ids, whatever the format of the weights into that of the device.
     ///
     /// # Shapes
     ///
@@ -95,16 +95,25 @@ impl T5EncoderModel {
     /// - output: `[batch, tokens, d_model]`
     pub fn forward(&self, ids: Tensor<2, Int>, mask: Option<Tensor<2>>) -> Tensor<3> {
         let [batch, tokens] = ids.dims();
+        let wide = DType::from(ids.device().settings().float_dtype);
         let mut x = self.shared.forward(ids);
-        let Some(first) = self.encoder.block.first() else { return x };
+        let Some(first) = self.encoder.block.first() else { return to(x, wide) };
         let bias = first.bias(&self.config, tokens);
         let bias = match mask {
-            Some(mask) => bias + ((mask - 1.0) * -MASKED).reshape([batch, 1, 1, tokens]),
+            Some(mask) => {
+                let masked = ((mask - 1.0) * -MASKED).reshape([batch, 1, 1, tokens]);
+                bias.clone() + like(masked, &bias)
+            }
             None => bias,
         };
         for block in &self.encoder.block {
             x = block.forward(x, bias.clone());
         }
-        self.encoder.final_layer_norm.forward(x)
+        to(self.encoder.final_layer_norm.forward(x), wide)
     }
+}
+
+/// `tensors` without the second name of the embedding.
+pub(crate) fn without_tied(tensors: Tensors) -> Tensors {
+    tensors.rename(|key| (key != TIED).then(|| key.to_owned()))
 }

@@ -121,6 +121,12 @@ impl Golden {
         self.values.contains_key(name)
     }
 
+    /// Whether there are gradients to compare with. Without them nothing need be on a tape, which
+    /// networks of the published sizes have no memory for.
+    pub(super) fn has_gradients(&self) -> bool {
+        self.names().any(|name| name.starts_with("grad."))
+    }
+
     /// The values called `name`.
     pub(super) fn values(&self, name: &str) -> miette::Result<&Values> {
         self.values.get(name).ok_or_else(|| miette!("the file has no tensor `{name}`"))

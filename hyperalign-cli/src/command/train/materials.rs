@@ -16,7 +16,7 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::base;
+use crate::base::{self, BaseOptions};
 
 /// Prompts that a run learns from.
 const TRAINING_PROMPTS: usize = 1200;
@@ -59,7 +59,7 @@ impl DataArgs {
         (!is_own).then(|| serde_json::json!([self.preferences, self.prompts]))
     }
 
-    /// The materials of a run of the base called `given`, against `reward` where one is named.
+    /// The materials of a run of the base called `given`, opened as `options` say, against `reward` where one is named.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl DataArgs {
     /// reward cannot score pictures of the base.
     pub(super) fn open(
         &self,
-        given: &str,
+        (given, options): (&str, &BaseOptions),
         reward: Option<Arc<dyn Reward>>,
         settings: &AlignSettings,
         device: &Device,
@@ -78,7 +78,7 @@ impl DataArgs {
         let open = |path| Preferences::open(path, settings.training.seed);
         let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
         if base::embedded_base(given).is_some() {
-            let mut world = emoji(given, settings, device)?;
+            let mut world = emoji((given, options), settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
                 let preferred = PreferredPictures::new(preferences, size).into_diagnostic()?;
@@ -91,11 +91,11 @@ impl DataArgs {
             return checked(world);
         }
         // Says which bases there are, if it is none at all.
-        base::find(given)?;
+        base::place(given)?;
         let (Some(preferences), Some(reward)) = (preferences, reward) else {
             return Err(MaterialsError::NoData { given: given.to_owned() }.into());
         };
-        let (base, _) = base::open(given, device)?;
+        let (base, _) = base::open(given, options, device)?;
         let prompts = match prompts {
             Some(prompts) => prompts,
             None => preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?,
@@ -121,8 +121,12 @@ fn checked(materials: Materials) -> miette::Result<Materials> {
 }
 
 /// Base, proxy reward, prompts and preferred pictures of the emoji world.
-fn emoji(given: &str, settings: &AlignSettings, device: &Device) -> miette::Result<Materials> {
-    let (base, _) = base::open(given, device)?;
+fn emoji(
+    (given, options): (&str, &BaseOptions),
+    settings: &AlignSettings,
+    device: &Device,
+) -> miette::Result<Materials> {
+    let (base, _) = base::open(given, options, device)?;
     let seed = settings.training.seed;
     let sample_prompts = SAMPLE_PROMPTS.max(settings.samples.prompts);
     let reward = reward("emoji-proxy", device)?;

@@ -21,7 +21,14 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::{base, config, context::Context, interrupt, outcome::Outcome, output, scorers};
+use crate::{
+    base::{self, BaseOptions},
+    config,
+    context::Context,
+    interrupt,
+    outcome::Outcome,
+    output, scorers,
+};
 
 /// The resolved settings of a run, beside its results.
 const CONFIG: &str = "config.toml";
@@ -29,9 +36,13 @@ const CONFIG: &str = "config.toml";
 /// Flags of `hyperalign train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one, or a folder in diffusers' layout.
+    /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
+    /// a single .safetensors file of Stable Diffusion 1.x or FLUX.1, or `hf:OWNER/NAME[@REVISION]`.
     #[arg(long, value_name = "NAME_OR_DIR", default_value = "emoji-sd")]
     base: String,
+
+    #[command(flatten)]
+    base_options: BaseOptions,
 
     #[command(flatten)]
     data: materials::DataArgs,
@@ -108,7 +119,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let device = context.device()?;
     let open = |reward| scorers::open(reward, &Files::new(&args.reward_weights), &device);
     let reward = args.reward.as_deref().map(open).transpose()?;
-    let world = args.data.open(&args.base, reward, &settings, &device)?;
+    let world = args.data.open((&args.base, &args.base_options), reward, &settings, &device)?;
     check(&world, &settings).into_diagnostic()?;
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
@@ -230,6 +241,10 @@ impl Trainer<'_> {
         });
         if let Some(data) = self.args.data.identity() {
             identity["data"] = data;
+        }
+        // Weights that are rounded otherwise make other pictures.
+        if let Some(dtype) = self.args.base_options.dtype() {
+            identity["dtype"] = dtype.into();
         }
         eprintln!("training in {}", dir.display());
         let say = Arc::new(|line: &str| eprintln!("{line}"));

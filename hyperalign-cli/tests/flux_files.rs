@@ -1,0 +1,143 @@
+//! FLUX.1 as people have it: a file of Black Forest Labs, and the other parts beside it.
+
+#[allow(dead_code, reason = "only the runner is needed")]
+mod tiny;
+
+use std::{fs, path::Path};
+
+use burn::tensor::Device;
+use hyperalign_core::{image::read_png, schedule::FlowSchedulerConfig};
+use hyperalign_models::{
+    flux::FluxConfig,
+    pipeline::{Flux, FluxParts},
+    testing::{published_file, shaken, small_parts, write_file},
+    vae::AutoencoderKlConfig,
+    weights::{FileFloat, keys, published, reinit},
+};
+use tiny::{World, message};
+
+/// A flow with heads of the published width, whose other sizes are tiny, in the layout of diffusers
+/// in `diffusers` and in that of its authors in `bfl`.
+fn write_flux(world: &World, distilled: bool) {
+    let device = Device::flex();
+    let transformer = FluxConfig {
+        in_channels: 8,
+        num_layers: 1,
+        num_single_layers: 1,
+        num_attention_heads: 1,
+        joint_attention_dim: 10,
+        pooled_projection_dim: 6,
+        guidance_embeds: distilled,
+        ..FluxConfig::default()
+    };
+    let vae = AutoencoderKlConfig {
+        block_out_channels: vec![32, 32],
+        layers_per_block: 1,
+        latent_channels: 2,
+        ..AutoencoderKlConfig::flux1()
+    };
+    let scheduler_config = match distilled {
+        true => FlowSchedulerConfig::flux_dev(),
+        false => FlowSchedulerConfig::flux_schnell(),
+    };
+    let parts = FluxParts {
+        transformer: shaken(reinit(transformer.init(&device), 1), 0.02),
+        vae: shaken(reinit(vae.init(&device), 1), 0.02),
+        scheduler_config,
+        ..small_parts(distilled, &device)
+    };
+    let flux = Flux::new("tiny", parts, &device).expect("parts that fit");
+    flux.save(&world.path("diffusers"), FileFloat::F32).expect("the folder is written");
+    let bfl = world.path("bfl");
+    fs::create_dir(&bfl).expect("a new folder");
+    for part in ["text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"] {
+        copy(&world.path("diffusers").join(part), &bfl.join(part));
+    }
+    let transformer = published_file(&flux.transformer, published::flux, "");
+    write_file(&bfl.join("flux1.safetensors"), &transformer);
+    let vae = published_file(&flux.vae, published::vae(&keys(&flux.vae)), "");
+    write_file(&bfl.join("ae.safetensors"), &vae);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+    }
+}
+
+/// What `sample` with these flags exits with and says.
+fn sample(world: &World, base: &str, out: &str, more: &[&str]) -> (Option<i32>, String) {
+    let flags =
+        ["sample", "--base", base, "--steps", "2", "--size", "16x8", "--prompt", "a red dog"];
+    let output = world.run(&[&flags[..], &["--out", out], more].concat());
+    (output.status.code(), message(&output))
+}
+
+#[test]
+fn the_authors_files_make_the_picture_of_the_diffusers_folder() {
+    for distilled in [true, false] {
+        let world = World::new();
+        write_flux(&world, distilled);
+        // The rest from another place than the file's.
+        fs::create_dir(world.path("alone")).unwrap();
+        let alone = "alone/flux1.safetensors";
+        fs::copy(world.path("bfl/flux1.safetensors"), world.path(alone)).unwrap();
+        let picture = |base: &str, more: &[&str]| {
+            let done = sample(&world, base, "x.png", more);
+            assert_eq!(done.0, Some(0), "{base}: {}", done.1);
+            let (pixels, metadata) = read_png(&world.path("x.png")).unwrap();
+            let settings = metadata.hyperalign.unwrap();
+            (pixels, settings["base_hash"].clone(), settings["guidance_scale"].clone())
+        };
+        let expected = picture("diffusers", &[]);
+        assert_eq!(expected.2, if distilled { 3.5 } else { 1.0 });
+        assert!(picture("bfl", &[]) == expected, "as a folder");
+        assert!(picture("bfl/flux1.safetensors", &[]) == expected, "as a file");
+        assert!(picture(alone, &["--components", "bfl"]) == expected, "from two places");
+        let half = picture("bfl", &["--dtype", "transformer=bf16"]);
+        assert!(half.0 != expected.0 && half.1 == expected.1, "in half precision");
+        // Where nobody has ae.safetensors, the autoencoder of diffusers does.
+        fs::remove_file(world.path("bfl/ae.safetensors")).unwrap();
+        copy(&world.path("diffusers/vae"), &world.path("bfl/vae"));
+        assert!(picture("bfl", &[]) == expected, "with the autoencoder of diffusers");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_the_places() {
+    let world = World::new();
+    write_flux(&world, true);
+    let fails = |base: &str, more: &[&str], parts: &[&str]| {
+        let (code, message) = sample(&world, base, "x.png", more);
+        assert_eq!(code, Some(1), "{message}");
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(!world.path("x.png").exists());
+    };
+    fails("bfl", &["--dtype", "unet=bf16"], &["FluxPipeline has no part `unet`", "transformer"]);
+    fs::copy(world.path("bfl/flux1.safetensors"), world.path("bfl/other.safetensors")).unwrap();
+    fails("bfl", &[], &["several models", "flux1.safetensors", "other.safetensors"]);
+    fs::remove_file(world.path("bfl/other.safetensors")).unwrap();
+    fs::remove_file(world.path("bfl/ae.safetensors")).unwrap();
+    fs::remove_dir_all(world.path("bfl/text_encoder_2")).unwrap();
+    fails("bfl", &[], &["text_encoder_2", "ae.safetensors", "--components"]);
+    fs::create_dir(world.path("empty")).unwrap();
+    let file = "bfl/flux1.safetensors";
+    fails(file, &["--components", "empty"], &["text_encoder_2", "looked for in empty and bfl"]);
+    fails("bfl/text_encoder/model.safetensors", &[], &["CLIP's text encoder", "Black Forest Labs"]);
+}
+
+/// Noise along the way is for the solvers that know how much of it there must be.
+#[test]
+fn noise_in_a_flow_needs_a_solver_for_it() {
+    let world = World::new();
+    write_flux(&world, true);
+    let (code, message) = sample(&world, "bfl", "x.png", &["--eta", "0.5"]);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("eta") && message.contains("flow-sde"), "{message}");
+    for solver in ["flow-sde-dance", "flow-sde-grpo"] {
+        let flags = ["--scheduler", solver, "--eta", "0.5"];
+        let (code, message) = sample(&world, "bfl", "x.png", &flags);
+        assert_eq!(code, Some(0), "{message}");
+    }
+}
