@@ -60,8 +60,16 @@ fn setup() -> (TextToVelocity, FlowObjective) {
         transformer: reinit(transformer.init(&autodiff), 1),
     };
     let empty = tokenizer.encode(&[""]).expect("no word").ids.swap_remove(0);
-    let objective =
-        FlowObjective { seed: 1, batch: 8, caption_dropout: 0.1, data, empty, device: autodiff };
+    let objective = FlowObjective {
+        seed: 1,
+        batch: 8,
+        caption_dropout: 0.1,
+        related: 8,
+        sides_weight: 0.1,
+        data,
+        empty,
+        device: autodiff,
+    };
     (model, objective)
 }
 

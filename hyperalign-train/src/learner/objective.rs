@@ -89,4 +89,21 @@ pub struct Part {
     pub weight: f64,
     /// The mean over the samples of the shard, without the weight. Shape `[1]`.
     pub loss: Tensor<1>,
+    /// Longest gradient of one shard, without the weight; a longer one is shortened to it.
+    pub clip: Option<f64>,
+}
+
+impl Part {
+    /// A term whose gradient is taken as it is.
+    pub fn new(name: &'static str, weight: f64, loss: Tensor<1>) -> Self {
+        Self { name, weight, loss, clip: None }
+    }
+
+    /// The same, with gradients of at most `limit` in each shard, if there is one: for losses
+    /// where a few samples have gradients far longer than all others. Clipping the sum would come
+    /// too late, for by then they have outvoted the rest.
+    #[must_use]
+    pub fn clipped(self, limit: Option<f64>) -> Self {
+        Self { clip: limit, ..self }
+    }
 }

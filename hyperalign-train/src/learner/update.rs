@@ -126,8 +126,15 @@ fn pool(count: usize) -> Option<rayon::ThreadPool> {
 
 fn one<O: Objective>(objective: &O, module: &O::Module, update: u64, shard: Shard) -> ShardResult {
     let losses = objective.losses(module, update, shard);
-    let shares = losses.parts.into_iter().map(|Part { name, weight, loss }| {
+    let shares = losses.parts.into_iter().map(|Part { name, weight, loss, clip }| {
         let gradients = GradientsParams::from_grads(loss.backward(), module);
+        let gradients = match clip {
+            Some(limit) => {
+                let norm = gradients::norm(module, &gradients);
+                gradients::clip(module, gradients, norm, limit)
+            }
+            None => gradients,
+        };
         Share { name, weight, loss: loss.into_scalar::<f64>(), gradients }
     });
     (shares.collect(), losses.metrics)

@@ -49,13 +49,24 @@ impl HyperAlignSettings {
             dropout.to_string(),
             "between 0 and 1",
         )?;
-        let signal = |i: usize| scheduler.level(i).signal.powi(2);
-        let largest = (0..scheduler.steps()).map(signal).fold(0.0, f64::max);
+        let clip = self.reward_clip.unwrap_or(1.0);
+        check(clip > 0.0, "method.reward_clip", clip.to_string(), "above 0")?;
+        let signals: Vec<f64> =
+            (0..scheduler.steps()).map(|i| scheduler.level(i).signal.powi(2)).collect();
+        let largest = signals.iter().copied().fold(0.0, f64::max);
         check(
             self.min_signal <= largest,
             "method.min_signal",
             self.min_signal.to_string(),
             &format!("at most {largest:.4}, or no step would be supervised"),
+        )?;
+        let next = signals.into_iter().filter(|&signal| signal >= self.min_signal);
+        let next = next.fold(f64::INFINITY, f64::min);
+        check(
+            self.max_signal >= next,
+            "method.max_signal",
+            self.max_signal.to_string(),
+            &format!("at least {next:.4}, or no step would be supervised"),
         )?;
         let outside = self.key_steps.iter().find(|&&key| key >= scheduler.steps());
         check(
@@ -79,7 +90,7 @@ mod tests {
         let good = HyperAlignSettings::default();
         assert_eq!(good.validate(&scheduler, 2), Ok(()));
         type Change = fn(&mut HyperAlignSettings);
-        let changes: [(&str, Change); 11] = [
+        let changes: [(&str, Change); 13] = [
             ("method.reward_weight", |s| s.reward_weight = f64::NAN),
             ("method.reward_weight", |s| (s.reward_weight, s.regulariser_weight) = (0.0, 0.0)),
             ("method.regulariser_weight", |s| s.regulariser_weight = -1.0),
@@ -90,6 +101,8 @@ mod tests {
             ("method.supervised_steps", |s| s.supervised_steps = 0),
             ("method.caption_dropout", |s| s.caption_dropout = 1.5),
             ("method.min_signal", |s| s.min_signal = 2.0),
+            ("method.max_signal", |s| s.max_signal = 0.01),
+            ("method.reward_clip", |s| s.reward_clip = Some(0.0)),
             ("method.key_steps", |s| s.key_steps = vec![0, 10]),
         ];
         for (name, change) in changes {

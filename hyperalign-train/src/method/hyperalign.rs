@@ -48,6 +48,13 @@ pub struct HyperAlignSettings {
     /// Steps whose squared signal level is below this are not supervised: the one-step
     /// prediction is a blur there, and a reward of it means nothing.
     pub min_signal: f64,
+    /// Steps whose squared signal level is above this are not supervised: what the picture shows is
+    /// settled there, and trajectories need not be followed so far.
+    pub max_signal: f64,
+    /// Longest gradient of the reward loss in one shard, without its weight. The gradients of
+    /// single trajectories differ by a factor of a hundred; the few long ones would decide
+    /// everything.
+    pub reward_clip: Option<f64>,
     /// Preferred pictures an update.
     pub preferred_batch: usize,
     /// Probability that the prompt of a preferred picture is dropped.
@@ -68,6 +75,8 @@ impl Default for HyperAlignSettings {
             trajectories: 4,
             supervised_steps: 4,
             min_signal: 0.05,
+            max_signal: 1.0,
+            reward_clip: None,
             preferred_batch: 16,
             caption_dropout: 0.1,
         }
@@ -173,7 +182,9 @@ impl HyperAlign {
             losses.metrics.extend(variation(factors, supervised.len(), count));
         }
         let weight = self.settings.reward_weight;
-        losses.parts.push(Part { name: "reward", weight, loss: reward.neg() });
+        losses
+            .parts
+            .push(Part::new("reward", weight, reward.neg()).clipped(self.settings.reward_clip));
     }
 
     /// `L_G`: the denoising loss of the adapted conditional model on preferred pictures.
@@ -205,7 +216,7 @@ impl HyperAlign {
         let output = self.base.predict(sample, times, &conditioning, Some(&lora));
         let loss = (output - target).square().mean();
         let weight = self.settings.regulariser_weight;
-        losses.parts.push(Part { name: "regulariser", weight, loss });
+        losses.parts.push(Part::new("regulariser", weight, loss));
     }
 
     /// One step of every equal part of those that may be supervised.
@@ -216,7 +227,10 @@ impl HyperAlign {
         scheduler: &dyn hyperalign_core::schedule::Scheduler,
     ) -> Vec<usize> {
         let allowed: Vec<usize> = (0..scheduler.steps())
-            .filter(|&i| scheduler.level(i).signal.powi(2) >= self.settings.min_signal)
+            .filter(|&i| {
+                let signal = scheduler.level(i).signal.powi(2);
+                signal >= self.settings.min_signal && signal <= self.settings.max_signal
+            })
             .collect();
         let parts = self.settings.supervised_steps.min(allowed.len()).max(1);
         let mut stream = self.stream(Purpose::Timestep, update, usize::MAX - shard.index);

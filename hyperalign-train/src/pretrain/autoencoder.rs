@@ -46,7 +46,7 @@ impl Objective for AutoencoderObjective {
             ("kl".to_owned(), kl.clone().detach().into_scalar::<f32>().into()),
         ];
         let loss = l1 + mse + kl * self.kl_weight;
-        Losses { parts: vec![Part { name: "reconstruction", weight: 1.0, loss }], metrics }
+        Losses { parts: vec![Part::new("reconstruction", 1.0, loss)], metrics }
     }
 }
 

@@ -11,11 +11,15 @@ use hyperalign_core::{
 };
 use hyperalign_models::{clip::ClipTextModel, unet::Unet};
 
-use super::latents::{Draw, Drawn, LatentSet};
+use super::{
+    latents::{Draw, Drawn, LatentSet},
+    places::{fixed_readout, places_loss},
+};
 use crate::learner::{Losses, Objective, Part, Shard};
 
-/// What this stage trains. The text encoder learns from the denoiser alone, as in the
-/// text-to-image model of Rombach et al. 2022 (arXiv:2112.10752, section 4.3.1).
+/// What this stage trains. The text encoder learns from the denoiser, as in the text-to-image
+/// model of Rombach et al. 2022 (arXiv:2112.10752, section 4.3.1), and from the sides that
+/// captions speak of.
 #[derive(Module, Debug)]
 pub struct TextToLatent {
     /// The text encoder.
@@ -34,6 +38,11 @@ pub struct DenoiserObjective {
     /// Probability that a caption is replaced by the empty one, for classifier-free guidance
     /// (Ho & Salimans 2022, arXiv:2207.12598).
     pub caption_dropout: f64,
+    /// Captions with a relation an update, for the sides that they speak of.
+    pub related: usize,
+    /// Weight of the sides that the pooled text tells; without it the text encoder stays blind
+    /// to relations.
+    pub sides_weight: f64,
     /// The data.
     pub data: LatentSet,
     /// Token ids of the empty caption.
@@ -58,6 +67,7 @@ impl Objective for DenoiserObjective {
             .map(|k| Stream::new(self.seed, Purpose::Timestep, update as u32, k as u32))
             .map(|mut stream| stream.below(self.train_steps) as f64)
             .collect();
+        let related = shard.samples(self.related);
         let draw = Draw {
             data: &self.data,
             seed: self.seed,
@@ -70,10 +80,21 @@ impl Objective for DenoiserObjective {
         let sample = levels.mix(original.clone(), noise.clone());
         let target = levels.target(self.prediction, original, noise);
 
+        let (related, sides) = draw.related(update, related);
+        let pooled = model.text_encoder.forward(related).pooled;
+        let [_, features] = pooled.dims();
+        let told = pooled.matmul(fixed_readout(self.seed, features, &self.device));
+        let sides = places_loss(told, sides);
+
         let context = model.text_encoder.forward(ids).last_hidden_state;
         let times: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
         let times = Tensor::from_data(&times[..], &self.device);
-        let loss = (model.unet.forward(sample, times, context, None) - target).square().mean();
-        Losses { parts: vec![Part { name: "denoising", weight: 1.0, loss }], metrics: Vec::new() }
+        let output = model.unet.forward(sample, times, context, None);
+        let denoising = (output - target).square().mean();
+        let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
+        let metrics =
+            vec![("denoising".to_owned(), value(&denoising)), ("sides".to_owned(), value(&sides))];
+        let loss = denoising + sides * self.sides_weight;
+        Losses { parts: vec![Part::new("denoising", 1.0, loss)], metrics }
     }
 }

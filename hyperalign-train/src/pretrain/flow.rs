@@ -16,10 +16,14 @@ use hyperalign_models::{
     t5::T5EncoderModel,
 };
 
-use super::latents::{Draw, Drawn, LatentSet};
+use super::{
+    latents::{Draw, Drawn, LatentSet},
+    places::{fixed_readout, places_loss},
+};
 use crate::learner::{Losses, Objective, Part, Shard};
 
-/// What this stage trains. The text encoders learn from the transformer alone.
+/// What this stage trains. The text encoders learn from the transformer, and from the sides
+/// that captions speak of.
 #[derive(Module, Debug)]
 pub struct TextToVelocity {
     /// Gives the pooled text.
@@ -41,6 +45,11 @@ pub struct FlowObjective {
     /// Probability that a caption is replaced by the empty one, for classifier-free guidance
     /// (Ho & Salimans 2022, arXiv:2207.12598).
     pub caption_dropout: f64,
+    /// Captions with a relation an update, for the sides that they speak of.
+    pub related: usize,
+    /// Weight of the sides that the texts' states tell; without it the text encoders stay blind
+    /// to relations.
+    pub sides_weight: f64,
     /// The data.
     pub data: LatentSet,
     /// Token ids of the empty caption.
@@ -59,6 +68,7 @@ impl Objective for FlowObjective {
             .map(|k| Stream::new(self.seed, Purpose::Timestep, update as u32, k as u32))
             .map(|mut stream| logit_normal(&mut stream))
             .collect();
+        let related = shard.samples(self.related);
         let draw = Draw {
             data: &self.data,
             seed: self.seed,
@@ -71,19 +81,34 @@ impl Objective for FlowObjective {
         let sample = levels.mix(original.clone(), noise.clone());
         let target = pack(levels.target(Prediction::Velocity, original, noise));
 
-        let [_, tokens] = ids.dims();
+        let pooled = model.text_encoder.forward(ids.clone()).pooled;
+        let context = model.text_encoder_2.forward(ids, None);
+        let [_, tokens, _] = context.dims();
+
+        let (related, sides) = draw.related(update, related);
+        let told = |state: Tensor<2>| {
+            let [_, features] = state.dims();
+            let told = state.matmul(fixed_readout(self.seed, features, &self.device));
+            places_loss(told, sides.iter().copied())
+        };
+        let states = model.text_encoder_2.forward(related.clone(), None);
+        let sides = told(model.text_encoder.forward(related).pooled)
+            + told(states.mean_dim(1).squeeze_dim(1));
         let [_, _, height, width] = sample.dims();
         let times: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
         let input = FluxInput {
             tokens: pack(sample),
             timesteps: Tensor::from_data(&times[..], &self.device),
             guidance: None,
-            pooled: model.text_encoder.forward(ids.clone()).pooled,
-            context: model.text_encoder_2.forward(ids, None),
+            pooled,
+            context,
             text_positions: text_positions(tokens),
             image_positions: image_positions([height, width]),
         };
-        let loss = (model.transformer.forward(input, None) - target).square().mean();
-        Losses { parts: vec![Part { name: "flow", weight: 1.0, loss }], metrics: Vec::new() }
+        let flow = (model.transformer.forward(input, None) - target).square().mean();
+        let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
+        let metrics = vec![("flow".to_owned(), value(&flow)), ("sides".to_owned(), value(&sides))];
+        let loss = flow + sides * self.sides_weight;
+        Losses { parts: vec![Part::new("flow", 1.0, loss)], metrics }
     }
 }

@@ -35,8 +35,16 @@ impl Pretraining {
             transformer: reinit(transformer.init(&device), SEED),
         };
         let empty = tokenizer.encode(&[""])?.ids.swap_remove(0);
-        let objective =
-            FlowObjective { seed: SEED, batch: 48, caption_dropout: 0.1, data, empty, device };
+        let objective = FlowObjective {
+            seed: SEED,
+            batch: 48,
+            caption_dropout: 0.1,
+            related: recipe::RELATED_CAPTIONS,
+            sides_weight: recipe::SIDES_WEIGHT,
+            data,
+            empty,
+            device,
+        };
         let outcome = fit(Arc::new(objective), model, settings, &self.fitting(Stage::Flow))?;
         if outcome.end == End::Finished {
             self.write_flux(&outcome.learned(), &vae, &tokenizer)?;

@@ -8,7 +8,9 @@ use hyperalign_models::{
     tokenizer::{Encoded, Tokenizer},
     vae::AutoencoderKl,
 };
+use hyperalign_rewards::emoji::Caption;
 
+use super::places::{Places, sides};
 use crate::data::base_batch;
 
 /// Encoded once: the encoder would otherwise cost as much as the denoiser's own update.
@@ -16,6 +18,8 @@ use crate::data::base_batch;
 pub struct LatentSet {
     latents: Vec<f32>,
     ids: Vec<Vec<u32>>,
+    /// Items whose caption relates two things, and the sides that it speaks of.
+    related: Vec<(usize, Places)>,
     shape: [usize; 3],
 }
 
@@ -31,7 +35,8 @@ impl LatentSet {
         size: usize,
         device: &Device,
     ) -> Self {
-        let mut set = Self { latents: Vec::new(), ids: Vec::with_capacity(size), shape: [0; 3] };
+        let mut set =
+            Self { latents: Vec::new(), ids: Vec::new(), related: Vec::new(), shape: [0; 3] };
         let indices: Vec<u32> = (0..size as u32).collect();
         for chunk in indices.chunks(CHUNK) {
             let (images, captions) = base_batch(seed, chunk, device);
@@ -40,7 +45,14 @@ impl LatentSet {
             set.shape = [channels, height, width];
             set.latents.extend(latents.into_data().iter::<f32>());
             let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
+            let first = set.ids.len();
             set.ids.extend(tokenizer.encode(&captions).expect("the world's own words").ids);
+            let said = captions
+                .iter()
+                .map(|caption| Caption::parse(caption).expect("the world's own grammar"));
+            let said = said.map(|caption| sides(&caption)).enumerate();
+            let related = said.filter(|(_, sides)| !sides.is_empty());
+            set.related.extend(related.map(|(k, sides)| (first + k, sides)));
         }
         set
     }
@@ -105,6 +117,17 @@ pub(super) struct Draw<'a> {
 }
 
 impl Draw<'_> {
+    /// Draws captions that relate two things, and the sides that they speak of.
+    pub fn related(&self, update: u64, samples: Range<usize>) -> (Tensor<2, Int>, Vec<&Places>) {
+        let Self { data, seed, device, .. } = *self;
+        let (ids, sides): (Vec<&[u32]>, Vec<&Places>) = samples
+            .map(|k| Stream::new(seed, Purpose::Search, update as u32, k as u32))
+            .map(|mut stream| stream.pick(&data.related))
+            .map(|(item, sides)| (data.ids(*item), sides))
+            .unzip();
+        (id_tensor(&ids, device), sides)
+    }
+
     /// Draws `samples` of the batch of `update`.
     pub fn draw(&self, update: u64, samples: Range<usize>) -> Drawn {
         let Self { data, seed, caption_dropout, empty, device } = *self;

@@ -19,11 +19,14 @@ use hyperalign_models::{
     tokenizer::Tokenizer,
 };
 use hyperalign_rewards::emoji::{
-    Caption, Glyph, PairSet, Picture, PreferencePair, SIZE, Scene, corrupt, data, preference_pair,
+    Caption, PairSet, Picture, PreferencePair, Scene, corrupt, data, preference_pair,
 };
 use hyperalign_rewards::geneval::Task;
 
-use super::SampleSet;
+use super::{
+    SampleSet,
+    places::{Places, places, places_loss},
+};
 use crate::{
     data::picture_tensor,
     learner::{Losses, Objective, Part, Shard},
@@ -104,8 +107,11 @@ impl Objective for PreferenceObjective {
         // A caption that relates two things says on average where they lie. Without this the text
         // tower stays blind to relations for thousands of updates: relation and order of the
         // things tell something together only.
-        let places = self.places_loss(model, pooled.slice(s![0..n]), &items);
-        let text_places = self.places_loss(model, text_pooled.slice(s![0..n]), &items);
+        let told = |pooled: Tensor<2>| {
+            let told = model.places.forward(pooled.slice(s![0..n]));
+            places_loss(told, items.iter().map(|item| &item.places))
+        };
+        let (places, text_places) = (told(pooled), told(text_pooled));
         let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
         let metrics = vec![
             ("preferences_right".to_owned(), f64::from(right)),
@@ -114,7 +120,7 @@ impl Objective for PreferenceObjective {
             ("captions".to_owned(), value(&contrastive)),
         ];
         let loss = contrastive + preference + (places + text_places) * self.places_weight;
-        Losses { parts: vec![Part { name: "preference", weight: 1.0, loss }], metrics }
+        Losses { parts: vec![Part::new("preference", 1.0, loss)], metrics }
     }
 }
 
@@ -126,7 +132,7 @@ struct Captioned {
     image: Picture,
     caption: String,
     wrong: [String; WRONG],
-    places: Vec<(usize, [f32; 2])>,
+    places: Places,
 }
 
 impl PreferenceObjective {
@@ -180,53 +186,6 @@ impl PreferenceObjective {
     fn ids(&self, texts: &[&str]) -> Tensor<2, Int> {
         self.tokenizer.encode(texts).expect("the world's own words").to_tensor(&self.device)
     }
-
-    /// Mean squared error of the places of the things that are there, in units of the picture.
-    fn places_loss(
-        &self,
-        model: &PreferenceModel,
-        pooled: Tensor<2>,
-        items: &[Captioned],
-    ) -> Tensor<1> {
-        let width = 2 * Glyph::all().count();
-        let mut target = vec![0.0_f32; items.len() * width];
-        let mut mask = target.clone();
-        for (row, item) in items.iter().enumerate() {
-            for &(glyph, place) in &item.places {
-                for (axis, value) in place.into_iter().enumerate() {
-                    let at = row * width + 2 * glyph + axis;
-                    (target[at], mask[at]) = (value, 1.0);
-                }
-            }
-        }
-        let count: f32 = mask.iter().sum();
-        let tensor = |values: Vec<f32>| {
-            let data = TensorData::new(values, [items.len(), width]);
-            Tensor::<2>::from_data(data, &self.device)
-        };
-        let error = (model.places.forward(pooled) - tensor(target)) * tensor(mask);
-        error.square().sum() / f64::from(count.max(1.0))
-    }
-}
-
-/// Outputs of the read-out of places.
-pub fn places_outputs() -> usize {
-    2 * Glyph::all().count()
-}
-
-/// The places of glyphs that are there once, as index and centre in `[-1, 1]`.
-fn places(scene: &Scene) -> Vec<(usize, [f32; 2])> {
-    let centre = |low: f32, extent: f32| (2.0 * low + extent) / SIZE as f32 - 1.0;
-    Glyph::all()
-        .enumerate()
-        .filter_map(|(index, glyph)| {
-            let mut found = scene.placements.iter().filter(|p| p.glyph == glyph);
-            let (Some(place), None) = (found.next(), found.next()) else { return None };
-            let bounds = place.bounds();
-            let place = [centre(bounds.x, bounds.width), centre(bounds.y, bounds.height)];
-            Some((index, place))
-        })
-        .collect()
 }
 
 /// Cross entropy of picture to text over all captions and the wrong ones, and of text to picture

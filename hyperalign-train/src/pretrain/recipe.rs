@@ -15,6 +15,12 @@ pub const RENDERED_UPDATES: u64 = 2000;
 /// coordinates in `[-1, 1]` are small beside cross entropies.
 pub const PLACES_WEIGHT: f64 = 10.0;
 
+/// Weight of the sides that a base's text encoder tells, beside the base's own loss.
+pub const SIDES_WEIGHT: f64 = 0.3;
+
+/// Captions of relations an update that it learns these sides from.
+pub const RELATED_CAPTIONS: usize = 96;
+
 /// Training prompts that the base makes pictures of for a preference model.
 pub const SAMPLED_PROMPTS: usize = 600;
 

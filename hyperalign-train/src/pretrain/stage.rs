@@ -194,6 +194,8 @@ impl Pretraining {
             seed: SEED,
             batch: 48,
             caption_dropout: 0.1,
+            related: recipe::RELATED_CAPTIONS,
+            sides_weight: recipe::SIDES_WEIGHT,
             data,
             empty,
             process: scheduler.process().expect("the recipe's own schedule"),

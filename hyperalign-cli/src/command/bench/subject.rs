@@ -135,6 +135,7 @@ impl Subject {
                 supervised_steps: 1,
                 // The last step only: its rollout is the same in every repeat.
                 min_signal: 0.99,
+                max_signal: 1.0,
                 preferred_batch: 1,
                 ..HyperAlignSettings::default()
             },

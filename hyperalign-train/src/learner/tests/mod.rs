@@ -92,10 +92,7 @@ impl Objective for Regression {
         let fit = error.powi_scalar(2).mean() * factor;
         let shrink = module.weight.val().powi_scalar(2).sum();
         Losses {
-            parts: vec![
-                Part { name: "fit", weight: 1.0, loss: fit },
-                Part { name: "shrink", weight: SHRINK, loss: shrink },
-            ],
+            parts: vec![Part::new("fit", 1.0, fit), Part::new("shrink", SHRINK, shrink)],
             metrics: vec![("first sample".to_owned(), shard.samples(BATCH).start as f64)],
         }
     }

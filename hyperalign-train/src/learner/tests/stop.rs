@@ -41,10 +41,8 @@ impl Objective for Kink {
     fn losses(&self, module: &Line, update: u64, _: Shard) -> Losses {
         let smooth = module.weight.val().powi_scalar(2).mean();
         let zero = module.bias.val() * if update == 0 { 1.0 } else { 0.0 };
-        let parts = vec![
-            Part { name: "smooth", weight: 1.0, loss: smooth },
-            Part { name: "kink", weight: 1.0, loss: zero.abs().sqrt() },
-        ];
+        let parts =
+            vec![Part::new("smooth", 1.0, smooth), Part::new("kink", 1.0, zero.abs().sqrt())];
         Losses { parts, metrics: Vec::new() }
     }
 }

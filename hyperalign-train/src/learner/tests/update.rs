@@ -193,7 +193,7 @@ impl Objective for Wide {
             x = x.matmul(layer.val()).tanh();
         }
         let loss = x.powi_scalar(2).mean();
-        Losses { parts: vec![Part { name: "wide", weight: 1.0, loss }], metrics: Vec::new() }
+        Losses { parts: vec![Part::new("wide", 1.0, loss)], metrics: Vec::new() }
     }
 }
 
@@ -212,4 +212,30 @@ fn threads_inside_operations_do_not_change_the_bytes() {
     };
     let first = end();
     assert!((0..3).all(|_| end() == first));
+}
+
+/// One shard pulls a thousand times as hard as the other.
+struct Uneven(Option<f64>);
+
+impl Objective for Uneven {
+    type Module = Line;
+
+    fn losses(&self, module: &Line, _update: u64, shard: Shard) -> Losses {
+        let pull = [1000.0, 0.5][shard.index];
+        let loss = module.weight.val().narrow(0, shard.index, 1).sum() * pull;
+        Losses { parts: vec![Part::new("pull", 2.0, loss).clipped(self.0)], metrics: Vec::new() }
+    }
+}
+
+#[test]
+fn a_part_is_clipped_in_each_shard_before_the_mean() {
+    let norm = |limit: Option<f64>| {
+        let settings = Settings { shards: 2, ..Settings::default() };
+        let gradient =
+            super::super::update::gradient(&Uneven(limit), &Line::new(), 0, &settings).unwrap();
+        gradient.parts[0].gradient_norm
+    };
+    // Mean of two shards, times the weight of 2: the sum of two perpendicular vectors.
+    assert!((norm(None) - 1000.0_f64.hypot(0.5)).abs() < 1e-3);
+    assert!((norm(Some(1.0)) - 1.0_f64.hypot(0.5)).abs() < 1e-4);
 }
