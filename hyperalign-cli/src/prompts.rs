@@ -1,42 +1,32 @@
-//! The prompts that a command works on: a file of GenEval's metadata rows, or the embedded
-//! world's own.
+//! The prompts that a command works on: a file of any format, or the embedded world's own.
 
 use std::path::{Path, PathBuf};
 
 use hyperalign_models::embedded;
 use hyperalign_rewards::emoji::{self, Split};
-use hyperalign_rewards::geneval::{self, Row, RowError};
+use hyperalign_rewards::prompts::{self, Prompt, PromptFileError};
 use miette::Diagnostic;
+
+/// Flags that name prompts.
+#[derive(Debug, clap::Args)]
+pub struct PromptArgs {
+    /// Prompts: PartiPrompts' .tsv, GenEval's .jsonl, HPSv2's or HPDv2's .json or a folder of them,
+    /// a .csv table, or .txt with a prompt a line. Default: tuning prompts of an embedded base.
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+}
 
 /// Prompts that cannot be had.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum PromptsError {
-    /// The file cannot be read.
-    #[error("could not read the prompts `{}`: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A line of the file is no row.
-    #[error("`{}`: {source}", path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// Which line, and why.
-        source: RowError,
-    },
-    /// The file has no row.
-    #[error("`{}` has no prompts", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] PromptFileError),
     /// The base has no prompts of its own.
     #[error("the base `{base}` has no prompts of its own")]
     #[diagnostic(help(
-        "pass `--prompts FILE.jsonl`, a JSON object a line as in GenEval's metadata"
+        "pass `--prompts FILE`: PartiPrompts' .tsv, GenEval's .jsonl, HPDv2's .json, or .txt with \
+         a prompt a line"
     ))]
     NoneOfItsOwn {
         /// The base.
@@ -44,32 +34,42 @@ pub enum PromptsError {
     },
 }
 
-/// The rows of `file`, or `count` rows of the embedded world's `split` for an embedded base.
+impl PromptArgs {
+    /// The prompts of the file, at most `limit` of them; without a file `limit` or `default`
+    /// tuning prompts of the embedded world, for an embedded base.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read or has an entry that is no prompt, or if there is no file
+    /// and the base called `base` is not an embedded one.
+    pub fn read(
+        &self,
+        base: &str,
+        limit: Option<usize>,
+        default: usize,
+    ) -> Result<Vec<Prompt>, PromptsError> {
+        let Some(path) = &self.prompts else {
+            return match embedded::folder(base) {
+                Some(_) => Ok(of_the_world(Split::Tuning, limit.unwrap_or(default), 0)),
+                None => Err(PromptsError::NoneOfItsOwn { base: base.to_owned() }),
+            };
+        };
+        of_file(path, limit)
+    }
+}
+
+/// The prompts of a file, at most `limit` of them.
 ///
 /// # Errors
 ///
-/// Fails if the file cannot be read or has a line that is no row, or if there is no file and the
-/// base called `base` is not an embedded one.
-pub fn rows(
-    file: Option<&Path>,
-    base: &str,
-    split: Split,
-    count: usize,
-) -> Result<Vec<Row>, PromptsError> {
-    let Some(path) = file else {
-        return match embedded::folder(base) {
-            Some(_) => Ok(emoji::prompts(split, count, 0)),
-            None => Err(PromptsError::NoneOfItsOwn { base: base.to_owned() }),
-        };
-    };
-    let path = path.to_owned();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(source) => return Err(PromptsError::Unreadable { path, source }),
-    };
-    match geneval::read_jsonl(&text) {
-        Ok(rows) if rows.is_empty() => Err(PromptsError::Empty { path }),
-        Ok(rows) => Ok(rows),
-        Err(source) => Err(PromptsError::Row { path, source }),
-    }
+/// Fails if the file cannot be read or has an entry that is no prompt.
+pub fn of_file(path: &Path, limit: Option<usize>) -> Result<Vec<Prompt>, PromptsError> {
+    let mut prompts = prompts::read(path)?;
+    prompts.truncate(limit.unwrap_or(prompts.len()));
+    Ok(prompts)
+}
+
+/// `count` prompts of the embedded world, with their rules.
+pub fn of_the_world(split: Split, count: usize, seed: u64) -> Vec<Prompt> {
+    emoji::prompts(split, count, seed).into_iter().map(Prompt::from).collect()
 }

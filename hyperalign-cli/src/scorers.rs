@@ -8,6 +8,7 @@ use hyperalign_rewards::{
     ClipReward, ClipRewardError, Files, MixError, OpenError, Reward,
     emoji::{self, SIZE},
     geneval::Row,
+    prompts::Prompt,
 };
 use hyperalign_train::eval::{
     ClipSpace, EmojiGold, Evaluation, ImageSpace, Judge, Measures, Pixels, Role, Scorer, Summary,
@@ -106,19 +107,20 @@ pub struct Scorers {
 impl Scorers {
     /// Opens what there is. The exact scorer and the embedded preference models judge the
     /// embedded world's pictures, and nothing else; `proxy` and `heldout` name other preference
-    /// models, embedded ones or folders.
+    /// models, embedded ones or folders. Prompts of the embedded world that come without rules
+    /// get those that their words mean.
     ///
     /// # Errors
     ///
     /// Fails if a model that was named is not there, and if one cannot be read.
     pub fn open(
         base: &dyn Base,
-        rows: &[Row],
+        prompts: &mut [Prompt],
         proxy: Option<&str>,
         heldout: Option<&str>,
         device: &Device,
     ) -> miette::Result<Self> {
-        let is_world = is_emoji_world(base, rows);
+        let is_world = is_emoji_world(base, prompts);
         let reward = |given: Option<&str>, own: &str| -> miette::Result<Option<ClipReward>> {
             let folder = match given {
                 Some(given) => Some(find(given)?),
@@ -180,9 +182,18 @@ pub fn reward(given: &str, device: &Device) -> miette::Result<ClipReward> {
 }
 
 /// Whether the base draws pictures of the embedded world's size and every prompt is one that its
-/// scorer understands.
-fn is_emoji_world(base: &dyn Base, rows: &[Row]) -> bool {
-    base.picture_size() == [SIZE; 2] && rows.iter().all(|row| emoji::parse(&row.prompt).is_ok())
+/// scorer understands. If so, every prompt has rules afterwards.
+fn is_emoji_world(base: &dyn Base, prompts: &mut [Prompt]) -> bool {
+    let meant: Result<Vec<Row>, _> =
+        prompts.iter().map(|prompt| emoji::parse(&prompt.text)).collect();
+    let Ok(meant) = meant else { return false };
+    if base.picture_size() != [SIZE; 2] {
+        return false;
+    }
+    for (prompt, row) in prompts.iter_mut().zip(meant) {
+        prompt.row.get_or_insert(row);
+    }
+    true
 }
 
 /// An embedded model or a folder.
@@ -200,7 +211,7 @@ fn find(given: &str) -> Result<Folder, UnknownReward> {
 ///
 /// Fails as the evaluation does.
 pub fn measure(evaluation: &Evaluation) -> miette::Result<Option<Summary>> {
-    let pictures = evaluation.rows.len() * evaluation.seeds;
+    let pictures = evaluation.prompts.len() * evaluation.seeds;
     let bar = ProgressBar::new((pictures * evaluation.methods.len()) as u64);
     let names: Vec<&String> = evaluation.methods.iter().map(|method| &method.name).collect();
     let measured = evaluation.run(&mut |done| {

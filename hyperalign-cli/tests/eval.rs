@@ -2,6 +2,15 @@
 
 mod tiny;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::Device;
+use hyperalign_models::clip::{ClipConfig, ClipTextConfig, ClipVisionConfig};
+use hyperalign_models::testing::WORDS;
+use hyperalign_models::tokenizer::Tokenizer;
+use hyperalign_models::weights::{FileFloat, reinit, save};
+
 use tiny::{World, message, write_adapter};
 
 const ROWS: &str = r#"{"tag": "single_object", "include": [{"class": "dog", "count": 1}], "prompt": "a dog"}
@@ -55,6 +64,112 @@ fn the_adapter_is_measured_as_it_was_trained() {
     assert_eq!(names.collect::<Vec<_>>(), ["base", "hyperalign-s"]);
 }
 
+/// A CLIP in the layout of transformers that knows the base's words.
+fn write_clip(folder: &Path) {
+    let write =
+        |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a file of CLIP");
+    std::fs::create_dir(folder).expect("a folder");
+    let tokenizer = Tokenizer::from_words(&WORDS, 6).expect("a tokenizer");
+    write("tokenizer.json", tokenizer.to_json().expect("JSON"));
+    write("tokenizer_config.json", tokenizer.config_json().to_string());
+    let config = ClipConfig {
+        text_config: ClipTextConfig {
+            vocab_size: tokenizer.vocab_size(),
+            hidden_size: 8,
+            intermediate_size: 8,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            max_position_embeddings: 6,
+            eos_token_id: 2,
+            ..ClipTextConfig::default()
+        },
+        vision_config: ClipVisionConfig {
+            hidden_size: 8,
+            intermediate_size: 8,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            image_size: 8,
+            patch_size: 4,
+            ..ClipVisionConfig::default()
+        },
+        projection_dim: 4,
+        ..ClipConfig::default()
+    };
+    write("config.json", serde_json::to_string(&config).expect("JSON"));
+    let model = reinit(config.init(&Device::flex()), 3);
+    save(&model, &folder.join("model.safetensors"), FileFloat::F32, &BTreeMap::new())
+        .expect("the weights are written");
+}
+
+/// Prompt sets as they are published, none of which says what is right: rewards measure them.
+#[test]
+fn prompts_of_every_format_are_measured_by_rewards() {
+    let world = world();
+    write_clip(&world.path("clip"));
+    let parti = "Prompt\tCategory\tChallenge\tNote\na dog\tAnimals\tBasic\t\n\
+                 a red heart\tArtifacts\tBasic\t\na blue dog\tAnimals\tBasic\t\n";
+    let hpd = r#"[{"prompt": "a dog", "image_path": ["1.jpg"]}, {"prompt": "a red heart"}]"#;
+    for (name, text) in [
+        ("parti.tsv", parti),
+        ("hpd.json", hpd),
+        ("plain.txt", "a dog\na red heart\n"),
+        ("rows.jsonl", ROWS),
+        ("lines.jsonl", "{\"prompt\": \"a dog\"}\n{\"prompt\": \"a red heart\"}\n"),
+    ] {
+        std::fs::write(world.path(name), text).expect("prompts are written");
+    }
+    let measured = |file: &str, more: &[&str]| {
+        let reward = ["--reward", "clip_score", "--reward-weights", "clip"];
+        let flags = ["eval", "--base", "base", "--steps", "2", "--prompts", file];
+        let output = world.run(&[&flags[..], &reward, more].concat());
+        assert_eq!(output.status.code(), Some(0), "{file}: {}", message(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json = |file: &str, more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&measured(file, &[more, &["--json"]].concat())).unwrap()
+    };
+    let found = json("parti.tsv", &[]);
+    let of = |found: &serde_json::Value| found["methods"]["base"].clone();
+    assert_eq!((&found["prompts"], of(&found).get("gold")), (&3.into(), None));
+    let groups = of(&found)["groups"].clone();
+    let mean = |group: &str| groups[group]["clip_score"].as_f64().unwrap();
+    let all = of(&found)["clip_score"].as_f64().unwrap();
+    assert!((all - (2.0 * mean("Animals") + mean("Artifacts")) / 3.0).abs() < 1e-9, "{found}");
+    let table = measured("parti.tsv", &[]);
+    assert!(table.contains("Artifacts") && table.contains("clip_score"), "{table}");
+
+    let first_two = of(&json("parti.tsv", &["--limit", "2"]))["clip_score"].clone();
+    for file in ["hpd.json", "plain.txt", "rows.jsonl", "lines.jsonl"] {
+        assert_eq!(of(&json(file, &[]))["clip_score"], first_two, "{file}");
+    }
+
+    // What the table says is what is said of the pictures' files.
+    let flags = ["sample", "--base", "base", "--steps", "2", "--prompts", "plain.txt"];
+    for (seed, file) in [("0", "0.png"), ("1", "1.png")] {
+        let limit: &[&str] = &["--limit", "1"];
+        let prompts = if seed == "0" { limit } else { &[] };
+        let output = world.run(&[&flags[..], prompts, &["--seed", seed, "--out", file]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    }
+    let flags = ["score", "--reward", "clip_score", "--weights", "clip", "--json"];
+    let output = world.run(&[&flags[..], &["0.png", "1-2.png"]].concat());
+    let scored: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mean = scored["all"]["clip_score"]["mean"].as_f64().unwrap();
+    assert!((mean - first_two.as_f64().unwrap()).abs() < 1e-5, "{mean} for {first_two}");
+}
+
+/// On pictures of the embedded world plain texts are judged by what they say.
+#[test]
+fn words_of_the_embedded_world_are_rules() {
+    let world = World::new();
+    std::fs::write(world.path("plain.txt"), "a dog\n").expect("prompts are written");
+    let flags = ["eval", "--base", "emoji-sd", "--steps", "1", "--prompts", "plain.txt", "--json"];
+    let output = world.run(&flags);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["methods"]["base"]["gold"]["per_task"]["single_object"].is_f64(), "{found}");
+}
+
 #[test]
 fn what_cannot_be_done_is_said() {
     let world = world();
@@ -69,4 +184,15 @@ fn what_cannot_be_done_is_said() {
     fails(&[&adapter[..], &["--method", "s,s"]].concat(), "`hyperalign-s` comes twice");
     fails(&["--proxy", "nothing"], "unknown reward model `nothing`");
     fails(&["--cache", "rows.jsonl"], "cannot write");
+    // Before the first picture: its size, and words.
+    fails(&["--reward", "emoji-proxy"], "reads pictures of 64x64");
+    std::fs::write(world.path("none.txt"), "\n").unwrap();
+    let fails = |file: &str, words: &str| {
+        let output = world.run(&["eval", "--base", "base", "--prompts", file]);
+        assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+        assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
+    };
+    fails("none.txt", "has no prompts");
+    fails("missing.tsv", "missing.tsv");
+    fails("adapter.safetensors", "expected .txt, .jsonl");
 }

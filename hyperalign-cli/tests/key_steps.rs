@@ -36,7 +36,7 @@ fn key_steps_are_chosen_and_stored_in_the_adapter() {
 fn what_cannot_be_done_is_said() {
     let world = World::new();
     std::fs::write(world.path("rows.jsonl"), ROWS).unwrap();
-    std::fs::write(world.path("bad.jsonl"), "{\"prompt\": \"a dog\"}\n").unwrap();
+    std::fs::write(world.path("bad.jsonl"), "{\"prompt\": \"a dog\"\n").unwrap();
     std::fs::write(world.path("empty.jsonl"), "\n").unwrap();
     let fails = |arguments: &[&str], words: &str| {
         let output = world.run(&[&["key-steps", "--base", "base"], arguments].concat());

@@ -107,6 +107,26 @@ fn the_folder_names_the_scheduler() {
 }
 
 #[test]
+fn prompts_come_from_files_too() {
+    let world = World::new();
+    std::fs::write(world.path("parti.tsv"), "Prompt\tCategory\na dog\tA\na heart\tB\na red\tB\n")
+        .expect("prompts are written");
+    let flags = ["--prompt", "a blue dog", "--prompts", "parti.tsv", "--limit", "2"];
+    let output = sample(&world, &[&flags[..], &["--out", "p.png", "--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let pictures = answer["pictures"].as_array().unwrap().iter();
+    let prompts: Vec<&str> = pictures.map(|picture| picture["prompt"].as_str().unwrap()).collect();
+    assert_eq!(prompts, ["a blue dog", "a dog", "a heart"]);
+    let (_, metadata) = image::read_png(&world.path("p-3.png")).unwrap();
+    assert_eq!(metadata.parameters.unwrap().prompt, "a heart");
+    let output = sample(&world, &["--out", "p.png"]);
+    assert_eq!(output.status.code(), Some(2), "neither --prompt nor --prompts");
+    let output = sample(&world, &["--prompts", "missing.txt", "--out", "p.png"]);
+    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+}
+
+#[test]
 fn several_pictures_do_not_depend_on_each_other() {
     let world = World::new();
     let many = ["--prompt", "a dog", "--prompt", "a heart", "--seed", "1", "--seed", "2"];

@@ -263,6 +263,16 @@ fn what_cannot_be_asked_is_said() {
     fails(&[&PROXY[..], &["in", "--prompts", "no.txt"]].concat(), 1, "no.txt");
     fails(&[&PROXY[..], &["in", "--out", "two.txt"]].concat(), 1, "no file of scores");
     fails(&["in", "--reward", "clip", "--weights", "empty"], 1, "config.json");
+    // Weights of another model, under the published name and under their own.
+    std::fs::create_dir(folder.path("other")).unwrap();
+    let header = r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    let file = [&length[..], header.as_bytes(), &[0; 4]].concat();
+    for (reward, name) in [("pick_score", "model.safetensors"), ("image_reward", "any.pt")] {
+        folder.write(&format!("other/{name}"), &file);
+        let weights = format!("other/{name}");
+        fails(&["in", "--reward", reward, "--weights", &weights], 1, "weight");
+    }
 }
 
 /// What the system says of the program's peak, in kibibytes.

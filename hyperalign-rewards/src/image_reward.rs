@@ -28,7 +28,7 @@ const TOKENS: usize = 35;
 pub(crate) const ENTRY: Entry = Entry {
     name: NAME,
     about: "ImageReward v1.0: BLIP trained on rankings, about standard normal",
-    files: "ImageReward.pt of THUDM/ImageReward, and tokenizer.json of bert-base-uncased",
+    files: "ImageReward.pt of THUDM/ImageReward, and tokenizer.json or vocab.txt of bert-base-uncased",
     open: |source, device| Ok(Box::new(ImageReward::open(source, device)?)),
     random: |device| Ok(Box::new(ImageReward::random(device)?)),
 };

@@ -171,7 +171,11 @@ impl Source {
 
     /// BERT's tokenizer, for rows of `context_length`.
     pub(crate) fn bert_tokenizer(&self, context_length: usize) -> Result<Tokenizer, OpenError> {
-        self.tokenizer(context_length, BERT_PAD, "the tokenizer.json of bert-base-uncased")
+        if let (None, Some(vocab)) = (self.text("tokenizer.json")?, self.text("vocab.txt")?) {
+            return Ok(Tokenizer::from_word_pieces(&vocab, context_length)?);
+        }
+        let files = "the tokenizer.json or the vocab.txt of bert-base-uncased";
+        self.tokenizer(context_length, BERT_PAD, files)
     }
 
     /// Of a `tokenizer.json`, whose rows are cut as the reward cuts them, whatever the folder's

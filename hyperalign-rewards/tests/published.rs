@@ -260,6 +260,23 @@ fn every_score_says_what_it_is() {
     assert!((score("pick_score") - factor * score("clip_score")).abs() < 1e-4 * factor);
 }
 
+/// BERT's older layout: a list of word pieces instead of the `tokenizer.json`.
+#[test]
+fn image_reward_reads_a_list_of_word_pieces() {
+    let (folder, device) = (blip_folder(), Device::flex());
+    std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    let files = Files::all(Some(folder.path()));
+    let message = open("image_reward", &files, &device).err().unwrap().to_string();
+    assert!(message.contains("vocab.txt"), "{message}");
+    let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nred\nheart\n";
+    write(folder.path(), "vocab.txt", vocab);
+    let reward = opened("image_reward", folder.path());
+    let images = [picture(16, 16, 0.0)];
+    let score = |text| reward.score_pictures(&images, &prompts(&[text]), &device)[0];
+    assert!((score("a red heart") - score("a heart")).abs() > 1e-5);
+    assert_eq!(score("A red dog"), score("a red gryphon"), "both are unknown");
+}
+
 #[test]
 fn a_mix_is_opened_like_one() {
     let (clip, blip) = (clip_folder(), blip_folder());

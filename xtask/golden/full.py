@@ -1,20 +1,21 @@
 """Makes reference files of networks of the published sizes, for `hyperalign parity`.
 
 Random weights, run by the reference implementations in f32 on the CPU, forward only: the parts of
-Stable Diffusion 1.5 at 512 pixels, and FLUX.1 at its full width with one double and one single
-block. 6.5 GB on disk, and at most 8 GB of memory. `cargo xtask golden --full DIR` runs this.
+Stable Diffusion 1.5 at 512 pixels, FLUX.1 at its full width with one double and one single block,
+and the networks of the published rewards. 14 GB on disk, and at most 9 GB of memory.
+`cargo xtask golden --full DIR` runs this.
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+import full_rewards
 from clip import published
-from golden import seed, weights, write
+from golden import clock, seed, stir_norms, weights, write
 
 UNET = {
     "sample_size": 64,
@@ -68,21 +69,6 @@ FLUX = {
 NOTES = "random weights, forward only"
 
 
-def stir(model: torch.nn.Module) -> torch.nn.Module:
-    """Moves norms and biases off ones and zeros; matrices keep the spread that fits their width."""
-    for parameter in model.parameters():
-        if parameter.dim() == 1:
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.eval()
-
-
-def clock(run):
-    started = time.perf_counter()
-    result = run()
-    print(f"{time.perf_counter() - started:8.1f} s in the reference")
-    return result
-
-
 def watch(model: torch.nn.Module, names: list[str]) -> dict[str, torch.Tensor]:
     taps = {}
 
@@ -101,7 +87,7 @@ def watch(model: torch.nn.Module, names: list[str]) -> dict[str, torch.Tensor]:
 
 def text(folder: Path) -> None:
     seed(201)
-    model = stir(CLIPTextModel(CLIPTextConfig(**TEXT)))
+    model = stir_norms(CLIPTextModel(CLIPTextConfig(**TEXT)))
     ids = torch.full((1, 77), 49407)
     ids[0, 0], ids[0, 1:20] = 49406, torch.randint(0, 49406, (19,))
     output = clock(lambda: model(ids))
@@ -115,7 +101,7 @@ def text(folder: Path) -> None:
 
 def vae(folder: Path) -> None:
     seed(202)
-    model = stir(AutoencoderKL(**VAE))
+    model = stir_norms(AutoencoderKL(**VAE))
     image, noise = torch.rand(1, 3, 512, 512) * 2 - 1, torch.randn(1, 4, 64, 64)
     posterior = clock(lambda: model.encode(image).latent_dist)
     sample = posterior.mean + posterior.std * noise
@@ -133,7 +119,7 @@ def vae(folder: Path) -> None:
 
 def unet(folder: Path) -> None:
     seed(203)
-    model = stir(UNet2DConditionModel(**UNET))
+    model = stir_norms(UNet2DConditionModel(**UNET))
     taps = watch(model, ["conv_in", "mid_block", "up_blocks.1"])
     given = {
         "in.sample": torch.randn(1, 4, 64, 64),
@@ -148,7 +134,7 @@ def unet(folder: Path) -> None:
 
 def flux(folder: Path) -> None:
     seed(204)
-    model = stir(FluxTransformer2DModel(**FLUX))
+    model = stir_norms(FluxTransformer2DModel(**FLUX))
     taps = watch(model, ["time_text_embed", "transformer_blocks.0"])
     side = 32
     given = {
@@ -166,7 +152,7 @@ def flux(folder: Path) -> None:
     write(folder, "flux_full", FLUX, NOTES, 204, tensors)
 
 
-PARTS = {"text": text, "vae": vae, "unet": unet, "flux": flux}
+PARTS = {"text": text, "vae": vae, "unet": unet, "flux": flux} | full_rewards.PARTS
 
 
 def main() -> None:

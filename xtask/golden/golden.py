@@ -1,6 +1,7 @@
 """Writing a reference file: weights `w.*`, inputs `in.*`, results `out.*`, `tap.*`, `grad.*`."""
 
 import json
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +27,23 @@ def stir(model: torch.nn.Module) -> torch.nn.Module:
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
+
+
+def stir_norms(model: torch.nn.Module) -> torch.nn.Module:
+    """Moves norms and biases only: in wide networks the matrices keep the spread that fits them."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def clock(run):
+    """What `run` returns; prints how long it took."""
+    started = time.perf_counter()
+    result = run()
+    print(f"{time.perf_counter() - started:8.1f} s in the reference")
+    return result
 
 
 def weights(model: torch.nn.Module, prefix: str = "") -> dict[str, torch.Tensor]:

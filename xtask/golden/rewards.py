@@ -45,7 +45,7 @@ def vision_name(name: str) -> str:
     return name
 
 
-def head(inputs: int, widths: list[int]) -> torch.nn.Sequential:
+def head(inputs: int, widths: list[int], stir) -> torch.nn.Sequential:
     sizes = [inputs, *widths]
     pairs = zip(sizes, sizes[1:])
     return stir(torch.nn.Sequential(*[torch.nn.Linear(a, b) for a, b in pairs]))
@@ -59,77 +59,88 @@ def head_weights(stack: torch.nn.Sequential, prefix: str) -> dict[str, torch.Ten
     }
 
 
+class ImageReward:
+    """BLIP and a head, of any size."""
+
+    def __init__(self, vision: dict, bert: dict, widths: list[int], stir) -> None:
+        self.vision = stir(BlipVisionModel(BlipVisionConfig(
+            hidden_size=vision["embed_dim"],
+            intermediate_size=4 * vision["embed_dim"],
+            num_hidden_layers=vision["depth"],
+            num_attention_heads=vision["num_heads"],
+            image_size=vision["img_size"],
+            patch_size=vision["patch_size"],
+            layer_norm_eps=1e-6,
+            hidden_act="gelu",
+        )))
+        sizes = {name: value for name, value in bert.items() if name != "encoder_width"}
+        config = BertConfig(**sizes, is_decoder=True, attn_implementation="eager")
+        self.embeddings = stir(BertEmbeddings(config))
+        # The published network has no kinds of tokens.
+        torch.nn.init.zeros_(self.embeddings.token_type_embeddings.weight)
+        self.layers = [BertLayer(config) for _ in range(bert["num_hidden_layers"])]
+        wide, narrow = bert["encoder_width"], bert["hidden_size"]
+        for layer in self.layers:
+            # Pictures are wider than texts.
+            for part in ("key", "value"):
+                setattr(layer.crossattention.self, part, torch.nn.Linear(wide, narrow))
+            stir(layer)
+        self.stack = head(narrow, widths, stir)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        tensors = head_weights(self.stack, "mlp.")
+        for name, value in self.vision.named_parameters():
+            tensors[f"w.blip.visual_encoder.{vision_name(name)}"] = value
+        text = "w.blip.text_encoder"
+        for name, value in self.embeddings.named_parameters():
+            if not name.startswith("token_type"):
+                tensors[f"{text}.embeddings.{name}"] = value
+        for i, layer in enumerate(self.layers):
+            for name, value in layer.named_parameters():
+                tensors[f"{text}.encoder.layer.{i}.{name}"] = value
+        return tensors
+
+    def __call__(self, ids: torch.Tensor, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        mask = (ids != 0).long()
+        seen = self.vision(pixel_values=image).last_hidden_state
+        bias = (1.0 - mask[:, None, None, :]) * -10000.0
+        nothing = torch.zeros(len(ids), 1, 1, seen.shape[1])
+        states = self.embeddings(input_ids=ids)
+        for layer in self.layers:
+            states = layer(
+                states,
+                attention_mask=bias,
+                encoder_hidden_states=seen,
+                encoder_attention_mask=nothing,
+            )
+            states = states[0] if isinstance(states, tuple) else states
+        raw = self.stack(states[:, 0])
+        return {
+            "in.input_ids": ids,
+            "in.attention_mask": mask,
+            "in.image": image,
+            "out.image_embeds": seen,
+            "out.last_hidden_state": states,
+            "out.reward_raw": raw,
+            "out.reward": (raw - MEAN) / STD,
+        }
+
+
 def image_reward(folder: Path) -> None:
     seed(131)
-    vision = stir(BlipVisionModel(BlipVisionConfig(
-        hidden_size=16,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=12,
-        patch_size=4,
-        layer_norm_eps=1e-6,
-        hidden_act="gelu",
-    )))
-    sizes = {name: value for name, value in BERT.items() if name != "encoder_width"}
-    config = BertConfig(**sizes, is_decoder=True, attn_implementation="eager")
-    embeddings = stir(BertEmbeddings(config))
-    # The published network has no kinds of tokens.
-    torch.nn.init.zeros_(embeddings.token_type_embeddings.weight)
-    layers = [BertLayer(config) for _ in range(2)]
-    for layer in layers:
-        # Pictures are wider than texts.
-        for part in ("key", "value"):
-            setattr(layer.crossattention.self, part, torch.nn.Linear(16, 12))
-        stir(layer)
-    stack = head(12, [7, 6, 5, 4, 1])
-
+    model = ImageReward(VISION, BERT, [7, 6, 5, 4, 1], stir)
     ids = torch.tensor([[28, 4, 9, 29, 0, 0], [28, 7, 3, 11, 2, 29]])
-    mask = (ids != 0).long()
     image = torch.randn(2, 3, 12, 12, requires_grad=True)
-    seen = vision(pixel_values=image).last_hidden_state
-    bias = (1.0 - mask[:, None, None, :]) * -10000.0
-    nothing = torch.zeros(2, 1, 1, seen.shape[1])
-    states = embeddings(input_ids=ids)
-    for layer in layers:
-        states = layer(
-            states,
-            attention_mask=bias,
-            encoder_hidden_states=seen,
-            encoder_attention_mask=nothing,
-        )
-        states = states[0] if isinstance(states, tuple) else states
-    raw = stack(states[:, 0])
-    score = (raw - MEAN) / STD
-    (gradient,) = torch.autograd.grad(score.sum(), image)
-
-    tensors = head_weights(stack, "mlp.")
-    for name, value in vision.named_parameters():
-        tensors[f"w.blip.visual_encoder.{vision_name(name)}"] = value
-    text = "w.blip.text_encoder"
-    for name, value in embeddings.named_parameters():
-        if not name.startswith("token_type"):
-            tensors[f"{text}.embeddings.{name}"] = value
-    for i, layer in enumerate(layers):
-        for name, value in layer.named_parameters():
-            tensors[f"{text}.encoder.layer.{i}.{name}"] = value
-    tensors |= {
-        "in.input_ids": ids,
-        "in.attention_mask": mask,
-        "in.image": image,
-        "out.image_embeds": seen,
-        "out.last_hidden_state": states,
-        "out.reward_raw": raw,
-        "out.reward": score,
-        "grad.in.image": gradient,
-    }
+    results = model(ids, image)
+    (gradient,) = torch.autograd.grad(results["out.reward"].sum(), image)
+    tensors = model.weights() | results | {"grad.in.image": gradient}
     sizes = {"vision": VISION, "bert": BERT}
     write(folder, "blip_reward_small", sizes, "as ImageReward; a narrow head", 131, tensors)
 
 
 def aesthetic(folder: Path) -> None:
     seed(132)
-    stack = head(6, [7, 6, 5, 4, 1])
+    stack = head(6, [7, 6, 5, 4, 1], stir)
     embedding = torch.randn(3, 6)
     unit = torch.nn.functional.normalize(embedding, dim=-1).requires_grad_()
     score = stack(unit).squeeze(-1)

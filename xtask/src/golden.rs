@@ -21,8 +21,9 @@ virtual environment in target/golden (about 6 GB, because of PyTorch). With --py
 is used as it is, and nothing is installed.
 
 With --full, networks of the published sizes with random weights are run instead (xtask/golden/full.py:
-text, vae and unet of Stable Diffusion 1.5 at 512 pixels, and flux at full width with one double and
-one single block), forward only, and written to DIR (6.5 GB). `hyperalign parity DIR` compares.
+text, vae and unet of Stable Diffusion 1.5 at 512 pixels; flux at full width with one double and one
+single block; vit-h, clip-l and image-reward, the networks of the rewards), forward only, and written
+to DIR (14 GB, 2 to 4 for each part). `hyperalign parity DIR` compares.
 
 The same versions on the same machine give the same bytes; `git diff` then shows nothing.",
     run,

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use hyperalign_models::hypernet::{Adapter, AdapterKind, AdapterMeta, Variant};
-use hyperalign_rewards::emoji::Split;
 use hyperalign_train::{
     eval::{Adapted, Evaluation, Format, Method, Sampling},
     learner::Stop,
@@ -16,7 +15,7 @@ use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
-use crate::prompts;
+use crate::prompts::PromptArgs;
 use crate::scorers::{self, RewardArgs, Scorers};
 
 /// Prompts that are measured where neither a file nor a number is given.
@@ -42,9 +41,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
 
-    /// Prompts as GenEval's metadata rows. Default: tuning prompts of an embedded base.
-    #[arg(long, value_name = "FILE.jsonl")]
-    prompts: Option<PathBuf>,
+    #[command(flatten)]
+    prompts: PromptArgs,
 
     /// How many of the prompts are used. Default: all of a file.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -130,11 +128,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
         None => None,
     };
-    let count = args.limit.unwrap_or(PROMPTS);
-    let mut rows = prompts::rows(args.prompts.as_deref(), base.name(), Split::Tuning, count)?;
-    rows.truncate(args.limit.unwrap_or(rows.len()));
+    let mut prompts = args.prompts.read(base.name(), args.limit, PROMPTS)?;
     let (proxy, heldout) = (args.proxy.as_deref(), args.heldout.as_deref());
-    let scorers = Scorers::open(base.as_ref(), &rows, proxy, heldout, &device)?
+    let scorers = Scorers::open(base.as_ref(), &mut prompts, proxy, heldout, &device)?
         .and(args.rewards.open(&device)?);
     let sampling = Sampling {
         steps: args.steps.unwrap_or(preset.steps),
@@ -146,7 +142,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let evaluation = Evaluation {
         base: base.as_ref(),
         methods: methods(args, adapter.as_ref(), sampling.steps)?,
-        rows: &rows,
+        prompts: &prompts,
         seeds: args.seeds,
         first_seed: args.seed,
         sampling,

@@ -6,7 +6,6 @@ use clap::ValueEnum;
 use hyperalign_core::schedule::SolverChoice;
 use hyperalign_core::trajectory::{curvature, key_steps_by_curvature, key_steps_by_share};
 use hyperalign_models::hypernet::Adapter;
-use hyperalign_rewards::emoji::Split;
 use hyperalign_train::eval::{Sampling, Shot, movement};
 use hyperalign_train::learner::Stop;
 use miette::IntoDiagnostic;
@@ -18,7 +17,7 @@ use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
-use crate::prompts;
+use crate::prompts::PromptArgs;
 
 /// Pictures of one batch.
 const BATCH: usize = 8;
@@ -42,10 +41,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "share")]
     by: Criterion,
 
-    /// Prompts to average over, as GenEval's metadata rows. Default: the tuning prompts of an
-    /// embedded base.
-    #[arg(long, value_name = "FILE.jsonl")]
-    prompts: Option<PathBuf>,
+    #[command(flatten)]
+    prompts: PromptArgs,
 
     /// How many of the prompts are used.
     #[arg(long, value_name = "N", default_value_t = 96, value_parser = at_least_one)]
@@ -109,11 +106,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
         None => None,
     };
-    let rows = prompts::rows(args.prompts.as_deref(), base.name(), Split::Tuning, args.limit)?;
-    let shots: Vec<Shot> = (0..)
-        .zip(rows.into_iter().take(args.limit))
-        .map(|(seed, row)| Shot { prompt: row.prompt, seed })
-        .collect();
+    let prompts = args.prompts.read(base.name(), Some(args.limit), args.limit)?;
+    let shots: Vec<Shot> =
+        (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt: prompt.text, seed }).collect();
     let sampling = Sampling {
         steps: args.steps.unwrap_or(preset.steps),
         guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),

@@ -19,11 +19,12 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::{SolverArgs, VariantChoice};
+use crate::args::{SolverArgs, VariantChoice, at_least_one};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::outcome::Outcome;
 use crate::output;
+use crate::prompts;
 
 /// Pictures of one batch. Their number changes memory and speed, never a picture.
 const BATCH: usize = 8;
@@ -48,8 +49,17 @@ pub struct Args {
     variant: Option<VariantChoice>,
 
     /// What to draw. Give it several times for several pictures.
-    #[arg(long, required = true, value_name = "TEXT")]
+    #[arg(long, required_unless_present = "prompts", value_name = "TEXT")]
     prompt: Vec<String>,
+
+    /// Draw the prompts of a file, after those of `--prompt`: PartiPrompts' .tsv, GenEval's .jsonl,
+    /// HPSv2's or HPDv2's .json or a folder of them, a .csv table, or .txt with a prompt a line.
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+
+    /// How many prompts of the file are drawn. Default: all.
+    #[arg(long, value_name = "N", requires = "prompts", value_parser = at_least_one)]
+    limit: Option<usize>,
 
     /// Seed of the picture's noise. Give it several times for several pictures of each prompt.
     #[arg(long, value_name = "N", default_value = "0")]
@@ -121,11 +131,17 @@ struct Adaptation {
 ///
 /// # Errors
 ///
-/// Fails for a base or an adapter that cannot be read or do not belong together, words that the
-/// base does not know, a number of steps that its schedule cannot take, a solver that does not fit it, weights that are not
-/// finite, and files that cannot be written, which is tried before the work begins.
+/// Fails for a base or an adapter that cannot be read or do not belong together, prompts that
+/// cannot be read, words that the base does not know, a number of steps that its schedule cannot
+/// take, a solver that does not fit it, weights that are not finite, and files that cannot be
+/// written, which is tried before the work begins.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
-    let pictures = pictures(&args.out, &args.prompt, &args.seed);
+    let mut prompts = args.prompt.clone();
+    if let Some(file) = &args.prompts {
+        let of_file = prompts::of_file(file, args.limit)?;
+        prompts.extend(of_file.into_iter().map(|prompt| prompt.text));
+    }
+    let pictures = pictures(&args.out, &prompts, &args.seed);
     for picture in &pictures {
         output::check_writable(&picture.file).into_diagnostic()?;
     }
@@ -133,7 +149,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
     let adaptation = adaptation(args, base.as_ref(), &device)?;
     let codec = codec(args, base.as_ref(), &device)?;
-    base::warn_of_cuts(base.as_ref(), &args.prompt)?;
+    base::warn_of_cuts(base.as_ref(), &prompts)?;
     let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
     let guidance_scale = args.guidance.unwrap_or(preset.guidance_scale);
     let way = TextToImage {

@@ -23,8 +23,7 @@ fn object_line(path: &Path, line: usize, text: &str) -> Result<Prompt, PromptFil
     if object.contains_key("include") && object.contains_key("tag") {
         let row = geneval::read_row(line, text)
             .map_err(|source| PromptFileError::Row { path: path.to_owned(), source })?;
-        let group = Some(row.tag.to_string());
-        return Ok(Prompt { text: row.prompt.clone(), group, image: None, row: Some(row) });
+        return Ok(row.into());
     }
     prompt(&object).map_err(|reason| entry(path, place(), reason))
 }

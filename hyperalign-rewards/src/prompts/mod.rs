@@ -10,7 +10,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use crate::geneval::{Row, RowError};
+use crate::geneval::{Row, RowError, Task};
 
 /// One prompt of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +23,20 @@ pub struct Prompt {
     pub image: Option<String>,
     /// The rules that a picture of it must meet, in GenEval's files.
     pub row: Option<Row>,
+}
+
+impl Prompt {
+    /// The task of GenEval that its rules belong to; none without rules.
+    pub fn task(&self) -> Option<Task> {
+        self.row.as_ref().map(|row| row.tag)
+    }
+}
+
+impl From<Row> for Prompt {
+    fn from(row: Row) -> Self {
+        let (text, group) = (row.prompt.clone(), Some(row.tag.to_string()));
+        Self { text, group, image: None, row: Some(row) }
+    }
 }
 
 /// Why a file of prompts cannot be used.
@@ -100,19 +114,19 @@ pub fn read(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    let parse: fn(&Path, &str) -> Result<Vec<Prompt>, PromptFileError> = match ending.as_deref() {
+        Some("txt") => |_, text| Ok(plain(text)),
+        Some("jsonl" | "ndjson") => json::lines,
+        Some("json") => json::document,
+        Some("tsv") => table::tabs,
+        Some("csv") => table::commas,
+        _ => return Err(PromptFileError::Format { path: path.to_owned() }),
+    };
     let unreadable = |source| PromptFileError::Unreadable { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     // Spreadsheets write a mark before the first letter.
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
-    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    match ending.as_deref() {
-        Some("txt") => Ok(plain(text)),
-        Some("jsonl" | "ndjson") => json::lines(path, text),
-        Some("json") => json::document(path, text),
-        Some("tsv") => table::tabs(path, text),
-        Some("csv") => table::commas(path, text),
-        _ => Err(PromptFileError::Format { path: path.to_owned() }),
-    }
+    parse(path, text.strip_prefix('\u{FEFF}').unwrap_or(&text))
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<Prompt>, PromptFileError> {
@@ -150,7 +164,6 @@ fn entry(path: &Path, place: String, reason: impl Into<String>) -> PromptFileErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geneval::Task;
 
     fn from(name: &str, text: &str) -> Result<Vec<Prompt>, PromptFileError> {
         let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 use hyperalign_core::{atomic::WriteError, trajectory::KeyStepError};
 use hyperalign_models::base::BaseError;
+use hyperalign_rewards::ScoreError;
 
 /// Why an evaluation could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,20 @@ pub enum EvalError {
     /// Key steps cannot be placed.
     #[error(transparent)]
     KeySteps(#[from] KeyStepError),
+    /// A reward cannot score these pictures or prompts.
+    #[error("the scores `{column}`: {source}")]
+    Score {
+        /// The column of the reward.
+        column: String,
+        /// Why not.
+        source: ScoreError,
+    },
+    /// There is a judge, and a prompt that does not say what is right.
+    #[error("the prompt `{prompt}` has no rules to judge its pictures by")]
+    NoRules {
+        /// The prompt.
+        prompt: String,
+    },
     /// There is nothing to measure.
     #[error("{what} is 0; an evaluation needs at least 1")]
     Nothing {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Instant};
 
 use burn::tensor::Tensor;
 use hyperalign_models::{base::Base, weights};
-use hyperalign_rewards::geneval::Row;
+use hyperalign_rewards::prompts::Prompt;
 use serde_json::{Value, json};
 
 use super::{
@@ -56,7 +56,7 @@ pub struct Evaluation<'a> {
     /// The methods, in the order of the table.
     pub methods: Vec<Method<'a>>,
     /// The prompts.
-    pub rows: &'a [Row],
+    pub prompts: &'a [Prompt],
     /// Pictures of each prompt.
     pub seeds: usize,
     /// The seed of the first picture; see [`seed_of`](Self::seed_of).
@@ -76,14 +76,14 @@ pub struct Evaluation<'a> {
 pub struct Measured {
     /// The method's name.
     pub name: String,
-    /// One record for each row, in order.
+    /// One record for each prompt, in order.
     pub records: Vec<Record>,
     /// How much the emitted updates vary; none for the base.
     pub variation: Option<Variation>,
 }
 
 impl Evaluation<'_> {
-    /// The seed of picture `k` of row `row`: all pictures of an evaluation have seeds of their
+    /// The seed of picture `k` of prompt `row`: all pictures of an evaluation have seeds of their
     /// own, because a list may hold a prompt twice, and because pictures that share their noise
     /// are not independent. Methods share them: that is what pairs them.
     pub fn seed_of(&self, row: usize, k: usize) -> u64 {
@@ -95,11 +95,15 @@ impl Evaluation<'_> {
     ///
     /// # Errors
     ///
-    /// Fails if the base refuses a prompt or the number of steps, if results cannot be kept, if
-    /// there is nothing to measure, and if weights are so broken that something is not a number.
+    /// Fails if the base or a reward refuses a prompt, if the base refuses the number of steps, if
+    /// results cannot be kept, if there is nothing to measure, and if weights are so broken that
+    /// something is not a number.
     pub fn run(&self, progress: &mut dyn FnMut(Done)) -> Result<Option<Vec<Measured>>, EvalError> {
-        let counts =
-            [("prompts", self.rows.len()), ("seeds", self.seeds), ("methods", self.methods.len())];
+        let counts = [
+            ("prompts", self.prompts.len()),
+            ("seeds", self.seeds),
+            ("methods", self.methods.len()),
+        ];
         if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(EvalError::Nothing { what });
         }
@@ -108,6 +112,7 @@ impl Evaluation<'_> {
                 return Err(EvalError::SameName { name: method.name.clone() });
             }
         }
+        self.measures.check(self.base.picture_size(), self.prompts)?;
         let mut all = Vec::new();
         for method in &self.methods {
             match self.measure(method, progress)? {
@@ -126,15 +131,15 @@ impl Evaluation<'_> {
         let mut store = Store::open(self.cache.as_deref(), &method.name, self.made_by(method));
         // Whole prompts at a time: the pictures of one prompt are compared with each other.
         let group = (self.sampling.batch / self.seeds).max(1);
-        while store.records.len() < self.rows.len() {
+        while store.records.len() < self.prompts.len() {
             let first = store.records.len();
-            let rows = first..(first + group).min(self.rows.len());
+            let rows = first..(first + group).min(self.prompts.len());
             let Some(records) = self.measure_rows(method, rows)? else { return Ok(None) };
             store.extend(records)?;
             progress(Done {
                 method: &method.name,
                 pictures: store.records.len() * self.seeds,
-                of: self.rows.len() * self.seeds,
+                of: self.prompts.len() * self.seeds,
                 seconds: store.records.last().map_or(0.0, |record| record.seconds),
             });
         }
@@ -148,7 +153,7 @@ impl Evaluation<'_> {
         Ok(Some(Measured { name: method.name.clone(), records: store.records, variation }))
     }
 
-    /// Makes and measures the pictures of a few rows.
+    /// Makes and measures the pictures of a few prompts.
     fn measure_rows(
         &self,
         method: &Method,
@@ -161,7 +166,7 @@ impl Evaluation<'_> {
             .collect();
         let shots: Vec<Shot> = of_pictures
             .iter()
-            .map(|&(row, seed)| Shot { prompt: self.rows[row].prompt.clone(), seed })
+            .map(|&(row, seed)| Shot { prompt: self.prompts[row].text.clone(), seed })
             .collect();
         let (mut images, mut seconds) = (Vec::new(), 0.0);
         let adapted = method.adapted.as_ref();
@@ -174,12 +179,12 @@ impl Evaluation<'_> {
             return Ok(None);
         }
         let images = Tensor::cat(images, 0);
-        let picture_rows: Vec<Row> =
-            of_pictures.iter().map(|&(row, _)| self.rows[row].clone()).collect();
-        let scores = self.measures.score(&images, &picture_rows);
+        let prompts: Vec<Prompt> =
+            of_pictures.iter().map(|&(row, _)| self.prompts[row].clone()).collect();
+        let scores = self.measures.score(&images, &prompts);
         for (column, values) in &scores.rewards {
             if let Some(k) = values.iter().position(|value| !value.is_finite()) {
-                return Err(not_finite(method, format!("the score `{column}`"), &picture_rows[k]));
+                return Err(not_finite(method, format!("the score `{column}`"), &prompts[k]));
             }
         }
         let features = self.measures.space.embed(images);
@@ -189,8 +194,9 @@ impl Evaluation<'_> {
             let of_own = |values: &Vec<f32>| values[own.clone()].to_vec();
             Record {
                 row,
-                task: self.rows[row].tag,
-                prompt: self.rows[row].prompt.clone(),
+                task: self.prompts[row].task(),
+                group: self.prompts[row].group.clone(),
+                prompt: self.prompts[row].text.clone(),
                 seeds: of_pictures[own.clone()].iter().map(|&(_, seed)| seed).collect(),
                 gold: scores.gold.as_ref().map(|gold| gold[own.clone()].to_vec()),
                 scores: scores
@@ -210,9 +216,9 @@ impl Evaluation<'_> {
     /// Over the first prompts of the list, each once.
     fn variation(&self, adapted: &Adapted) -> Result<Option<Variation>, EvalError> {
         let mut prompts: Vec<String> = Vec::new();
-        for row in self.rows {
-            if prompts.len() < VARIATION_PROMPTS && !prompts.contains(&row.prompt) {
-                prompts.push(row.prompt.clone());
+        for prompt in self.prompts {
+            if prompts.len() < VARIATION_PROMPTS && !prompts.contains(&prompt.text) {
+                prompts.push(prompt.text.clone());
             }
         }
         variation(self.base, adapted, &self.sampling, &prompts, self.first_seed, &self.stop)
@@ -230,13 +236,15 @@ impl Evaluation<'_> {
         let scorers = self.measures.scorers.iter();
         let scorers = scorers
             .map(|scorer| json!([scorer.column(), scorer.reward.name(), scorer.reward.version()]));
+        let prompts = self.prompts.iter();
+        let prompts = prompts.map(|prompt| json!([prompt.text, prompt.group, prompt.row]));
         json!({
-            "format": 1,
+            "format": 2,
             "base": self.base.hash(),
             "adapter": adapted,
             "sampling": self.sampling,
             "device": format!("{:?}", self.base.unconditional().context.device()),
-            "rows": super::record::fingerprint(&json!(self.rows)),
+            "prompts": super::record::fingerprint(&prompts.collect()),
             "seeds": [self.first_seed, self.seeds as u64],
             "gold": self.measures.gold.map(super::Judge::version),
             "scorers": scorers.collect::<Vec<_>>(),
@@ -245,6 +253,6 @@ impl Evaluation<'_> {
     }
 }
 
-fn not_finite(method: &Method, what: String, row: &Row) -> EvalError {
-    EvalError::NotFinite { what, method: method.name.clone(), prompt: row.prompt.clone() }
+fn not_finite(method: &Method, what: String, prompt: &Prompt) -> EvalError {
+    EvalError::NotFinite { what, method: method.name.clone(), prompt: prompt.text.clone() }
 }

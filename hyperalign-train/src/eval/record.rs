@@ -20,10 +20,12 @@ use super::EvalError;
 /// What was measured of the pictures of one prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Index of the prompt's row.
+    /// Index of the prompt.
     pub row: usize,
-    /// Its task.
-    pub task: Task,
+    /// The task of GenEval that it belongs to, if it has rules.
+    pub task: Option<Task>,
+    /// The part of its set that it belongs to.
+    pub group: Option<String>,
     /// The prompt. A long list may hold it more than once, with other seeds.
     pub prompt: String,
     /// Seeds of the pictures.
@@ -46,7 +48,7 @@ pub struct Record {
 pub(super) struct Store {
     path: Option<PathBuf>,
     made_by: Value,
-    /// In the order of the rows, from the first.
+    /// In the order of the prompts, from the first.
     pub records: Vec<Record>,
 }
 
@@ -101,7 +103,8 @@ mod tests {
     fn record(row: usize) -> Record {
         Record {
             row,
-            task: Task::Colors,
+            task: Some(Task::Colors),
+            group: Some("colors".to_owned()),
             prompt: "a red heart".to_owned(),
             seeds: vec![1, u64::MAX],
             gold: Some(vec![true, false]),

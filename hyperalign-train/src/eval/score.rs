@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
+use hyperalign_core::image::to_images;
 pub use hyperalign_rewards::Role;
 use hyperalign_rewards::{
     Reward,
     emoji::{Gold, gold_batch, pictures},
     geneval::Row,
+    prompts::Prompt,
 };
 
-use super::ImageSpace;
+use super::{EvalError, ImageSpace};
 
 /// Decides whether pictures show what their rows ask for.
 pub trait Judge {
@@ -57,12 +59,23 @@ impl Scorer<'_> {
             Role::Other => self.reward.name().to_owned(),
         }
     }
+
+    /// Scores pictures: by their tensors where the reward is one that methods are trained or
+    /// compared by in this house, and otherwise as its publication does, from 8-bit pictures.
+    fn score(&self, images: &Tensor<4>, prompts: &[String]) -> Vec<f32> {
+        if self.role == Role::Other {
+            let device = images.device();
+            return self.reward.score_pictures(&to_images(images.clone()), prompts, &device);
+        }
+        let scores = self.reward.score(images.clone(), prompts).detach().into_data();
+        scores.convert::<f32>().iter::<f32>().collect()
+    }
 }
 
 /// Everything that pictures are measured by.
 #[derive(Clone)]
 pub struct Measures<'a> {
-    /// Who says what is right, where anyone can.
+    /// Who says what is right, where anyone can: every prompt must have its rules.
     pub gold: Option<&'a dyn Judge>,
     /// Rewards.
     pub scorers: Vec<Scorer<'a>>,
@@ -80,16 +93,31 @@ pub(super) struct Scores {
 }
 
 impl Measures<'_> {
-    /// Scores pictures, each against its own row.
-    pub(super) fn score(&self, images: &Tensor<4>, rows: &[Row]) -> Scores {
-        let prompts: Vec<String> = rows.iter().map(|row| row.prompt.clone()).collect();
-        let rewards = self.scorers.iter().map(|scorer| {
-            let scores = scorer.reward.score(images.clone(), &prompts).detach().into_data();
-            (scorer.column(), scores.convert::<f32>().iter::<f32>().collect())
-        });
+    /// Whether pictures of `size` can be scored against `prompts` by all of them.
+    pub(super) fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), EvalError> {
+        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
+        for scorer in &self.scorers {
+            let refused = |source| EvalError::Score { column: scorer.column(), source };
+            scorer.reward.check(size, &texts).map_err(refused)?;
+        }
+        match prompts.iter().find(|prompt| prompt.row.is_none()) {
+            Some(prompt) if self.gold.is_some() => {
+                Err(EvalError::NoRules { prompt: prompt.text.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Scores pictures, each against its own prompt; all of them have passed
+    /// [`check`](Self::check).
+    pub(super) fn score(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Scores {
+        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
+        let rewards =
+            self.scorers.iter().map(|scorer| (scorer.column(), scorer.score(images, &texts)));
+        let rows: Vec<Row> = prompts.iter().filter_map(|prompt| prompt.row.clone()).collect();
         Scores {
             rewards: rewards.collect(),
-            gold: self.gold.map(|judge| judge.judge(images, rows)),
+            gold: self.gold.map(|judge| judge.judge(images, &rows)),
         }
     }
 }
@@ -103,10 +131,10 @@ mod tests {
     use super::*;
     use crate::eval::{Pixels, toy::Brightness};
 
-    fn render(prompt: &str) -> (Row, Picture) {
+    fn render(prompt: &str) -> (Prompt, Picture) {
         let caption = Caption::parse(prompt).unwrap();
         let scene = Scene::draw(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
-        (caption.row(), Picture::render(&scene))
+        (caption.row().into(), Picture::render(&scene))
     }
 
     #[test]
@@ -129,5 +157,27 @@ mod tests {
         assert_eq!(columns, ["brightness", "heldout", "proxy"]);
         let mean: f32 = images.slice(0..1).mean().into_scalar();
         assert!((scores.rewards["proxy"][0] - mean).abs() < 1e-6);
+    }
+
+    /// What a published reward says of a file, it says here of the picture.
+    #[test]
+    fn other_rewards_see_8_bit_pictures() {
+        let values = TensorData::new(vec![0.5f32; 3 * 64 * 64], [1, 3, 64, 64]);
+        let image = Tensor::from_data(values, &Device::flex());
+        let scorers = [Role::TrainedAgainst, Role::Other]
+            .map(|role| Scorer { reward: &Brightness as &dyn Reward, role });
+        let found = scorers.map(|scorer| scorer.score(&image, &["a dog".to_owned()])[0]);
+        assert!((found[0] - 0.5).abs() < 1e-6, "{found:?}");
+        assert!((found[1] - (191.0 / 127.5 - 1.0)).abs() < 1e-6, "{found:?}");
+    }
+
+    #[test]
+    fn a_judge_needs_rules() {
+        let prompts = [Prompt { text: "a dog".to_owned(), ..Prompt::default() }];
+        let measures = Measures { gold: None, scorers: Vec::new(), space: &Pixels };
+        assert!(measures.check([64; 2], &prompts).is_ok());
+        let judged = Measures { gold: Some(&EmojiGold), ..measures };
+        let error = judged.check([64; 2], &prompts).unwrap_err();
+        assert!(matches!(error, EvalError::NoRules { .. }), "{error}");
     }
 }

@@ -24,11 +24,11 @@ pub struct Summary {
     pub base: String,
     /// How pictures were sampled.
     pub sampling: Sampling,
-    /// Rows of the list of prompts.
+    /// Length of the list of prompts.
     pub rows: usize,
     /// Prompts that differ: the units that are drawn anew for the intervals.
     pub prompts: usize,
-    /// Pictures of each row.
+    /// Pictures of each of the list.
     pub seeds: usize,
     /// Where diversity was measured.
     pub diversity_space: String,
@@ -45,6 +45,10 @@ pub struct MethodSummary {
     /// The mean of each reward by column: `proxy`, `heldout` and others by name.
     #[serde(flatten)]
     pub scores: BTreeMap<String, f64>,
+    /// The means of the prompts' groups by group, then by column, where prompts have groups: the
+    /// categories of PartiPrompts, the styles of HPSv2's benchmark, GenEval's tasks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub groups: BTreeMap<String, BTreeMap<String, f64>>,
     /// Mean distance between pictures of one prompt; none for one picture a prompt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub diversity: Option<f64>,
@@ -82,12 +86,12 @@ impl Summary {
         let others = measured.iter().filter(|m| m.name != Method::BASE);
         let differences = others.filter_map(|m| Some((m.name.clone(), differences(m, base?))));
         let prompts: std::collections::HashSet<&str> =
-            evaluation.rows.iter().map(|row| row.prompt.as_str()).collect();
+            evaluation.prompts.iter().map(|prompt| prompt.text.as_str()).collect();
         Self {
             differences: differences.collect(),
             base: evaluation.base.name().to_owned(),
             sampling: evaluation.sampling,
-            rows: evaluation.rows.len(),
+            rows: evaluation.prompts.len(),
             prompts: prompts.len(),
             seeds: evaluation.seeds,
             diversity_space: evaluation.measures.space.name().to_owned(),
@@ -122,13 +126,17 @@ fn summarise(measured: &Measured) -> MethodSummary {
             per_task: Task::ALL
                 .into_iter()
                 .filter_map(|task| {
-                    let of_task: Vec<Record> =
-                        records.iter().filter(|record| record.task == task).cloned().collect();
+                    let of_task: Vec<Record> = records
+                        .iter()
+                        .filter(|record| record.task == Some(task))
+                        .cloned()
+                        .collect();
                     column_values(&of_task).get("gold").map(|values| (task, mean(values)))
                 })
                 .collect(),
         }),
-        scores: scores.iter().map(|(column, values)| (column.clone(), mean(values))).collect(),
+        scores: means(&scores),
+        groups: groups(records),
         diversity: (!diversity.is_empty()).then(|| mean(&diversity)),
         // The first batch warms caches up, and others may share the machine for a while.
         seconds_per_image: seconds[seconds.len() / 2],
@@ -136,6 +144,20 @@ fn summarise(measured: &Measured) -> MethodSummary {
         pictures: records.iter().map(|record| record.seeds.len()).sum(),
         wall_seconds: records.iter().map(|record| record.wall_seconds).sum(),
     }
+}
+
+fn groups(records: &[Record]) -> BTreeMap<String, BTreeMap<String, f64>> {
+    let mut groups: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+    for record in records {
+        if let Some(group) = &record.group {
+            groups.entry(group.clone()).or_default().push(record.clone());
+        }
+    }
+    groups.into_iter().map(|(group, own)| (group, means(&column_values(&own)))).collect()
+}
+
+fn means(columns: &BTreeMap<String, Vec<f64>>) -> BTreeMap<String, f64> {
+    columns.iter().map(|(column, values)| (column.clone(), mean(values))).collect()
 }
 
 /// The differences of every column that both have, picture by picture.

@@ -103,6 +103,30 @@ impl Summary {
         Table { rows: rows.collect(), header }
     }
 
+    /// The means of the prompts' groups, a row for each group and method; none where there is only
+    /// one group, or where the groups are the tasks that [`methods_table`](Self::methods_table) has.
+    pub fn groups_table(&self) -> Option<Table> {
+        let groups: BTreeSet<&String> =
+            self.methods.iter().flat_map(|(_, method)| method.groups.keys()).collect();
+        if groups.len() < 2 || self.methods.iter().any(|(_, method)| method.gold.is_some()) {
+            return None;
+        }
+        let columns: BTreeSet<&String> =
+            self.methods.iter().flat_map(|(_, method)| method.scores.keys()).collect();
+        let names = ["group", "method"].map(str::to_owned).into_iter();
+        let header = names.chain(columns.iter().map(|column| heading(column))).collect();
+        let rows = groups.iter().flat_map(|&group| {
+            let columns = &columns;
+            self.methods.iter().map(move |(name, method)| {
+                let means = method.groups.get(group);
+                let mean = |column: &&String| cell(means.and_then(|m| m.get(*column).copied()), 3);
+                let names = [group.clone(), name.clone()].into_iter();
+                names.chain(columns.iter().map(mean)).collect()
+            })
+        });
+        Some(Table { header, rows: rows.collect() })
+    }
+
     /// The differences to the base with their intervals and what they show; a row for each
     /// method and column.
     pub fn differences_table(&self) -> Table {
@@ -122,9 +146,12 @@ impl Summary {
         Table { header: header.map(str::to_owned).into(), rows: rows.collect() }
     }
 
-    /// Both tables, and in words what their numbers are.
+    /// The tables, and in words what their numbers are.
     pub fn report(&self, format: Format) -> String {
         let mut text = self.methods_table().write(format);
+        if let Some(groups) = self.groups_table() {
+            text += &format!("\n{}", groups.write(format));
+        }
         if !self.differences.is_empty() {
             text += &format!("\n{}", self.differences_table().write(format));
         }

@@ -4,8 +4,9 @@ use hyperalign_core::schedule::SolverChoice;
 use hyperalign_models::hypernet::Variant;
 use hyperalign_rewards::{
     Reward,
-    emoji::{Split, prompts},
-    geneval::{Row, Task},
+    emoji::{self, Split},
+    geneval::Task,
+    prompts::Prompt,
 };
 
 use super::{
@@ -16,12 +17,16 @@ use crate::learner::Stop;
 
 const BRIGHTNESS: Brightness = Brightness;
 
-fn evaluation<'a>(base: &'a ToyBase, methods: Vec<Method<'a>>, rows: &'a [Row]) -> Evaluation<'a> {
+fn evaluation<'a>(
+    base: &'a ToyBase,
+    methods: Vec<Method<'a>>,
+    prompts: &'a [Prompt],
+) -> Evaluation<'a> {
     let scorer = |role| Scorer { reward: &BRIGHTNESS as &dyn Reward, role };
     Evaluation {
         base,
         methods,
-        rows,
+        prompts,
         seeds: 2,
         first_seed: 40,
         sampling: Sampling {
@@ -38,6 +43,10 @@ fn evaluation<'a>(base: &'a ToyBase, methods: Vec<Method<'a>>, rows: &'a [Row]) 
         cache: None,
         stop: Stop::default(),
     }
+}
+
+fn prompts(split: Split, n: usize, seed: u64) -> Vec<Prompt> {
+    emoji::prompts(split, n, seed).into_iter().map(Prompt::from).collect()
 }
 
 fn method<'a>(adapter: &'a hyperalign_models::hypernet::Adapter, variant: Variant) -> Method<'a> {
@@ -180,7 +189,7 @@ fn what_cannot_be_measured_is_refused() {
     let rows = prompts(Split::Test, 2, 1);
     let refused = |evaluation: Evaluation| evaluation.run(&mut |_| {}).unwrap_err().to_string();
     let whole = || evaluation(&base, vec![Method::base()], &rows);
-    assert!(refused(Evaluation { rows: &[], ..whole() }).contains("prompts is 0"));
+    assert!(refused(Evaluation { prompts: &[], ..whole() }).contains("prompts is 0"));
     assert!(refused(Evaluation { seeds: 0, ..whole() }).contains("seeds is 0"));
     let twice = Evaluation { methods: vec![Method::base(), Method::base()], ..whole() };
     assert!(refused(twice).contains("`base` comes twice"));

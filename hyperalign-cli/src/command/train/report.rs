@@ -19,7 +19,7 @@ use hyperalign_train::{
 use miette::IntoDiagnostic;
 
 use super::{materials, sampling};
-use crate::{outcome::Outcome, output, scorers};
+use crate::{outcome::Outcome, output, prompts, scorers};
 
 /// Pictures of one batch.
 const BATCH: usize = 32;
@@ -57,11 +57,12 @@ pub(super) fn run(
     let metadata = Metadata { hyperalign: Some(about), ..Metadata::default() };
     write_png(&grid_path, &grid, &metadata).into_diagnostic()?;
 
-    let rows = emoji::prompts(Split::Test, settings.evaluation.prompts, settings.evaluation.seed);
+    let AlignSettings { evaluation: of, .. } = settings;
+    let prompts = prompts::of_the_world(Split::Test, of.prompts, of.seed);
     let evaluation = Evaluation {
         base,
         methods,
-        rows: &rows,
+        prompts: &prompts,
         seeds: settings.evaluation.seeds,
         first_seed: 1_000_000 + settings.evaluation.seed,
         sampling,
