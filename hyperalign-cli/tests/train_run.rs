@@ -184,6 +184,21 @@ fn damaged_checkpoints_are_passed_over_and_named() {
     assert!(stderr.contains("module.bpk") && stderr.contains("start a new run"), "{stderr}");
 }
 
+/// A base that is rounded otherwise is another base for a run that goes on.
+#[test]
+fn a_run_on_a_base_in_half_precision_needs_it_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, config) = fresh(root.path(), "run");
+    let start = ["--config", &config, "--no-eval", "--steps", "1", "--dtype", "unet=bf16"];
+    finished(&mut train(&dir, &start));
+    assert!(dir.join("adapter.safetensors").is_file());
+    let output = train(&dir, &["--resume", "--no-eval"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("unet=bf16"), "{stderr}");
+    finished(&mut train(&dir, &["--resume", "--no-eval", "--dtype", "unet=bf16"]));
+}
+
 /// On a terminal, which `script` of util-linux makes, there is a dashboard. An update takes
 /// seconds here: two interrupts do not wait for it.
 #[cfg(target_os = "linux")]

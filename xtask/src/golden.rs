@@ -43,7 +43,7 @@ fn run(arguments: &[String]) -> Result<()> {
     let (script, folder, parts) = match arguments {
         [] => (scripts.join("make.py"), root.join(FILES), arguments),
         [flag, folder, parts @ ..]
-            if flag == "--full" && ![folder].into_iter().chain(parts).any(is_flag) =>
+            if flag == "--full" && arguments[1..].iter().all(|word| !word.starts_with('-')) =>
         {
             (scripts.join("full.py"), PathBuf::from(folder), parts)
         }
@@ -52,10 +52,6 @@ fn run(arguments: &[String]) -> Result<()> {
     let python = python.map_or_else(environment, Ok)?;
     // -B: no compiled files beside the sources.
     process::run(Command::new(python).arg("-B").arg(script).arg(folder).args(parts))
-}
-
-fn is_flag(argument: &String) -> bool {
-    argument.starts_with('-')
 }
 
 /// The Python of an environment that has the requirements.
