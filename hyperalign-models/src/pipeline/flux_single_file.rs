@@ -30,7 +30,7 @@ impl Flux {
     /// `tokenizer_2`, `text_encoder` and `text_encoder_2` as diffusers has them, and the autoencoder
     /// as `ae.safetensors` or `vae`.
     ///
-    /// Sizes are those of the tensors. Keys of a guidance embedding tell [dev] from [schnell],
+    /// Sizes are those of the tensors. Keys of a guidance embedding tell FLUX.1-dev from FLUX.1-schnell,
     /// whose schedules differ; where there is a `scheduler`, it is read.
     ///
     /// # Errors
