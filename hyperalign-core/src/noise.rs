@@ -35,6 +35,10 @@ pub enum Purpose {
     Bootstrap = 10,
     /// Candidates of a search.
     Search = 11,
+    /// Views of pictures that a reward is shown.
+    View = 12,
+    /// Captions that a text encoder learns from alone.
+    Caption = 13,
 }
 
 /// One random stream: the numbers that belong to (seed, purpose, step, index).

@@ -34,10 +34,10 @@ impl Default for AlignSettings {
             method: HyperAlignSettings::default(),
             network: NetworkSettings::default(),
             training: Settings {
-                updates: 400,
-                optimizer: AdamW { lr: 3e-4, weight_decay: 1e-4, ..AdamW::default() },
+                updates: 1200,
+                optimizer: AdamW { lr: 1e-3, weight_decay: 1e-4, ..AdamW::default() },
                 schedule: Schedule::Constant { warmup: 20 },
-                ema: Some(0.98),
+                ema: Some(0.995),
                 shards: 2,
                 checkpoint_every: 50,
                 log_every: 10,

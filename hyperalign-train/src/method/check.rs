@@ -51,6 +51,12 @@ impl HyperAlignSettings {
         )?;
         let clip = self.reward_clip.unwrap_or(1.0);
         check(clip > 0.0, "method.reward_clip", clip.to_string(), "above 0")?;
+        let views = &self.views;
+        let shift = views.shift.to_string();
+        check((0.0..=0.5).contains(&views.shift), "method.views.shift", shift, "from 0 to 0.5")?;
+        let noise = views.noise;
+        let is_size = noise >= 0.0 && noise.is_finite();
+        check(is_size, "method.views.noise", noise.to_string(), "0 or more")?;
         let signals: Vec<f64> =
             (0..scheduler.steps()).map(|i| scheduler.level(i).signal.powi(2)).collect();
         let largest = signals.iter().copied().fold(0.0, f64::max);
@@ -90,7 +96,7 @@ mod tests {
         let good = HyperAlignSettings::default();
         assert_eq!(good.validate(&scheduler, 2), Ok(()));
         type Change = fn(&mut HyperAlignSettings);
-        let changes: [(&str, Change); 13] = [
+        let changes: [(&str, Change); 15] = [
             ("method.reward_weight", |s| s.reward_weight = f64::NAN),
             ("method.reward_weight", |s| (s.reward_weight, s.regulariser_weight) = (0.0, 0.0)),
             ("method.regulariser_weight", |s| s.regulariser_weight = -1.0),
@@ -102,6 +108,8 @@ mod tests {
             ("method.caption_dropout", |s| s.caption_dropout = 1.5),
             ("method.min_signal", |s| s.min_signal = 2.0),
             ("method.max_signal", |s| s.max_signal = 0.01),
+            ("method.views.shift", |s| s.views.shift = 0.6),
+            ("method.views.noise", |s| s.views.noise = f64::INFINITY),
             ("method.reward_clip", |s| s.reward_clip = Some(0.0)),
             ("method.key_steps", |s| s.key_steps = vec![0, 10]),
         ];

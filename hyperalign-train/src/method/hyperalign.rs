@@ -19,7 +19,10 @@ use hyperalign_models::{
 use hyperalign_rewards::Reward;
 use serde::{Deserialize, Serialize};
 
-use super::rollout::{Rollout, guided, start_stream};
+use super::{
+    rollout::{Rollout, guided, start_stream},
+    views::Views,
+};
 use crate::{
     data::PreferredData,
     learner::{Losses, Objective, Part, Shard},
@@ -55,6 +58,8 @@ pub struct HyperAlignSettings {
     /// single trajectories differ by a factor of a hundred; the few long ones would decide
     /// everything.
     pub reward_clip: Option<f64>,
+    /// What the reward is shown of a predicted picture.
+    pub views: Views,
     /// Preferred pictures an update.
     pub preferred_batch: usize,
     /// Probability that the prompt of a preferred picture is dropped.
@@ -68,15 +73,15 @@ impl Default for HyperAlignSettings {
             key_steps: Vec::new(),
             steps: 10,
             guidance_scale: 4.0,
-            // A reward of CLIP's log odds pulls some fifty times as hard as the regulariser;
-            // this leaves it a few times as hard.
+            // With the clip below the reward's gradient is as long as the regulariser's.
             reward_weight: 0.05,
             regulariser_weight: 1.0,
             trajectories: 4,
-            supervised_steps: 4,
-            min_signal: 0.05,
-            max_signal: 1.0,
-            reward_clip: None,
+            supervised_steps: 2,
+            min_signal: 0.03,
+            max_signal: 0.35,
+            reward_clip: Some(0.2),
+            views: Views::default(),
             preferred_batch: 16,
             caption_dropout: 0.1,
         }
@@ -174,7 +179,9 @@ impl HyperAlign {
         let image = self.base.decode(pred_original).clamp(-1.0, 1.0);
         let prompts: Vec<String> =
             std::iter::repeat_n(prompts, supervised.len()).flatten().collect();
-        let reward = self.reward.score(image, &prompts).mean();
+        let views = &self.settings.views;
+        let stream = |number| Views::stream(self.seed, update, shard.index, number);
+        let reward = self.reward.score(views.of(image, stream), &views.prompts(prompts)).mean();
 
         let score = reward.clone().detach().into_scalar::<f32>();
         losses.metrics.push(("reward".to_owned(), score.into()));

@@ -3,6 +3,8 @@
 mod check;
 mod hyperalign;
 mod rollout;
+mod views;
 
 pub use hyperalign::{HyperAlign, HyperAlignSettings};
 pub use rollout::{Rollout, guided};
+pub use views::Views;

@@ -121,7 +121,7 @@ impl Draw<'_> {
     pub fn related(&self, update: u64, samples: Range<usize>) -> (Tensor<2, Int>, Vec<&Places>) {
         let Self { data, seed, device, .. } = *self;
         let (ids, sides): (Vec<&[u32]>, Vec<&Places>) = samples
-            .map(|k| Stream::new(seed, Purpose::Search, update as u32, k as u32))
+            .map(|k| Stream::new(seed, Purpose::Caption, update as u32, k as u32))
             .map(|mut stream| stream.pick(&data.related))
             .map(|(item, sides)| (data.ids(*item), sides))
             .unzip();

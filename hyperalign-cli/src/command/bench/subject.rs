@@ -24,7 +24,7 @@ use hyperalign_rewards::{ClipReward, Preprocessing, Reward, emoji};
 use hyperalign_train::{
     align::AlignSettings,
     data::{EmojiPreferred, PreferredData},
-    method::HyperAlignSettings,
+    method::{HyperAlignSettings, Views},
     pretrain::recipe,
 };
 use miette::IntoDiagnostic;
@@ -136,6 +136,7 @@ impl Subject {
                 // The last step only: its rollout is the same in every repeat.
                 min_signal: 0.99,
                 max_signal: 1.0,
+                views: Views { count: 0, ..Views::default() },
                 preferred_batch: 1,
                 ..HyperAlignSettings::default()
             },
