@@ -159,7 +159,11 @@ impl TrainingProgressLogger for LineRenderer {
         if done != 1 && done != self.updates && !done.is_multiple_of(self.every) {
             return;
         }
-        let mut line = format!("update {done}/{}", self.updates);
+        // A run that only its time limits has no last update to name.
+        let mut line = match self.updates {
+            u64::MAX => format!("update {done}"),
+            updates => format!("update {done}/{updates}"),
+        };
         for (name, sum, count) in &mut self.values {
             let mean = *sum / *count as f64;
             let small = mean != 0.0 && mean.abs() < 1e-3;
