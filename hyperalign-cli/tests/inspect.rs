@@ -135,6 +135,34 @@ fn described(path: &Path) -> Value {
 }
 
 #[test]
+fn a_flux_is_described_with_an_index_and_without() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/emoji-flux");
+    let answer = described(&assets);
+    assert_eq!(answer["what"], "FluxPipeline");
+    assert_eq!(answer["parts"].as_array().unwrap().len(), 4);
+    let memory = |kind: &str| answer["memory"][kind].as_u64().unwrap();
+    assert!(memory("sampling") > memory("weights_f32"));
+    assert!(memory("training") > memory("sampling"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (assets.join("text_encoder"), dir.path().join("text_encoder"));
+    std::fs::create_dir(&to).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+    let weights = assets.join("transformer/diffusion_pytorch_model.safetensors");
+    std::fs::copy(weights, dir.path().join("flux1-small.safetensors")).unwrap();
+    let answer = described(dir.path());
+    assert_eq!(answer["what"], "weight files");
+    let parts = answer["parts"].as_array().unwrap();
+    assert_eq!(parts.len(), 2);
+    assert_eq!(parts[1]["missing"].as_array().unwrap().len(), 0);
+    let empty = tempfile::tempdir().unwrap();
+    let output = inspect(&["checkpoint", empty.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn a_model_folder_is_described_part_by_part() {
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path().join("base");

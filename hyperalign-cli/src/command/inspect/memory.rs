@@ -1,6 +1,7 @@
 //! How much memory a model will take.
 
 use hyperalign_models::clip::ClipTextConfig;
+use hyperalign_models::flux::FluxConfig;
 use hyperalign_models::hypernet::HypernetConfig;
 use hyperalign_models::unet::UnetConfig;
 use hyperalign_models::vae::AutoencoderKlConfig;
@@ -18,6 +19,9 @@ const TAPE: [usize; 2] = [10, 24];
 /// Copies of what is trained: value, gradient, two moments, moving average.
 const TRAINED: usize = 5;
 
+/// Tokens of a prompt that FLUX.1's transformer reads.
+const FLUX_TEXT_TOKENS: usize = 512;
+
 /// Estimates, good to a factor of two. Attention is counted as never holding all scores.
 #[derive(Debug, Serialize)]
 pub(super) struct Memory {
@@ -32,43 +36,48 @@ pub(super) struct Memory {
 
 /// The networks that decide.
 pub(super) struct Sizes {
-    unet: UnetConfig,
+    denoiser: Denoiser,
     vae: AutoencoderKlConfig,
-    text: ClipTextConfig,
+}
+
+/// What predicts, with what it reads of the text.
+enum Denoiser {
+    Unet { unet: UnetConfig, text_width: usize },
+    Flux(FluxConfig),
 }
 
 impl Sizes {
     /// Those of Stable Diffusion 1.5.
     pub(super) fn sd15() -> Self {
-        Self {
-            unet: UnetConfig::sd15(),
-            vae: AutoencoderKlConfig::sd15(),
-            text: ClipTextConfig::sd15(),
-        }
+        let text_width = ClipTextConfig::sd15().hidden_size;
+        let denoiser = Denoiser::Unet { unet: UnetConfig::sd15(), text_width };
+        Self { denoiser, vae: AutoencoderKlConfig::sd15() }
     }
 
-    /// Those of a folder, if it is one of Stable Diffusion.
+    /// Those of a folder, if it is one of Stable Diffusion or of FLUX.1.
     pub(super) fn read(folder: &Folder) -> Option<Self> {
-        Some(Self {
-            unet: folder.read_config("unet/config.json").ok()?,
-            vae: folder.read_config("vae/config.json").ok()?,
-            text: folder.read_config("text_encoder/config.json").ok()?,
-        })
+        let vae = folder.read_config("vae/config.json").ok()?;
+        let denoiser = if folder.contains("transformer/config.json") {
+            Denoiser::Flux(folder.read_config("transformer/config.json").ok()?)
+        } else {
+            let text: ClipTextConfig = folder.read_config("text_encoder/config.json").ok()?;
+            let unet = folder.read_config("unet/config.json").ok()?;
+            Denoiser::Unet { unet, text_width: text.hidden_size }
+        };
+        Some(Self { denoiser, vae })
     }
 
     /// The memory of a model with so many parameters.
     pub(super) fn memory(&self, parameters: usize) -> Memory {
         let weights = parameters * FLOAT;
-        let unet_maps = self.unet_maps();
         let decoder_maps = self.decoder_maps();
-        let largest = |maps: &[usize]| maps.iter().copied().max().unwrap_or_default();
-        let skips: usize = unet_maps.iter().map(|map| map * (self.unet.layers_per_block + 1)).sum();
-        // Guidance computes two rows.
-        let denoising = 2 * (skips + WORKING * largest(&unet_maps));
         let decoding = WORKING / 2 * largest(&decoder_maps);
-        let unet_blocks = 2 * self.unet.layers_per_block + 1;
-        let tape = unet_maps.iter().sum::<usize>() * unet_blocks * (TAPE[0] + TAPE[1])
-            + decoder_maps.iter().sum::<usize>() * (self.vae.layers_per_block + 1) * TAPE[0];
+        let (denoising, tape) = match &self.denoiser {
+            Denoiser::Unet { unet, .. } => unet_numbers(unet),
+            Denoiser::Flux(flux) => flux_numbers(flux, self.latent_side() / 2),
+        };
+        let tape =
+            tape + decoder_maps.iter().sum::<usize>() * (self.vae.layers_per_block + 1) * TAPE[0];
         Memory {
             weights_f32: weights,
             sampling: weights + FLOAT * denoising.max(decoding),
@@ -77,30 +86,62 @@ impl Sizes {
         }
     }
 
-    /// Numbers in a feature map of each resolution of the U-Net.
-    fn unet_maps(&self) -> Vec<usize> {
-        let side = self.unet.sample_size;
-        let maps = self.unet.block_out_channels.iter().enumerate();
-        maps.map(|(level, channels)| channels * (side >> level).pow(2)).collect()
+    /// Latents along a side of the picture that the model is made for.
+    fn latent_side(&self) -> usize {
+        match &self.denoiser {
+            Denoiser::Unet { unet, .. } => unet.sample_size,
+            Denoiser::Flux(_) => self.vae.sample_size / self.vae.downscale(),
+        }
     }
 
     /// Numbers in the largest feature map of each resolution of the decoder, which a block begins
     /// with the channels of the coarser one.
     fn decoder_maps(&self) -> Vec<usize> {
         let channels = &self.vae.block_out_channels;
-        let side = self.unet.sample_size * self.vae.downscale();
+        let side = self.latent_side() * self.vae.downscale();
         let coarser = |level: usize| channels[(level + 1).min(channels.len() - 1)];
         (0..channels.len()).map(|level| coarser(level) * (side >> level).pow(2)).collect()
     }
 
     /// Parameters of HyperAlign's default network on this base.
     fn trained(&self) -> usize {
-        let feature_dim = self.unet.block_out_channels.last().copied().unwrap_or_default();
-        let targets = self.unet.lora_targets();
-        let config = HypernetConfig::new(targets, feature_dim, self.text.hidden_size);
+        let (targets, feature_dim, context_dim) = match &self.denoiser {
+            Denoiser::Unet { unet, text_width } => {
+                let features = unet.block_out_channels.last().copied().unwrap_or_default();
+                (unet.lora_targets(), features, *text_width)
+            }
+            Denoiser::Flux(flux) => (flux.lora_targets(), flux.dim(), flux.joint_attention_dim),
+        };
+        let config = HypernetConfig::new(targets, feature_dim, context_dim);
         let network = config.init(0, &burn::tensor::Device::default());
         network.map_or(0, |network| {
             keys(&network).iter().map(|key| key.shape.iter().product::<usize>()).sum()
         })
     }
+}
+
+fn largest(maps: &[usize]) -> usize {
+    maps.iter().copied().max().unwrap_or_default()
+}
+
+/// Numbers at work in a guided step of a U-Net, and on the tape of a pass.
+fn unet_numbers(unet: &UnetConfig) -> (usize, usize) {
+    // A feature map of each resolution.
+    let levels = unet.block_out_channels.iter().enumerate();
+    let maps: Vec<usize> =
+        levels.map(|(level, channels)| channels * (unet.sample_size >> level).pow(2)).collect();
+    let skips: usize = maps.iter().map(|map| map * (unet.layers_per_block + 1)).sum();
+    // Guidance computes two rows.
+    let denoising = 2 * (skips + WORKING * largest(&maps));
+    let blocks = 2 * unet.layers_per_block + 1;
+    (denoising, maps.iter().sum::<usize>() * blocks * (TAPE[0] + TAPE[1]))
+}
+
+/// The same of a FLUX.1 whose picture has `side` tokens along a side.
+fn flux_numbers(flux: &FluxConfig, side: usize) -> (usize, usize) {
+    let stream = (side.pow(2) + FLUX_TEXT_TOKENS) * flux.dim();
+    // Told its guidance, it computes one row; the feed-forward layers are four times as wide.
+    let rows = if flux.guidance_embeds { 1 } else { 2 };
+    let blocks = flux.num_layers + flux.num_single_layers;
+    (rows * 2 * WORKING * stream, blocks * TAPE[1] * stream)
 }

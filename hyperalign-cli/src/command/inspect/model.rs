@@ -80,7 +80,8 @@ pub(super) fn file(path: &Path) -> miette::Result<Weights> {
     Ok(weights)
 }
 
-/// Describes the model folder `path`: a pipeline, or a single network. Nothing if it is neither.
+/// Describes the model folder `path`: a pipeline, a single network, or weight files with parts beside
+/// them, as Black Forest Labs publish FLUX.1. Nothing if it is none of them.
 pub(super) fn folder(path: &Path) -> miette::Result<Option<serde_json::Value>> {
     let folder = Folder::disk(path);
     let json = |value| serde_json::to_value(value).into_diagnostic();
@@ -95,7 +96,11 @@ pub(super) fn folder(path: &Path) -> miette::Result<Option<serde_json::Value>> {
         parts: BTreeMap<String, serde_json::Value>,
     }
     if !folder.contains("model_index.json") {
-        return Ok(None);
+        let parts = loose(path, &folder)?;
+        let parameters = parts.iter().map(|part| part.parameters).sum();
+        let (folder, what) = (path.display().to_string(), "weight files".to_owned());
+        let model = Model { folder, what, parameters, parts, memory: None };
+        return if model.parts.is_empty() { Ok(None) } else { json_of(model).map(Some) };
     }
     let Index { class, parts: names } = folder.read_config("model_index.json").into_diagnostic()?;
     let mut parts = Vec::new();
@@ -108,7 +113,29 @@ pub(super) fn folder(path: &Path) -> miette::Result<Option<serde_json::Value>> {
     let memory = Sizes::read(&folder).map(|sizes| sizes.memory(parameters));
     let folder = path.display().to_string();
     let model = Model { folder, what: class, parameters, parts, memory };
-    serde_json::to_value(model).into_diagnostic().map(Some)
+    json_of(model).map(Some)
+}
+
+fn json_of(model: Model) -> miette::Result<serde_json::Value> {
+    serde_json::to_value(model).into_diagnostic()
+}
+
+/// The weight files in a folder without an index, and the networks in the folders below it.
+fn loose(path: &Path, folder: &Folder) -> miette::Result<Vec<Weights>> {
+    let mut names: Vec<String> = std::fs::read_dir(path)
+        .into_diagnostic()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort_unstable();
+    let mut parts = Vec::new();
+    for name in names {
+        if name.ends_with(".safetensors") {
+            parts.push(file(&path.join(name))?);
+        } else if folder.contains(&format!("{name}/config.json")) {
+            parts.push(component(folder, &name)?);
+        }
+    }
+    Ok(parts)
 }
 
 fn component(folder: &Folder, sub: &str) -> miette::Result<Weights> {

@@ -3,9 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use burn::tensor::Device;
-use hyperalign_models::embedded;
 use hyperalign_rewards::{
-    ClipReward, Reward,
+    Reward,
     emoji::{self, Split},
     geneval::Row,
     prompts,
@@ -16,7 +15,10 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::base::{self, BaseOptions};
+use crate::{
+    base::{self, BaseOptions},
+    scorers,
+};
 
 /// Prompts that a run learns from.
 const TRAINING_PROMPTS: usize = 1200;
@@ -32,9 +34,6 @@ enum MaterialsError {
          emoji-sd` or `--base emoji-flux`"
     ))]
     NoData { given: String },
-    #[error("this program was built without the embedded model `{name}`")]
-    #[diagnostic(help("make it with `cargo xtask pretrain emoji-sd` and build again"))]
-    Missing { name: &'static str },
 }
 
 /// Flags that name data.
@@ -129,7 +128,7 @@ fn emoji(
     let (base, _) = base::open(given, options, device)?;
     let seed = settings.training.seed;
     let sample_prompts = SAMPLE_PROMPTS.max(settings.samples.prompts);
-    let reward = reward("emoji-proxy", device)?;
+    let reward = scorers::reward("emoji-proxy", device)?;
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     Ok(Materials {
         base,
@@ -140,10 +139,4 @@ fn emoji(
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })
-}
-
-/// An embedded preference model.
-pub(super) fn reward(name: &'static str, device: &Device) -> miette::Result<ClipReward> {
-    let folder = embedded::folder(name).ok_or(MaterialsError::Missing { name })?;
-    ClipReward::from_folder(name, &folder, "", device).into_diagnostic()
 }

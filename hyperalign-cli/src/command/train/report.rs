@@ -18,7 +18,7 @@ use hyperalign_train::{
 };
 use miette::IntoDiagnostic;
 
-use super::{materials, sampling};
+use super::sampling;
 use crate::{outcome::Outcome, output, prompts, scorers};
 
 /// Pictures of one batch.
@@ -36,7 +36,7 @@ pub(super) fn run(
     stop: &Stop,
     json: bool,
 ) -> miette::Result<Outcome> {
-    let heldout = materials::reward("emoji-heldout", &world.device)?;
+    let heldout = scorers::reward("emoji-heldout", &world.device)?;
     let methods = methods(trained, settings.method.steps);
     let sampling = sampling(settings, BATCH);
     let grid_shots: Vec<Shot> = emoji::prompts(Split::Test, GRID_PROMPTS, 1)
