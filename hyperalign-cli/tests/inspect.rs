@@ -122,6 +122,7 @@ fn weight_files_are_read_to_the_end() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cut.safetensors"));
 
+    std::fs::remove_file(&cut).unwrap();
     let output = inspect(&["checkpoint", dir.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("neither a checkpoint"));
