@@ -33,7 +33,7 @@ pub use movement::movement;
 pub use preference::{Auc, Ordering, Orderings, Separation, orderings, separation};
 pub use record::Record;
 pub use score::{EmojiGold, Judge, Measures, Role, Scorer};
-pub use summary::{GoldSummary, MethodSummary, Summary};
+pub use summary::{Comparisons, GoldSummary, MethodSummary, Summary};
 pub use table::{Format, Table};
 pub use variation::{Variation, variation};
 pub use world::{Reconstructions, draws_emoji, reconstructions};

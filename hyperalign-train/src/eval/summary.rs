@@ -20,6 +20,9 @@ pub struct Summary {
     /// paired, with bootstrap intervals of 95 %.
     #[serde(serialize_with = "to_map", deserialize_with = "from_map")]
     pub differences: Vec<(String, BTreeMap<String, Interval>)>,
+    /// The first method after the base against each later one; none where there are no two.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub comparisons: Option<Comparisons>,
     /// Name of the base.
     pub base: String,
     /// How pictures were sampled.
@@ -34,6 +37,17 @@ pub struct Summary {
     pub diversity_space: String,
     /// Wall time of all methods together, scoring included, in seconds.
     pub wall_seconds: f64,
+}
+
+/// One method against others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparisons {
+    /// The method that is compared.
+    pub method: String,
+    /// Its value minus the other's, by the other's name and then by column; paired, as
+    /// [`Summary::differences`] are.
+    #[serde(serialize_with = "to_map", deserialize_with = "from_map")]
+    pub against: Vec<(String, BTreeMap<String, Interval>)>,
 }
 
 /// The numbers of one method.
@@ -83,12 +97,20 @@ impl Summary {
         let methods: Vec<(String, MethodSummary)> =
             measured.iter().map(|m| (m.name.clone(), summarise(m))).collect();
         let base = measured.iter().find(|m| m.name == Method::BASE);
-        let others = measured.iter().filter(|m| m.name != Method::BASE);
-        let differences = others.filter_map(|m| Some((m.name.clone(), differences(m, base?))));
+        let others = || measured.iter().filter(|m| m.name != Method::BASE);
+        let to_base = others().filter_map(|m| Some((m.name.clone(), differences(m, base?))));
+        let comparisons = others().next().map(|first| Comparisons {
+            method: first.name.clone(),
+            against: others()
+                .skip(1)
+                .map(|other| (other.name.clone(), differences(first, other)))
+                .collect(),
+        });
         let prompts: std::collections::HashSet<&str> =
             evaluation.prompts.iter().map(|prompt| prompt.text.as_str()).collect();
         Self {
-            differences: differences.collect(),
+            differences: to_base.collect(),
+            comparisons: comparisons.filter(|comparisons| !comparisons.against.is_empty()),
             base: evaluation.base.name().to_owned(),
             sampling: evaluation.sampling,
             rows: evaluation.prompts.len(),
@@ -161,16 +183,16 @@ fn means(columns: &BTreeMap<String, Vec<f64>>) -> BTreeMap<String, f64> {
 }
 
 /// The differences of every column that both have, picture by picture.
-fn differences(measured: &Measured, base: &Measured) -> BTreeMap<String, Interval> {
+fn differences(measured: &Measured, other: &Measured) -> BTreeMap<String, Interval> {
     let pictures = measured
         .records
         .iter()
         .flat_map(|record| std::iter::repeat_n(record.prompt.as_str(), record.seeds.len()));
     let prompts: Vec<&str> = pictures.collect();
-    let base = column_values(&base.records);
+    let other = column_values(&other.records);
     let columns = column_values(&measured.records).into_iter().filter_map(|(column, values)| {
-        let base = base.get(&column)?;
-        let differences: Vec<f64> = values.iter().zip(base).map(|(a, b)| a - b).collect();
+        let other = other.get(&column)?;
+        let differences: Vec<f64> = values.iter().zip(other).map(|(a, b)| a - b).collect();
         Some((column, bootstrap(&prompts, &differences, BOOTSTRAP_SEED)))
     });
     columns.collect()

@@ -1,10 +1,10 @@
 //! Summaries for people, as plain text or Markdown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hyperalign_rewards::geneval::Task;
 
-use super::{Interval, RESAMPLES, Summary};
+use super::{Comparisons, Interval, RESAMPLES, Summary};
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,20 +130,14 @@ impl Summary {
     /// The differences to the base with their intervals and what they show; a row for each
     /// method and column.
     pub fn differences_table(&self) -> Table {
-        let rows = self.differences.iter().flat_map(|(name, columns)| {
-            columns.iter().map(move |(column, interval)| {
-                let Interval { mean, low, high } = interval;
-                vec![
-                    name.clone(),
-                    heading(column),
-                    format!("{mean:+.3}"),
-                    format!("[{low:+.3}, {high:+.3}]"),
-                    interval.verdict().words().to_owned(),
-                ]
-            })
-        });
-        let header = ["method", "measure", "difference to base", "95 % interval", "shows"];
-        Table { header: header.map(str::to_owned).into(), rows: rows.collect() }
+        intervals_table("method", "difference to base", &self.differences)
+    }
+
+    /// The first method's differences to the other ones, as
+    /// [`differences_table`](Self::differences_table) has them to the base.
+    pub fn comparisons_table(&self) -> Option<Table> {
+        let Comparisons { method, against } = self.comparisons.as_ref()?;
+        Some(intervals_table(&format!("{method} against"), "difference", against))
     }
 
     /// The tables, and in words what their numbers are.
@@ -154,6 +148,9 @@ impl Summary {
         }
         if !self.differences.is_empty() {
             text += &format!("\n{}", self.differences_table().write(format));
+        }
+        if let Some(comparisons) = self.comparisons_table() {
+            text += &format!("\n{}", comparisons.write(format));
         }
         text + "\n" + &self.legend()
     }
@@ -210,6 +207,27 @@ impl Summary {
         }
         lines.join("\n") + "\n"
     }
+}
+
+fn intervals_table(
+    first: &str,
+    difference: &str,
+    intervals: &[(String, BTreeMap<String, Interval>)],
+) -> Table {
+    let rows = intervals.iter().flat_map(|(name, columns)| {
+        columns.iter().map(move |(column, interval)| {
+            let Interval { mean, low, high } = interval;
+            vec![
+                name.clone(),
+                heading(column),
+                format!("{mean:+.3}"),
+                format!("[{low:+.3}, {high:+.3}]"),
+                interval.verdict().words().to_owned(),
+            ]
+        })
+    });
+    let header = [first, "measure", difference, "95 % interval", "shows"];
+    Table { header: header.map(str::to_owned).into(), rows: rows.collect() }
 }
 
 /// How a column is called in tables.

@@ -93,12 +93,27 @@ fn a_summary_says_what_was_measured() {
     let found = summary.difference("hyperalign-s").unwrap()["heldout"].mean;
     assert!((found - expected).abs() < 1e-9, "{found} for {expected}");
     assert!(found.abs() > 1e-5, "the adapter does something");
+    let Comparisons { method, against } = summary.comparisons.as_ref().unwrap();
+    assert_eq!(method, "hyperalign-s");
+    let others: Vec<&str> = against.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(others, ["hyperalign-p", "hyperalign-i"]);
+    let expected = mean("hyperalign-s") - mean("hyperalign-i");
+    let found = against[1].1["heldout"].mean;
+    assert!((found - expected).abs() < 1e-9 && found != 0.0, "{found} for {expected}");
 
     let again: Summary = serde_json::from_value(json).unwrap();
     assert_eq!(again, summary);
 
     let text = summary.report(Format::Plain);
-    for word in ["base", "hyperalign-i", "color_attr", "held-out", "in pixels", "24 pictures"] {
+    for word in [
+        "base",
+        "hyperalign-i",
+        "hyperalign-s against",
+        "color_attr",
+        "held-out",
+        "in pixels",
+        "24 pictures",
+    ] {
         assert!(text.contains(word), "{word} in\n{text}");
     }
     // The toy draws nothing that is right, whatever the adapter does.
@@ -116,6 +131,7 @@ fn a_fresh_adapter_is_the_base() {
     let rows = prompts(Split::Test, 6, 1);
     let evaluation = evaluation(&base, vec![Method::base(), method(&adapter, Variant::S)], &rows);
     let summary = Summary::new(&evaluation, &run(&evaluation));
+    assert_eq!(summary.comparisons, None, "there is nothing to compare it with");
     for interval in summary.difference("hyperalign-s").unwrap().values() {
         assert_eq!(*interval, Interval { mean: 0.0, low: 0.0, high: 0.0 });
     }
