@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use burn::module::Module;
+use burn::module::{Module, ParamGroup};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
@@ -39,6 +39,7 @@ pub fn fit<O: Objective>(
     settings.validate()?;
     let module = parameters::number(module);
     let known = parameters::list(&module);
+    let rates = settings.optimizer.lr_groups(&known)?;
     let origin = Origin {
         identity: run.identity.clone(),
         settings: settings.trajectory(),
@@ -67,7 +68,7 @@ pub fn fit<O: Objective>(
         saved: (state.update > 0).then_some(state.update),
         begun: None,
     };
-    let (end, State { module, average, update, elapsed, .. }) = launch(sitting, state)?;
+    let (end, State { module, average, update, elapsed, .. }) = launch(sitting, state, rates)?;
     Ok(Outcome { module, average: average.map(|a| a.module), update, end, elapsed })
 }
 
@@ -98,7 +99,11 @@ fn begin<M: Module>(fresh: State<M>, origin: &Origin, run: &Run) -> Result<State
 }
 
 /// Runs `sitting` from `state` in burn's trainer.
-fn launch<O: Objective>(mut sitting: Sitting<O>, state: State<O::Module>) -> Ended<O::Module> {
+fn launch<O: Objective>(
+    mut sitting: Sitting<O>,
+    state: State<O::Module>,
+    rates: Vec<(ParamGroup, f64)>,
+) -> Ended<O::Module> {
     let interrupter = Interrupter::new();
     let over = state.update >= sitting.settings.updates;
     if over || sitting.early_end(&interrupter)?.is_some() {
@@ -136,7 +141,7 @@ fn launch<O: Objective>(mut sitting: Sitting<O>, state: State<O::Module>) -> End
         next: state.update,
     };
     let student = Student::new(state.module, state.optimizer.clone(), work);
-    let learner = Learner::new(student, state.optimizer, position);
+    let learner = Learner::new(student, state.optimizer, position.of_module(rates));
     let updates = Updates { next: state.update, end: settings.updates };
     let covered = matches!(sitting.run.progress, Progress::Dashboard(_)).then(Dashboard::new);
     let renderer = renderer(&sitting.run.progress, &settings, &interrupter);

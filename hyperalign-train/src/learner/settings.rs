@@ -1,6 +1,9 @@
 //! How a run is trained: resolved numbers, readable from TOML.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use burn::module::ParamGroup;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
@@ -78,6 +81,9 @@ pub struct AdamW {
     pub weight_decay: f64,
     /// Parameters that do not decay: those whose path has one of these as a segment.
     pub no_decay: Vec<String>,
+    /// Factors of the learning rate, by a segment of the parameter's path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lr_factors: BTreeMap<String, f64>,
 }
 
 impl Default for AdamW {
@@ -89,6 +95,7 @@ impl Default for AdamW {
             epsilon: 1e-8,
             weight_decay: 0.01,
             no_decay: ["bias", "gamma", "beta"].map(str::to_owned).to_vec(),
+            lr_factors: BTreeMap::new(),
         }
     }
 }
@@ -97,6 +104,34 @@ impl AdamW {
     /// Whether weight decay applies to the parameter at `path`.
     pub fn decays(&self, path: &str) -> bool {
         !path.split('.').any(|segment| self.no_decay.iter().any(|name| name == segment))
+    }
+
+    /// The parameters that learn at a rate of their own, and its factor.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a name that no parameter has.
+    pub(crate) fn lr_groups(
+        &self,
+        parameters: &[Parameter],
+    ) -> Result<Vec<(ParamGroup, f64)>, SettingsError> {
+        let group = |(name, factor): (&String, &f64)| {
+            let named = |path: &str| path.split('.').any(|segment| segment == name);
+            let own = parameters.iter().filter(|parameter| named(&parameter.path));
+            let own: Vec<_> = own.map(|parameter| parameter.id).collect();
+            if own.is_empty() {
+                let segments = parameters.iter().filter_map(|one| one.path.split('.').next());
+                let names: BTreeSet<&str> = segments.collect();
+                let names: Vec<&str> = names.into_iter().collect();
+                return Err(SettingsError {
+                    name: "optimizer.lr_factors",
+                    given: name.clone(),
+                    expected: format!("part of a parameter's path, such as {}", names.join(", ")),
+                });
+            }
+            Ok((ParamGroup::from_ids(own), *factor))
+        };
+        self.lr_factors.iter().map(group).collect()
     }
 
     /// The optimizer of a module of `parameters`.
@@ -152,6 +187,10 @@ impl Settings {
             weight_decay.to_string(),
             "0 or more",
         )?;
+        for (name, factor) in &self.optimizer.lr_factors {
+            let given = format!("{name}: {factor}");
+            check(positive(*factor), "optimizer.lr_factors", given, above)?;
+        }
         if let Some(clip) = self.clip {
             check(positive(clip), "clip", clip.to_string(), above)?;
         }

@@ -4,9 +4,9 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
-use burn::module::{Module, ModuleDisplay};
+use burn::module::{Module, ModuleDisplay, ParamGroup};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::ExecutionError;
 use burn::train::metric::ItemLazy;
@@ -140,6 +140,16 @@ pub(crate) struct Position {
     pub(crate) updates: u64,
     /// The next update.
     pub(crate) next: u64,
+}
+
+impl Position {
+    /// As a scheduler of the whole module, in which each of `groups` has its factor.
+    pub(crate) fn of_module(self, groups: Vec<(ParamGroup, f64)>) -> ModuleLrScheduler {
+        let base = ModuleLrScheduler::new(self.clone());
+        groups.into_iter().fold(base, |scheduler, (group, factor)| {
+            scheduler.with_group(group, Self { lr: self.lr * factor, ..self.clone() })
+        })
+    }
 }
 
 impl LrScheduler for Position {

@@ -22,6 +22,8 @@ pub(super) fn all(
     regulariser_only.method.reward_weight = 0.0;
     let mut static_lora = timed();
     static_lora.network = NetworkSettings::StaticLora { rank: 4, text_stream: TextStream::Frozen };
+    // Factors are of the hypernetwork's own parts; the LoRA learns at the whole rate.
+    static_lora.training.optimizer.lr_factors.clear();
     vec![
         ("reward-only", reward_only),
         ("regulariser-only", regulariser_only),

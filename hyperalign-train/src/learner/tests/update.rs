@@ -94,6 +94,30 @@ fn parameters_that_are_named_do_not_decay() {
 }
 
 #[test]
+fn parameters_that_are_named_have_a_rate_of_their_own() {
+    let once = |lr_factors: &[(&str, f64)]| {
+        let lr_factors = lr_factors.iter().map(|(name, factor)| ((*name).to_owned(), *factor));
+        let optimizer = AdamW { lr_factors: lr_factors.collect(), ..settings().optimizer };
+        train_once(&Settings { optimizer, updates: 1, ..settings() }).module.values()
+    };
+    let (same, slower) = (once(&[]), once(&[("bias", 0.25)]));
+    assert_eq!(same[..WIDTH], slower[..WIDTH]);
+    let moved = |values: &[f32]| f64::from(values[WIDTH]) - start()[WIDTH];
+    assert!(moved(&same).abs() > 1e-3, "the first update moves it");
+    assert_near(&[moved(&slower) as f32], &[0.25 * moved(&same)], 1e-6);
+}
+
+#[test]
+fn a_rate_of_a_parameter_that_does_not_exist_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let lr_factors = [("bais".to_owned(), 0.25)].into();
+    let optimizer = AdamW { lr_factors, ..settings().optimizer };
+    let error = train(&Settings { optimizer, ..settings() }, &Run::new(dir.path(), ""));
+    let error = error.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("bais") && error.contains("bias, weight"), "{error}");
+}
+
+#[test]
 fn the_journal_holds_norms_before_clipping() {
     let dir = tempfile::tempdir().unwrap();
     train(&settings(), &Run::new(dir.path(), "")).unwrap();
