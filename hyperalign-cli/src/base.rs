@@ -47,6 +47,17 @@ pub struct BaseOptions {
 }
 
 impl BaseOptions {
+    /// The first of the options that was given.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--tokenizer", self.tokenizer.is_some()),
+            ("--components", self.components.is_some()),
+            ("--offline", self.offline),
+            ("--dtype", self.dtype.is_some()),
+        ];
+        given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+    }
+
     /// The number formats, where some were given.
     pub fn dtype(&self) -> Option<String> {
         self.dtype.as_ref().map(ToString::to_string)

@@ -20,7 +20,7 @@ use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 
-use crate::args::at_least_one;
+use crate::args::{at_least_one, finite};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
@@ -62,11 +62,11 @@ pub struct Args {
     seed: u64,
 
     /// Sampling steps. Default: what suits the base.
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "base")]
     steps: Option<usize>,
 
     /// Weight of classifier-free guidance. Default: what suits the base.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = finite, requires = "base")]
     guidance: Option<f64>,
 
     /// The most pictures made at once. It changes speed and memory only.
@@ -105,6 +105,14 @@ struct OtherWorld {
     given: String,
 }
 
+/// An option that says something of a base, and no base.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("`{option}` is about a base, and there is no `--base`")]
+#[diagnostic(help("add `--base emoji-sd`, or leave `{option}` out"))]
+struct NoBase {
+    option: &'static str,
+}
+
 /// What was measured.
 #[derive(Debug, Serialize)]
 struct Findings {
@@ -130,9 +138,12 @@ struct Judged {
 ///
 /// # Errors
 ///
-/// Fails for a base or a judge that cannot be read or is not of the emoji world, and a number of
-/// steps that the base's schedule cannot take.
+/// Fails for a base or a judge that cannot be read or is not of the emoji world, for options of a
+/// base without one, and a number of steps that the base's schedule cannot take.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    if let (None, Some(option)) = (&args.base, args.base_options.first_given()) {
+        return Err(NoBase { option }.into());
+    }
     let device = context.device()?;
     let base = match &args.base {
         Some(given) => {

@@ -41,6 +41,30 @@ pub enum PipelineError {
         /// The classes that can be.
         expected: &'static str,
     },
+    /// A folder that holds no pipeline.
+    #[error(
+        "`{folder}` is no model folder: there is no {index} in it, and no FLUX.1 in one file; give \
+         the folder that has {index} beside unet or transformer, vae and the other parts, or a \
+         .safetensors file itself"
+    )]
+    NoIndex {
+        /// The folder.
+        folder: String,
+        /// The file that says which pipeline a folder holds.
+        index: &'static str,
+    },
+    /// Something was named for a model that brings its own.
+    #[error("`{option}` is for {wanted}; `{base}` {is}: leave `{option}` out")]
+    Unneeded {
+        /// The option that named it.
+        option: &'static str,
+        /// What needs it.
+        wanted: &'static str,
+        /// The model.
+        base: String,
+        /// What the model is instead.
+        is: &'static str,
+    },
     /// A single file is no whole model, or not one of a kind that is read.
     #[error(
         "`{file}` holds {holds}; as a base in one file Stable Diffusion 1.x is read, and FLUX.1 as \

@@ -25,21 +25,57 @@ pub struct Beside<'a> {
     pub components: Option<&'a Path>,
 }
 
+impl Beside<'_> {
+    /// Fails if a vocabulary was named for the model `base`, which `is` one that has its own.
+    fn without_tokenizer(self, base: &str, is: &'static str) -> Result<(), PipelineError> {
+        let (option, wanted) = ("--tokenizer", "Stable Diffusion 1.x in one file");
+        unneeded(self.tokenizer, option, wanted, base, is)
+    }
+
+    /// Fails if other parts were named for the model `base`, which `is` one that has its own.
+    fn without_components(self, base: &str, is: &'static str) -> Result<(), PipelineError> {
+        let (option, wanted) = ("--components", "FLUX.1 in one file");
+        unneeded(self.components, option, wanted, base, is)
+    }
+}
+
+fn unneeded(
+    given: Option<&Path>,
+    option: &'static str,
+    wanted: &'static str,
+    base: &str,
+    is: &'static str,
+) -> Result<(), PipelineError> {
+    match given {
+        Some(_) => Err(PipelineError::Unneeded { option, wanted, base: base.to_owned(), is }),
+        None => Ok(()),
+    }
+}
+
+/// What the files of Black Forest Labs are, to whoever names a vocabulary for them.
+const FLUX_FILE: &str = "is FLUX.1, whose tokenizers are among its components";
+
 /// Opens the model in the single file `path`, whichever it is: Stable Diffusion 1.x, or FLUX.1 as
 /// Black Forest Labs publish it.
 ///
 /// # Errors
 ///
-/// Fails if the file holds another model, or holds it not exactly, and if something that belongs
-/// to it is not found.
+/// Fails if the file holds another model, or holds it not exactly, if something that belongs to
+/// it is not found, and if `beside` names something that it does not need.
 pub fn open_file(
     path: &Path,
     beside: Beside<'_>,
     formats: &Formats,
     device: &Device,
 ) -> Result<Box<dyn Base>, PipelineError> {
-    Ok(match published::identify(&Tensors::open(path)?) {
+    let kind = published::identify(&Tensors::open(path)?);
+    let base = path.display().to_string();
+    if kind == Some(Kind::StableDiffusion1) {
+        beside.without_components(&base, "is Stable Diffusion 1.x, which has all parts in it")?;
+    }
+    Ok(match kind {
         Some(Kind::FluxBfl) => {
+            beside.without_tokenizer(&base, FLUX_FILE)?;
             Box::new(Flux::from_single_file(path, beside.components, formats, device)?)
         }
         _ => {
@@ -70,8 +106,8 @@ pub fn open(
 ///
 /// # Errors
 ///
-/// Fails where [`open`] does, and for a format that the device or the pipeline does not compute
-/// in.
+/// Fails where [`open`] does, for a format that the device or the pipeline does not compute in,
+/// and if `beside` names something that the model does not need.
 pub fn open_in(
     folder: &Folder,
     name: Option<&str>,
@@ -81,9 +117,16 @@ pub fn open_in(
 ) -> Result<Box<dyn Base>, PipelineError> {
     let name = name.map_or_else(|| folder.display(""), str::to_owned);
     if let Some(file) = flux_single_file::transformer_in(folder)? {
+        beside.without_tokenizer(&name, FLUX_FILE)?;
         let base = Flux::from_single_file(&file, beside.components, formats, device)?;
         return Ok(Box::new(base.named(&name)));
     }
+    if !folder.contains(parts::INDEX) {
+        return Err(PipelineError::NoIndex { folder: name, index: parts::INDEX });
+    }
+    let whole = "brings all its parts";
+    beside.without_tokenizer(&name, whole)?;
+    beside.without_components(&name, whole)?;
     let class = parts::class(folder)?;
     match class.as_str() {
         stable_diffusion::CLASS => {
