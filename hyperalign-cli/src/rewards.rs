@@ -1,6 +1,6 @@
 //! The rewards that `--reward` names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -30,6 +30,8 @@ enum RewardError {
     Ambiguous { given: String },
     #[error("`--weights {given}`: there is no `--reward {name}`")]
     NoSuchReward { given: String, name: String },
+    #[error("`--trained-on {given}`: there is no `--reward {given}`")]
+    NotAsked { given: String },
 }
 
 /// Flags that choose rewards.
@@ -42,7 +44,7 @@ pub struct RewardArgs {
     #[arg(long, required = true, value_name = "NAME_OR_DIR")]
     pub reward: Vec<String>,
 
-    /// Folder or file of the reward's weights; with several rewards, NAME=PATH.
+    /// Folder or file of the reward's weights; with several rewards, or several in a mix, NAME=PATH.
     #[arg(long, value_name = "[NAME=]PATH")]
     pub weights: Vec<String>,
 
@@ -74,8 +76,8 @@ impl Judges {
     pub fn open(args: &RewardArgs, device: &Device) -> miette::Result<Self> {
         let weights = weights(args)?;
         let mut judges: Vec<Judge> = Vec::new();
-        for (given, weights) in args.reward.iter().zip(weights) {
-            let reward = open(given, weights.as_deref(), device)?;
+        for (given, weights) in args.reward.iter().zip(&weights) {
+            let reward = open(given, weights, device)?;
             if judges.iter().any(|judge| judge.reward.name() == reward.name()) {
                 return Err(RewardError::Twice { given: given.clone() }.into());
             }
@@ -85,8 +87,7 @@ impl Judges {
         }
         for name in &args.trained_on {
             if judges.iter().all(|judge| judge.reward.name() != name) {
-                let given = format!("{name}` of `--trained-on");
-                return Err(RewardError::NoSuchReward { given, name: name.clone() }.into());
+                return Err(RewardError::NotAsked { given: name.clone() }.into());
             }
         }
         Ok(Self { judges, device: device.clone() })
@@ -144,21 +145,32 @@ impl Judges {
     }
 }
 
-/// The weights for each reward.
-fn weights(args: &RewardArgs) -> Result<Vec<Option<PathBuf>>, RewardError> {
-    let mut weights = vec![None; args.reward.len()];
+/// Where the weights of each reward are, as [`Files`] reads them.
+fn weights(args: &RewardArgs) -> Result<Vec<Vec<String>>, RewardError> {
+    let mut weights = vec![Vec::new(); args.reward.len()];
     for given in &args.weights {
-        let (at, path) = match given.split_once('=') {
-            Some((name, path)) => {
-                let at = args.reward.iter().position(|reward| reward == name);
-                let no_such =
-                    || RewardError::NoSuchReward { given: given.clone(), name: name.to_owned() };
-                (at.ok_or_else(no_such)?, path)
-            }
-            None if args.reward.len() == 1 => (0, given.as_str()),
-            None => return Err(RewardError::Ambiguous { given: given.clone() }),
+        let Some((name, path)) = given.split_once('=') else {
+            let [only] = weights.as_mut_slice() else {
+                return Err(RewardError::Ambiguous { given: given.clone() });
+            };
+            only.push(given.clone());
+            continue;
         };
-        weights[at] = Some(PathBuf::from(path));
+        let mut is_used = false;
+        for (reward, weights) in args.reward.iter().zip(&mut weights) {
+            if reward == name {
+                weights.push(path.to_owned());
+            } else if scorers::is_mix_of(reward, name) {
+                weights.push(given.clone());
+            } else {
+                continue;
+            }
+            is_used = true;
+        }
+        if !is_used {
+            let (given, name) = (given.clone(), name.to_owned());
+            return Err(RewardError::NoSuchReward { given, name });
+        }
     }
     Ok(weights)
 }
@@ -168,18 +180,15 @@ fn weights(args: &RewardArgs) -> Result<Vec<Option<PathBuf>>, RewardError> {
 /// # Errors
 ///
 /// Fails if there is no such reward, or it cannot be read.
-pub fn open(
-    given: &str,
-    weights: Option<&Path>,
-    device: &Device,
-) -> miette::Result<Arc<dyn Reward>> {
+fn open(given: &str, weights: &[String], device: &Device) -> miette::Result<Arc<dyn Reward>> {
     if given == "gold" {
         return Ok(Arc::new(Gold));
     }
     if hyperalign_rewards::is_known(given) {
-        return scorers::open(given, &Files::all(weights), device);
+        return scorers::open(given, &Files::new(weights), device);
     }
-    let folder = match weights.or_else(|| Some(Path::new(given)).filter(|path| path.is_dir())) {
+    let named = weights.first().map(Path::new);
+    let folder = match named.or_else(|| Some(Path::new(given)).filter(|path| path.is_dir())) {
         Some(path) => Folder::disk(path),
         None => preference_model(given).ok_or_else(|| unknown(given))?,
     };

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use burn::tensor::Device;
 use hyperalign_models::{base::Base, embedded, weights::Folder};
 use hyperalign_rewards::{
-    ClipReward, ClipRewardError, Files, MixError, OpenError, Reward,
+    ClipReward, ClipRewardError, Files, Mix, MixError, OpenError, Reward,
     emoji::{self, SIZE},
     geneval::Row,
     prompts::Prompt,
@@ -21,9 +21,10 @@ use crate::base;
 /// A reward model that is not there.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("unknown reward model `{given}`: it is no embedded model and no folder")]
-#[diagnostic(help("give a folder with config.json and model.safetensors of a CLIP"))]
 struct UnknownReward {
     given: String,
+    #[help]
+    known: String,
 }
 
 /// Flags that name a reward.
@@ -37,7 +38,7 @@ pub struct RewardArgs {
     pub reward: Vec<String>,
 
     /// Files of a reward: its folder, or a file in it. With several rewards, one for each.
-    #[arg(long, value_name = "[NAME=]PATH")]
+    #[arg(long, value_name = "[NAME=]PATH", requires = "reward")]
     pub reward_weights: Vec<String>,
 }
 
@@ -48,9 +49,40 @@ impl RewardArgs {
     ///
     /// Fails if one is not there or cannot be read.
     pub fn open(&self, device: &Device) -> miette::Result<Vec<Arc<dyn Reward>>> {
-        let files = Files::new(&self.reward_weights);
+        let files = files(&self.reward, &self.reward_weights)?;
         self.reward.iter().map(|text| open(text, &files, device)).collect()
     }
+}
+
+/// Where the files of `rewards` are, as the flag `--reward-weights` says.
+///
+/// # Errors
+///
+/// Fails for files of a published reward that is none of `rewards`.
+pub fn files<T: AsRef<str>>(rewards: &[T], weights: &[String]) -> miette::Result<Files> {
+    for given in weights {
+        let Some((name, _)) = given.split_once('=') else { continue };
+        let is_used = |reward: &T| reward.as_ref() == name || is_mix_of(reward.as_ref(), name);
+        if hyperalign_rewards::entry(name).is_some() && !rewards.iter().any(is_used) {
+            return Err(NotAsked { given: given.clone(), name: name.to_owned() }.into());
+        }
+    }
+    Ok(Files::new(weights))
+}
+
+/// Whether `reward` is a mix with the published reward `name` among its parts.
+pub fn is_mix_of(reward: &str, name: &str) -> bool {
+    let terms = reward.strip_prefix("mix:").and_then(|terms| Mix::parse(terms).ok());
+    hyperalign_rewards::entry(name).is_some()
+        && terms.is_some_and(|terms| terms.iter().any(|term| term.name == name))
+}
+
+/// Files of a reward that nobody asked for.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("`--reward-weights {given}`: there is no `--reward {name}`")]
+struct NotAsked {
+    given: String,
+    name: String,
 }
 
 /// Opens the reward that `text` describes: a published one from its `files`, an embedded one, a
@@ -62,7 +94,11 @@ impl RewardArgs {
 pub fn open(text: &str, files: &Files, device: &Device) -> miette::Result<Arc<dyn Reward>> {
     hyperalign_rewards::open_with(text, |name| -> Result<Arc<dyn Reward>, RewardError> {
         if hyperalign_rewards::entry(name).is_some() {
-            return Ok(hyperalign_rewards::open_one(name, files, device)?);
+            let opened = hyperalign_rewards::open_one(name, files, device);
+            return opened.map_err(|error| match files.of(name) {
+                Some(_) => error.into(),
+                None => RewardError::NoPath { error },
+            });
         }
         let folder = find(name).map_err(|_| RewardError::unknown(name))?;
         Ok(Arc::new(ClipReward::from_folder(name, &folder, "", device)?))
@@ -79,6 +115,12 @@ enum RewardError {
         #[help]
         known: String,
     },
+    #[error("{error}")]
+    #[diagnostic(help(
+        "name the folder: `--weights PATH` with score and serve-rewards, `--reward-weights PATH` \
+         with train and eval"
+    ))]
+    NoPath { error: OpenError },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -90,8 +132,7 @@ enum RewardError {
 impl RewardError {
     fn unknown(given: &str) -> Self {
         let published = hyperalign_rewards::registry().iter().map(|entry| entry.name);
-        let embedded = embedded::names().filter(|name| base::embedded_base(name).is_none());
-        let known: Vec<&str> = published.chain(embedded).collect();
+        let known: Vec<&str> = published.chain(preference_models()).collect();
         Self::Unknown { given: given.to_owned(), known: format!("rewards: {}", known.join(", ")) }
     }
 }
@@ -196,9 +237,22 @@ fn is_emoji_world(base: &dyn Base, prompts: &mut [Prompt]) -> bool {
     true
 }
 
+/// Names of the embedded models that are no bases.
+fn preference_models() -> impl Iterator<Item = &'static str> {
+    embedded::names().filter(|name| base::embedded_base(name).is_none())
+}
+
 /// An embedded model or a folder.
 fn find(given: &str) -> Result<Folder, UnknownReward> {
-    let unknown = || UnknownReward { given: given.to_owned() };
+    let unknown = || {
+        let names: Vec<&str> = preference_models().collect();
+        let folder = "give a folder with config.json and model.safetensors of a CLIP";
+        let known = match names.is_empty() {
+            true => folder.to_owned(),
+            false => format!("embedded models: {}; or {folder}", names.join(", ")),
+        };
+        UnknownReward { given: given.to_owned(), known }
+    };
     match embedded::folder(given) {
         Some(folder) => Ok(folder),
         None => Path::new(given).is_dir().then(|| Folder::disk(given)).ok_or_else(unknown),

@@ -183,6 +183,13 @@ fn what_cannot_be_done_is_said() {
     fails(&[&adapter[..], &["--method", "p"]].concat(), "hyperalign key-steps");
     fails(&[&adapter[..], &["--method", "s,s"]].concat(), "`hyperalign-s` comes twice");
     fails(&["--proxy", "nothing"], "unknown reward model `nothing`");
+    fails(&["--proxy", "nothing"], "emoji-heldout");
+    let unasked = ["--reward", "emoji-proxy", "--reward-weights", "pick_score=x"];
+    fails(&unasked, "there is no `--reward pick_score`");
+    for wrong in [["--reward-weights", "x"], ["--guidance", "nan"], ["--guidance", "inf"]] {
+        let output = world.run(&[&FLAGS[..], &["1"], &wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", message(&output));
+    }
     fails(&["--cache", "rows.jsonl"], "cannot write");
     // Before the first picture: its size, and words.
     fails(&["--reward", "emoji-proxy"], "reads pictures of 64x64");

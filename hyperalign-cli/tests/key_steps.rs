@@ -30,6 +30,9 @@ fn key_steps_are_chosen_and_stored_in_the_adapter() {
     let file: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
     assert_eq!(file["adapter"]["key_steps"], answer["key_steps"]);
     assert_eq!(file["adapter"]["key_steps_of"], 6);
+    let checkpoint = world.run(&["inspect", "checkpoint", "adapter.safetensors"]);
+    let file: serde_json::Value = serde_json::from_slice(&checkpoint.stdout).unwrap();
+    assert!(file["what"].as_str().unwrap().contains("inspect adapter"), "{}", file["what"]);
 }
 
 #[test]
@@ -45,7 +48,7 @@ fn what_cannot_be_done_is_said() {
     };
     fails(&[], "has no prompts of its own");
     fails(&["--prompts", "none.jsonl"], "none.jsonl");
-    fails(&["--prompts", "bad.jsonl"], "line 1");
+    fails(&["--prompts", "bad.jsonl"], "line 1, column 18: EOF while parsing an object");
     fails(&["--prompts", "empty.jsonl"], "has no prompts");
     fails(&["--prompts", "rows.jsonl", "--steps", "2"], "3 key steps were asked for over 2");
 }

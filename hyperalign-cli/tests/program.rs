@@ -40,6 +40,18 @@ fn every_command_explains_itself() {
     assert!(seen > 1, "no commands found in:\n{help}");
 }
 
+/// The helps name the rewards by hand.
+#[test]
+fn every_reward_is_in_the_helps() {
+    for command in ["score", "eval", "train"] {
+        let help = text(&hyperalign(&["help", command]).stdout);
+        for entry in hyperalign_rewards::registry() {
+            let named = help.split(|c: char| c.is_whitespace() || "(),".contains(c));
+            assert!(named.into_iter().any(|word| word == entry.name), "{command}: {}", entry.name);
+        }
+    }
+}
+
 #[test]
 fn wrong_usage_ends_with_2_and_a_hint() {
     let output = hyperalign(&["complete"]);

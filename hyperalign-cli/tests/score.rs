@@ -258,6 +258,18 @@ fn what_cannot_be_asked_is_said() {
     fails(&["in", "--reward", "emoji-sd"], 1, "unknown reward `emoji-sd`");
     fails(&["in", "--reward", "gold", "--reward", "gold"], 1, "twice");
     fails(&["in", "--reward", "gold", "--weights", "other=x"], 1, "no `--reward other`");
+    fails(
+        &["in", "--reward", "gold", "--trained-on", "other"],
+        1,
+        "`--trained-on other`: there is",
+    );
+    fails(&["in", "--reward", "pick_score"], 1, "`--weights PATH` with score");
+    // The parts of a mix have files of their own; two of them are not there.
+    let mix = ["in", "--reward", "mix:1*pick_score+1*hps_v2"];
+    fails(&[&mix[..], &["--weights", "aesthetic=x"]].concat(), 1, "no `--reward aesthetic`");
+    fails(&[&mix[..], &["--weights", "hps_v2=x"]].concat(), 1, "the reward `pick_score` needs");
+    let both = ["--weights", "hps_v2=x", "--weights", "pick_score=nowhere"];
+    fails(&[&mix[..], &both].concat(), 1, "`nowhere` is neither");
     fails(&[&PROXY[..], &["empty"]].concat(), 1, "no picture");
     fails(&[&PROXY[..], &["in", "--prompts", "two.txt"]].concat(), 1, "2 prompts");
     fails(&[&PROXY[..], &["in", "--prompts", "no.txt"]].concat(), 1, "no.txt");

@@ -115,3 +115,16 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
         Err(error) => Err(format!("{error}")),
     }
 }
+
+/// Reads a number that is one.
+///
+/// # Errors
+///
+/// Fails for what is no number, for infinity and for NaN.
+pub fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(_) => Err("a finite number is needed".to_owned()),
+        Err(error) => Err(format!("{error}")),
+    }
+}

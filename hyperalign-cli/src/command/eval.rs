@@ -9,7 +9,7 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::args::{SolverArgs, VariantChoice, at_least_one};
+use crate::args::{SolverArgs, VariantChoice, at_least_one, finite};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
@@ -64,7 +64,7 @@ pub struct Args {
     solver: SolverArgs,
 
     /// Weight of classifier-free guidance. Default: what suits the base.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = finite)]
     guidance: Option<f64>,
 
     /// The most pictures made at once. It changes speed and memory only.

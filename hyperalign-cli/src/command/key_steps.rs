@@ -11,7 +11,7 @@ use hyperalign_train::learner::Stop;
 use miette::IntoDiagnostic;
 use serde::Serialize;
 
-use crate::args::at_least_one;
+use crate::args::{at_least_one, finite};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
@@ -53,7 +53,7 @@ pub struct Args {
     steps: Option<usize>,
 
     /// Weight of classifier-free guidance. Default: what suits the base.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = finite)]
     guidance: Option<f64>,
 
     /// Adapter of this base to store the key steps in.
@@ -128,6 +128,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         meta.key_steps = key_steps.clone();
         meta.key_steps_of = sampling.steps;
         adapter.save(file, &meta).into_diagnostic()?;
+        eprintln!("stored in {}: steps {key_steps:?} of {}", file.display(), sampling.steps);
     }
     let answer = Answer {
         base: base.name().to_owned(),

@@ -19,7 +19,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::{SolverArgs, VariantChoice, at_least_one};
+use crate::args::{SolverArgs, VariantChoice, at_least_one, finite};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -73,7 +73,7 @@ pub struct Args {
     solver: SolverArgs,
 
     /// Weight of classifier-free guidance; 1 turns it off. Default: what suits the base.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = finite)]
     guidance: Option<f64>,
 
     /// Height and width of the pictures in pixels, such as 512x768. Default: what the base was

@@ -13,7 +13,6 @@ use std::{
 
 use hyperalign_core::schedule::SolverChoice;
 use hyperalign_core::{atomic, trajectory::key_steps_by_share};
-use hyperalign_rewards::Files;
 use hyperalign_train::{
     align::{AlignSettings, Aligned, Materials, align, check},
     eval::{Sampling, Shot, movement},
@@ -117,7 +116,8 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
-    let open = |reward| scorers::open(reward, &Files::new(&args.reward_weights), &device);
+    let files = scorers::files(args.reward.as_slice(), &args.reward_weights)?;
+    let open = |reward| scorers::open(reward, &files, &device);
     let reward = args.reward.as_deref().map(open).transpose()?;
     let world = args.data.open((&args.base, &args.base_options), reward, &settings, &device)?;
     check(&world, &settings).into_diagnostic()?;
