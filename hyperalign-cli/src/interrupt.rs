@@ -19,7 +19,7 @@ pub fn request_on_ctrl_c(stop: Stop) -> miette::Result<()> {
         }
         stop.request();
         if !dashboard_is_open() {
-            eprintln!("finishing this step and saving; Ctrl-C again leaves at once");
+            eprintln!("finishing what is at hand; Ctrl-C again leaves at once");
         }
     })
     .into_diagnostic()

@@ -126,6 +126,9 @@ fn weight_files_are_read_to_the_end() {
     let output = inspect(&["checkpoint", dir.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("neither a checkpoint"));
+    let output = inspect(&["checkpoint", "nothing-here"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing-here"));
 }
 
 /// The answer about `path`.

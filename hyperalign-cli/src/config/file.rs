@@ -13,11 +13,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-/// A run file that cannot be used.
+/// Settings that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum ConfigError {
     /// The file cannot be read.
-    #[error("could not read the run file `{}`: {source}", path.display())]
+    #[error("cannot read the settings `{}`: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

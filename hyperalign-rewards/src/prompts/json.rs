@@ -15,8 +15,9 @@ pub(super) fn lines(path: &Path, text: &str) -> Result<Vec<Prompt>, PromptFileEr
 
 fn object_line(path: &Path, line: usize, text: &str) -> Result<Prompt, PromptFileError> {
     let place = || format!("line {line}");
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| entry(path, place(), error.to_string()))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        entry(path, format!("line {line}, column {}", error.column()), reason(&error))
+    })?;
     let Value::Object(object) = value else {
         return Err(entry(path, place(), "expected an object with `prompt`"));
     };
@@ -28,11 +29,18 @@ fn object_line(path: &Path, line: usize, text: &str) -> Result<Prompt, PromptFil
     prompt(&object).map_err(|reason| entry(path, place(), reason))
 }
 
+/// What is wrong with a text that is no JSON, without the place.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+}
+
 /// A list, or lists by group.
 pub(super) fn document(path: &Path, text: &str) -> Result<Vec<Prompt>, PromptFileError> {
     let value: Value = serde_json::from_str(text).map_err(|error| {
-        let place = format!("line {}", error.line());
-        entry(path, place, error.to_string())
+        let place = format!("line {}, column {}", error.line(), error.column());
+        entry(path, place, reason(&error))
     })?;
     match value {
         Value::Array(entries) => list(path, None, entries),

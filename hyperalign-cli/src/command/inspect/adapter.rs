@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 use crate::output;
 
 /// The key of the metadata under which an adapter file describes itself.
-const METADATA: &str = "hyperalign";
+pub(super) const METADATA: &str = "hyperalign";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -40,6 +40,9 @@ struct StateFile {
 /// Prints a description as JSON.
 pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
     let path = &args.path;
+    if !path.exists() {
+        bail!("there is neither a file nor a folder `{}`", path.display());
+    }
     if path.is_file() {
         output::print_json(&model::file(path)?)?;
     } else if let Some(checkpoint) = newest(path)? {

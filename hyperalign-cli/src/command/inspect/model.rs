@@ -16,7 +16,7 @@ use miette::IntoDiagnostic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::adapter::parameters;
+use super::adapter::{self, parameters};
 use super::memory::{Memory, Sizes};
 
 /// What is known of one weight file, or of the shards of one network.
@@ -71,7 +71,13 @@ pub(super) fn file(path: &Path) -> miette::Result<Weights> {
     let kind = published::identify(&tensors);
     let known = kind.and_then(|kind| expected(kind, &tensors));
     let (name, keys) = known.unzip();
-    let what = kind.map_or_else(|| "not known here".to_owned(), |kind| kind.to_string());
+    let what = match kind {
+        Some(kind) => kind.to_string(),
+        None if tensors.metadata().contains_key(adapter::METADATA) => {
+            "an adapter: `hyperalign inspect adapter` tells more".to_owned()
+        }
+        None => "not known here".to_owned(),
+    };
     let mut weights = describe(&tensors, what, keys.as_deref())?;
     weights.compared_with = name.map(str::to_owned);
     if kind == Some(Kind::StableDiffusion1) {
