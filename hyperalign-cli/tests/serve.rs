@@ -35,29 +35,24 @@ impl Server {
         Self { child, address }
     }
 
-    /// Status, headers and body of the answer. A connection that the system resets because too
-    /// many wait is made again, as clients do.
+    /// Status, headers and body of the answer.
     fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut answers = (0..10).filter_map(|_| self.try_ask(method, path, body));
-        answers.next().expect("an answer")
-    }
-
-    fn try_ask(&self, method: &str, path: &str, body: &[u8]) -> Option<(u16, String, Vec<u8>)> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
+        let mut stream = TcpStream::connect(&self.address).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(240))).expect("a timeout");
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(head.as_bytes()).expect("the server listens");
         // A server that refuses a body by its length does not read it.
         let _ = stream.write_all(body);
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let ended = stream.read_to_end(&mut answer);
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no answer: {ended:?}"));
         let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        Some((status, head, answer[end + 4..].to_vec()))
+        (status, head, answer[end + 4..].to_vec())
     }
 
     fn score(&self, question: &Value) -> (u16, Value) {
@@ -114,6 +109,7 @@ fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
     assert_eq!(server.ask("GET", "/v1/score", b"").0, 405);
     assert_eq!(server.ask("GET", "/nothing", b"").0, 404);
     assert_eq!(server.ask("POST", "/", b"\x80\x04.").0, 400);
+    assert_eq!(server.ask("POST", "/", b"\x80\x02NN(\x86t.").0, 400);
     assert_eq!(server.ask("POST", "/flow-grpo/nobody", b"").0, 404);
 
     let (status, _, health) = server.ask("GET", "/health", b"");
@@ -186,6 +182,30 @@ fn a_full_queue_and_a_large_body_turn_requests_away() {
     let large = vec![b'x'; (1 << 20) + 1];
     assert_eq!(server.ask("POST", "/v1/score", &large).0, 413);
     assert_eq!(server.score(&question(&vec![picture(1); 2], "a dog")).0, 200);
+}
+
+/// What is said once and meant a thousand times is not copied before it is known to be small.
+#[test]
+fn little_that_stands_for_much_is_refused() {
+    let server = Server::start(&["--reward", "gold"]);
+    let prompt = "dog ".repeat(1 << 18);
+    let (status, answer) = server.score(&json!({"images": vec![""; 2000], "prompt": prompt}));
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("at most 65536 are taken"), "{answer}");
+    // Lists of one picture and of one prompt, each remembered and recalled.
+    let pickle = |count: usize, prompt: &str| {
+        let mut pickle = b"\x80\x03}(X\x06\x00\x00\x00images](C\x02??q\x00".to_vec();
+        pickle.extend(b"h\x00".repeat(count - 1));
+        pickle.extend(b"eX\x07\x00\x00\x00prompts](X");
+        pickle.extend((prompt.len() as u32).to_le_bytes());
+        pickle.extend([prompt.as_bytes(), b"q\x01"].concat());
+        pickle.extend(b"h\x01".repeat(count - 1));
+        pickle.extend(b"eu.");
+        pickle
+    };
+    assert_eq!(server.ask("POST", "/", &pickle(2000, &prompt)).0, 422);
+    assert_eq!(server.ask("POST", "/", &pickle(100_000, "a dog")).0, 413);
+    assert_eq!(server.ask("GET", "/health", b"").0, 200);
 }
 
 #[cfg(unix)]

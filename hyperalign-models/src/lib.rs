@@ -11,6 +11,7 @@ pub mod flux;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod hypernet;
+pub mod pickle;
 pub mod pipeline;
 pub mod scope;
 pub mod t5;

@@ -6,51 +6,47 @@
 //! | `images`, `meta_datas` (GenEval's rows), `only_strict` | `scores`, `rewards`, `strict_rewards`, `group_rewards`, `group_strict_rewards` |
 //! | `images`, `prompts` (a list or a numpy array) | `outputs` |
 
+use std::{borrow::Cow, collections::HashMap};
+
+use hyperalign_models::pickle::{Id, Pickle};
 use hyperalign_rewards::geneval::Task;
 
-use super::pickle::{Id, Pickle};
-use super::writer::Writer;
+use super::{numpy, writer::Writer};
 
 /// What stands for pictures of other tasks in a task's list of scores.
 const OTHER_TASK: f64 = -10.0;
 
-/// What is asked.
+/// What is asked. It is borrowed: what a pickle has once may be asked for a thousand times.
 #[derive(Debug)]
-pub struct Request {
+pub struct Request<'a> {
     /// The files of the pictures.
-    pub images: Vec<Vec<u8>>,
+    pub images: Vec<&'a [u8]>,
     /// Their prompts.
-    pub prompts: Vec<String>,
-    /// Their tasks, if GenEval's rows came with them.
-    pub tasks: Option<Vec<String>>,
+    pub prompts: Vec<Cow<'a, str>>,
+    /// Their tasks, if GenEval's rows came with them. None is a task that GenEval does not have.
+    pub tasks: Option<Vec<Option<Task>>>,
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// Reads a request.
     ///
     /// # Errors
     ///
     /// Fails with what is missing.
-    pub fn read(pickle: &Pickle) -> Result<Self, String> {
+    pub fn read(pickle: &Pickle<'a>) -> Result<Self, String> {
         let root = pickle.root();
         let images = pickle.get(root, "images").ok_or("the dict has no `images`")?;
         let images = pickle.list(images).ok_or("`images` is no list")?;
-        let file = |image: &Id| pickle.bytes(*image).map(<[u8]>::to_vec);
-        let files: Option<Vec<Vec<u8>>> = images.iter().map(file).collect();
+        let files: Option<Vec<&[u8]>> = images.iter().map(|image| pickle.bytes(*image)).collect();
         let images = files.ok_or("`images` holds something else than bytes")?;
         let (prompts, tasks) = match (pickle.get(root, "meta_datas"), pickle.get(root, "prompts")) {
             (Some(rows), _) => {
                 let rows = pickle.list(rows).ok_or("`meta_datas` is no list")?;
-                let field = |row: &usize, key: &str| {
-                    let text = pickle.get(*row, key).and_then(|id| pickle.text(id));
-                    text.map(str::to_owned).ok_or(format!("a row of `meta_datas` has no `{key}`"))
-                };
-                let prompts = rows.iter().map(|row| field(row, "prompt"));
-                let tasks = rows.iter().map(|row| field(row, "tag"));
-                (prompts.collect::<Result<_, _>>()?, Some(tasks.collect::<Result<_, _>>()?))
+                let (prompts, tasks) = metadata(pickle, rows)?.into_iter().unzip();
+                (prompts, Some(tasks))
             }
             (None, Some(prompts)) => {
-                (pickle.texts(prompts).ok_or("`prompts` is no list of texts")?, None)
+                (numpy::texts(pickle, prompts).ok_or("`prompts` is no list of texts")?, None)
             }
             (None, None) => return Err("the dict has neither `meta_datas` nor `prompts`".into()),
         };
@@ -61,8 +57,29 @@ impl Request {
     }
 }
 
+/// The prompt and the task of a row of GenEval's.
+type Row<'a> = (Cow<'a, str>, Option<Task>);
+
+fn metadata<'a>(pickle: &Pickle<'a>, rows: &[Id]) -> Result<Vec<Row<'a>>, String> {
+    let field = |row: Id, key: &str| {
+        let text = pickle.get(row, key).and_then(|id| pickle.text(id));
+        text.ok_or(format!("a row of `meta_datas` has no `{key}`"))
+    };
+    // A row that stands there often is searched once, however long it is.
+    let mut known = HashMap::new();
+    for row in rows {
+        if !known.contains_key(row) {
+            let (prompt, tag) = (field(*row, "prompt")?, field(*row, "tag")?);
+            let task = Task::ALL.into_iter().find(|task| task.tag() == tag);
+            known.insert(*row, (prompt, task));
+        }
+    }
+    let known = rows.iter().map(|row| known[row]);
+    Ok(known.map(|(prompt, task)| (Cow::Borrowed(prompt), task)).collect())
+}
+
 /// The answer to a request with these tasks.
-pub fn answer(tasks: Option<&[String]>, scores: &[f32]) -> Vec<u8> {
+pub fn answer(tasks: Option<&[Option<Task>]>, scores: &[f32]) -> Vec<u8> {
     let scores = || scores.iter().map(|score| f64::from(*score));
     let mut writer = Writer::new();
     let Some(tasks) = tasks else {
@@ -71,8 +88,8 @@ pub fn answer(tasks: Option<&[String]>, scores: &[f32]) -> Vec<u8> {
     };
     let groups = || {
         Task::ALL.map(|task| {
-            let of = |(tag, score): (&String, f64)| {
-                if tag == task.tag() { score } else { OTHER_TASK }
+            let of = |(of, score): (&Option<Task>, f64)| {
+                if *of == Some(task) { score } else { OTHER_TASK }
             };
             (task.tag().to_owned(), tasks.iter().zip(scores()).map(of).collect())
         })

@@ -1,10 +1,10 @@
 //! What the server answers to which request.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     flow_grpo,
     metrics::Metrics,
-    pickle::Pickle,
+    numpy,
     queue::{Places, Queue},
 };
 use crate::rewards::Judges;
@@ -33,6 +33,8 @@ const PIXELS: usize = 1 << 28;
 const UNIT: usize = 1 << 10;
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(60);
+/// The most bytes of a prompt. A request may give one for all of its pictures, and each gets a copy.
+const PROMPT: usize = 1 << 16;
 
 /// What every request sees.
 pub struct App {
@@ -108,7 +110,7 @@ impl App {
     }
 
     /// The whole body, if there is room for it.
-    async fn body(&self, request: Request) -> Result<(Vec<u8>, Room), Refusal> {
+    async fn body(&self, request: Request) -> Result<(Bytes, Room), Refusal> {
         let declared = length(request.headers());
         let most = self.max_body;
         let too_large = || {
@@ -124,7 +126,7 @@ impl App {
         let body = tokio::time::timeout(ARRIVAL, to_bytes(request.into_body(), most)).await;
         let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive".to_owned());
         let body = body.map_err(late)?.map_err(|_| too_large())?;
-        Ok((body.into(), room))
+        Ok((body, room))
     }
 
     fn reserve(&self, pictures: usize) -> Result<Places, Refusal> {
@@ -145,7 +147,7 @@ impl App {
     async fn scores(
         &self,
         places: Places,
-        ask: impl FnOnce() -> Result<(Vec<Vec<u8>>, Vec<String>), String> + Send + 'static,
+        ask: impl FnOnce() -> Result<(Vec<Bytes>, Vec<String>), String> + Send + 'static,
     ) -> Result<Vec<Vec<f32>>, Refusal> {
         let (judges, budget) = (self.judges.clone(), self.pixels.clone());
         let checked = tokio::task::spawn_blocking(move || {
@@ -186,11 +188,11 @@ fn answer(kind: &'static str, body: impl Into<Body>) -> Response {
 }
 
 /// Decodes files, if there is room for all of their pixels.
-fn decode(files: &[Vec<u8>], budget: Arc<Semaphore>) -> Result<(Vec<RgbImage>, Room), Refusal> {
+fn decode(files: &[Bytes], budget: Arc<Semaphore>) -> Result<(Vec<RgbImage>, Room), Refusal> {
     let bad = |k: usize, error: DecodeError| Refusal::bad(format!("picture {k}: {error}"));
     let header = |(k, file)| Header::read(file).map_err(|error| bad(k, error));
     let headers: Vec<Header> =
-        files.iter().map(Vec::as_slice).enumerate().map(header).collect::<Result<_, _>>()?;
+        files.iter().map(Bytes::as_ref).enumerate().map(header).collect::<Result<_, _>>()?;
     let pixels: u64 = headers.iter().map(Header::pixels).sum();
     if pixels > PIXELS as u64 {
         return Err(Refusal::too_large(format!("{pixels} pixels; at most {PIXELS} are taken")));
@@ -215,17 +217,18 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
     })?;
     drop(body);
     let count = question.images.len();
+    let places = app.reserve(count)?;
     let prompts = match (question.prompts, question.prompt) {
         (Some(prompts), None) if prompts.len() == count => prompts,
-        (None, Some(prompt)) => vec![prompt; count],
+        (None, Some(prompt)) => vec![checked(prompt)?; count],
         _ => return Err(Refusal::bad("expected `prompts`, one for each picture, or one `prompt`")),
     };
-    let places = app.reserve(count)?;
     let scores = app
         .scores(places, move || {
             let file = |(k, image): (usize, &String)| {
                 let image = image.split_once(";base64,").map_or(image.as_str(), |(_, data)| data);
-                BASE64_STANDARD.decode(image).map_err(|error| format!("picture {k}: {error}"))
+                let file = BASE64_STANDARD.decode(image).map(Bytes::from);
+                file.map_err(|error| format!("picture {k}: {error}"))
             };
             let files: Result<_, String> = question.images.iter().enumerate().map(file).collect();
             drop(room);
@@ -239,6 +242,18 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
     }
     let body = json!({"scores": by_name, "rewards": rewards(app)});
     Ok(answer("application/json", body.to_string()))
+}
+
+/// A prompt that may be copied.
+fn checked<'a>(prompt: impl Into<Cow<'a, str>>) -> Result<String, Refusal> {
+    let prompt = prompt.into();
+    if prompt.len() > PROMPT {
+        let length = prompt.len();
+        return Err(Refusal::bad(format!(
+            "a prompt has {length} bytes; at most {PROMPT} are taken"
+        )));
+    }
+    Ok(prompt.into_owned())
 }
 
 fn rewards(app: &App) -> serde_json::Value {
@@ -268,13 +283,15 @@ async fn flow_grpo_named(
 
 async fn score_pickle(app: &App, reward: usize, request: Request) -> Result<Response, Refusal> {
     let (body, room) = app.body(request).await?;
-    let flow_grpo::Request { images, prompts, tasks } = {
-        let bad = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
-        let pickle = Pickle::read(&body).map_err(|error| bad(error.to_string()))?;
-        flow_grpo::Request::read(&pickle).map_err(bad)?
+    let bad = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
+    let (places, images, prompts, tasks) = {
+        let pickle = numpy::read(&body).map_err(|error| bad(error.to_string()))?;
+        let asked = flow_grpo::Request::read(&pickle).map_err(bad)?;
+        let places = app.reserve(asked.images.len())?;
+        let images: Vec<Bytes> = asked.images.iter().map(|file| body.slice_ref(file)).collect();
+        let prompts: Result<Vec<String>, _> = asked.prompts.into_iter().map(checked).collect();
+        (places, images, prompts?, asked.tasks)
     };
-    drop(body);
-    let places = app.reserve(images.len())?;
     let ask = move || {
         let _until_here = room;
         Ok((images, prompts))

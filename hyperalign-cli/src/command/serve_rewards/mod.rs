@@ -3,7 +3,7 @@
 mod flow_grpo;
 mod http;
 mod metrics;
-mod pickle;
+mod numpy;
 mod queue;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Zip archives whose members are stored as they are (PKWARE's APPNOTE 6.3, sections 4.3 and 4.4).
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_64: [u8; 4] = *b"PK\x06\x06";
@@ -82,9 +82,12 @@ impl Archive {
         Ok(Self { members })
     }
 
-    /// The member called `name`.
-    pub fn find(&self, name: &str) -> Option<Range<usize>> {
-        self.members.iter().find(|(member, _)| member == name).map(|(_, range)| range.clone())
+    /// The members below `folder`, by the rest of their names.
+    pub fn within(&self, folder: &str) -> HashMap<&str, Range<usize>> {
+        self.members
+            .iter()
+            .filter_map(|(name, range)| Some((name.strip_prefix(folder)?, range.clone())))
+            .collect()
     }
 
     /// The first member whose name ends so.

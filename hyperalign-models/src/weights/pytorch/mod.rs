@@ -1,22 +1,20 @@
 //! Files of `torch.save`, read without running anything that is in them.
 //!
-//! Such a file is an uncompressed zip archive of one pickle and a file for each storage. A pickle
-//! is a program; here it can do no more than build lists, dictionaries and tensors. Whatever else
-//! it asks for becomes a value that nobody reads, so a file from a stranger is as safe as a
-//! safetensors file.
+//! Such a file is an uncompressed zip archive of one pickle and a file for each storage. The pickle
+//! is read as data ([`crate::pickle`]), of which only tensors are looked at, so a file from a
+//! stranger is as safe as a safetensors file.
 
 mod archive;
-mod graph;
-mod pickle;
+mod state;
 
 use std::ops::Range;
 
 use safetensors::Dtype;
 
-use self::{archive::Archive, graph::Value};
-
-/// The key under which training programs keep the weights, among epochs and optimizers.
-const STATE_DICT: &str = "state_dict";
+use self::{
+    archive::Archive,
+    state::{State, Tensor},
+};
 
 /// A tensor of the file.
 #[derive(Debug, PartialEq)]
@@ -52,16 +50,13 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Stored>, String> {
         return Err("its numbers are stored in big-endian order".to_owned());
     }
     let (program, folder) = archive.pickle()?;
-    let graph = pickle::read(&bytes[program])?;
-    let outer = graph.entries(graph.root()).ok_or("its outermost value is no dictionary")?;
-    let inner = outer
-        .iter()
-        .find(|(key, _)| graph.text(*key) == Some(STATE_DICT))
-        .and_then(|(_, value)| graph.entries(*value));
+    let state = State::read(&bytes[program]).map_err(|error| error.to_string())?;
+    let entries = state.entries().ok_or("its outermost value is no dictionary")?;
+    let storages = archive.within(&format!("{folder}data/"));
     let mut tensors = Vec::new();
-    for (key, value) in inner.unwrap_or(outer) {
-        if let (Some(key), Value::Tensor(tensor)) = (graph.text(*key), graph.value(*value)) {
-            let storage = archive.find(&format!("{folder}data/{}", tensor.storage));
+    for (key, value) in entries {
+        if let Some(tensor) = state.tensor(value) {
+            let storage = storages.get(tensor.storage).cloned();
             let storage = storage.ok_or_else(|| format!("`{key}` has no values"))?;
             tensors.push(tensor.stored(key, storage)?);
         }
@@ -69,9 +64,9 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Stored>, String> {
     Ok(tensors)
 }
 
-impl graph::Tensor {
+impl Tensor<'_> {
     /// The tensor called `key`, given where its storage lies.
-    fn stored(&self, key: &str, storage: Range<usize>) -> Result<Stored, String> {
+    fn stored(self, key: &str, storage: Range<usize>) -> Result<Stored, String> {
         let size = match self.dtype {
             Dtype::F64 | Dtype::I64 => 8,
             Dtype::F32 | Dtype::I32 => 4,
@@ -96,8 +91,8 @@ impl graph::Tensor {
             }
             _ => return Err(format!("the values of `{key}` do not lie in one piece")),
         };
-        let (key, shape) = (key.to_owned(), self.shape.clone());
-        Ok(Stored { key, range: start..end, dtype: self.dtype, shape, transposed })
+        let key = key.to_owned();
+        Ok(Stored { key, range: start..end, dtype: self.dtype, shape: self.shape, transposed })
     }
 }
 

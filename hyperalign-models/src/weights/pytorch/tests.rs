@@ -106,6 +106,31 @@ fn tensors_lie_where_the_file_says() {
     assert_eq!(bytes[found[0].range.clone()], [0; 24]);
 }
 
+/// As `Module.state_dict` makes it: an ordered dictionary with an attribute, and parameters.
+#[test]
+fn ordered_dictionaries_and_parameters_are_seen_through() {
+    let parameter = [
+        b"ctorch._utils\n_rebuild_parameter\n(".to_vec(),
+        tensor("FloatStorage", "0", 1, &[2], &[1]),
+        b"\x88NtR".to_vec(),
+    ];
+    let ordered = b"ccollections\nOrderedDict\n)R".to_vec();
+    let entry = [text("w"), parameter.concat(), b"s".to_vec()].concat();
+    let attribute = dict(&[("_metadata", ordered.clone())]);
+    let found = tensors(&file([ordered, entry, attribute, b"b".to_vec()].concat())).unwrap();
+    assert_eq!((found[0].key.as_str(), &found[0].shape[..]), ("w", &[2][..]));
+    assert_eq!(found[0].range.len(), 8);
+}
+
+/// An entry costs four bytes, but its key and its shape only once.
+#[test]
+fn repeated_entries_are_one() {
+    let first = [text("w"), b"q\0".to_vec(), tensor("FloatStorage", "0", 0, &[2], &[1])].concat();
+    let again = b"h\0h\x01".repeat(1000);
+    let body = [b"}(".to_vec(), first, b"q\x01".to_vec(), again, b"u".to_vec()].concat();
+    assert_eq!(tensors(&file(body)).unwrap().len(), 1);
+}
+
 #[test]
 fn what_is_no_tensor_is_not_run() {
     let evil = b"cos\nsystem\n(".to_vec();

@@ -1,0 +1,65 @@
+//! Pickles of plain values and of numpy's arrays of texts.
+
+use std::borrow::Cow;
+
+use hyperalign_models::pickle::{Id, Names, Pickle, PickleError, Policy, Value};
+
+/// What arrays are made of; more instructions than the largest queue of pictures needs.
+const POLICY: Policy = Policy {
+    names: Names::Only {
+        known: &[
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        ],
+        reason: "only texts in numpy arrays are read",
+    },
+    instructions: 1 << 22,
+};
+
+/// Reads a pickle.
+///
+/// # Errors
+///
+/// Fails if it is cut off or damaged, or names anything else than numpy's arrays.
+pub fn read(bytes: &[u8]) -> Result<Pickle<'_>, PickleError> {
+    Pickle::read(bytes, POLICY)
+}
+
+/// The texts of a list, or of a numpy array of texts.
+pub fn texts<'a>(pickle: &Pickle<'a>, id: Id) -> Option<Vec<Cow<'a, str>>> {
+    match pickle.value(id) {
+        Value::List(items) => list(pickle, items),
+        Value::Call(call) => array(pickle, call.state?),
+        _ => None,
+    }
+}
+
+fn list<'a>(pickle: &Pickle<'a>, items: &[Id]) -> Option<Vec<Cow<'a, str>>> {
+    items.iter().map(|item| pickle.text(*item).map(Cow::Borrowed)).collect()
+}
+
+/// The texts of an array's state: version, shape, type, order, content.
+fn array<'a>(pickle: &Pickle<'a>, state: Id) -> Option<Vec<Cow<'a, str>>> {
+    let [_, _, dtype, _, content] = *pickle.list(state)? else { return None };
+    let (_, dtype) = pickle.call(dtype)?;
+    let kind = pickle.text(*pickle.list(dtype.arguments)?.first()?)?;
+    if kind.starts_with('O') {
+        return list(pickle, pickle.list(content)?);
+    }
+    // Letters of four bytes each, filled up with zeros.
+    let letters: usize = kind.strip_prefix('U')?.parse().ok()?;
+    let size = letters.checked_mul(4).filter(|size| *size > 0)?;
+    let text = |bytes: &[u8]| -> Option<Cow<'a, str>> {
+        let letters = bytes.as_chunks().0.iter().map(|letter| u32::from_le_bytes(*letter));
+        letters
+            .take_while(|letter| *letter != 0)
+            .map(char::from_u32)
+            .collect::<Option<_>>()
+            .map(Cow::Owned)
+    };
+    let bytes = pickle.bytes(content)?;
+    let texts = bytes.chunks_exact(size);
+    if texts.remainder().is_empty() { texts.map(text).collect() } else { None }
+}
