@@ -116,6 +116,7 @@ fn settings() -> AlignSettings {
             heads: 2,
             head_gain: 1.0,
             position_scale: 0.1,
+            own_rate: 1.0,
             encoder_depth: None,
             text_stream: TextStream::Frozen,
         },

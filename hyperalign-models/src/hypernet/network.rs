@@ -59,6 +59,21 @@ pub struct Hypernet {
     config: HypernetConfig,
 }
 
+impl Hypernet {
+    /// Names of the layers that the inner factors come out of: all that is trained but
+    /// `down_aux` and `up_aux`.
+    pub const OWN_LAYERS: [&str; 8] = [
+        "feature_proj",
+        "context_proj",
+        "film_in",
+        "film_out",
+        "queries",
+        "decoder",
+        "norm",
+        "head",
+    ];
+}
+
 impl HypernetConfig {
     /// Builds the network with initial values that depend on `seed` alone.
     ///

@@ -159,7 +159,8 @@ pub fn align(
     if settings.samples.every > 0 && !before.exists() {
         objective.write_grid(None, &before).map_err(AlignError::Samples)?;
     }
-    let outcome = fit(Arc::new(objective), adapter, &settings.training, run)?;
+    let training = settings.network.rates(settings.training.clone());
+    let outcome = fit(Arc::new(objective), adapter, &training, run)?;
     let adapter = outcome.learned();
     let path = run.dir.join("adapter.safetensors");
     let finished = outcome.end != End::Interrupted;

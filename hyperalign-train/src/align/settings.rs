@@ -3,7 +3,7 @@
 use hyperalign_core::lora::LoraTarget;
 use hyperalign_models::{
     base::Base,
-    hypernet::{AdapterKind, ConfigError, HypernetConfig, StaticLoraConfig},
+    hypernet::{AdapterKind, ConfigError, Hypernet, HypernetConfig, StaticLoraConfig},
 };
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,12 @@ pub enum NetworkSettings {
         head_gain: f64,
         /// Size of positions beside content.
         position_scale: f64,
+        /// The learning rate of the hypernetwork's own layers as a share of the outer factors'.
+        ///
+        /// At the same rate the own layers drift to the same update for all prompts and steps
+        /// before the outer factors, which start at zero, make any use of how they differ.
+        #[serde(default = "own_rate")]
+        own_rate: f64,
         /// Blocks of the base's perception encoder that are run, where there is a choice (the
         /// double blocks of FLUX.1); all of them if nothing is said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,13 +128,29 @@ impl Default for NetworkSettings {
             heads: 4,
             head_gain: 1.0,
             position_scale: 0.1,
+            own_rate: own_rate(),
             encoder_depth: None,
             text_stream: TextStream::Frozen,
         }
     }
 }
 
+const fn own_rate() -> f64 {
+    0.1
+}
+
 impl NetworkSettings {
+    /// `training` with the rates of this network's parts, where it does not say others.
+    pub(super) fn rates(&self, mut training: Settings) -> Settings {
+        if let Self::Hypernet { own_rate, .. } = self {
+            let factors = &mut training.optimizer.lr_factors;
+            for layer in Hypernet::OWN_LAYERS {
+                factors.entry(layer.to_owned()).or_insert(*own_rate);
+            }
+        }
+        training
+    }
+
     /// The network for `base`.
     ///
     /// # Errors
@@ -145,6 +167,7 @@ impl NetworkSettings {
                 heads,
                 head_gain,
                 position_scale,
+                own_rate: _,
                 encoder_depth,
                 text_stream,
             } => {
@@ -208,5 +231,21 @@ pub struct EvaluationSettings {
 impl Default for EvaluationSettings {
     fn default() -> Self {
         Self { prompts: 204, seeds: 3, seed: 0, key_steps: 3 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_layers_are_slower_where_nothing_else_is_said() {
+        let mut training = Settings::default();
+        training.optimizer.lr_factors.insert("head".to_owned(), 0.5);
+        let factors = NetworkSettings::default().rates(training.clone()).optimizer.lr_factors;
+        assert_eq!(factors.len(), Hypernet::OWN_LAYERS.len());
+        assert_eq!((factors["head"], factors["decoder"]), (0.5, 0.1));
+        let lora = NetworkSettings::StaticLora { rank: 4, text_stream: TextStream::Frozen };
+        assert_eq!(lora.rates(training.clone()), training);
     }
 }
