@@ -37,11 +37,11 @@ enum RewardError {
 /// Flags that choose rewards.
 #[derive(Debug, clap::Args)]
 pub struct RewardArgs {
-    /// Who scores: gold (the embedded world's exact scorer), the name of an embedded preference
-    /// model (emoji-proxy, emoji-heldout), a published reward (aesthetic, clip_score, hps_v2,
-    /// hps_v2.1, image_reward, pick_score), a folder of a CLIP, or a mix of rewards. Give it
-    /// several times for several scores of each picture.
-    #[arg(long, required = true, value_name = "NAME_OR_DIR")]
+    #[arg(long, required = true, value_name = "NAME_OR_DIR", help = format!(
+        "Who scores: gold (the embedded world's exact scorer), or a reward: {}. Give it several \
+         times for several scores of each picture",
+        scorers::kinds()
+    ))]
     pub reward: Vec<String>,
 
     /// Folder or file of the reward's weights; with several rewards, or several in a mix, NAME=PATH.
@@ -201,9 +201,8 @@ fn preference_model(name: &str) -> Option<Folder> {
 }
 
 fn unknown(given: &str) -> RewardError {
-    let names = embedded::names().filter(|name| preference_model(name).is_some());
-    let published = hyperalign_rewards::registry().iter().map(|entry| entry.name);
-    let known: Vec<&str> = std::iter::once("gold").chain(names).chain(published).collect();
+    let names = scorers::preference_models().chain(scorers::published());
+    let known: Vec<&str> = std::iter::once("gold").chain(names).collect();
     let known = format!("rewards: {}; or give a folder of a CLIP", known.join(", "));
     RewardError::Unknown { given: given.to_owned(), known }
 }

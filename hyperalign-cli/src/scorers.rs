@@ -30,11 +30,7 @@ struct UnknownReward {
 /// Flags that name a reward.
 #[derive(Debug, clap::Args)]
 pub struct RewardArgs {
-    /// Reward: aesthetic, clip_score, hps_v2, hps_v2.1, image_reward, pick_score, an embedded
-    /// preference model, a folder of a CLIP, or a mix of rewards, as in
-    /// mix:1*hps_v2.1(0.27,0.02)+0.5*aesthetic(5.4,0.6): weight, name, and the mean and deviation
-    /// that its scores are standardised by.
-    #[arg(long, value_name = "REWARD")]
+    #[arg(long, value_name = "REWARD", help = format!("Reward: {}", kinds()))]
     pub reward: Vec<String>,
 
     /// Files of a reward: its folder, or a file in it. With several rewards, one for each.
@@ -131,8 +127,7 @@ enum RewardError {
 
 impl RewardError {
     fn unknown(given: &str) -> Self {
-        let published = hyperalign_rewards::registry().iter().map(|entry| entry.name);
-        let known: Vec<&str> = published.chain(preference_models()).collect();
+        let known: Vec<&str> = published().chain(preference_models()).collect();
         Self::Unknown { given: given.to_owned(), known: format!("rewards: {}", known.join(", ")) }
     }
 }
@@ -237,8 +232,26 @@ fn is_emoji_world(base: &dyn Base, prompts: &mut [Prompt]) -> bool {
     true
 }
 
+/// What `--reward` may be, for its help.
+pub fn kinds() -> String {
+    let published: Vec<&str> = published().collect();
+    let embedded: Vec<&str> = preference_models().collect();
+    format!(
+        "a published one ({}), an embedded preference model ({}), a folder of a CLIP, or a mix, as \
+         in mix:1*hps_v2.1(0.27,0.02)+0.5*aesthetic(5.4,0.6): weight, name, and the mean and \
+         deviation that its scores are standardised by",
+        published.join(", "),
+        embedded.join(", ")
+    )
+}
+
+/// Names of the published rewards.
+pub fn published() -> impl Iterator<Item = &'static str> {
+    hyperalign_rewards::registry().iter().map(|entry| entry.name)
+}
+
 /// Names of the embedded models that are no bases.
-fn preference_models() -> impl Iterator<Item = &'static str> {
+pub fn preference_models() -> impl Iterator<Item = &'static str> {
     embedded::names().filter(|name| base::embedded_base(name).is_none())
 }
 

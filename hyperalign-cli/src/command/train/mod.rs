@@ -62,11 +62,11 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// Reward to train against, instead of the embedded world's own: aesthetic, clip_score,
-    /// hps_v2, hps_v2.1, image_reward, pick_score, an embedded preference model, a folder of a
-    /// CLIP, or a mix of rewards, as in mix:1*hps_v2.1(0.27,0.02)+0.5*emoji-proxy(10,4). A run
-    /// that is resumed needs it again.
-    #[arg(long, value_name = "REWARD")]
+    #[arg(long, value_name = "REWARD", help = format!(
+        "Reward to train against, instead of the embedded world's own: {}. A run that is resumed \
+         needs it again",
+        scorers::kinds()
+    ))]
     reward: Option<String>,
 
     /// Files of a published reward: its folder, or a file in it. With several in a mix, one for
