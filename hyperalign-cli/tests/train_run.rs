@@ -195,7 +195,13 @@ fn a_run_on_a_base_in_half_precision_needs_it_again() {
     let output = train(&dir, &["--resume", "--no-eval"]).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("unet=bf16"), "{stderr}");
+    assert!(stderr.contains("dtype") && stderr.contains("unet=bf16"), "{stderr}");
+    assert!(!stderr.contains("trajectories"), "what does not differ is not told: {stderr}");
+    // What no run can go on with is not written to its settings.
+    let output = train(&dir, &["--resume", "--no-eval", "--seed", "7"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("has the seed 0") && stderr.contains("--seed 7"), "{stderr}");
     finished(&mut train(&dir, &["--resume", "--no-eval", "--dtype", "unet=bf16"]));
 }
 

@@ -116,6 +116,11 @@ enum EvalArgsError {
 /// together, words that the base does not know, a number of steps that its schedule cannot take,
 /// and weights that are not finite.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    // Before the base is read, which may take its time.
+    let needs_one = args.method.iter().find(|method| method.adapted().is_some());
+    if let (Some(&method), None) = (needs_one, &args.adapter) {
+        return Err(EvalArgsError::NoAdapter { method }.into());
+    }
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;

@@ -30,7 +30,8 @@ impl Origin {
             Err(ResumeError::Foreign { path: path.to_owned(), what, saved, now })
         };
         if saved.identity != now.identity {
-            return differs("identity".to_owned(), saved.identity.clone(), now.identity.clone());
+            let (what, saved, now) = identities(&saved.identity, &now.identity);
+            return differs(what, saved, now);
         }
         if let Some((what, saved, now)) = difference("settings", &saved.settings, &now.settings) {
             return differs(what, saved, now);
@@ -41,6 +42,16 @@ impl Origin {
             return differs(what, saved, now);
         }
         Ok(())
+    }
+}
+
+/// What differs in two identities, which may be JSON objects.
+fn identities(saved: &str, now: &str) -> (String, String, String) {
+    let read = |text| serde_json::from_str::<Value>(text).ok().filter(Value::is_object);
+    let found = read(saved).zip(read(now)).and_then(|(saved, now)| difference("", &saved, &now));
+    match found {
+        Some((path, saved, now)) => (path.trim_start_matches('.').to_owned(), saved, now),
+        None => ("identity".to_owned(), saved.to_owned(), now.to_owned()),
     }
 }
 
@@ -66,4 +77,24 @@ fn difference(path: &str, saved: &Value, now: &Value) -> Option<(String, String,
 
 fn value_of<'a>(map: &'a serde_json::Map<String, Value>, key: &str) -> &'a Value {
     map.get(key).unwrap_or(&Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_two_identities_is_named() {
+        let of = |base: &str, steps: usize| {
+            format!(r#"{{"base": "{base}", "method": {{"steps": {steps}}}}}"#)
+        };
+        let named = |what: &str, saved: &str, now: &str| {
+            (what.to_owned(), saved.to_owned(), now.to_owned())
+        };
+        assert_eq!(identities(&of("a", 1), &of("b", 1)), named("base", "\"a\"", "\"b\""));
+        assert_eq!(identities(&of("a", 1), &of("a", 2)), named("method.steps", "1", "2"));
+        assert_eq!(identities("{}", &of("a", 1)).0, "base");
+        assert_eq!(identities("one", "two"), named("identity", "one", "two"));
+        assert_eq!(identities("1", "2"), named("identity", "1", "2"));
+    }
 }

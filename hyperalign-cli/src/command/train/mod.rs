@@ -74,7 +74,8 @@ pub struct Args {
     #[arg(long, value_name = "[NAME=]PATH", requires = "reward")]
     reward_weights: Vec<String>,
 
-    /// Go on with the run in `--out`, from its last checkpoint, with its own settings.
+    /// Go on with the run in `--out`, from its last checkpoint, with its own settings. What names
+    /// its parts (`--base`, `--dtype`, `--preferences`, `--prompts`, `--reward`) is given again.
     #[arg(long, conflicts_with = "config")]
     resume: bool,
 
@@ -105,6 +106,11 @@ enum TrainError {
     #[error("`{}` already holds a run", dir.display())]
     #[diagnostic(help("pass `--resume` to go on with it, or another `--out`"))]
     Occupied { dir: PathBuf },
+    #[error("the run in `{}` has the seed {stored}, and `--seed {given}` was given", dir.display())]
+    #[diagnostic(help(
+        "leave `--seed` out to go on with it, or start a new run in another `--out`"
+    ))]
+    OtherSeed { dir: PathBuf, stored: u64, given: u64 },
 }
 
 /// Trains and measures.
@@ -180,6 +186,11 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
         settings.training.updates = steps;
     }
     if let Some(seed) = args.seed {
+        // Before the settings are written: with another seed the run could never go on again.
+        if args.resume && seed != settings.training.seed {
+            let (dir, stored) = (args.out.clone(), settings.training.seed);
+            return Err(TrainError::OtherSeed { dir, stored, given: seed }.into());
+        }
         settings.training.seed = seed;
     }
     // Again once the base is there, with everything that depends on it.
@@ -259,10 +270,11 @@ impl Trainer<'_> {
         eprintln!("{} updates in {:.0} s", aligned.updates, aligned.seconds);
         match aligned.end {
             End::Interrupted => {
-                eprintln!(
-                    "interrupted and saved; go on with `hyperalign train --out {} --resume`",
-                    self.args.out.display()
-                );
+                let how = match self.args.config {
+                    Some(_) => "with `--resume` instead of `--config`",
+                    None => "with `--resume`",
+                };
+                eprintln!("interrupted and saved; the same command {how} goes on");
                 Ok(None)
             }
             End::Finished | End::TimeUp => Ok(Some(aligned)),
