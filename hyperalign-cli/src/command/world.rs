@@ -9,7 +9,7 @@ use hyperalign_models::base::{Base, Preset};
 use hyperalign_rewards::{
     ClipReward, Reward,
     emoji::{self, Acceptance, Exactness, SIZE, Split},
-    geneval::Task,
+    geneval::{Row, Task},
 };
 use hyperalign_train::eval::{
     Format, Orderings, Reconstructions, Sampling, Separation, Table, draws_emoji, orderings,
@@ -27,6 +27,9 @@ use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::scorers;
+
+/// Samples of a prompt: enough that most prompts have right and wrong ones.
+const PICTURES_A_PROMPT: usize = 4;
 
 /// Flags of `hyperalign world`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +51,7 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
 
-    /// Samples of the base that the judge is measured on.
+    /// Samples of the base that the judge is measured on, four of each prompt.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = at_least_one)]
     samples: usize,
 
@@ -206,8 +209,10 @@ fn measure(
     interrupt::request_on_ctrl_c(stop.clone())?;
     let bar = ProgressBar::new(args.samples as u64);
     let mut made = |n: usize| bar.set_position(n as u64);
-    let separation =
-        separation(judge, base.as_ref(), &rows(args.samples), &sampling, &stop, &mut made);
+    let prompts = rows(args.samples.div_ceil(PICTURES_A_PROMPT));
+    let drawn = prompts.iter().flat_map(|row| std::iter::repeat_n(row, PICTURES_A_PROMPT));
+    let drawn: Vec<Row> = drawn.take(args.samples).cloned().collect();
+    let separation = separation(judge, base.as_ref(), &drawn, &sampling, &stop, &mut made);
     bar.finish_and_clear();
     judged.samples = separation.into_diagnostic()?;
     Ok(judged.samples.is_some().then_some(judged))
@@ -239,7 +244,9 @@ fn report(findings: &Findings) -> String {
     ];
     if let Some(samples) = samples {
         let of = |task: Option<Task>| task.map_or(samples.all, |task| samples.per_task[&task]);
-        columns.push(column("AUC", |t| of(t).auc.map_or_else(|| "-".to_owned(), share)));
+        let area = |area: Option<f64>| area.map_or_else(|| "-".to_owned(), share);
+        columns.push(column("AUC", |t| area(of(t).auc)));
+        columns.push(column("same prompt", |t| area(of(t).same_prompt)));
         columns.push(column("right", |t| of(t).right.to_string()));
         columns.push(column("wrong", |t| of(t).wrong.to_string()));
     }
@@ -256,7 +263,7 @@ fn report(findings: &Findings) -> String {
     );
     if samples.is_some() {
         text += "AUC: how often a sample of the base that is right scores above a wrong one of \
-                 the same task.\n";
+                 the same task;\nsame prompt: the same over pairs of pictures of one prompt.\n";
     }
     text
 }

@@ -109,6 +109,9 @@ pub struct Auc {
     /// The probability that a right picture scores above a wrong one, equal scores counted half;
     /// none where there is no such pair.
     pub auc: Option<f64>,
+    /// The same over pairs of the same prompt, which is what a reward is for: how much easier one
+    /// prompt is than another says nothing here.
+    pub same_prompt: Option<f64>,
     /// Pictures that the gold scorer finds right.
     pub right: usize,
     /// Pictures that it finds wrong.
@@ -135,40 +138,68 @@ pub fn separation(
 ) -> Result<Option<Separation>, EvalError> {
     let shots: Vec<Shot> =
         rows.iter().zip(0..).map(|(row, seed)| Shot { prompt: row.prompt.clone(), seed }).collect();
-    let mut judged: Vec<(Task, bool, f32)> = Vec::with_capacity(rows.len());
+    let mut judged: Vec<Judged> = Vec::with_capacity(rows.len());
     let finished = generate(base, None, sampling, &shots, stop, &mut |shots, batch| {
         let rows = &rows[judged.len()..judged.len() + shots.len()];
         let prompts: Vec<String> = shots.iter().map(|shot| shot.prompt.clone()).collect();
         let right = EmojiGold.judge(&batch.images, rows);
         let scores = scores(reward, batch.images, &prompts);
-        let tasks = rows.iter().map(|row| row.tag);
-        judged.extend(tasks.zip(right).zip(scores).map(|((task, right), s)| (task, right, s)));
+        let found = rows.iter().zip(right).zip(scores);
+        judged.extend(found.map(|((row, right), score)| Judged { row, right, score }));
         made(judged.len());
         Ok(())
     })?;
     Ok(finished.then(|| separate(&judged)))
 }
 
-fn separate(judged: &[(Task, bool, f32)]) -> Separation {
-    let (mut all_won, mut all_pairs) = (0.0, 0);
-    let mut all = Auc::default();
-    let per_task = Task::ALL.map(|task| {
-        let of = |is_right: bool| -> Vec<f32> {
-            let chosen = judged.iter().filter(|one| one.0 == task && one.1 == is_right);
-            chosen.map(|one| one.2).collect()
-        };
-        let (right, wrong) = (of(true), of(false));
-        let pairs = right.len() * wrong.len();
-        let won: f64 = right.iter().flat_map(|r| wrong.iter().map(|w| wins(*r, *w))).sum();
-        all_won += won;
-        all_pairs += pairs;
-        all.right += right.len();
-        all.wrong += wrong.len();
-        let auc = (pairs > 0).then(|| won / pairs as f64);
-        (task, Auc { auc, right: right.len(), wrong: wrong.len() })
-    });
-    all.auc = (all_pairs > 0).then(|| all_won / all_pairs as f64);
-    Separation { all, per_task: per_task.into() }
+/// A picture of `row`.
+struct Judged<'a> {
+    row: &'a Row,
+    right: bool,
+    score: f32,
+}
+
+/// Pairs of a right and a wrong picture.
+#[derive(Default)]
+struct Pairs {
+    won: f64,
+    count: usize,
+}
+
+impl Pairs {
+    fn add(&mut self, right: f32, wrong: f32) {
+        self.won += wins(right, wrong);
+        self.count += 1;
+    }
+
+    fn area(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.won / self.count as f64)
+    }
+}
+
+fn separate(judged: &[Judged]) -> Separation {
+    let of = |tasks: &[Task]| {
+        let (mut right, mut wrong) = (Vec::new(), Vec::new());
+        for one in judged.iter().filter(|one| tasks.contains(&one.row.tag)) {
+            if one.right { right.push(one) } else { wrong.push(one) }
+        }
+        let (mut same_task, mut same_prompt) = (Pairs::default(), Pairs::default());
+        for (r, w) in right.iter().flat_map(|r| wrong.iter().map(move |w| (r, w))) {
+            if r.row.tag == w.row.tag {
+                same_task.add(r.score, w.score);
+            }
+            if r.row.prompt == w.row.prompt {
+                same_prompt.add(r.score, w.score);
+            }
+        }
+        Auc {
+            auc: same_task.area(),
+            same_prompt: same_prompt.area(),
+            right: right.len(),
+            wrong: wrong.len(),
+        }
+    };
+    Separation { all: of(&Task::ALL), per_task: Task::ALL.map(|task| (task, of(&[task]))).into() }
 }
 
 /// 1 if `right` is above `wrong`, a half if they are equal.
@@ -216,19 +247,29 @@ mod tests {
 
     #[test]
     fn the_area_counts_pairs_of_the_same_task() {
+        let rows = emoji::prompts(Split::Tuning, 24, 1);
+        let of = |task| rows.iter().filter(move |row| row.tag == task);
+        let mut counting = of(Task::Counting);
+        let first = counting.next().unwrap();
+        let second = counting.find(|row| row.prompt != first.prompt).unwrap();
+        let colors = of(Task::Colors).next().unwrap();
+        let position = of(Task::Position).next().unwrap();
         let judged = [
-            (Task::Counting, true, 0.9),
-            (Task::Counting, false, 0.1),
-            (Task::Counting, false, 0.9),
-            (Task::Colors, true, 0.2),
-            (Task::Colors, false, 0.3),
-            (Task::Position, false, 5.0),
+            (first, true, 0.9),
+            (first, false, 0.1),
+            (second, false, 0.9),
+            (colors, true, 0.2),
+            (colors, false, 0.3),
+            (position, false, 5.0),
         ];
+        let judged = judged.map(|(row, right, score)| Judged { row, right, score });
         let found = separate(&judged);
-        assert_eq!(found.per_task[&Task::Counting].auc, Some(0.75));
-        assert_eq!(found.per_task[&Task::Colors].auc, Some(0.0));
-        assert_eq!(found.per_task[&Task::Position], Auc { auc: None, right: 0, wrong: 1 });
-        assert_eq!(found.all, Auc { auc: Some(0.5), right: 2, wrong: 4 });
+        let area = |task| (found.per_task[&task].auc, found.per_task[&task].same_prompt);
+        assert_eq!(area(Task::Counting), (Some(0.75), Some(1.0)));
+        assert_eq!(area(Task::Colors), (Some(0.0), Some(0.0)));
+        let nothing = Auc { right: 0, wrong: 1, ..Auc::default() };
+        assert_eq!(found.per_task[&Task::Position], nothing);
+        assert_eq!(found.all, Auc { auc: Some(0.5), same_prompt: Some(0.5), right: 2, wrong: 4 });
     }
 
     #[test]
