@@ -40,7 +40,6 @@ fn every_command_explains_itself() {
     assert!(seen > 1, "no commands found in:\n{help}");
 }
 
-/// The helps name the rewards by hand.
 #[test]
 fn every_reward_is_in_the_helps() {
     for command in ["score", "eval", "train"] {
