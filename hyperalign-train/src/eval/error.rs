@@ -31,6 +31,17 @@ pub enum EvalError {
         /// The prompt.
         prompt: String,
     },
+    /// There is a judge, and rules for something that it cannot see.
+    #[error(
+        "the rules of the prompt `{prompt}` ask for a `{class}`, which the judge of this base \
+         finds in no picture; leave the prompt out, or take another base"
+    )]
+    UnknownClass {
+        /// The prompt.
+        prompt: String,
+        /// The class.
+        class: String,
+    },
     /// There is nothing to measure.
     #[error("{what} is 0; an evaluation needs at least 1")]
     Nothing {

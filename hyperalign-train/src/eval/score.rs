@@ -7,7 +7,7 @@ use hyperalign_core::image::to_images;
 pub use hyperalign_rewards::Role;
 use hyperalign_rewards::{
     Reward,
-    emoji::{Gold, gold_batch, pictures},
+    emoji::{Gold, Kind, gold_batch, pictures},
     geneval::Row,
     prompts::Prompt,
 };
@@ -18,6 +18,9 @@ use super::{EvalError, ImageSpace};
 pub trait Judge {
     /// What tells it from another judge.
     fn version(&self) -> String;
+
+    /// The first class of `row` that it never finds in a picture, if there is one.
+    fn blind_to<'a>(&self, row: &'a Row) -> Option<&'a str>;
 
     /// One answer for each picture.
     ///
@@ -34,6 +37,12 @@ pub struct EmojiGold;
 impl Judge for EmojiGold {
     fn version(&self) -> String {
         format!("emoji {}", Gold.version())
+    }
+
+    fn blind_to<'a>(&self, row: &'a Row) -> Option<&'a str> {
+        let included = row.include.iter().map(|part| part.class.as_str());
+        let mut classes = included.chain(row.exclude.iter().map(|part| part.class.as_str()));
+        classes.find(|class| Kind::all().all(|kind| kind.name() != *class))
     }
 
     fn judge(&self, images: &Tensor<4>, rows: &[Row]) -> Vec<bool> {
@@ -100,12 +109,15 @@ impl Measures<'_> {
             let refused = |source| EvalError::Score { column: scorer.column(), source };
             scorer.reward.check(size, &texts).map_err(refused)?;
         }
-        match prompts.iter().find(|prompt| prompt.row.is_none()) {
-            Some(prompt) if self.gold.is_some() => {
-                Err(EvalError::NoRules { prompt: prompt.text.clone() })
+        let Some(judge) = self.gold else { return Ok(()) };
+        for Prompt { text, row, .. } in prompts {
+            let prompt = text.clone();
+            let Some(row) = row else { return Err(EvalError::NoRules { prompt }) };
+            if let Some(class) = judge.blind_to(row) {
+                return Err(EvalError::UnknownClass { prompt, class: class.to_owned() });
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Scores pictures, each against its own prompt; all of them have passed
@@ -179,5 +191,10 @@ mod tests {
         let judged = Measures { gold: Some(&EmojiGold), ..measures };
         let error = judged.check([64; 2], &prompts).unwrap_err();
         assert!(matches!(error, EvalError::NoRules { .. }), "{error}");
+        let (mut prompt, _) = render("a dog");
+        assert!(judged.check([64; 2], std::slice::from_ref(&prompt)).is_ok());
+        prompt.row.as_mut().unwrap().include[0].class = "toaster".to_owned();
+        let error = judged.check([64; 2], &[prompt]).unwrap_err().to_string();
+        assert!(error.contains("`a dog`") && error.contains("`toaster`"), "{error}");
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn shown(row: &Row) -> Vec<(String, f64)> {
         values.push((part.name.clone(), part.loss));
         values.push((format!("{} gradient", part.name), part.gradient_norm));
     }
-    values.extend(row.metrics.iter().cloned());
+    values.extend(row.metrics.iter().map(|(name, value)| (name.replace('_', " "), *value)));
     values.push(("weight norm".to_owned(), row.weight_norm));
     values.push(("lr".to_owned(), row.lr));
     values.push(("seconds".to_owned(), row.seconds));
