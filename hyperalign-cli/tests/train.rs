@@ -67,3 +67,16 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("`dir` has no data of its own"), "{message}");
 }
+
+/// The embedded base knows a few dozen words: pictures that people captioned are not for it.
+#[test]
+fn preferences_in_words_that_the_base_does_not_know_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../hyperalign-train/tests");
+    let preferences = tests.join("preferences/pick-a-pic").display().to_string();
+    let output = train(folder.path(), &["--preferences", &preferences, "--out", "x"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("unknown words: picture"), "{message}");
+    assert!(!folder.path().join("x").exists(), "nothing is left behind");
+}

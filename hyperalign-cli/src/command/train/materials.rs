@@ -80,6 +80,9 @@ impl DataArgs {
             let mut world = emoji((given, options), settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
+                // Before anything is trained: this base knows only so many words.
+                let said = preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?;
+                world.base.encode_prompts(&said).into_diagnostic()?;
                 let preferred = PreferredPictures::new(preferences, size).into_diagnostic()?;
                 world.preferred = Arc::new(preferred);
             }
