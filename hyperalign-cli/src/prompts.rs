@@ -6,14 +6,52 @@ use hyperalign_models::embedded;
 use hyperalign_rewards::emoji::{self, Split};
 use hyperalign_rewards::prompts::{self, Prompt, PromptFileError};
 use miette::Diagnostic;
+use serde::Serialize;
 
 /// Flags that name prompts.
 #[derive(Debug, clap::Args)]
 pub struct PromptArgs {
     /// Prompts: PartiPrompts' .tsv, GenEval's .jsonl, HPSv2's or HPDv2's .json or a folder of them,
-    /// a .csv table, or .txt with a prompt a line. Default: tuning prompts of an embedded base.
+    /// a .csv table, or .txt with a prompt a line. Default: those of an embedded base.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
+    /// Which of an embedded base's own prompts.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "prompts")]
+    split: OwnPrompts,
+}
+
+/// Prompts of the embedded world, disjoint by what they ask for.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnPrompts {
+    /// Those that adapters are trained on.
+    Train,
+    /// Those that settings are chosen on.
+    #[default]
+    Tuning,
+    /// Those of the table after training, to be looked at once.
+    Test,
+}
+
+impl OwnPrompts {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Tuning => "tuning",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl From<OwnPrompts> for Split {
+    fn from(of: OwnPrompts) -> Self {
+        match of {
+            OwnPrompts::Train => Self::Train,
+            OwnPrompts::Tuning => Self::Tuning,
+            OwnPrompts::Test => Self::Test,
+        }
+    }
 }
 
 /// Prompts that cannot be had.
@@ -35,8 +73,8 @@ pub enum PromptsError {
 }
 
 impl PromptArgs {
-    /// The prompts of the file, at most `limit` of them; without a file `limit` or `default`
-    /// tuning prompts of the embedded world, for an embedded base.
+    /// The prompts of the file, at most `limit` of them; without a file `limit` or `default` of the
+    /// embedded world, for an embedded base.
     ///
     /// # Errors
     ///
@@ -50,7 +88,7 @@ impl PromptArgs {
     ) -> Result<Vec<Prompt>, PromptsError> {
         let Some(path) = &self.prompts else {
             return match embedded::folder(base) {
-                Some(_) => Ok(of_the_world(Split::Tuning, limit.unwrap_or(default), 0)),
+                Some(_) => Ok(of_the_world(self.split.into(), limit.unwrap_or(default), 0)),
                 None => Err(PromptsError::NoneOfItsOwn { base: base.to_owned() }),
             };
         };
@@ -72,4 +110,35 @@ pub fn of_file(path: &Path, limit: Option<usize>) -> Result<Vec<Prompt>, Prompts
 /// `count` prompts of the embedded world, with their rules.
 pub fn of_the_world(split: Split, count: usize, seed: u64) -> Vec<Prompt> {
     emoji::prompts(split, count, seed).into_iter().map(Prompt::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        prompts: PromptArgs,
+    }
+
+    #[test]
+    fn an_embedded_base_has_prompts_of_every_split() {
+        let read = |flags: &[&str]| -> Vec<String> {
+            let flags = Flags::try_parse_from([&["eval"], flags].concat()).unwrap();
+            let prompts = flags.prompts.read("emoji-sd", Some(12), 60).unwrap();
+            prompts.into_iter().map(|prompt| prompt.text).collect()
+        };
+        let own = |split| -> Vec<String> {
+            emoji::prompts(split, 12, 0).into_iter().map(|row| row.prompt).collect()
+        };
+        assert_eq!(read(&[]), own(Split::Tuning));
+        for split in [OwnPrompts::Train, OwnPrompts::Tuning, OwnPrompts::Test] {
+            assert_eq!(read(&["--split", split.name()]), own(split.into()));
+        }
+        let both = ["eval", "--split", "test", "--prompts", "rows.jsonl"];
+        assert!(Flags::try_parse_from(both).is_err());
+    }
 }

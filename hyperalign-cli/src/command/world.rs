@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use clap::ValueEnum;
 use hyperalign_core::schedule::SolverChoice;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_rewards::{
     ClipReward, Reward,
-    emoji::{self, Acceptance, Exactness, SIZE, Split},
+    emoji::{self, Acceptance, Exactness, SIZE},
     geneval::{Row, Task},
 };
 use hyperalign_train::eval::{
@@ -26,6 +25,7 @@ use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
+use crate::prompts::OwnPrompts;
 use crate::scorers;
 
 /// Samples of a prompt: enough that most prompts have right and wrong ones.
@@ -55,10 +55,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = at_least_one)]
     samples: usize,
 
-    /// Prompts that the judge is measured on. It learned no preference of either kind; choose by
-    /// the tuning prompts, so that the test prompts stay unseen by choices.
-    #[arg(long, value_enum, default_value = "tuning")]
-    split: SplitChoice,
+    /// Prompts that the judge is measured on. The embedded ones learned preferences of `train`
+    /// alone; choose by `tuning`, so that `test` stays unseen by choices.
+    #[arg(long, value_enum, default_value_t)]
+    split: OwnPrompts,
 
     /// Seed of renders and prompts.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -79,25 +79,6 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// Prompts that nothing was aligned on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum SplitChoice {
-    /// To choose settings on.
-    Tuning,
-    /// To look at once.
-    Test,
-}
-
-impl From<SplitChoice> for Split {
-    fn from(choice: SplitChoice) -> Self {
-        match choice {
-            SplitChoice::Tuning => Self::Tuning,
-            SplitChoice::Test => Self::Test,
-        }
-    }
 }
 
 /// A base of another world.
@@ -131,7 +112,7 @@ struct Findings {
 #[derive(Debug, Serialize)]
 struct Judged {
     name: String,
-    split: SplitChoice,
+    split: OwnPrompts,
     orderings: Orderings,
     #[serde(skip_serializing_if = "Option::is_none")]
     samples: Option<Separation>,
@@ -251,10 +232,7 @@ fn report(findings: &Findings) -> String {
         columns.push(column("wrong", |t| of(t).wrong.to_string()));
     }
     text += &format!("\n{}", table(&columns));
-    let split = match split {
-        SplitChoice::Tuning => "tuning",
-        SplitChoice::Test => "test",
-    };
+    let split = split.name();
     text += &format!(
         "\nJudge {name} on {} {split} prompts: how often the right caption scores above a \
          corrupted one (caption),\nand the right picture above one of the corrupted caption \
