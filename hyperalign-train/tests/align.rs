@@ -102,6 +102,7 @@ fn settings() -> AlignSettings {
         method: HyperAlignSettings {
             steps: STEPS,
             guidance_scale: 2.0,
+            reward_every: 1,
             trajectories: 4,
             supervised_steps: 2,
             preferred_batch: 8,
@@ -221,6 +222,44 @@ fn the_regulariser_alone_lowers_the_denoising_loss() {
         let (mean, error) = gain(&losses(&aligned.adapter), &losses(&fresh));
         assert!(mean < -5.0 * error && mean < -0.05, "the loss changes by {mean} +- {error}");
     }
+}
+
+#[test]
+fn the_reward_of_some_updates_has_its_weight_on_average() {
+    let (base, _) = bases().into_iter().next().unwrap();
+    let materials = materials_of(base);
+    let meta = AdapterMeta::new(
+        materials.base.name(),
+        "",
+        Variant::S,
+        settings().network.kind(materials.base.as_ref()).unwrap(),
+    );
+    let adapter = meta.init(0, &materials.device.clone().autodiff()).unwrap();
+    let weights = |every, regulariser_weight| -> Vec<Vec<(&str, f64)>> {
+        let mut method = settings().method;
+        (method.reward_every, method.regulariser_weight) = (every, regulariser_weight);
+        method.reward_weight = 0.5;
+        let objective = HyperAlign {
+            seed: 1,
+            base: materials.base.clone(),
+            reward: materials.reward.clone(),
+            prompts: materials.prompts.clone(),
+            preferred: materials.preferred.clone(),
+            settings: method,
+            device: materials.device.clone(),
+        };
+        let parts = |update| {
+            let losses = objective.losses(&adapter, update, Shard { index: 0, count: 1 });
+            losses.parts.iter().map(|part| (part.name, part.weight)).collect()
+        };
+        (0..4).map(parts).collect()
+    };
+    let alone = vec![("regulariser", 1.0)];
+    let both = |reward| vec![("reward", reward), ("regulariser", 1.0)];
+    assert_eq!(weights(1, 1.0), [both(0.5), both(0.5), both(0.5), both(0.5)]);
+    assert_eq!(weights(3, 1.0), [both(1.5), alone.clone(), alone, both(1.5)]);
+    // Without the regulariser there would be updates of nothing.
+    assert_eq!(weights(3, 0.0), vec![vec![("reward", 0.5)]; 4]);
 }
 
 #[test]

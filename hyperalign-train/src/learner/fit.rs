@@ -12,10 +12,10 @@ use serde_json::json;
 use super::average::Average;
 use super::checkpoint::{self, State};
 use super::dashboard::Dashboard;
-use super::journal::{Journal, Row};
+use super::journal::Journal;
 use super::loader::{Nothing, Updates};
 use super::origin::Origin;
-use super::progress::{LineRenderer, NoFiles, Value, shown};
+use super::progress::{LineRenderer, NoFiles, Value, shown_names};
 use super::run::{End, FitError, Outcome, Progress, Resume, Run};
 use super::strategy::{ByUpdate, Ended, Sitting, write_error};
 use super::student::{Position, Student};
@@ -114,16 +114,17 @@ fn launch<O: Objective>(
     let settings = sitting.settings.clone();
     let objective = sitting.objective.clone();
     // The metrics must be registered before the launch, and only the losses know their names: the
-    // passes of the first update are made here, and handed over when the trainer comes to it.
+    // passes of the first update are made here, and handed over when the trainer comes to it. Not
+    // every part has a share in every update, but all have one in the first of a run.
     sitting.begun = Some(Instant::now());
     let first = update::gradient(&*objective, &state.module, state.update, &settings);
-    let names = match &first {
-        Ok(first) => shown(&Row {
-            parts: first.parts.clone(),
-            metrics: first.metrics.clone(),
-            ..Row::default()
-        }),
-        Err(_) => Vec::new(),
+    let names = match (sitting.journal.names(), &first) {
+        (Some(names), _) => names,
+        (None, Ok(first)) => (
+            first.parts.iter().map(|part| part.name.clone()).collect(),
+            first.metrics.iter().map(|(name, _)| name.clone()).collect(),
+        ),
+        (None, Err(_)) => Default::default(),
     };
     let first = Mutex::new(Some(first));
     let work = {
@@ -154,7 +155,7 @@ fn launch<O: Objective>(
         // burn's installs a logger and a panic hook that prints, for the whole process.
         .with_application_logger(None)
         .renderer(renderer);
-    for (name, _) in names {
+    for name in shown_names(names) {
         training = training.metric_train_numeric(Value::new(&name));
     }
     // Dropping the result closes the dashboard.

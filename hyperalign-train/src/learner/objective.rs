@@ -21,7 +21,8 @@ pub trait Objective: Send + Sync + 'static {
     ///
     /// Runs on the shard's own thread with its own fork of the module. Each loss must be a mean
     /// over the samples of the shard, and all shards must have the same number of samples: the
-    /// engine averages over shards. All shards must return the same parts in the same order.
+    /// engine averages over shards. All shards of an update must return the same parts in the same
+    /// order. The first update must have all parts; later ones may leave some out.
     fn losses(&self, module: &Self::Module, update: u64, shard: Shard) -> Losses;
 
     /// Called after every update, `done` of which are done, for example to write sample pictures.

@@ -15,7 +15,7 @@ use burn::train::renderer::{
     MetricsRendererTraining,
 };
 
-use super::journal::Row;
+use super::journal::{PartRow, Row};
 use super::run::LineWriter;
 use super::student::Passes;
 
@@ -33,6 +33,17 @@ pub(crate) fn shown(row: &Row) -> Vec<(String, f64)> {
     values
 }
 
+/// The names of what [`shown`] gives for a row with these parts and metrics.
+pub(crate) fn shown_names((parts, metrics): (Vec<String>, Vec<String>)) -> Vec<String> {
+    let part = |name| PartRow { name, loss: 0.0, weight: 0.0, gradient_norm: 0.0 };
+    let row = Row {
+        parts: parts.into_iter().map(part).collect(),
+        metrics: metrics.into_iter().map(|name| (name, 0.0)).collect(),
+        ..Row::default()
+    };
+    shown(&row).into_iter().map(|(name, _)| name).collect()
+}
+
 /// The values of one update, as burn's metrics take them.
 pub(crate) struct Values(Vec<(String, f64)>);
 
@@ -46,6 +57,8 @@ impl Adaptor<Values> for Passes {
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
     name: MetricName,
+    /// Whether the last update had a value.
+    fresh: bool,
     last: f64,
     sum: f64,
     count: usize,
@@ -53,7 +66,7 @@ pub(crate) struct Value {
 
 impl Value {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: Arc::new(name.to_owned()), last: f64::NAN, sum: 0.0, count: 0 }
+        Self { name: Arc::new(name.to_owned()), fresh: false, last: f64::NAN, sum: 0.0, count: 0 }
     }
 
     fn mean(&self) -> f64 {
@@ -82,7 +95,9 @@ impl Metric for Value {
         values: &Values,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        if let Some((_, value)) = values.0.iter().find(|(name, _)| *name == *self.name) {
+        let value = values.0.iter().find(|(name, _)| *name == *self.name);
+        self.fresh = value.is_some();
+        if let Some((_, value)) = value {
             self.last = *value;
             self.sum += value;
             self.count += 1;
@@ -101,7 +116,7 @@ impl Metric for Value {
 
 impl Numeric for Value {
     fn value(&self) -> Option<NumericEntry> {
-        Some(NumericEntry::Value(self.last))
+        self.fresh.then_some(NumericEntry::Value(self.last))
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
@@ -164,7 +179,7 @@ impl TrainingProgressLogger for LineRenderer {
             u64::MAX => format!("update {done}"),
             updates => format!("update {done}/{updates}"),
         };
-        for (name, sum, count) in &mut self.values {
+        for (name, sum, count) in self.values.iter_mut().filter(|(.., count)| *count > 0) {
             let mean = *sum / *count as f64;
             let small = mean != 0.0 && mean.abs() < 1e-3;
             let value = if small { format!("{mean:.2e}") } else { format!("{mean:.4}") };

@@ -40,6 +40,8 @@ impl HyperAlignSettings {
         for (name, given, _) in batches.into_iter().filter(|(.., weight)| *weight > 0.0) {
             check(given > 0 && given.is_multiple_of(shards), name, given.to_string(), &parts)?;
         }
+        let every = self.reward_every;
+        check(every > 0, "method.reward_every", every.to_string(), "1 or more")?;
         let supervised = self.supervised_steps;
         check(supervised > 0, "method.supervised_steps", supervised.to_string(), "1 or more")?;
         let dropout = self.caption_dropout;
@@ -96,7 +98,7 @@ mod tests {
         let good = HyperAlignSettings::default();
         assert_eq!(good.validate(&scheduler, 2), Ok(()));
         type Change = fn(&mut HyperAlignSettings);
-        let changes: [(&str, Change); 15] = [
+        let changes: [(&str, Change); 16] = [
             ("method.reward_weight", |s| s.reward_weight = f64::NAN),
             ("method.reward_weight", |s| (s.reward_weight, s.regulariser_weight) = (0.0, 0.0)),
             ("method.regulariser_weight", |s| s.regulariser_weight = -1.0),
@@ -104,6 +106,7 @@ mod tests {
             ("method.trajectories", |s| s.trajectories = 0),
             ("method.trajectories", |s| s.trajectories = 3),
             ("method.preferred_batch", |s| s.preferred_batch = 5),
+            ("method.reward_every", |s| s.reward_every = 0),
             ("method.supervised_steps", |s| s.supervised_steps = 0),
             ("method.caption_dropout", |s| s.caption_dropout = 1.5),
             ("method.min_signal", |s| s.min_signal = 2.0),

@@ -42,6 +42,10 @@ pub struct HyperAlignSettings {
     pub guidance_scale: f64,
     /// Weight of the reward loss; 0 leaves it out (the regulariser-only control).
     pub reward_weight: f64,
+    /// Updates for each one that has the reward loss in it, with so many times its weight: the same
+    /// objective on average, with less time for trajectories and more for preferred data. Without
+    /// the regulariser every update has it.
+    pub reward_every: u64,
     /// Weight of the regulariser, lambda; 0 leaves it out (the reward-only control).
     pub regulariser_weight: f64,
     /// Trajectories an update.
@@ -75,6 +79,7 @@ impl Default for HyperAlignSettings {
             guidance_scale: 4.0,
             // With the clip below the reward's gradient is as long as the regulariser's.
             reward_weight: 0.05,
+            reward_every: 1,
             regulariser_weight: 1.0,
             trajectories: 4,
             supervised_steps: 2,
@@ -85,6 +90,13 @@ impl Default for HyperAlignSettings {
             preferred_batch: 16,
             caption_dropout: 0.1,
         }
+    }
+}
+
+impl HyperAlignSettings {
+    /// [`Self::reward_every`], or 1 where nothing else is learned from.
+    fn updates_a_reward(&self) -> u64 {
+        if self.regulariser_weight == 0.0 { 1 } else { self.reward_every }
     }
 }
 
@@ -111,7 +123,8 @@ impl Objective for HyperAlign {
 
     fn losses(&self, adapter: &Adapter, update: u64, shard: Shard) -> Losses {
         let mut losses = Losses { parts: Vec::new(), metrics: Vec::new() };
-        if self.settings.reward_weight != 0.0 {
+        let every = self.settings.updates_a_reward();
+        if self.settings.reward_weight != 0.0 && update.is_multiple_of(every) {
             self.reward_loss(adapter, update, shard, &mut losses);
         }
         if self.settings.regulariser_weight != 0.0 {
@@ -188,7 +201,7 @@ impl HyperAlign {
         if let Some(factors) = factors {
             losses.metrics.extend(variation(factors, supervised.len(), count));
         }
-        let weight = self.settings.reward_weight;
+        let weight = self.settings.reward_weight * self.settings.updates_a_reward() as f64;
         losses
             .parts
             .push(Part::new("reward", weight, reward.neg()).clipped(self.settings.reward_clip));

@@ -95,6 +95,7 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
             supervised_steps: 3,
             preferred_batch: 3,
             regulariser_weight: 0.7,
+            reward_every: 1,
             ..HyperAlignSettings::default()
         },
         device,

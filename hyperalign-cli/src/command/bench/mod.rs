@@ -221,7 +221,7 @@ fn text(report: &Report, subject: &Subject) -> String {
             .write(Format::Plain);
         text += &format!(
             "\n{table}\n\
-             An update: {} trajectories of at most {} guided steps, {} of each supervised, decoded \
+             An update with both losses: {} trajectories of at most {} guided steps, {} of each supervised, decoded \
              and scored\nby {}; {} preferred pictures; two backward passes, {} threads. Peak \
              memory is\nthe process's own, models and all that ran before included.\n",
             method.trajectories,

@@ -95,7 +95,8 @@ impl Subject {
             weights: base_weights,
             prompt: PROMPT.to_owned(),
             guidance_scale: settings.method.guidance_scale,
-            method: settings.method,
+            // The dear kind of update, with both losses, whenever it is measured.
+            method: HyperAlignSettings { reward_every: 1, ..settings.method },
             shards: settings.training.shards,
             lessons: Lessons::emoji,
         })
@@ -137,6 +138,7 @@ impl Subject {
                 min_signal: 0.99,
                 max_signal: 1.0,
                 views: Views { count: 0, ..Views::default() },
+                reward_every: 1,
                 preferred_batch: 1,
                 ..HyperAlignSettings::default()
             },

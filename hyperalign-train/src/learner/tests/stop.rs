@@ -115,6 +115,61 @@ fn progress_is_lines_of_means() {
     }
 }
 
+/// The regression, with its second part in every third update only.
+struct Now(Arc<Regression>);
+
+impl Objective for Now {
+    type Module = Line;
+
+    fn losses(&self, module: &Line, update: u64, shard: Shard) -> Losses {
+        let mut losses = self.0.losses(module, update, shard);
+        if !update.is_multiple_of(3) {
+            losses.parts.truncate(1);
+            losses.metrics.clear();
+        }
+        losses
+    }
+}
+
+#[test]
+fn a_part_of_some_updates_is_shown_where_it_was_computed() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = lines.clone();
+    let write: LineWriter = Arc::new(move |line| log.lock().unwrap().push(line.to_owned()));
+    let mut run = Run { progress: Progress::Lines(write), ..Run::new(dir.path(), "") };
+    let settings = Settings { log_every: 2, ..settings() };
+    // The second sitting begins with update 1 of 0 to 11, which has one part.
+    for updates in [1, 12] {
+        let settings =
+            Settings { updates, schedule: Schedule::Constant { warmup: 0 }, ..settings.clone() };
+        fit(Arc::new(Now(Regression::plain())), Line::new(), &settings, &run).unwrap();
+        run.resume = Resume::Continue;
+    }
+    let rows = journal(dir.path());
+    let with = |row: &serde_json::Value| row["loss"].get("shrink").is_some();
+    let updates: Vec<u64> =
+        rows.iter().filter(|row| with(row)).map(|row| row["update"].as_u64().unwrap()).collect();
+    assert_eq!(updates, [1, 4, 7, 10]);
+    let lines = lines.lock().unwrap();
+    let line = |update: u64| {
+        let begin = format!("update {update}/12  ");
+        lines.iter().find(|line| line.starts_with(&begin)).unwrap()
+    };
+    // Each line is of two updates; what none of them had is not in it.
+    for (update, shown) in [(4, Some(4)), (6, None), (8, Some(7)), (10, Some(10)), (12, None)] {
+        let value = shown.map(|update: usize| rows[update - 1]["loss"]["shrink"].as_f64().unwrap());
+        match value {
+            Some(value) => {
+                let part = format!("  shrink {value:.4}  ");
+                assert!(line(update).contains(&part), "{} has no {part}", line(update));
+            }
+            None => assert!(!line(update).contains("shrink"), "{}", line(update)),
+        }
+        assert!(line(update).contains("  fit "), "{}", line(update));
+    }
+}
+
 /// Records the calls after updates.
 struct Watched(Mutex<Vec<(u64, Vec<f32>)>>);
 
