@@ -161,6 +161,9 @@ fn a_flux_is_described_with_an_index_and_without() {
     let parts = answer["parts"].as_array().unwrap();
     assert_eq!(parts.len(), 2);
     assert_eq!(parts[1]["missing"].as_array().unwrap().len(), 0);
+    // It has FLUX.1's layout, but not its sizes, which are all that one file tells.
+    assert!(!parts[0]["other_shapes"].as_array().unwrap().is_empty());
+    assert!(parts.iter().all(|part| part.get("memory").is_none()), "{parts:?}");
     let empty = tempfile::tempdir().unwrap();
     let output = inspect(&["checkpoint", empty.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,8 +1,10 @@
 //! How much memory a model will take.
 
+use burn::module::Module;
 use hyperalign_models::clip::ClipTextConfig;
 use hyperalign_models::flux::FluxConfig;
 use hyperalign_models::hypernet::HypernetConfig;
+use hyperalign_models::t5::T5Config;
 use hyperalign_models::unet::UnetConfig;
 use hyperalign_models::vae::AutoencoderKlConfig;
 use hyperalign_models::weights::{Folder, keys};
@@ -54,6 +56,12 @@ impl Sizes {
         Self { denoiser, vae: AutoencoderKlConfig::sd15() }
     }
 
+    /// Those of a published FLUX.1 with this transformer.
+    pub(super) fn flux1(transformer: FluxConfig) -> Self {
+        let denoiser = Denoiser::Flux(transformer);
+        Self { denoiser, vae: AutoencoderKlConfig::flux1() }
+    }
+
     /// Those of a folder, if it is one of Stable Diffusion or of FLUX.1.
     pub(super) fn read(folder: &Folder) -> Option<Self> {
         let vae = folder.read_config("vae/config.json").ok()?;
@@ -86,6 +94,21 @@ impl Sizes {
         }
     }
 
+    /// The memory of a FLUX.1 whose transformer has so many parameters, together with the published
+    /// text encoders and autoencoder, which are files of their own.
+    pub(super) fn memory_beside_others(&self, transformer: usize) -> Memory {
+        let device = burn::tensor::Device::default();
+        let others = [
+            count(&ClipTextConfig::sd15().init(&device)),
+            count(&T5Config::xxl().init(&device)),
+            count(&self.vae.init(&device)),
+        ];
+        let memory = self.memory(transformer + others.iter().sum::<usize>());
+        let note =
+            "estimates, good to a factor of two, with both text encoders and the autoencoder";
+        Memory { note, ..memory }
+    }
+
     /// Latents along a side of the picture that the model is made for.
     fn latent_side(&self) -> usize {
         match &self.denoiser {
@@ -114,10 +137,13 @@ impl Sizes {
         };
         let config = HypernetConfig::new(targets, feature_dim, context_dim);
         let network = config.init(0, &burn::tensor::Device::default());
-        network.map_or(0, |network| {
-            keys(&network).iter().map(|key| key.shape.iter().product::<usize>()).sum()
-        })
+        network.map_or(0, |network| count(&network))
     }
+}
+
+/// The number of parameters of a network, whose tensors are not made for it.
+fn count(network: &impl Module) -> usize {
+    keys(network).iter().map(|key| key.shape.iter().product::<usize>()).sum()
 }
 
 fn largest(maps: &[usize]) -> usize {
@@ -144,4 +170,20 @@ fn flux_numbers(flux: &FluxConfig, side: usize) -> (usize, usize) {
     let rows = if flux.guidance_embeds { 1 } else { 2 };
     let blocks = flux.num_layers + flux.num_single_layers;
     (rows * 2 * WORKING * stream, blocks * TAPE[1] * stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flux_in_one_file_needs_its_other_networks_too() {
+        // Parameters as published: transformer, CLIP's text encoder, T5's encoder, autoencoder.
+        let [transformer, others] =
+            [11_901_408_320, 123_060_480 + 4_762_310_656 + 83_819_683].map(|n: usize| n * FLOAT);
+        let memory = Sizes::flux1(FluxConfig::dev()).memory_beside_others(transformer / FLOAT);
+        assert_eq!(memory.weights_f32, transformer + others);
+        assert!(memory.sampling > memory.weights_f32 && memory.training > memory.sampling);
+        assert!(memory.note.contains("autoencoder"));
+    }
 }

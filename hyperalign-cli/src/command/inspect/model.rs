@@ -80,8 +80,15 @@ pub(super) fn file(path: &Path) -> miette::Result<Weights> {
     };
     let mut weights = describe(&tensors, what, keys.as_deref())?;
     weights.compared_with = name.map(str::to_owned);
-    if kind == Some(Kind::StableDiffusion1) {
-        weights.memory = Some(Sizes::sd15().memory(weights.parameters));
+    // Nothing is known of one that has other sizes than the published model.
+    if weights.other_shapes.is_empty() {
+        weights.memory = match kind {
+            Some(Kind::StableDiffusion1) => Some(Sizes::sd15().memory(weights.parameters)),
+            Some(Kind::FluxBfl | Kind::Flux) => {
+                Some(Sizes::flux1(flux(&tensors)).memory_beside_others(weights.parameters))
+            }
+            _ => None,
+        };
     }
     Ok(weights)
 }
@@ -228,6 +235,15 @@ fn in_layout_of(kind: Option<Kind>, ours: Vec<Key>) -> Vec<Key> {
     }
 }
 
+/// The published transformer that the file of a FLUX.1 most likely is.
+fn flux(tensors: &Tensors) -> FluxConfig {
+    let guided = ["guidance_in.", "time_text_embed.guidance_embedder."];
+    match tensors.iter().any(|(key, _)| guided.iter().any(|part| key.starts_with(part))) {
+        true => FluxConfig::dev(),
+        false => FluxConfig::schnell(),
+    }
+}
+
 /// The published model that a file of this kind most likely is, and the keys of its file.
 fn expected(kind: Kind, tensors: &Tensors) -> Option<(&'static str, Vec<Key>)> {
     let device = Device::default();
@@ -236,9 +252,10 @@ fn expected(kind: Kind, tensors: &Tensors) -> Option<(&'static str, Vec<Key>)> {
         true => ("Stable Diffusion 1.5", keys(&AutoencoderKlConfig::sd15().init(&device))),
         false => ("FLUX.1", keys(&AutoencoderKlConfig::flux1().init(&device))),
     };
-    let flux = || match has("guidance_in.") || has("time_text_embed.guidance_embedder.") {
-        true => ("FLUX.1 [dev]", keys(&FluxConfig::dev().init(&device))),
-        false => ("FLUX.1 [schnell]", keys(&FluxConfig::schnell().init(&device))),
+    let flux = || {
+        let config = flux(tensors);
+        let name = if config.guidance_embeds { "FLUX.1 [dev]" } else { "FLUX.1 [schnell]" };
+        (name, keys(&config.init(&device)))
     };
     let (name, ours) = match kind {
         Kind::StableDiffusion1 => {
