@@ -118,9 +118,9 @@ fn pretraining_asks_for_its_folders_before_the_hours() {
 }
 
 #[test]
-fn an_unknown_device_fails_with_the_known_ones() {
+fn an_unknown_device_is_wrong_usage_and_the_known_ones_are_named() {
     let output = hyperalign(&["doctor", "--device", "tpu"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let message = text(&output.stderr);
     assert!(message.contains("`tpu`") && message.contains("vulkan"), "{message}");
     assert!(output.stdout.is_empty());

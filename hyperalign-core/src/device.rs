@@ -50,6 +50,7 @@ pub enum DeviceError {
 }
 
 const KNOWN: &str = "cpu, cuda, vulkan, metal, wgpu, rocm";
+const CPU: &str = "cpu";
 const GPU_FEATURES: [&str; 5] = ["cuda", "vulkan", "metal", "wgpu", "rocm"];
 
 /// Opens the device called `name` as [`open`] does, with `dtype` as the format of all tensors and
@@ -91,23 +92,38 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
     open_with(name, Ok)
 }
 
+/// Whether `name` is one that [`open`] knows, which says nothing of whether there is such a device.
+///
+/// # Errors
+///
+/// Fails for an unknown name.
+pub fn check_name(name: &str) -> Result<(), DeviceError> {
+    parse(name).map(|_| ())
+}
+
+/// The backend and the index in the name of a device.
+fn parse(name: &str) -> Result<(&'static str, usize), DeviceError> {
+    let unknown = || DeviceError::Unknown { given: name.to_owned() };
+    if name == CPU {
+        return Ok((CPU, 0));
+    }
+    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
+    let feature = *GPU_FEATURES.iter().find(|feature| **feature == kind).ok_or_else(unknown)?;
+    Ok((feature, index.parse().map_err(|_| unknown())?))
+}
+
 /// Opens a device; `prepare` sees it before any tensor is made.
 fn open_with(
     name: &str,
     prepare: impl FnOnce(Device) -> Result<Device, DeviceError>,
 ) -> Result<Device, DeviceError> {
-    let unknown = || DeviceError::Unknown { given: name.to_owned() };
-    let (kind, index) = match name.split_once(':') {
-        Some((kind, index)) => (kind, Some(index.parse::<usize>().map_err(|_| unknown())?)),
-        None => (name, None),
-    };
-    if kind == "cpu" {
-        return if index.is_none() { cpu(name).and_then(prepare) } else { Err(unknown()) };
+    let (feature, index) = parse(name)?;
+    if feature == CPU {
+        return cpu(name).and_then(prepare);
     }
-    let feature = *GPU_FEATURES.iter().find(|feature| **feature == kind).ok_or_else(unknown)?;
     let not_built = || DeviceError::NotBuilt { given: name.to_owned(), feature };
-    let open = constructor(kind).ok_or_else(not_built)?;
-    probe(name, || prepare(open(index.unwrap_or(0))))
+    let open = constructor(feature).ok_or_else(not_built)?;
+    probe(name, || prepare(open(index)))
 }
 
 /// How to make a device of `kind`, where its backend is built in.
@@ -186,8 +202,13 @@ mod tests {
     #[test]
     fn names() {
         assert!(open("cpu").is_ok());
-        assert!(matches!(open("tpu"), Err(DeviceError::Unknown { .. })));
-        assert!(matches!(open("cuda:x"), Err(DeviceError::Unknown { .. })));
+        for name in ["tpu", "", "cuda:x", "cuda:", "cpu:0"] {
+            assert!(matches!(check_name(name), Err(DeviceError::Unknown { .. })), "{name}");
+            assert!(matches!(open(name), Err(DeviceError::Unknown { .. })), "{name}");
+        }
+        for name in ["cpu", "cuda", "metal:1"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
         #[cfg(not(feature = "rocm"))]
         assert!(matches!(open("rocm:1"), Err(DeviceError::NotBuilt { feature: "rocm", .. })));
     }

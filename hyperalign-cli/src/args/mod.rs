@@ -5,6 +5,7 @@ mod solver;
 use std::fmt;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use hyperalign_core::device::{self, DeviceError};
 use hyperalign_models::hypernet::Variant;
 
 pub use self::solver::SolverArgs;
@@ -27,7 +28,7 @@ pub struct Cli {
     /// Device to compute on: cpu, cuda, vulkan, metal, wgpu or rocm, with an index as in cuda:1.
     ///
     /// Everything but cpu needs a program built with the feature of that name.
-    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
+    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE", value_parser = device)]
     pub device: String,
 
     /// What to do.
@@ -114,6 +115,11 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{error}")),
     }
+}
+
+/// The name of a device, which need not be there.
+fn device(text: &str) -> Result<String, DeviceError> {
+    device::check_name(text).map(|()| text.to_owned())
 }
 
 /// Reads a number that is one.
