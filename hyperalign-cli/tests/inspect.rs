@@ -138,6 +138,121 @@ fn described(path: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// The answer about what cannot be loaded, and the message beside it.
+fn refused(path: &Path) -> (Value, String) {
+    let output = inspect(&["checkpoint", path.to_str().unwrap()]);
+    let message = tiny::message(&output);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(message.contains("cannot be loaded"), "{message}");
+    (serde_json::from_slice(&output.stdout).unwrap(), message)
+}
+
+/// One after the other, each is taken from a whole folder.
+#[test]
+fn what_a_folder_lacks_is_told_and_the_rest_is_described() {
+    let dir = tempfile::tempdir().unwrap();
+    let lacks = |what: &str, words: &str| {
+        let base = dir.path().join("base");
+        tiny::write_base(&base, 1);
+        let path = base.join(what);
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        removed.unwrap();
+        let (answer, message) = refused(&base);
+        let problems = answer["problems"].to_string();
+        assert!(problems.contains(words), "without {what}: {problems}");
+        assert!(message.contains(words), "without {what}: {message}");
+        assert!(answer["parts"].as_array().unwrap().len() >= 2, "without {what}: {answer}");
+        assert!(answer["parameters"].as_u64().unwrap() > 0);
+        answer["missing_parts"].clone()
+    };
+    for part in ["vae", "unet", "text_encoder", "tokenizer", "scheduler"] {
+        let missing = lacks(part, &format!("the part `{part}` is missing"));
+        assert_eq!(missing, serde_json::json!([part]));
+    }
+    for (file, words) in [
+        ("unet/config.json", "cannot read"),
+        ("vae/diffusion_pytorch_model.safetensors", "no weights in"),
+        ("scheduler/scheduler_config.json", "scheduler_config.json"),
+        ("tokenizer/tokenizer.json", "cannot be read"),
+    ] {
+        assert_eq!(lacks(file, words), serde_json::json!([]), "{file}");
+    }
+}
+
+#[test]
+fn a_part_that_is_not_read_may_be_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("base");
+    tiny::write_base(&base, 1);
+    let index = base.join("model_index.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    let mut json: Value = serde_json::from_str(&text).unwrap();
+    json["safety_checker"] = serde_json::json!(["stable_diffusion", "Checker"]);
+    std::fs::write(&index, json.to_string()).unwrap();
+    let answer = described(&base);
+    assert_eq!(answer["missing_parts"], serde_json::json!(["safety_checker"]));
+    json["_class_name"] = "StableDiffusionXLPipeline".into();
+    std::fs::write(&index, json.to_string()).unwrap();
+    let (_, message) = refused(&base);
+    assert!(message.contains("StableDiffusionXLPipeline"), "{message}");
+}
+
+/// Puts another format into the header of a weight file, as long as the one that was there.
+fn relabel(path: &Path, from: &str, to: &str) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = bytes.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn weights_of_other_formats_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("base");
+    tiny::write_base(&base, 1);
+    relabel(&base.join("unet/diffusion_pytorch_model.safetensors"), "F32", "I32");
+    let (answer, message) = refused(&base);
+    assert!(message.contains("is stored as I32"), "{message}");
+    assert_eq!(answer["parts"][1]["formats"]["I32"], 1);
+}
+
+#[test]
+fn a_damaged_adapter_is_refused_as_sampling_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("base");
+    tiny::write_base(&base, 1);
+    let file = dir.path().join("adapter.safetensors");
+    let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    let nan = |bytes: &mut Vec<u8>| {
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    };
+    let of = |what: &str| inspect(&[what, file.to_str().unwrap()]);
+    for (damage, words) in [
+        (None, ""),
+        (Some(&flip as &dyn Fn(&mut Vec<u8>)), "not those that were written"),
+        (Some(&nan), "not finite"),
+    ] {
+        tiny::write_adapter(&file, &base);
+        if let Some(damage) = damage {
+            let mut bytes = std::fs::read(&file).unwrap();
+            damage(&mut bytes);
+            std::fs::write(&file, bytes).unwrap();
+        }
+        let status = Some(i32::from(damage.is_some()));
+        for what in ["adapter", "checkpoint"] {
+            let output = of(what);
+            let message = tiny::message(&output);
+            assert_eq!(output.status.code(), status, "{what}: {message}");
+            assert!(message.contains(words), "{what}: {message}");
+        }
+    }
+}
+
 #[test]
 fn a_flux_is_described_with_an_index_and_without() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/emoji-flux");
@@ -191,7 +306,9 @@ fn a_model_folder_is_described_part_by_part() {
 
     let unet = base.join("unet/diffusion_pytorch_model.safetensors");
     std::fs::copy(&unet, base.join("vae/diffusion_pytorch_model.safetensors")).unwrap();
-    let vae = &described(&base)["parts"][2];
+    let (answer, message) = refused(&base);
+    let vae = &answer["parts"][2];
+    assert!(message.contains("does not fit the network"), "{message}");
     assert!(vae["missing"][0].as_str().unwrap().starts_with("decoder."), "{vae}");
     assert!(!vae["extra"].as_array().unwrap().is_empty());
 }

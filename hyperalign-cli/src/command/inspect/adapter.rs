@@ -1,7 +1,9 @@
 //! `hyperalign inspect adapter FILE`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use hyperalign_core::device;
+use hyperalign_models::hypernet::Adapter;
 use hyperalign_models::weights::Tensors;
 use miette::{IntoDiagnostic, WrapErr, miette};
 
@@ -18,7 +20,8 @@ pub(super) struct Args {
     file: PathBuf,
 }
 
-/// Prints the metadata as JSON, with the number of tensors and of their values.
+/// Prints the metadata as JSON, with the number of tensors and of their values; fails for a file
+/// that `sample` would refuse.
 pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
     let tensors = Tensors::open(&args.file).into_diagnostic()?;
     let text = tensors.metadata().get(METADATA).ok_or_else(|| {
@@ -31,6 +34,7 @@ pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
     let adapter: serde_json::Value = serde_json::from_str(text)
         .into_diagnostic()
         .wrap_err_with(|| format!("the metadata of `{}` are no JSON", args.file.display()))?;
+    load(&args.file)?;
     output::print_json(&serde_json::json!({
         "file": args.file.display().to_string(),
         "tensors": tensors.iter().count(),
@@ -38,6 +42,12 @@ pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
         "adapter": adapter,
     }))?;
     Ok(Outcome::Done)
+}
+
+/// Reads the adapter as those do who use it: its keys, finite values and its recorded SHA-256.
+pub(super) fn load(path: &Path) -> miette::Result<()> {
+    let cpu = device::open("cpu").into_diagnostic()?;
+    Adapter::load(path, &cpu).map(|_| ()).into_diagnostic()
 }
 
 /// Number of values of all tensors.

@@ -6,7 +6,7 @@ use miette::{IntoDiagnostic, WrapErr, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::model;
+use super::model::{self, Answer};
 use crate::outcome::Outcome;
 use crate::output;
 
@@ -16,7 +16,8 @@ const STATE: &str = "state.json";
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A checkpoint of a run, the folder of a run (its newest checkpoint is taken), a model folder
-    /// in the diffusers layout, or a safetensors file.
+    /// in the diffusers layout, or a safetensors file. The exit status is 1 if it cannot be loaded;
+    /// what is known of it is printed all the same, with `problems`.
     #[arg(value_name = "PATH")]
     path: PathBuf,
 }
@@ -44,11 +45,11 @@ pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
         bail!("there is neither a file nor a folder `{}`", path.display());
     }
     if path.is_file() {
-        output::print_json(&model::file(path)?)?;
+        return tell(path, model::file(path)?);
     } else if let Some(checkpoint) = newest(path)? {
         output::print_json(&state(&checkpoint)?)?;
     } else if let Some(model) = model::folder(path)? {
-        output::print_json(&model)?;
+        return tell(path, model);
     } else {
         bail!(
             "`{}` is neither a checkpoint ({STATE}), nor a run (checkpoints/step-*), nor a model \
@@ -57,6 +58,19 @@ pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
         );
     }
     Ok(Outcome::Done)
+}
+
+/// Prints all that is known, and then fails if that cannot be loaded.
+fn tell(path: &Path, answer: Answer) -> miette::Result<Outcome> {
+    output::print_json(&answer.json)?;
+    let more = answer.problems.len().saturating_sub(1);
+    match answer.problems.into_iter().next() {
+        None => Ok(Outcome::Done),
+        Some(problem) if more == 0 => bail!("`{}` cannot be loaded: {problem}", path.display()),
+        Some(problem) => {
+            bail!("`{}` cannot be loaded: {problem}; `problems` has {more} more", path.display())
+        }
+    }
 }
 
 /// The checkpoint that `path` is, or the newest one of the run in the folder `path`.

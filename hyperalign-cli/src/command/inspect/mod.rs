@@ -5,6 +5,7 @@ mod checkpoint;
 mod keys;
 mod memory;
 mod model;
+mod parts;
 
 use crate::outcome::Outcome;
 
@@ -20,10 +21,10 @@ enum What {
     /// Print the keys and shapes that we expect of a published weight file, as lines of JSON.
     Keys(keys::Args),
     /// Print what a checkpoint of a run, a model folder or a weight file is: its layout, number
-    /// formats and size, what is missing or too much, and the memory that it needs; after checking
-    /// that it is whole.
+    /// formats and size, what is missing or too much, and the memory that it needs. Every value is
+    /// read: what cannot be loaded is told, with exit status 1.
     Checkpoint(checkpoint::Args),
-    /// Print what an adapter file says about itself.
+    /// Print what an adapter file says about itself, after checking its weights.
     Adapter(adapter::Args),
 }
 

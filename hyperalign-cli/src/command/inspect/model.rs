@@ -18,6 +18,12 @@ use serde::de::DeserializeOwned;
 
 use super::adapter::{self, parameters};
 use super::memory::{Memory, Sizes};
+use super::parts::{self, INDEX, Index};
+
+/// Formats that weights are read from.
+const READABLE: [&str; 4] = ["F16", "BF16", "F32", "F64"];
+/// More problems of one kind than this say nothing new.
+const SHOWN: usize = 5;
 
 /// What is known of one weight file, or of the shards of one network.
 #[derive(Debug, Serialize)]
@@ -41,6 +47,8 @@ pub(super) struct Weights {
     other_shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
     /// Known extras, which reading passes over.
     passed_over: Vec<String>,
+    /// Why it cannot be loaded; empty for one that can.
+    problems: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<Memory>,
     metadata: BTreeMap<String, String>,
@@ -54,8 +62,26 @@ pub(super) struct Model {
     what: String,
     parameters: usize,
     parts: Vec<Weights>,
+    /// Parts that the index names or the pipeline is read from, and that are not there.
+    missing_parts: Vec<String>,
+    /// Why it cannot be loaded, whichever part that is in; empty for one that can.
+    problems: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<Memory>,
+}
+
+/// What is known of a path, and why it cannot be loaded.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) json: serde_json::Value,
+    pub(super) problems: Vec<String>,
+}
+
+impl Answer {
+    fn new(value: &impl Serialize, problems: &[String]) -> miette::Result<Self> {
+        let json = serde_json::to_value(value).into_diagnostic()?;
+        Ok(Self { json, problems: problems.to_owned() })
+    }
 }
 
 /// The network of a component: its class, and its keys where we know it.
@@ -66,7 +92,12 @@ struct Network {
 
 /// Describes the weight file `path`. There is no configuration, so what is known by its keys is
 /// compared with the published model of that kind.
-pub(super) fn file(path: &Path) -> miette::Result<Weights> {
+pub(super) fn file(path: &Path) -> miette::Result<Answer> {
+    let weights = weight_file(path)?;
+    Answer::new(&weights, &weights.problems)
+}
+
+fn weight_file(path: &Path) -> miette::Result<Weights> {
     let tensors = Tensors::open(path).into_diagnostic()?;
     let kind = published::identify(&tensors);
     let known = kind.and_then(|kind| expected(kind, &tensors));
@@ -78,8 +109,13 @@ pub(super) fn file(path: &Path) -> miette::Result<Weights> {
         }
         None => "not known here".to_owned(),
     };
-    let mut weights = describe(&tensors, what, keys.as_deref())?;
+    // The other kinds are parts of models, whose sizes a file alone does not tell.
+    let must_fit = kind == Some(Kind::StableDiffusion1);
+    let mut weights = describe(&tensors, what, keys.as_deref(), must_fit);
     weights.compared_with = name.map(str::to_owned);
+    if kind.is_none() && tensors.metadata().contains_key(adapter::METADATA) {
+        weights.problems.extend(adapter::load(path).err().map(|error| error.to_string()));
+    }
     // Nothing is known of one that has other sizes than the published model.
     if weights.other_shapes.is_empty() {
         weights.memory = match kind {
@@ -95,46 +131,54 @@ pub(super) fn file(path: &Path) -> miette::Result<Weights> {
 
 /// Describes the model folder `path`: a pipeline, a single network, or weight files with parts beside
 /// them, as Black Forest Labs publish FLUX.1. Nothing if it is none of them.
-pub(super) fn folder(path: &Path) -> miette::Result<Option<serde_json::Value>> {
+pub(super) fn folder(path: &Path) -> miette::Result<Option<Answer>> {
     let folder = Folder::disk(path);
-    let json = |value| serde_json::to_value(value).into_diagnostic();
     if folder.contains("config.json") {
-        return component(&folder, "").and_then(json).map(Some);
+        let weights = component(&folder, "");
+        return Answer::new(&weights, &weights.problems).map(Some);
     }
-    #[derive(serde::Deserialize)]
-    struct Index {
-        #[serde(rename = "_class_name")]
-        class: String,
-        #[serde(flatten)]
-        parts: BTreeMap<String, serde_json::Value>,
-    }
-    if !folder.contains("model_index.json") {
-        let parts = loose(path, &folder)?;
-        let parameters = parts.iter().map(|part| part.parameters).sum();
-        let (folder, what) = (path.display().to_string(), "weight files".to_owned());
-        let model = Model { folder, what, parameters, parts, memory: None };
-        return if model.parts.is_empty() { Ok(None) } else { json_of(model).map(Some) };
-    }
-    let Index { class, parts: names } = folder.read_config("model_index.json").into_diagnostic()?;
+    let model = match folder.contains(INDEX) {
+        true => pipeline(path, &folder)?,
+        false => loose(path, &folder)?,
+    };
+    let empty = model.parts.is_empty() && model.problems.is_empty();
+    if empty { Ok(None) } else { Answer::new(&model, &model.problems).map(Some) }
+}
+
+/// Describes a pipeline part by part. Parts that it is not read from make no problem.
+fn pipeline(path: &Path, folder: &Folder) -> miette::Result<Model> {
+    let index: Index = folder.read_config(INDEX).into_diagnostic()?;
     let mut parts = Vec::new();
-    for name in names.keys().filter(|name| name.as_str() != "safety_checker") {
-        if folder.contains(&format!("{name}/config.json")) {
-            parts.push(component(&folder, name)?);
+    let mut missing_parts = Vec::new();
+    let mut problems: Vec<String> = index.foreign().into_iter().collect();
+    for name in index.parts() {
+        let needed = index.needs(name);
+        if !parts::is_there(path, name) {
+            missing_parts.push(name.to_owned());
+            if needed {
+                problems.push(format!("the part `{name}` is missing: there is no folder of it"));
+            }
+        } else if parts::has_no_weights(name) {
+            let problem = parts::problem(folder, path, &index.class, name);
+            problems.extend(problem.filter(|_| needed));
+        } else if needed || (name != "safety_checker" && has_config(folder, name)) {
+            let part = component(folder, name);
+            problems.extend(part.problems.iter().filter(|_| needed).cloned());
+            parts.push(part);
         }
     }
     let parameters = parts.iter().map(|part| part.parameters).sum();
-    let memory = Sizes::read(&folder).map(|sizes| sizes.memory(parameters));
+    let memory = Sizes::read(folder).map(|sizes| sizes.memory(parameters));
     let folder = path.display().to_string();
-    let model = Model { folder, what: class, parameters, parts, memory };
-    json_of(model).map(Some)
+    Ok(Model { folder, what: index.class, parameters, parts, missing_parts, problems, memory })
 }
 
-fn json_of(model: Model) -> miette::Result<serde_json::Value> {
-    serde_json::to_value(model).into_diagnostic()
+fn has_config(folder: &Folder, part: &str) -> bool {
+    folder.contains(&format!("{part}/config.json"))
 }
 
 /// The weight files in a folder without an index, and the networks in the folders below it.
-fn loose(path: &Path, folder: &Folder) -> miette::Result<Vec<Weights>> {
+fn loose(path: &Path, folder: &Folder) -> miette::Result<Model> {
     let mut names: Vec<String> = std::fs::read_dir(path)
         .into_diagnostic()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -143,49 +187,84 @@ fn loose(path: &Path, folder: &Folder) -> miette::Result<Vec<Weights>> {
     let mut parts = Vec::new();
     for name in names {
         if name.ends_with(".safetensors") {
-            parts.push(file(&path.join(name))?);
-        } else if folder.contains(&format!("{name}/config.json")) {
-            parts.push(component(folder, &name)?);
+            parts.push(weight_file(&path.join(name))?);
+        } else if has_config(folder, &name) {
+            parts.push(component(folder, &name));
         }
     }
-    Ok(parts)
+    Ok(Model {
+        folder: path.display().to_string(),
+        what: "weight files".to_owned(),
+        parameters: parts.iter().map(|part| part.parameters).sum(),
+        problems: parts.iter().flat_map(|part| part.problems.clone()).collect(),
+        parts,
+        missing_parts: Vec::new(),
+        memory: None,
+    })
 }
 
-fn component(folder: &Folder, sub: &str) -> miette::Result<Weights> {
-    let network = network(folder, sub).into_diagnostic()?;
-    let tensors = folder.tensors(sub).into_diagnostic()?;
-    let kind = published::identify(&tensors);
-    let what = match kind {
-        Some(kind) => format!("{}: {kind}", network.class),
-        None => network.class,
+/// Describes the network in the part `sub`, as far as its files can be read.
+fn component(folder: &Folder, sub: &str) -> Weights {
+    let mut problems = Vec::new();
+    let mut or_problem = |error: LoadError| problems.push(error.to_string());
+    let network = network(folder, sub).map_err(&mut or_problem).ok();
+    let tensors = folder.tensors(sub).map_err(&mut or_problem).ok();
+    let (class, keys) = match network {
+        Some(network) => (network.class, network.keys),
+        None => ("its configuration cannot be read".to_owned(), None),
     };
-    let keys = network.keys.map(|ours| in_layout_of(kind, ours));
-    let mut weights = describe(&tensors, what, keys.as_deref())?;
+    let kind = tensors.as_ref().and_then(published::identify);
+    let what = match kind {
+        Some(kind) => format!("{class}: {kind}"),
+        None => class,
+    };
+    let is_there = tensors.is_some();
+    let tensors = tensors.unwrap_or_default();
+    let keys = keys.filter(|_| is_there).map(|ours| in_layout_of(kind, ours));
+    let mut weights = describe(&tensors, what, keys.as_deref(), true);
+    if !is_there {
+        weights.file = folder.display(sub);
+    }
     weights.compared_with = keys.map(|_| "its config.json".to_owned());
-    Ok(weights)
+    weights.problems.splice(0..0, problems);
+    weights
 }
 
-/// Reads every value, so that a damaged file is an error here and not in the middle of a run.
-fn describe(tensors: &Tensors, what: String, expected: Option<&[Key]>) -> miette::Result<Weights> {
+/// Reads every value, so that a damaged file is told here and not in the middle of a run; where the
+/// keys `must_fit`, others than the `expected` are a problem.
+fn describe(tensors: &Tensors, what: String, expected: Option<&[Key]>, must_fit: bool) -> Weights {
     let mut formats = BTreeMap::new();
+    let mut unreadable = Vec::new();
     for (key, _) in tensors.iter() {
         let format = tensors.dtype(key).unwrap_or_default();
-        if format.starts_with('F') || format.starts_with("BF") {
-            tensors.f32(key).into_diagnostic()?;
+        // Of a file that is not known, integers may be what it is for.
+        let is_weight = expected.is_some() || READABLE.contains(&format.as_str());
+        if is_weight && !is_passed_over(key) {
+            unreadable.extend(tensors.f32(key).err().map(|error| error.to_string()));
         }
         *formats.entry(format).or_insert(0) += 1;
     }
+    let mut problems: Vec<String> = unreadable.iter().take(SHOWN).cloned().collect();
+    if unreadable.len() > SHOWN {
+        let (more, file) = (unreadable.len() - SHOWN, tensors.name());
+        problems.push(format!("{more} more tensors of `{file}` cannot be read"));
+    }
     let (passed_over, _): (Vec<&str>, Vec<&str>) =
-        tensors.iter().map(|(key, _)| key).partition(|key| published::is_extra(key));
+        tensors.iter().map(|(key, _)| key).partition(|key| is_passed_over(key));
     let passed_over: Vec<String> = passed_over.into_iter().map(str::to_owned).collect();
-    let used = tensors.clone().rename(|key| (!published::is_extra(key)).then(|| key.to_owned()));
-    let KeyMismatch { missing, unused, shapes } = match expected {
+    let used = tensors.clone().rename(|key| (!is_passed_over(key)).then(|| key.to_owned()));
+    let mismatch = match expected {
         Some(keys) => compare(keys, &used),
         None => KeyMismatch::default(),
     };
+    if must_fit && !mismatch.is_empty() {
+        let (file, mismatch) = (tensors.name().to_owned(), mismatch.clone());
+        problems.push(LoadError::Keys { file, mismatch }.to_string());
+    }
+    let KeyMismatch { missing, unused, shapes } = mismatch;
     let names =
         |keys: Vec<(String, Option<String>)>| keys.into_iter().map(|(key, _)| key).collect();
-    Ok(Weights {
+    Weights {
         file: tensors.name().to_owned(),
         what,
         tensors: tensors.iter().count(),
@@ -197,9 +276,16 @@ fn describe(tensors: &Tensors, what: String, expected: Option<&[Key]>) -> miette
         extra: names(unused),
         other_shapes: shapes,
         passed_over,
+        problems,
         memory: None,
         metadata: tensors.metadata().clone(),
-    })
+    }
+}
+
+/// Whether reading passes over `key`: an extra of published files, or T5's second copy of its table
+/// of tokens.
+fn is_passed_over(key: &str) -> bool {
+    published::is_extra(key) || key == "encoder.embed_tokens.weight"
 }
 
 /// The network that the `config.json` in the part `sub` describes.
