@@ -13,6 +13,8 @@ use crate::{base, scorers};
 
 /// Longer prompts are refused. No reward reads more than some hundred tokens.
 pub const MAX_WORDS: usize = 1000;
+/// The same for scripts that put no spaces between words.
+pub const MAX_CHARACTERS: usize = 20_000;
 
 /// A reward that is not there, or weights for none.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -93,9 +95,21 @@ impl Judges {
         Ok(Self { judges, device: device.clone() })
     }
 
+    /// These, of which nobody said what they have had to do with the pictures.
+    #[cfg(test)]
+    pub fn of(rewards: Vec<Arc<dyn Reward>>, device: &Device) -> Self {
+        let judge = |reward| Judge { reward, role: Role::Other };
+        Self { judges: rewards.into_iter().map(judge).collect(), device: device.clone() }
+    }
+
     /// Them, in the order of the flags.
     pub fn iter(&self) -> impl Iterator<Item = &Judge> {
         self.judges.iter()
+    }
+
+    /// Whether any of them looks at prompts.
+    pub fn need_prompts(&self) -> bool {
+        self.iter().any(|judge| judge.reward.needs_prompt())
     }
 
     /// Whether every reward can score this picture and prompt.
@@ -108,7 +122,13 @@ impl Judges {
         if words > MAX_WORDS {
             return Err(format!("its prompt has {words} words; at most {MAX_WORDS} are read"));
         }
-        if words == 0 {
+        let characters = prompt.chars().count();
+        if characters > MAX_CHARACTERS {
+            return Err(format!(
+                "its prompt has {characters} characters; at most {MAX_CHARACTERS} are read"
+            ));
+        }
+        if words == 0 && self.need_prompts() {
             return Err("its prompt is empty".to_owned());
         }
         let size = [picture.height() as usize, picture.width() as usize];

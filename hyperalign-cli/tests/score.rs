@@ -107,6 +107,35 @@ fn several_rewards_with_prompts_from_everywhere() {
     assert!(table.contains("emoji-proxy (trained against)") && table.contains("pets"), "{table}");
 }
 
+/// The names that `sample` gives, whose numbers have no leading zeros.
+#[test]
+fn prompts_in_order_are_for_names_in_the_order_of_their_numbers() {
+    let folder = Folder::new();
+    let (mut prompts, words) = (String::new(), ["dog", "tree", "red heart"]);
+    for k in 1..=12 {
+        let prompt = format!("a {}", words[k % 3]);
+        folder.write(&format!("in/h-{k}.png"), png(&picture(k as u8), Some(&prompt)));
+        prompts += &(prompt + "\n");
+    }
+    folder.write("prompts.txt", &prompts);
+    let arguments = [&PROXY[..], &["in", "--prompts", "prompts.txt"]].concat();
+    let found = folder.json(&arguments);
+    assert_eq!(found["scores"].as_array().unwrap().len(), 12, "{found}");
+    assert_eq!(found["scores"][11]["image"], "in/h-12.png");
+    assert_eq!(found["scores"][11]["prompt"], "a dog");
+
+    // A picture fewer and a prompt fewer: from there on nothing is of its place.
+    std::fs::remove_file(folder.path("in/h-10.png")).unwrap();
+    folder.write("prompts.txt", prompts.lines().take(11).collect::<Vec<_>>().join("\n"));
+    let output = folder.score(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("2 of 11 pictures were not scored"), "{stderr}");
+    let wanted = "in/h-11.png: --prompts gives it `a tree` by its place, and the file says that \
+                  it was made for `a red heart`";
+    assert!(stderr.contains(wanted), "{stderr}");
+}
+
 /// Every bad item has its line, the good one its score, and the list comes at the end.
 #[test]
 fn bad_items_do_not_stop_the_run() {
@@ -125,6 +154,10 @@ fn bad_items_do_not_stop_the_run() {
     folder.picture("in/alone.png", 1);
     folder.picture("in/long.png", 1);
     folder.write("in/long.txt", "dog ".repeat(10_000));
+    folder.picture("in/cjk.png", 1);
+    folder.write("in/cjk.txt", "犬".repeat(100_000));
+    folder.picture("in/latin.png", 1);
+    folder.write("in/latin.txt", b"a d\xf6g");
     folder.write("in/size.png", png(&RgbImage::new(80, 64), Some("a dog")));
     folder.write("in/word.png", png(&picture(1), Some("a gryphon")));
     let output = folder.score(&[&PROXY[..], &["in", "missing.png", "--json"]].concat());
@@ -133,7 +166,7 @@ fn bad_items_do_not_stop_the_run() {
     assert_eq!(found["scores"].as_array().unwrap().len(), 1);
     assert_eq!(found["all"]["emoji-proxy"]["count"], 1);
     let stderr = text(&output.stderr);
-    let (lines, list) = stderr.split_once("11 of 12 pictures were not scored:\n").unwrap();
+    let (lines, list) = stderr.split_once("13 of 14 pictures were not scored:\n").unwrap();
     for (name, words) in [
         ("text.png", "not a picture"),
         ("cut.png", "cut off"),
@@ -143,6 +176,8 @@ fn bad_items_do_not_stop_the_run() {
         ("ink.jpg", "CMYK"),
         ("alone.png", "no prompt"),
         ("long.png", "10000 words"),
+        ("cjk.png", "100000 characters"),
+        ("latin.png", "valid UTF-8"),
         ("size.png", "64x80"),
         ("word.png", "gryphon"),
         ("missing.png", "cannot be read"),

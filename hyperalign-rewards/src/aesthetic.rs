@@ -100,6 +100,10 @@ impl Reward for Aesthetic {
         true
     }
 
+    fn needs_prompt(&self) -> bool {
+        false
+    }
+
     fn score_pictures(
         &self,
         pictures: &[RgbImage],

@@ -158,6 +158,10 @@ impl Reward for Mix {
         self.parts.iter().all(|part| part.reward.differentiable())
     }
 
+    fn needs_prompt(&self) -> bool {
+        self.parts.iter().any(|part| part.reward.needs_prompt())
+    }
+
     fn score_pictures(
         &self,
         pictures: &[RgbImage],

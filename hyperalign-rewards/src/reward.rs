@@ -38,6 +38,11 @@ pub trait Reward: Send + Sync {
     /// Whether scores carry gradients to the pictures.
     fn differentiable(&self) -> bool;
 
+    /// Whether the prompt plays a part in the score. If not, prompts may be empty.
+    fn needs_prompt(&self) -> bool {
+        true
+    }
+
     /// Scores 8-bit pictures of any sizes, each against its own prompt, as the published scorer
     /// does. `device` is the one that the reward was opened on.
     ///

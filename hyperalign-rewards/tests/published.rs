@@ -241,6 +241,7 @@ fn prompts_matter_where_they_should() {
         let score = |text| reward.score_pictures(&images, &prompts(&[text]), &device)[0];
         let same = score("a red heart") == score("a blue dog");
         assert_eq!(same, reward.name() == "aesthetic", "{}", reward.name());
+        assert_eq!(same, !reward.needs_prompt(), "{}", reward.name());
     }
 }
 
@@ -287,6 +288,9 @@ fn a_mix_is_opened_like_one() {
     let device = Device::flex();
     let text = "mix:2*clip_score(0.1,0.5)+image_reward";
     let mix = open(text, &files, &device).unwrap();
+    assert!(mix.needs_prompt());
+    assert!(open("mix:aesthetic+clip_score", &files, &device).unwrap().needs_prompt());
+    assert!(!open("mix:2*aesthetic(5,1)", &files, &device).unwrap().needs_prompt());
     let (images, texts) = ([picture(16, 16, 0.0)], prompts(&["a dog"]));
     let score = |reward: &dyn Reward| reward.score_pictures(&images, &texts, &device)[0];
     let parts = [opened("clip_score", clip.path()), opened("image_reward", blip.path())];

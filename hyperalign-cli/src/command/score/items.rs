@@ -2,11 +2,14 @@
 
 use std::{
     collections::HashMap,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use hyperalign_rewards::prompts::{self, Prompt};
 use miette::{Diagnostic, IntoDiagnostic};
+
+use super::order::natural;
 
 /// The endings that are looked for in folders.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
@@ -20,6 +23,10 @@ pub struct Item {
     pub key: String,
     /// What it is a picture of; where it is not known, the file itself is asked later.
     pub prompt: Option<String>,
+    /// Whether the prompt is its own only because of its place in a list.
+    pub by_place: bool,
+    /// A file beside it that should hold its prompt and cannot be read, and why.
+    pub unread: Option<String>,
     /// The part of the set that it belongs to.
     pub group: Option<String>,
 }
@@ -34,7 +41,7 @@ pub struct PromptArgs {
 
     /// Prompts by picture: a .jsonl, .json, .tsv or .csv that names pictures (`image`,
     /// `file_name`, ...), or any prompt set with one prompt for each picture, in the order of
-    /// their names. Without it: the .txt beside a picture, the parameters in a PNG file, or the
+    /// their names (2 before 10). Without it: the .txt beside a picture, the parameters in a PNG file, or the
     /// metadata.jsonl of GenEval's folders.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
@@ -69,6 +76,7 @@ pub fn collect(paths: &[PathBuf], args: &PromptArgs) -> miette::Result<Vec<Item>
             let mut found = Vec::new();
             walk(path, &mut found).into_diagnostic()?;
             found.sort();
+            found.sort_by_cached_key(|file| natural(file));
             items.extend(found.into_iter().map(|file| item(file, path)));
         } else {
             items.push(item(path.clone(), path.parent().unwrap_or(Path::new(""))));
@@ -90,7 +98,7 @@ pub fn collect(paths: &[PathBuf], args: &PromptArgs) -> miette::Result<Vec<Item>
 fn item(path: PathBuf, root: &Path) -> Item {
     let key = path.strip_prefix(root).unwrap_or(&path).with_extension("");
     let key = key.to_string_lossy().into_owned();
-    Item { path, key, prompt: None, group: None }
+    Item { path, key, prompt: None, by_place: false, unread: None, group: None }
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -126,6 +134,7 @@ fn assign(items: &mut [Item], file: &Path) -> miette::Result<()> {
         }
         for (item, prompt) in items.iter_mut().zip(&prompts) {
             take(item, prompt);
+            item.by_place = true;
         }
         return Ok(());
     }
@@ -157,14 +166,24 @@ fn without_ending(path: &str) -> String {
 /// The text beside a picture, or the row above GenEval's `samples/`.
 fn ask_neighbours(item: &mut Item) {
     let beside = item.path.with_extension("txt");
-    if let Ok(text) = std::fs::read_to_string(beside) {
-        item.prompt = Some(text.trim().to_owned());
-        return;
+    match std::fs::read_to_string(&beside) {
+        Ok(text) => {
+            item.prompt = Some(text.trim().to_owned());
+            return;
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => {
+            item.unread =
+                Some(format!("its prompt `{}` cannot be read: {error}", beside.display()));
+            return;
+        }
     }
     let above = item.path.parent().and_then(Path::parent);
     let row = above.map(|folder| folder.join("metadata.jsonl")).filter(|file| file.is_file());
-    if let Some(prompt) = row.and_then(|file| prompts::read(&file).ok()).and_then(|mut p| p.pop()) {
-        take(item, &prompt);
+    match row.map(|file| prompts::read(&file)) {
+        Some(Ok(prompts)) => prompts.last().into_iter().for_each(|prompt| take(item, prompt)),
+        Some(Err(error)) => item.unread = Some(error.to_string()),
+        None => {}
     }
 }
 
@@ -234,6 +253,23 @@ mod tests {
             ("1".to_owned(), None),
         ];
         assert_eq!(found(&folder(&files), &NONE), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_kept() {
+        let files = folder(&[
+            ("0/metadata.jsonl", "{\"prompt\": \n"),
+            ("0/samples/0.png", ""),
+            ("1.png", ""),
+            ("2.png", ""),
+        ]);
+        std::fs::write(files.path().join("1.txt"), b"a d\xf6g").unwrap();
+        let items = collect(&[files.path().to_owned()], &NONE).unwrap();
+        let unread: Vec<String> =
+            items.into_iter().map(|item| item.unread.unwrap_or_default()).collect();
+        assert!(unread[0].contains("metadata.jsonl") && unread[0].contains("line 1"), "{unread:?}");
+        assert!(unread[1].contains("1.txt") && unread[1].contains("UTF-8"), "{unread:?}");
+        assert_eq!(unread[2], "");
     }
 
     #[test]

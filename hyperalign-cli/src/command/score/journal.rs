@@ -178,8 +178,8 @@ mod tests {
         let picture = |name: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, name).unwrap();
-            let prompt = Some("x".to_owned());
-            Item { path, key: name.to_owned(), prompt, group: None }
+            let (key, prompt) = (name.to_owned(), Some("x".to_owned()));
+            Item { path, key, prompt, by_place: false, unread: None, group: None }
         };
         let line = |item: &Item| Line {
             image: item.path.clone(),

@@ -2,6 +2,7 @@
 
 mod items;
 mod journal;
+mod order;
 mod pass;
 mod report;
 

@@ -121,13 +121,33 @@ fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loade
     let bytes = std::fs::read(&item.path).map_err(unreadable)?;
     let header = Header::read(&bytes).map_err(|error| error.to_string())?;
     let picture = header.decode().map_err(|error| error.to_string())?;
-    let embedded = || png_metadata(&bytes).ok()?.parameters.map(|parameters| parameters.prompt);
-    let prompt = item.prompt.clone().or_else(embedded).ok_or(
-        "it has no prompt: no --prompts names it, no .txt lies beside it, and it holds no \
-         parameters",
-    )?;
+    let prompt = prompt(item, &bytes, judges.need_prompts())?;
     judges.check(&picture, &prompt)?;
     Ok(Loaded { index, picture, prompt, stamp })
+}
+
+/// What the picture in `bytes` is to show; empty where nobody says and it is not needed.
+fn prompt(item: &Item, bytes: &[u8], is_needed: bool) -> std::result::Result<String, String> {
+    let own = || png_metadata(bytes).ok()?.parameters.map(|parameters| parameters.prompt);
+    if let Some(given) = &item.prompt {
+        // A list is easily in another order than the pictures; the file knows what it shows.
+        return match own().filter(|own| item.by_place && own.trim() != given.trim()) {
+            Some(own) => Err(format!(
+                "--prompts gives it `{given}` by its place, and the file says that it was made \
+                 for `{own}`: name the pictures in the file of prompts, or leave --prompts out"
+            )),
+            None => Ok(given.clone()),
+        };
+    }
+    match (&item.unread, is_needed) {
+        (Some(reason), true) => Err(reason.clone()),
+        (None, true) => own().ok_or_else(|| {
+            "it has no prompt: no --prompts names it, no .txt lies beside it, and it holds no \
+             parameters"
+                .to_owned()
+        }),
+        (_, false) => Ok(own().unwrap_or_default()),
+    }
 }
 
 fn score(
@@ -199,5 +219,73 @@ impl Progress {
 
     fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use burn::tensor::{Device, Tensor};
+    use hyperalign_core::image::{Metadata, Parameters, encode_png};
+    use hyperalign_rewards::Reward;
+
+    use super::*;
+
+    /// The first value of a picture; it looks at no prompt.
+    struct Corner;
+
+    impl Reward for Corner {
+        fn name(&self) -> &str {
+            "corner"
+        }
+
+        fn version(&self) -> String {
+            "1".to_owned()
+        }
+
+        fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+            images.slice([0..1, 0..1, 0..1, 0..1]).reshape([1])
+        }
+
+        fn differentiable(&self) -> bool {
+            false
+        }
+
+        fn needs_prompt(&self) -> bool {
+            false
+        }
+    }
+
+    fn item(folder: &tempfile::TempDir, name: &str, own: Option<&str>) -> Item {
+        let path = folder.path().join(name);
+        let parameters = own.map(|prompt| Parameters {
+            prompt: prompt.to_owned(),
+            steps: 1,
+            size: (64, 64),
+            ..Parameters::default()
+        });
+        let picture = RgbImage::from_pixel(64, 64, image::Rgb([255; 3]));
+        let bytes = encode_png(&picture, &Metadata { parameters, hyperalign: None });
+        std::fs::write(&path, bytes).unwrap();
+        let (key, prompt) = (name.to_owned(), None);
+        Item { path, key, prompt, by_place: false, unread: None, group: None }
+    }
+
+    #[test]
+    fn no_prompt_is_asked_for_where_none_is_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut items = [item(&folder, "a.png", None), item(&folder, "b.png", Some("a dog"))];
+        items[0].unread = Some("it is not UTF-8".to_owned());
+        let judges = Judges::of(vec![Arc::new(Corner)], &Device::flex());
+        let results = run(&judges, &items, 2, None, &Stop::default()).unwrap();
+        let lines: Vec<Line> = results.into_iter().map(|result| result.unwrap()).collect();
+        assert_eq!((lines[0].prompt.as_str(), lines[1].prompt.as_str()), ("", "a dog"));
+        assert_eq!(lines[0].scores, [1.0]);
+        // The same pictures for a reward that looks.
+        let bytes = std::fs::read(&items[0].path).unwrap();
+        assert_eq!(prompt(&items[0], &bytes, true), Err("it is not UTF-8".to_owned()));
+        items[0].unread = None;
+        assert!(prompt(&items[0], &bytes, true).unwrap_err().contains("no prompt"));
     }
 }

@@ -72,6 +72,7 @@ pub struct Report<'a> {
 #[derive(Debug, Serialize)]
 struct Picture<'a> {
     image: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
     prompt: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a str>,
