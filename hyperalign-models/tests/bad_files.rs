@@ -14,6 +14,10 @@ use burn::{
 };
 use hyperalign_core::noise::{Purpose, Stream};
 use hyperalign_models::{
+    blip::BlipConfig,
+    clip::{ClipConfig, ClipTextConfig, ClipVisionConfig},
+    flux::FluxConfig,
+    t5::T5Config,
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
     weights::{FileFloat, Folder, LoadError, Tensors, load, reinit, save, to_bytes},
@@ -208,12 +212,91 @@ fn a_config_that_contradicts_the_weights_is_an_error() {
         ("groups\": 2", "groups\": 3", "norm_num_groups"),
         ("head_dim\": 2", "head_dim\": 0", "config.json"),
         ("head_dim\": 2", "head_dim\": 3", "config.json"),
+        ("\"sample_size\": 4", "\"sample_size\": 0", "sample_size is 0; it must be at least 1"),
+        ("_dim\": 8", "_dim\": 18446744073709551615", "cross_attention_dim is 1844"),
+        ("_per_block\": 1", "_per_block\": 0", "layers_per_block is 0"),
+        ("_per_block\": 1", "_per_block\": 1000000000", "layers_per_block is 4000000002; at most"),
+        ("\"sample_size\": 4", "\"transformer_layers_per_block\": 1000000000", "at most 1000"),
+        (
+            "[4, 8]",
+            "[2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]",
+            "channels is 17; at most",
+        ),
         ("\"sample_size\": 4", "\"class_embed_type\": \"timestep\"", "class_embed_type"),
     ] {
         let message = read(&small.replace(this, that)).unwrap_err().to_string();
         assert!(message.contains(part), "{that}: {message}");
     }
-    let vae: Result<AutoencoderKlConfig, _> =
-        serde_json::from_str(r#"{"block_out_channels": [4, 8], "norm_num_groups": 0}"#);
-    assert!(vae.is_err());
+}
+
+/// The error of a network of these sizes.
+fn refused<T: serde::de::DeserializeOwned>(config: &str) -> String {
+    match serde_json::from_str::<T>(config) {
+        Ok(_) => panic!("{config} is taken"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Each of these would divide by zero, or make blocks without end, before a file is looked at.
+#[test]
+fn sizes_that_no_network_has_are_refused_when_they_are_read() {
+    for (config, part) in [
+        (r#"{"block_out_channels": [4, 8], "norm_num_groups": 0}"#, "norm_num_groups is 0"),
+        (r#"{"sample_size": 0}"#, "sample_size is 0"),
+        (r#"{"layers_per_block": 1000000000}"#, "at most 1000 are read"),
+    ] {
+        let message = refused::<AutoencoderKlConfig>(config);
+        assert!(message.contains(part), "{config}: {message}");
+    }
+    for (config, part) in [
+        (r#"{"num_attention_heads": 0}"#, "num_attention_heads is 0; it must be at least 1"),
+        (r#"{"num_attention_heads": 3}"#, "is 3, but hidden_size is 512; the heads must divide it"),
+        (r#"{"num_attention_heads": 1000}"#, "num_attention_heads is 1000, but hidden_size is 512"),
+        (r#"{"hidden_size": 3}"#, "num_attention_heads is 8, but hidden_size is 3"),
+        (r#"{"num_hidden_layers": 100000000}"#, "is 100000000; at most 1000 are read"),
+        (r#"{"layer_norm_eps": 0.0}"#, "layer_norm_eps is 0"),
+    ] {
+        let message = refused::<ClipTextConfig>(config);
+        assert!(message.contains(part) && message.contains("text side"), "{config}: {message}");
+    }
+    for (config, part) in [
+        (r#"{"num_attention_heads": 5}"#, "num_attention_heads is 5, but hidden_size is 768"),
+        (r#"{"patch_size": 0}"#, "patch_size is 0"),
+        (r#"{"image_size": 14}"#, "patch_size is 32; at most 14"),
+    ] {
+        let message = refused::<ClipVisionConfig>(config);
+        assert!(message.contains(part) && message.contains("vision side"), "{config}: {message}");
+    }
+    for (vision, part) in [
+        (r#""head_width": 0, "patch_size": 14"#, "vision_cfg.head_width is 0"),
+        (r#""head_width": 100, "patch_size": 14"#, "vision_cfg.head_width is 100"),
+        (r#""patch_size": 0"#, "patch_size is 0"),
+    ] {
+        let config = format!(
+            r#"{{"embed_dim": 8, "vision_cfg": {{"image_size": 224, "layers": 1, "width": 128, {vision}}},
+                "text_cfg": {{"context_length": 77, "vocab_size": 9, "width": 8, "heads": 2, "layers": 1}}}}"#
+        );
+        let message = ClipConfig::from_json(&config).unwrap_err().to_string();
+        assert!(message.contains(part), "{config}: {message}");
+    }
+    for (name, value, part) in [
+        ("num_heads", "0", "num_heads is 0"),
+        ("d_ff", "0", "d_ff is 0"),
+        ("num_layers", "0", "num_layers is 0"),
+        ("num_layers", "1000000000", "at most 1000"),
+        ("relative_attention_num_buckets", "2", "must be at least 4"),
+    ] {
+        let message = refused::<T5Config>(&format!(r#"{{"{name}": {value}}}"#));
+        assert!(message.contains(part), "{name} {value}: {message}");
+    }
+    for (name, value) in [("num_layers", "100000000"), ("num_single_layers", "1001")] {
+        let message = refused::<FluxConfig>(&format!(r#"{{"{name}": {value}}}"#));
+        assert_eq!(message, format!("{name} is {value}; at most 1000 are read"));
+    }
+    for vision in [r#"{"num_heads": 0}"#, r#"{"patch_size": 0}"#, r#"{"depth": 1000000000}"#] {
+        refused::<BlipConfig>(&format!(r#"{{"vision": {vision}, "bert": {{}}}}"#));
+    }
+    for bert in [r#"{"num_attention_heads": 0}"#, r#"{"num_attention_heads": 7}"#] {
+        refused::<BlipConfig>(&format!(r#"{{"vision": {{}}, "bert": {bert}}}"#));
+    }
 }

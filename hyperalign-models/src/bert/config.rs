@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::weights::{epsilon, heads, layers, sizes, validated};
+
 /// Sizes of a [`BertModel`](super::BertModel), as the `config.json` of `transformers` writes them.
 /// Absent keys take the defaults of BERT base, unknown ones are not read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct BertConfig {
     /// Number of tokens.
     pub vocab_size: usize,
@@ -43,7 +45,27 @@ impl Default for BertConfig {
     }
 }
 
+validated!(BertConfig);
+
 impl BertConfig {
+    /// Whether the sizes can be.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what cannot.
+    pub fn validate(&self) -> Result<(), String> {
+        sizes(&[
+            ("vocab_size", self.vocab_size),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("encoder_width", self.encoder_width),
+        ])?;
+        let width = ("hidden_size", self.hidden_size);
+        heads(width, ("num_attention_heads", self.num_attention_heads))?;
+        layers(&[("num_hidden_layers", self.num_hidden_layers)])?;
+        epsilon("layer_norm_eps", self.layer_norm_eps)
+    }
+
     /// The text side of ImageReward: BERT base with two more tokens, over a ViT-L.
     pub fn image_reward() -> Self {
         Self {

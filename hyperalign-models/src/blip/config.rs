@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bert::BertConfig;
+use crate::{
+    bert::BertConfig,
+    weights::{MOST_PIXELS, heads, layers, validated, within},
+};
 
 /// Sizes of a [`BlipVision`](super::BlipVision).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 pub struct BlipVisionConfig {
     /// Width of the patch states; the perceptrons are four times as wide.
     pub embed_dim: usize,
@@ -24,6 +27,22 @@ impl Default for BlipVisionConfig {
     /// ViT-L/16 at 224 pixels.
     fn default() -> Self {
         Self { embed_dim: 1024, depth: 24, num_heads: 16, img_size: 224, patch_size: 16 }
+    }
+}
+
+validated!(BlipVisionConfig);
+
+impl BlipVisionConfig {
+    /// Whether the sizes can be.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what cannot.
+    pub fn validate(&self) -> Result<(), String> {
+        heads(("embed_dim", self.embed_dim), ("num_heads", self.num_heads))?;
+        layers(&[("depth", self.depth)])?;
+        within("img_size", self.img_size, 1, MOST_PIXELS)?;
+        within("patch_size", self.patch_size, 1, self.img_size)
     }
 }
 

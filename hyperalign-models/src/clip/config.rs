@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::open_clip_config::OpenClipConfig;
+use crate::weights::{MOST_PIXELS, epsilon, heads, layers, sizes, validated, within};
+
 /// The activation between the two linears of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -16,7 +19,7 @@ pub enum HiddenAct {
 /// Sizes of a [`ClipTextModel`](super::ClipTextModel). Absent keys take the defaults of
 /// `transformers`, unknown ones are not read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct ClipTextConfig {
     /// Number of tokens.
     pub vocab_size: usize,
@@ -70,12 +73,34 @@ impl ClipTextConfig {
             ..Self::default()
         }
     }
+
+    /// Whether the sizes can be.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what cannot.
+    pub fn validate(&self) -> Result<(), String> {
+        let sides = || {
+            sizes(&[
+                ("vocab_size", self.vocab_size),
+                ("intermediate_size", self.intermediate_size),
+                ("max_position_embeddings", self.max_position_embeddings),
+            ])?;
+            heads(
+                ("hidden_size", self.hidden_size),
+                ("num_attention_heads", self.num_attention_heads),
+            )?;
+            layers(&[("num_hidden_layers", self.num_hidden_layers)])?;
+            epsilon("layer_norm_eps", self.layer_norm_eps)
+        };
+        sides().map_err(|reason| format!("of CLIP's text side, {reason}"))
+    }
 }
 
 /// Sizes of a [`ClipVisionModel`](super::ClipVisionModel). Absent keys take the defaults of
 /// `transformers`, unknown ones are not read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct ClipVisionConfig {
     /// Width of the patch states.
     pub hidden_size: usize,
@@ -117,6 +142,29 @@ impl Default for ClipVisionConfig {
 }
 
 impl ClipVisionConfig {
+    /// Whether the sizes can be.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what cannot.
+    pub fn validate(&self) -> Result<(), String> {
+        let sides = || {
+            sizes(&[
+                ("intermediate_size", self.intermediate_size),
+                ("num_channels", self.num_channels),
+            ])?;
+            within("image_size", self.image_size, 1, MOST_PIXELS)?;
+            within("patch_size", self.patch_size, 1, self.image_size)?;
+            heads(
+                ("hidden_size", self.hidden_size),
+                ("num_attention_heads", self.num_attention_heads),
+            )?;
+            layers(&[("num_hidden_layers", self.num_hidden_layers)])?;
+            epsilon("layer_norm_eps", self.layer_norm_eps)
+        };
+        sides().map_err(|reason| format!("of CLIP's vision side, {reason}"))
+    }
+
     /// Patches of an image, the class token not counted.
     pub fn patches(&self) -> usize {
         (self.image_size / self.patch_size).pow(2)
@@ -125,7 +173,7 @@ impl ClipVisionConfig {
 
 /// Sizes of a [`ClipModel`](super::ClipModel).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct ClipConfig {
     /// The text side.
     pub text_config: ClipTextConfig,
@@ -149,7 +197,20 @@ impl Default for ClipConfig {
     }
 }
 
+validated!(ClipTextConfig, ClipVisionConfig, ClipConfig);
+
 impl ClipConfig {
+    /// Whether the sizes can be.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what cannot.
+    pub fn validate(&self) -> Result<(), String> {
+        self.text_config.validate()?;
+        self.vision_config.validate()?;
+        sizes(&[("projection_dim", self.projection_dim)])
+    }
+
     /// OpenAI's ViT-L/14 at 224 pixels.
     pub fn vit_l_14() -> Self {
         Self {
@@ -206,7 +267,10 @@ impl ClipConfig {
         let value: serde_json::Value = serde_json::from_str(json)?;
         let model = value.get("model_cfg").unwrap_or(&value);
         if model.get("text_cfg").is_some() {
-            return Ok(serde_json::from_value::<OpenClipConfig>(model.clone())?.into());
+            let config = serde_json::from_value::<OpenClipConfig>(model.clone())?.sizes();
+            return config
+                .map_err(|reason| serde::de::Error::custom(reason))
+                .map_err(ConfigError::Json);
         }
         if value.get("text_config").is_none() || value.get("vision_config").is_none() {
             return Err(ConfigError::NeitherKind {
@@ -233,86 +297,6 @@ pub enum ConfigError {
         /// The keys that are there.
         keys: Vec<String>,
     },
-}
-
-/// The JSON of open_clip. Keys that change the network in ways that ours does not follow
-/// (custom pooling, timm towers, Hugging Face towers) are unknown keys, hence errors.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OpenClipConfig {
-    embed_dim: usize,
-    #[serde(default)]
-    quick_gelu: bool,
-    vision_cfg: OpenClipVision,
-    text_cfg: OpenClipText,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OpenClipVision {
-    image_size: usize,
-    layers: usize,
-    width: usize,
-    #[serde(default = "default_head_width")]
-    head_width: usize,
-    patch_size: usize,
-    #[serde(default = "default_mlp_ratio")]
-    mlp_ratio: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OpenClipText {
-    context_length: usize,
-    vocab_size: usize,
-    width: usize,
-    heads: usize,
-    layers: usize,
-    #[serde(default = "default_mlp_ratio")]
-    mlp_ratio: f64,
-}
-
-fn default_head_width() -> usize {
-    64
-}
-
-fn default_mlp_ratio() -> f64 {
-    4.0
-}
-
-impl From<OpenClipConfig> for ClipConfig {
-    fn from(config: OpenClipConfig) -> Self {
-        let OpenClipConfig { embed_dim, quick_gelu, vision_cfg: vision, text_cfg: text } = config;
-        let hidden_act = if quick_gelu { HiddenAct::QuickGelu } else { HiddenAct::Gelu };
-        Self {
-            text_config: ClipTextConfig {
-                vocab_size: text.vocab_size,
-                hidden_size: text.width,
-                intermediate_size: (text.width as f64 * text.mlp_ratio) as usize,
-                projection_dim: embed_dim,
-                num_hidden_layers: text.layers,
-                num_attention_heads: text.heads,
-                max_position_embeddings: text.context_length,
-                hidden_act,
-                // open_clip always pools at the highest id.
-                eos_token_id: 2,
-                ..ClipTextConfig::default()
-            },
-            vision_config: ClipVisionConfig {
-                hidden_size: vision.width,
-                intermediate_size: (vision.width as f64 * vision.mlp_ratio) as usize,
-                projection_dim: embed_dim,
-                num_hidden_layers: vision.layers,
-                num_attention_heads: vision.width / vision.head_width,
-                image_size: vision.image_size,
-                patch_size: vision.patch_size,
-                hidden_act,
-                ..ClipVisionConfig::default()
-            },
-            projection_dim: embed_dim,
-            ..Self::default()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod config;
 mod encoder;
 mod model;
 pub mod open_clip;
+mod open_clip_config;
 mod preprocess;
 mod text;
 mod vision;

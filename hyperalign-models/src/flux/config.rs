@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value, json};
 
 use super::{FluxTransformer, pack::PATCH};
+use crate::weights::{layers, sizes};
 
 /// The sizes of a FLUX transformer: the `config.json` of diffusers' `FluxTransformer2DModel`.
 ///
@@ -95,16 +96,15 @@ impl FluxConfig {
     ///
     /// Fails with what does not fit.
     pub fn validate(&self) -> Result<(), String> {
-        let sizes = [
+        sizes(&[
             ("in_channels", self.in_channels),
+            ("out_channels", self.d_output()),
             ("num_attention_heads", self.num_attention_heads),
             ("attention_head_dim", self.attention_head_dim),
             ("joint_attention_dim", self.joint_attention_dim),
             ("pooled_projection_dim", self.pooled_projection_dim),
-        ];
-        if let Some((name, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
-            return Err(format!("{name} must not be 0"));
-        }
+        ])?;
+        layers(&[("num_layers", self.num_layers), ("num_single_layers", self.num_single_layers)])?;
         if !self.in_channels.is_multiple_of(PATCH * PATCH) {
             return Err(format!(
                 "in_channels is {}, but a token packs {PATCH} x {PATCH} latents and so has a \
@@ -114,7 +114,7 @@ impl FluxConfig {
             ));
         }
         let axes = self.axes_dims_rope;
-        if axes.iter().any(|dim| dim % 2 != 0)
+        if axes.iter().any(|dim| dim % 2 != 0 || *dim > self.attention_head_dim)
             || axes.iter().sum::<usize>() != self.attention_head_dim
         {
             return Err(format!(

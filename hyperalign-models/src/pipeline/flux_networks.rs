@@ -10,7 +10,7 @@ use crate::{
     t5::{T5Config, without_tied},
     tokenizer::Tokenizer,
     vae::AutoencoderKlConfig,
-    weights::{LoadError, Tensors, load_in},
+    weights::{Tensors, load_in},
 };
 
 /// What can be given a number format.
@@ -53,10 +53,6 @@ impl Flux {
     ) -> Result<Self, PipelineError> {
         formats.check(CLASS, PARTS, device)?;
         let FluxFiles { tokenizer, tokenizer_2, scheduler_config, sizes, weights } = files;
-        sizes.text_encoder_2.validate().map_err(|reason| LoadError::Config {
-            file: format!("{name}: text_encoder_2/config.json"),
-            reason,
-        })?;
         let (vae, transformer) = (sizes.vae.init(device), sizes.transformer.init(device));
         let stored = FluxWeights {
             text_encoder: without_buffers(weights.text_encoder),

@@ -4,6 +4,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::{RelativePositions, T5EncoderModel};
+use crate::weights::{epsilon, layers, sizes, validated, within};
+
+/// The most kinds of distances that are believed.
+const MOST_BUCKETS: usize = 1 << 16;
 
 /// The activation of the feed-forward layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,7 +20,7 @@ pub enum FeedForwardProj {
 /// The sizes of a T5 encoder: the `config.json` of `T5EncoderModel`. Absent keys take the values
 /// of T5 v1.1 XXL, unknown ones (of the decoder, which is not here) are not read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct T5Config {
     /// Number of tokens.
     pub vocab_size: usize,
@@ -57,6 +61,8 @@ impl Default for T5Config {
     }
 }
 
+validated!(T5Config);
+
 impl T5Config {
     /// T5 v1.1 XXL, the text encoder of FLUX.1.
     pub fn xxl() -> Self {
@@ -78,18 +84,17 @@ impl T5Config {
     ///
     /// Fails with what cannot.
     pub fn validate(&self) -> Result<(), String> {
-        let sizes = [
-            ("vocab_size", self.vocab_size, 1),
-            ("d_model", self.d_model, 1),
-            ("d_kv", self.d_kv, 1),
-            ("d_ff", self.d_ff, 1),
-            ("num_layers", self.num_layers, 1),
-            ("num_heads", self.num_heads, 1),
-            ("relative_attention_num_buckets", self.relative_attention_num_buckets, 4),
-        ];
-        if let Some((name, size, least)) = sizes.into_iter().find(|(_, size, least)| size < least) {
-            return Err(format!("{name} is {size}; it must be at least {least}"));
-        }
+        sizes(&[
+            ("vocab_size", self.vocab_size),
+            ("d_model", self.d_model),
+            ("d_kv", self.d_kv),
+            ("d_ff", self.d_ff),
+            ("num_layers", self.num_layers),
+            ("num_heads", self.num_heads),
+        ])?;
+        layers(&[("num_layers", self.num_layers)])?;
+        let buckets = self.relative_attention_num_buckets;
+        within("relative_attention_num_buckets", buckets, 4, MOST_BUCKETS)?;
         let (exact, most) =
             (self.relative_attention_num_buckets / 4, self.relative_attention_max_distance);
         if most <= exact {
@@ -98,10 +103,7 @@ impl T5Config {
                  of relative_attention_num_buckets"
             ));
         }
-        if self.layer_norm_epsilon <= 0.0 {
-            return Err("layer_norm_epsilon must be above 0".to_owned());
-        }
-        Ok(())
+        epsilon("layer_norm_epsilon", self.layer_norm_epsilon)
     }
 
     /// How distances fall into kinds.

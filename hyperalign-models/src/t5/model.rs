@@ -74,9 +74,6 @@ impl T5EncoderModel {
     pub fn from_folder(folder: &Folder, sub: &str, device: &Device) -> Result<Self, LoadError> {
         let file = format!("{sub}/config.json");
         let config: T5Config = folder.read_config(&file)?;
-        config
-            .validate()
-            .map_err(|reason| LoadError::Config { file: folder.display(&file), reason })?;
         Self::from_tensors(&config, folder.tensors(sub)?, device)
     }
 

@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value, json};
 
 use super::Unet;
-use crate::timestep_embedding::Sinusoids;
+use crate::{
+    timestep_embedding::Sinusoids,
+    weights::{MOST_LEVELS, layers, sizes, within},
+};
 
 /// A number for the whole network, or one for each block on the way down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,11 +157,18 @@ impl UnetConfig {
     /// Fails with what does not fit.
     pub fn validate(&self) -> Result<(), String> {
         let blocks = self.block_out_channels.len();
-        if blocks == 0 || self.layers_per_block == 0 || self.norm_num_groups == 0 {
-            return Err("block_out_channels, layers_per_block and norm_num_groups must not be \
-                        empty or 0"
-                .to_owned());
-        }
+        within("the length of block_out_channels", blocks, 1, MOST_LEVELS)?;
+        sizes(&[
+            ("sample_size", self.sample_size),
+            ("in_channels", self.in_channels),
+            ("out_channels", self.out_channels),
+            ("layers_per_block", self.layers_per_block),
+            ("norm_num_groups", self.norm_num_groups),
+            ("cross_attention_dim", self.cross_attention_dim),
+        ])?;
+        self.block_out_channels
+            .iter()
+            .try_for_each(|size| sizes(&[("block_out_channels", *size)]))?;
         let lengths = [
             ("down_block_types", self.down_block_types.len()),
             ("up_block_types", self.up_block_types.len()),
@@ -188,10 +198,17 @@ impl UnetConfig {
                     ));
                 }
             };
-            if values.contains(&0) {
-                return Err(format!("{name} must not be 0"));
-            }
+            values.iter().try_for_each(|value| sizes(&[(name, *value)]))?;
         }
+        let down_and_up = 2 * self.layers_per_block + 1;
+        let transformers = (0..blocks).map(|i| self.transformer_layers_per_block.at(i));
+        layers(&[
+            ("the number of residual blocks by layers_per_block", blocks * down_and_up),
+            (
+                "the number of transformer blocks by transformer_layers_per_block",
+                transformers.sum::<usize>().saturating_mul(down_and_up),
+            ),
+        ])?;
         for (i, channels) in self.block_out_channels.iter().enumerate() {
             let heads = self.attention_head_dim.at(i);
             if channels % self.norm_num_groups != 0 || channels % heads != 0 {

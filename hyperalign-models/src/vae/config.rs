@@ -5,7 +5,10 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value, json};
 
 use super::AutoencoderKl;
-use crate::blocks::ResnetBlockConfig;
+use crate::{
+    blocks::ResnetBlockConfig,
+    weights::{MOST_LEVELS, layers, sizes, within},
+};
 
 /// The sizes of an autoencoder: the `config.json` of diffusers' `AutoencoderKL`.
 ///
@@ -98,14 +101,21 @@ impl AutoencoderKlConfig {
     ///
     /// Fails with what does not fit.
     pub fn validate(&self) -> Result<(), String> {
-        if self.block_out_channels.is_empty()
-            || self.layers_per_block == 0
-            || self.norm_num_groups == 0
-        {
-            return Err("block_out_channels, layers_per_block and norm_num_groups must not be \
-                        empty or 0"
-                .to_owned());
-        }
+        let levels = self.block_out_channels.len();
+        within("the length of block_out_channels", levels, 1, MOST_LEVELS)?;
+        sizes(&[
+            ("sample_size", self.sample_size),
+            ("in_channels", self.in_channels),
+            ("out_channels", self.out_channels),
+            ("layers_per_block", self.layers_per_block),
+            ("latent_channels", self.latent_channels),
+            ("norm_num_groups", self.norm_num_groups),
+        ])?;
+        self.block_out_channels
+            .iter()
+            .try_for_each(|size| sizes(&[("block_out_channels", *size)]))?;
+        let number = levels * (2 * self.layers_per_block + 1);
+        layers(&[("the number of residual blocks by layers_per_block", number)])?;
         if !(self.scaling_factor.is_finite() && self.scaling_factor > 0.0) {
             return Err(format!("scaling_factor must be above 0, not {}", self.scaling_factor));
         }

@@ -35,5 +35,7 @@ pub use init::reinit;
 pub use keys::{Key, keys};
 pub use load::{compare, load, load_in};
 pub use save::{FileFloat, SaveError, save, to_bytes};
-pub(crate) use settings::implemented;
+pub(crate) use settings::{
+    MOST_LEVELS, MOST_PIXELS, epsilon, heads, implemented, layers, sizes, validated, within,
+};
 pub use tensors::Tensors;
