@@ -64,10 +64,12 @@ pub fn relative_distance(previous: Tensor<4>, current: Tensor<4>) -> Vec<f64> {
 }
 
 /// Curvature of the movement `d` over steps,
-/// `|d[i+1] - 2 d[i] + d[i-1]| / (1 + ((d[i+1] - d[i-1]) / 2)^2)^(3/2)`; 0 at both ends.
+/// `|d[i+1] - 2 d[i] + d[i-1]| / (1 + ((d[i+1] - d[i-1]) / 2)^2)^(3/2)`; 0 at both ends and at
+/// step 1: the first distance is that of step 1, and the 0 before it would make a bend that is
+/// none.
 pub fn curvature(movement: &[f64]) -> Vec<f64> {
     let mut curvature = vec![0.0; movement.len()];
-    for (i, three) in movement.windows(3).enumerate() {
+    for (i, three) in movement.windows(3).enumerate().skip(1) {
         let bend = (three[2] - 2.0 * three[1] + three[0]).abs();
         let slope = (three[2] - three[0]) / 2.0;
         curvature[i + 1] = bend / (1.0 + slope * slope).powf(1.5);
@@ -198,11 +200,11 @@ mod tests {
         let c = 0.3;
         let movement: Vec<f64> = (0..6).map(|i| c * f64::from(i * i)).collect();
         let found = curvature(&movement);
-        for (i, found) in found.iter().enumerate().take(5).skip(1) {
+        for (i, found) in found.iter().enumerate().take(5).skip(2) {
             let expected = 2.0 * c / (1.0 + (2.0 * c * i as f64).powi(2)).powf(1.5);
             assert!((found - expected).abs() < 1e-12, "{i}");
         }
-        assert_eq!((found[0], found[5]), (0.0, 0.0));
+        assert_eq!((found[0], found[1], found[5]), (0.0, 0.0, 0.0));
         assert_eq!(curvature(&[1.0]), [0.0]);
     }
 
@@ -242,6 +244,9 @@ mod tests {
         // Flat, a kink at 3, a steady fall, a kink at 7, flat.
         let movement = [1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0];
         assert_eq!(key_steps_by_curvature(&movement, 3).unwrap(), [0, 3, 7]);
+        // A fall that slows down has its first bend at step 2, however large step 1 is.
+        let movement = [0.0, 1.2, 0.5, 0.3, 0.25, 0.24];
+        assert_eq!(key_steps_by_curvature(&movement, 2).unwrap(), [0, 2]);
     }
 
     #[test]

@@ -141,8 +141,8 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
         Vec::new()
     }
 
-    /// Channels of [`Perception::features`].
-    fn feature_dim(&self) -> usize;
+    /// Channels of [`Perception::features_at`] this depth.
+    fn feature_dim(&self, depth: Option<usize>) -> usize;
 
     /// Channels of the text encoder's token states.
     fn context_dim(&self) -> usize;

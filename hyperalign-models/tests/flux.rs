@@ -51,7 +51,7 @@ fn meta(base: &dyn Base, depth: Option<usize>) -> AdapterMeta {
         layers: 1,
         heads: 2,
         encoder_depth: depth,
-        ..HypernetConfig::new(targets, base.feature_dim(), base.context_dim())
+        ..HypernetConfig::new(targets, base.feature_dim(None), base.context_dim())
     };
     AdapterMeta::new("small", base.hash(), Variant::S, AdapterKind::Hypernet(config))
 }

@@ -120,6 +120,7 @@ fn settings() -> AlignSettings {
             own_rate: 1.0,
             encoder_depth: None,
             text_stream: TextStream::Frozen,
+            targets: None,
         },
         training: Settings {
             updates: 60,
@@ -263,6 +264,53 @@ fn the_reward_of_some_updates_has_its_weight_on_average() {
 }
 
 #[test]
+fn updates_without_trajectories_know_their_variation_too() {
+    for (base, _) in bases() {
+        let materials = materials_of(base);
+        let variation = |reward_weight: f64, trajectories| {
+            let mut settings = settings();
+            settings.training.updates = 30;
+            settings.method.reward_weight = reward_weight;
+            settings.method.trajectories = trajectories;
+            let dir = tempfile::tempdir().unwrap();
+            align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
+            let text = std::fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
+            let row: serde_json::Value =
+                serde_json::from_str(text.lines().last().unwrap()).unwrap();
+            ["variation_over_prompts", "variation_over_steps"]
+                .map(|name| row["metrics"][name].as_f64().unwrap())
+        };
+        // No reward, and a reward with one trajectory in each of two shards.
+        for values in [variation(0.0, 4), variation(0.05, 2)] {
+            assert!(values.iter().all(|value| *value > 1e-3), "{values:?}");
+        }
+    }
+}
+
+#[test]
+fn an_encoder_of_a_u_net_may_end_sooner() {
+    let materials = materials_of(Arc::new(small_base(1, &Device::flex())));
+    let with = |depth| {
+        let mut settings = settings();
+        settings.training.updates = 1;
+        if let NetworkSettings::Hypernet { encoder_depth, .. } = &mut settings.network {
+            *encoder_depth = depth;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        align(&materials, &settings, &[], &Run::new(dir.path(), "")).map(|aligned| aligned.meta)
+    };
+    let depths = hyperalign_models::hypernet::Perception::depths(materials.base.as_ref());
+    for depth in 1..=depths {
+        let meta = with(Some(depth)).unwrap();
+        let AdapterKind::Hypernet(config) = meta.network else { panic!("not a hypernetwork") };
+        assert_eq!(config.encoder_depth, Some(depth));
+        assert_eq!(config.feature_dim, materials.base.feature_dim(Some(depth)));
+    }
+    let error = with(Some(depths + 1)).unwrap_err().to_string();
+    assert!(error.contains(&format!("has {depths} blocks")), "{error}");
+}
+
+#[test]
 fn the_encoder_and_the_text_stream_of_a_flow_are_a_choice() {
     let materials = materials_of(Arc::new(small_flux(true, &Device::flex())));
     let with = |depth, stream| {
@@ -317,7 +365,7 @@ fn an_interrupted_run_ends_with_the_bytes_of_a_whole_one() {
     let materials = materials();
     for network in [
         settings().network,
-        NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen },
+        NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen, targets: None },
     ] {
         let mut settings = AlignSettings { network, ..settings() };
         settings.training.updates = 6;

@@ -71,7 +71,7 @@ pub struct Args {
 enum Criterion {
     /// They cut the whole movement into equal shares.
     Share,
-    /// They are where the movement bends most.
+    /// They are where the movement bends most: peaks of its curvature first.
     Curvature,
 }
 

@@ -25,7 +25,7 @@ pub fn write_adapter(path: &Path, base: &Path) {
         width: 8,
         layers: 1,
         heads: 2,
-        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(), base.context_dim())
+        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(None), base.context_dim())
     };
     let kind = AdapterKind::Hypernet(config);
     let meta = AdapterMeta::new("tiny", base.hash(), Variant::S, kind);

@@ -70,8 +70,6 @@ pub struct HypernetConfig {
     /// Size of positional encodings beside content of size 1. At 1 the decoder sees mostly
     /// positions, and emits the same update for every prompt.
     pub position_scale: f64,
-    /// Whether the perception encoder includes the middle block.
-    pub encoder_mid: bool,
     /// Blocks of the perception encoder that are run, where there is a choice; all of those that
     /// the base has for it if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +95,6 @@ impl HypernetConfig {
             alpha: 4.0,
             head_gain: 1.0,
             position_scale: 0.1,
-            encoder_mid: true,
             encoder_depth: None,
             feature_dim,
             context_dim,
@@ -157,6 +154,18 @@ pub enum ConfigError {
         depth: usize,
         /// How many blocks there are to choose from.
         depths: usize,
+    },
+    /// No layer that can be adapted is called so.
+    #[error(
+        "no layer of this base that can be adapted ends in `{given}`; take some of {}, with or \
+         without what stands before them",
+        known.join(", ")
+    )]
+    Target {
+        /// What was given.
+        given: String,
+        /// How the layers' paths end.
+        known: Vec<String>,
     },
     /// Heads or positions do not fit the width.
     #[error("hypernet `width` {width} must be a multiple of 4 and of `heads` {heads}")]

@@ -24,7 +24,7 @@ const METADATA: &str = "hyperalign";
 /// Key of the fingerprint of the weights.
 const SHA256: &str = "hyperalign_weights_sha256";
 /// Version of the metadata that this program writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What kind of adapter it is, with its whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -257,7 +257,10 @@ pub enum AdapterError {
         file: String,
     },
     /// A newer or older program wrote it.
-    #[error("`{file}` is an adapter of format {given}; this program reads format {FORMAT}")]
+    #[error(
+        "`{file}` is an adapter of format {given}, and this program reads format {FORMAT}; train it \
+         again, or use the program that wrote it"
+    )]
     Format {
         /// The file.
         file: String,
@@ -275,8 +278,8 @@ pub enum AdapterError {
     /// It belongs to another base.
     #[error(
         "this adapter was trained on the base `{trained_on}` (weights {expected:.12}), and the \
-         base at hand is `{given}` (weights {given_hash:.12}); pass `--base {trained_on}`, or an \
-         adapter that was trained on `{given}`"
+         base at hand is `{given}` (weights {given_hash:.12}); {}",
+        other_base(trained_on, given)
     )]
     OtherBase {
         /// Name of the base of the adapter.
@@ -288,6 +291,17 @@ pub enum AdapterError {
         /// Its fingerprint.
         given_hash: String,
     },
+}
+
+/// What to do with an adapter of another base, which may have the same name.
+fn other_base(trained_on: &str, given: &str) -> String {
+    if trained_on == given {
+        "its weights are others than they were then: train the adapter again, or use the base as it \
+         was"
+        .to_owned()
+    } else {
+        format!("pass `--base {trained_on}`, or an adapter that was trained on `{given}`")
+    }
 }
 
 impl AdapterMeta {

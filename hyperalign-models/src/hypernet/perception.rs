@@ -11,7 +11,7 @@ pub trait Perception {
     ///
     /// - `sample`: `[batch, channels, height, width]`
     /// - `timesteps`: `[batch]`
-    /// - output: `[batch, feature_dim, h, w]`
+    /// - output: `[batch, feature_dim, h, w]`, see [`Base::feature_dim`](crate::base::Base::feature_dim)
     fn features(
         &self,
         sample: Tensor<4>,
@@ -36,8 +36,8 @@ pub trait Perception {
         self.features(sample, timesteps, conditioning)
     }
 
-    /// How many blocks the encoder has whose features are equally wide, so that it may be cut off
-    /// after any of them; 0 for an encoder of one depth.
+    /// How many blocks the encoder has, after any of which it may be cut off; 0 for an encoder of
+    /// one depth.
     fn depths(&self) -> usize {
         0
     }

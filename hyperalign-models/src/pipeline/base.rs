@@ -25,8 +25,22 @@ impl Perception for StableDiffusion {
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
     ) -> Tensor<4> {
-        let maps = self.unet.encode(sample, timesteps, conditioning.context.clone(), true);
-        maps.into_iter().next_back().expect("an encoder has blocks")
+        self.features_at(None, sample, timesteps, conditioning)
+    }
+
+    fn features_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> Tensor<4> {
+        let depth = depth.unwrap_or(self.depths());
+        self.unet.encode(sample, timesteps, conditioning.context.clone(), depth)
+    }
+
+    fn depths(&self) -> usize {
+        self.unet.depths()
     }
 }
 
@@ -100,8 +114,11 @@ impl Base for StableDiffusion {
         self.unet.config().lora_targets()
     }
 
-    fn feature_dim(&self) -> usize {
-        self.unet.config().block_out_channels.last().copied().unwrap_or_default()
+    fn feature_dim(&self, depth: Option<usize>) -> usize {
+        let channels = &self.unet.config().block_out_channels;
+        // The middle has the channels of the last block.
+        let block = depth.unwrap_or(channels.len()).clamp(1, channels.len());
+        channels[block - 1]
     }
 
     fn context_dim(&self) -> usize {

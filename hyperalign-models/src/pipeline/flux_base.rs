@@ -144,7 +144,7 @@ impl Base for Flux {
         self.transformer.config().text_targets()
     }
 
-    fn feature_dim(&self) -> usize {
+    fn feature_dim(&self, _: Option<usize>) -> usize {
         self.transformer.config().dim()
     }
 

@@ -116,7 +116,7 @@ impl Unet {
         let context = self.to_own(context);
         let time = self.time(timesteps, observer);
         let pass = Pass::new(&time, &context, lora, observer);
-        let (x, mut skips, _) = self.descend(sample, &pass);
+        let (x, mut skips) = self.descend(sample, &pass, self.down_blocks.len());
         let mut x = self.mid_block.forward(x, &pass.child("mid_block"));
         for (i, block) in self.up_blocks.iter().enumerate() {
             x = block.forward(x, &pass.item("up_blocks", i), &mut skips);
@@ -125,8 +125,14 @@ impl Unet {
         to(convolve(&self.conv_out, silu(x)), output)
     }
 
-    /// The features of the way down without any update: the output of each down block, from the
-    /// finest, and then that of the middle if `with_mid`.
+    /// How many blocks [`encode`](Self::encode) has to go through: those on the way down, and the
+    /// middle.
+    pub fn depths(&self) -> usize {
+        self.down_blocks.len() + 1
+    }
+
+    /// The features after the first `depth` blocks of the way down, whose last is the middle,
+    /// without any update.
     ///
     /// This is the perception encoder of the hypernetwork (arXiv:2601.15968): what the base
     /// itself sees in `sample`.
@@ -134,24 +140,31 @@ impl Unet {
     /// # Shapes
     ///
     /// - `sample`, `timesteps`, `context`: as in [`forward`](Self::forward)
-    /// - output `i`: `[batch, block_out_channels[i], ...]`, of half the size of the one before
-    ///   but for the last two blocks and the middle, which share theirs
+    /// - output: `[batch, block_out_channels[depth - 1], ...]`, of half the size of the depth before
+    ///   but for the last two blocks and the middle, which share theirs; the middle has the
+    ///   channels of the last block
+    ///
+    /// # Panics
+    ///
+    /// Panics for a depth of 0 or more than [`depths`](Self::depths).
     pub fn encode(
         &self,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         context: Tensor<3>,
-        with_mid: bool,
-    ) -> Vec<Tensor<4>> {
+        depth: usize,
+    ) -> Tensor<4> {
+        assert!((1..=self.depths()).contains(&depth), "{depth} of {} blocks", self.depths());
         let output = sample.dtype();
         let context = self.to_own(context);
         let time = self.time(timesteps, None);
         let pass = Pass::new(&time, &context, None, None);
-        let (x, _, mut features) = self.descend(sample, &pass);
-        if with_mid {
-            features.push(self.mid_block.forward(x, &pass.child("mid_block")));
-        }
-        features.into_iter().map(|map| to(map, output)).collect()
+        let (x, _) = self.descend(sample, &pass, depth);
+        let x = match depth == self.depths() {
+            true => self.mid_block.forward(x, &pass.child("mid_block")),
+            false => x,
+        };
+        to(x, output)
     }
 
     /// `x` in the format of the weights.
@@ -171,24 +184,23 @@ impl Unet {
         silu(embedding)
     }
 
-    /// The last feature map, the skips, and the output of every block.
+    /// The feature map after at most `depth` blocks, and the skips.
     fn descend(
         &self,
         sample: Tensor<4>,
         pass: &Pass<'_>,
-    ) -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4>>) {
+        depth: usize,
+    ) -> (Tensor<4>, Vec<Tensor<4>>) {
         let [batch, _, _, _] = sample.dims();
         assert_shape!(sample, [_, self.config.in_channels, _, _]);
         assert_shape!(pass.time, [batch, _]);
         assert_shape!(pass.context, [batch, _, self.config.cross_attention_dim]);
         let mut x = pass.child("conv_in").map(convolve(&self.conv_in, self.to_own(sample)));
         let mut skips = vec![x.clone()];
-        let mut features = Vec::new();
-        for (i, block) in self.down_blocks.iter().enumerate() {
+        for (i, block) in self.down_blocks.iter().enumerate().take(depth) {
             x = block.forward(x, &pass.item("down_blocks", i), &mut skips);
-            features.push(x.clone());
         }
-        (x, skips, features)
+        (x, skips)
     }
 }
 

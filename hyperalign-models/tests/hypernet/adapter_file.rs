@@ -36,6 +36,9 @@ fn a_file_gives_the_adapter_back_bit_for_bit() {
         for part in ["`small`", hash, "`other`", "0123456789ab", "--base small"] {
             assert!(error.contains(part), "{error}");
         }
+        // The same name tells nothing of the weights.
+        let error = found.check_base("small", "0123456789abcdef").unwrap_err().to_string();
+        assert!(error.contains("train the adapter again") && !error.contains("--base"), "{error}");
     }
 }
 
@@ -87,7 +90,7 @@ fn what_is_wrong_with_a_file_is_said() {
     assert!(matches!(json, AdapterError::Metadata { .. }), "{json}");
     // A later format may have other fields: its number comes first.
     let format = damaged(&|path| {
-        edit_header(path, r#"{\"format\":1,\"base\":"#, r#"{\"format\":7,\"model\":"#);
+        edit_header(path, r#"{\"format\":2,\"base\":"#, r#"{\"format\":7,\"model\":"#);
     });
     assert!(matches!(format, AdapterError::Format { given: 7, .. }), "{format}");
     let keys = damaged(&|path| edit_header(path, "head.bias", "heed.bias"));

@@ -41,7 +41,7 @@ fn config(base: &dyn Base) -> HypernetConfig {
         width: 8,
         layers: 2,
         heads: 2,
-        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(), base.context_dim())
+        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(None), base.context_dim())
     }
 }
 

@@ -158,6 +158,7 @@ pub fn align(
     let before = run.dir.join("samples/step-000000.png");
     if settings.samples.every > 0 && !before.exists() {
         objective.write_grid(None, &before).map_err(AlignError::Samples)?;
+        run.progress.line(&format!("pictures of the base: {}", before.display()));
     }
     let training = settings.network.rates(settings.training.clone());
     let outcome = fit(Arc::new(objective), adapter, &training, run)?;

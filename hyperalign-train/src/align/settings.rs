@@ -77,13 +77,17 @@ pub enum NetworkSettings {
         /// before the outer factors, which start at zero, make any use of how they differ.
         #[serde(default = "own_rate")]
         own_rate: f64,
-        /// Blocks of the base's perception encoder that are run, where there is a choice (the
-        /// double blocks of FLUX.1); all of them if nothing is said.
+        /// Blocks of the base's perception encoder that are run: of the way down of a U-Net, whose
+        /// last is the middle, or of FLUX.1's double blocks; all of them if nothing is said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         encoder_depth: Option<usize>,
         /// What happens to the projections of a text stream.
         #[serde(default)]
         text_stream: TextStream,
+        /// Ends of the paths of the layers that are adapted, as `to_q` or `attn2.to_k`; all of them
+        /// if nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        targets: Option<Vec<String>>,
     },
     /// A LoRA that is the same for every prompt and step: the control.
     StaticLora {
@@ -92,6 +96,9 @@ pub enum NetworkSettings {
         /// What happens to the projections of a text stream.
         #[serde(default)]
         text_stream: TextStream,
+        /// As of the hypernetwork.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        targets: Option<Vec<String>>,
     },
 }
 
@@ -107,14 +114,38 @@ pub enum TextStream {
     Adapted,
 }
 
-impl TextStream {
-    fn targets(self, base: &dyn Base) -> Vec<LoraTarget> {
-        let mut targets = base.lora_targets();
-        if self == Self::Adapted {
-            targets.extend(base.text_targets());
-        }
-        targets
+/// The layers of `base` that are adapted: those that `ends` name.
+fn targets(
+    base: &dyn Base,
+    text_stream: TextStream,
+    ends: Option<&[String]>,
+) -> Result<Vec<LoraTarget>, ConfigError> {
+    let mut targets = base.lora_targets();
+    if text_stream == TextStream::Adapted {
+        targets.extend(base.text_targets());
     }
+    let Some(ends) = ends else { return Ok(targets) };
+    let is = |target: &LoraTarget, end: &String| {
+        target
+            .path
+            .strip_suffix(end.as_str())
+            .is_some_and(|rest| !end.is_empty() && (rest.is_empty() || rest.ends_with('.')))
+    };
+    if let Some(given) = ends.iter().find(|&end| !targets.iter().any(|target| is(target, end))) {
+        let mut known: Vec<String> = targets.iter().map(|target| last_name(&target.path)).collect();
+        known.sort_unstable();
+        known.dedup();
+        return Err(ConfigError::Target { given: given.clone(), known });
+    }
+    targets.retain(|target| ends.iter().any(|end| is(target, end)));
+    Ok(targets)
+}
+
+/// The name of a layer without those of the modules that it lies in; `to_out.0` is one name.
+fn last_name(path: &str) -> String {
+    let parts: Vec<&str> = path.split('.').collect();
+    let first = parts.iter().rposition(|part| part.parse::<usize>().is_err()).unwrap_or(0);
+    parts[first..].join(".")
 }
 
 impl Default for NetworkSettings {
@@ -131,6 +162,7 @@ impl Default for NetworkSettings {
             own_rate: own_rate(),
             encoder_depth: None,
             text_stream: TextStream::Frozen,
+            targets: None,
         }
     }
 }
@@ -151,11 +183,24 @@ impl NetworkSettings {
         training
     }
 
+    /// The LoRA of the same rank on the same layers that is the same for every prompt and step.
+    #[must_use]
+    pub fn static_lora(&self) -> Self {
+        match self {
+            Self::Hypernet { rank, text_stream, targets, .. } => Self::StaticLora {
+                rank: *rank,
+                text_stream: *text_stream,
+                targets: targets.clone(),
+            },
+            Self::StaticLora { .. } => self.clone(),
+        }
+    }
+
     /// The network for `base`.
     ///
     /// # Errors
     ///
-    /// Fails if the base's encoder does not have that many blocks.
+    /// Fails if the base's encoder does not have that many blocks, or no layer of such a name.
     pub fn kind(&self, base: &dyn Base) -> Result<AdapterKind, ConfigError> {
         Ok(match *self {
             Self::Hypernet {
@@ -170,12 +215,14 @@ impl NetworkSettings {
                 own_rate: _,
                 encoder_depth,
                 text_stream,
+                targets: ref ends,
             } => {
                 let depths = base.depths();
                 if let Some(depth) = encoder_depth.filter(|depth| !(1..=depths).contains(depth)) {
                     return Err(ConfigError::Depth { depth, depths });
                 }
-                let targets = text_stream.targets(base);
+                let targets = targets(base, text_stream, ends.as_deref())?;
+                let feature_dim = base.feature_dim(encoder_depth);
                 AdapterKind::Hypernet(HypernetConfig {
                     rank,
                     a,
@@ -187,11 +234,11 @@ impl NetworkSettings {
                     head_gain,
                     position_scale,
                     encoder_depth,
-                    ..HypernetConfig::new(targets, base.feature_dim(), base.context_dim())
+                    ..HypernetConfig::new(targets, feature_dim, base.context_dim())
                 })
             }
-            Self::StaticLora { rank, text_stream } => {
-                let targets = text_stream.targets(base);
+            Self::StaticLora { rank, text_stream, targets: ref ends } => {
+                let targets = targets(base, text_stream, ends.as_deref())?;
                 AdapterKind::StaticLora(StaticLoraConfig { rank, alpha: rank as f64, targets })
             }
         })
@@ -239,13 +286,50 @@ mod tests {
     use super::*;
 
     #[test]
+    fn layers_are_named_by_the_end_of_their_paths() {
+        let base = hyperalign_models::testing::small_base(1, &burn::tensor::Device::flex());
+        let with = |given: &[&str]| {
+            let mut network = NetworkSettings::default();
+            if let NetworkSettings::Hypernet { targets, .. } = &mut network {
+                *targets = Some(given.iter().map(|&end| end.to_owned()).collect());
+            }
+            let kinds = [network.static_lora(), network].map(|network| network.kind(&base));
+            kinds.map(|kind| {
+                kind.map(|kind| match kind {
+                    AdapterKind::Hypernet(config) => config.targets,
+                    AdapterKind::StaticLora(config) => config.targets,
+                })
+            })
+        };
+        let all = base.lora_targets();
+        let ending = |ends: &[&str]| -> Vec<LoraTarget> {
+            let is = |target: &&LoraTarget| ends.iter().any(|end| target.path.ends_with(end));
+            all.iter().filter(is).cloned().collect()
+        };
+        for ends in [&["to_q", "to_out.0"][..], &["attn2.to_k"]] {
+            let expected = ending(ends);
+            assert!(!expected.is_empty() && expected.len() < all.len());
+            for found in with(ends) {
+                assert_eq!(found.unwrap(), expected);
+            }
+        }
+        for wrong in ["o_q", "to_x", ""] {
+            for found in with(&["to_q", wrong]) {
+                let error = found.unwrap_err().to_string();
+                let known = "to_k, to_out.0, to_q, to_v";
+                assert!(error.contains(&format!("`{wrong}`")) && error.contains(known), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn own_layers_are_slower_where_nothing_else_is_said() {
         let mut training = Settings::default();
         training.optimizer.lr_factors.insert("head".to_owned(), 0.5);
         let factors = NetworkSettings::default().rates(training.clone()).optimizer.lr_factors;
         assert_eq!(factors.len(), Hypernet::OWN_LAYERS.len());
         assert_eq!((factors["head"], factors["decoder"]), (0.5, 0.1));
-        let lora = NetworkSettings::StaticLora { rank: 4, text_stream: TextStream::Frozen };
+        let lora = NetworkSettings::default().static_lora();
         assert_eq!(lora.rates(training.clone()), training);
     }
 }

@@ -161,7 +161,7 @@ impl Base for ToyBase {
         vec![Self::target()]
     }
 
-    fn feature_dim(&self) -> usize {
+    fn feature_dim(&self, _: Option<usize>) -> usize {
         CHANNELS + DIM
     }
 

@@ -14,19 +14,23 @@ use hyperalign_core::{
 };
 use hyperalign_models::{
     base::Base,
-    hypernet::{Adapter, Variant, relative_deviation},
+    hypernet::{Adapter, Variant},
 };
 use hyperalign_rewards::Reward;
 use serde::{Deserialize, Serialize};
 
 use super::{
     rollout::{Rollout, guided, start_stream},
+    variation::{OVER_PROMPTS, OVER_STEPS, variation},
     views::Views,
 };
 use crate::{
     data::PreferredData,
     learner::{Losses, Objective, Part, Shard},
 };
+
+/// Preferred pictures that the variation is measured on where there are no trajectories.
+const PROBED: usize = 4;
 
 /// Hyper-parameters of the losses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -228,15 +232,51 @@ impl HyperAlign {
             rows.map(|k| self.base.draw_timestep(&mut stream(Purpose::Timestep, k))).collect();
         let levels = self.base.process().levels(&timesteps, &self.device);
         let sample = levels.mix(original.clone(), noise.clone());
-        let target = levels.target(self.base.prediction(), original, noise);
+        let target = levels.target(self.base.prediction(), original.clone(), noise.clone());
 
         let times = self.times(&timesteps);
+        if !losses.metrics.iter().any(|(name, _)| name == OVER_PROMPTS) {
+            // No trajectories in this update, or one only.
+            losses.metrics.retain(|(name, _)| name != OVER_STEPS);
+            let data = (&original, &noise, &conditioning);
+            losses.metrics.extend(self.variation_on_data(adapter, data, update, shard));
+        }
         let (lora, _) =
             adapter.emit(self.base.as_ref(), sample.clone(), times.clone(), &conditioning);
         let output = self.base.predict(sample, times, &conditioning, Some(&lora));
         let loss = (output - target).square().mean();
         let weight = self.settings.regulariser_weight;
         losses.parts.push(Part::new("regulariser", weight, loss));
+    }
+
+    /// The [`variation`] at the supervised steps of noised data, where trajectories are not known.
+    fn variation_on_data(
+        &self,
+        adapter: &Adapter,
+        (original, noise, conditioning): (&Tensor<4>, &Tensor<4>, &Conditioning),
+        update: u64,
+        shard: Shard,
+    ) -> Vec<(String, f64)> {
+        let HyperAlignSettings { variant, key_steps, steps, .. } = &self.settings;
+        let scheduler = self.base.scheduler(*steps).expect("checked when the run was set up");
+        let [available, ..] = original.dims();
+        let rows = available.min(PROBED);
+        let conditioning = conditioning.slice(0..rows);
+        let (mut samples, mut times) = (Vec::new(), Vec::new());
+        let supervised = self.supervised(update, shard, scheduler.as_ref());
+        for i in supervised.iter().map(|&i| variant.source_step(i, key_steps)) {
+            let levels = Levels::new(vec![scheduler.level(i); rows], &self.device);
+            let first = |tensor: &Tensor<4>| tensor.clone().narrow(0, 0, rows);
+            samples.push(levels.mix(first(original), first(noise)));
+            times.extend(std::iter::repeat_n(scheduler.timestep(i), rows));
+        }
+        let (_, factors) = burn::module::Module::valid(adapter).emit(
+            self.base.as_ref(),
+            Tensor::cat(samples, 0),
+            self.times(&times),
+            &conditioning.repeat(supervised.len()),
+        );
+        factors.map_or_else(Vec::new, |factors| variation(factors, supervised.len(), rows))
     }
 
     /// One step of every equal part of those that may be supervised.
@@ -275,27 +315,4 @@ impl HyperAlign {
         let values: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
         Tensor::from_data(&values[..], &self.device)
     }
-}
-
-/// How much the emitted factors vary over prompts (at one step) and over steps (of one
-/// trajectory). Near 0 the hypernetwork is a static LoRA.
-fn variation(factors: Tensor<3>, steps: usize, rows: usize) -> Vec<(String, f64)> {
-    let [batch, targets, outputs] = factors.dims();
-    let values: Vec<f32> = factors.detach().into_data().iter::<f32>().collect();
-    let vectors: Vec<Vec<f32>> = values.chunks(targets * outputs).map(<[f32]>::to_vec).collect();
-    debug_assert_eq!(batch, steps * rows);
-    let mean = |deviations: Vec<f64>| deviations.iter().sum::<f64>() / deviations.len() as f64;
-    let mut metrics = Vec::new();
-    if rows > 1 {
-        let deviations = vectors.chunks(rows).map(relative_deviation).collect();
-        metrics.push(("variation_over_prompts".to_owned(), mean(deviations)));
-    }
-    if steps > 1 {
-        let of_row = |row: usize| -> Vec<Vec<f32>> {
-            vectors.iter().skip(row).step_by(rows).cloned().collect()
-        };
-        let deviations = (0..rows).map(|row| relative_deviation(&of_row(row))).collect();
-        metrics.push(("variation_over_steps".to_owned(), mean(deviations)));
-    }
-    metrics
 }

@@ -3,6 +3,7 @@
 mod check;
 mod hyperalign;
 mod rollout;
+mod variation;
 mod views;
 
 pub use hyperalign::{HyperAlign, HyperAlignSettings};

@@ -74,7 +74,7 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
         width: 8,
         layers: 2,
         heads: 2,
-        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(), base.context_dim())
+        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(None), base.context_dim())
     };
     let meta = AdapterMeta::new("small", "", Variant::P, AdapterKind::Hypernet(config));
     let adapter = shaken(meta.init(1, &device.clone().autodiff()).unwrap(), 0.3);

@@ -121,8 +121,8 @@ impl Base for Replay {
     fn lora_targets(&self) -> Vec<LoraTarget> {
         self.base.lora_targets()
     }
-    fn feature_dim(&self) -> usize {
-        self.base.feature_dim()
+    fn feature_dim(&self, depth: Option<usize>) -> usize {
+        self.base.feature_dim(depth)
     }
     fn context_dim(&self) -> usize {
         self.base.context_dim()

@@ -120,7 +120,7 @@ impl Subject {
         )
         .into_diagnostic()?;
         let targets = base.lora_targets();
-        let config = HypernetConfig::new(targets, base.feature_dim(), base.context_dim());
+        let config = HypernetConfig::new(targets, base.feature_dim(None), base.context_dim());
         let network = AdapterKind::Hypernet(config);
         let steps = steps.max(2);
         Ok(Self {

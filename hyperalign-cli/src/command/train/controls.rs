@@ -2,7 +2,18 @@
 
 use std::time::Duration;
 
-use hyperalign_train::align::{AlignSettings, NetworkSettings, TextStream};
+use hyperalign_train::align::AlignSettings;
+
+/// Pictures of each method in the table of the controls, at least.
+const PICTURES: usize = 1020;
+
+/// `settings` with enough prompts for the table of the controls.
+pub(super) fn measured(settings: &AlignSettings) -> AlignSettings {
+    let mut settings = settings.clone();
+    let of = &mut settings.evaluation;
+    of.prompts = of.prompts.max(PICTURES.div_ceil(of.seeds));
+    settings
+}
 
 /// Reward only, regulariser only, and a LoRA that is the same for every prompt and step: the same
 /// data, settings and wall time.
@@ -21,7 +32,7 @@ pub(super) fn all(
     let mut regulariser_only = timed();
     regulariser_only.method.reward_weight = 0.0;
     let mut static_lora = timed();
-    static_lora.network = NetworkSettings::StaticLora { rank: 4, text_stream: TextStream::Frozen };
+    static_lora.network = hyperalign.network.static_lora();
     // Factors are of the hypernetwork's own parts; the LoRA learns at the whole rate.
     static_lora.training.optimizer.lr_factors.clear();
     vec![

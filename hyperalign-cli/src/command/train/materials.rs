@@ -22,8 +22,9 @@ use crate::{
 
 /// Prompts that a run learns from.
 const TRAINING_PROMPTS: usize = 1200;
-/// Prompts that key steps are chosen over; sample grids show the first of them.
-const SAMPLE_PROMPTS: usize = 12;
+/// Prompts that key steps are chosen over; sample grids show the first of them. Of the embedded
+/// world, as many as `hyperalign key-steps` takes; of a base whose pictures may take minutes, few.
+const SAMPLE_PROMPTS: [usize; 2] = [96, 12];
 
 /// A base or a model that this command cannot train with.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -102,7 +103,7 @@ impl DataArgs {
             Some(prompts) => prompts,
             None => preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?,
         };
-        let sample_prompts = SAMPLE_PROMPTS.max(settings.samples.prompts);
+        let sample_prompts = SAMPLE_PROMPTS[1].max(settings.samples.prompts);
         let preferred = PreferredPictures::new(preferences, base.picture_size());
         checked(Materials {
             base,
@@ -130,7 +131,7 @@ fn emoji(
 ) -> miette::Result<Materials> {
     let (base, _) = base::open(given, options, device)?;
     let seed = settings.training.seed;
-    let sample_prompts = SAMPLE_PROMPTS.max(settings.samples.prompts);
+    let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
     let reward = scorers::reward("emoji-proxy", device)?;
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     Ok(Materials {

@@ -29,6 +29,9 @@ use crate::{
     output, scorers,
 };
 
+/// Pictures of one batch where key steps are chosen.
+const KEY_STEP_BATCH: usize = 12;
+
 /// The resolved settings of a run, beside its results.
 const CONFIG: &str = "config.toml";
 
@@ -80,7 +83,7 @@ pub struct Args {
     resume: bool,
 
     /// Train the controls too (reward only, regulariser only, a static LoRA), each for the wall
-    /// time of HyperAlign, and measure all of them together.
+    /// time of HyperAlign, and measure all of them together, on 1,020 pictures or more.
     #[arg(long)]
     controls: bool,
 
@@ -167,6 +170,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         );
         return Ok(Outcome::Done);
     }
+    let settings = if args.controls { controls::measured(&settings) } else { settings };
     report::run(&world, &settings, &trained, &args.out, &stop, args.json)
 }
 
@@ -212,7 +216,7 @@ fn key_steps(
         .zip(&world.sample_prompts)
         .map(|(seed, prompt)| Shot { prompt: prompt.clone(), seed })
         .collect();
-    let sampling = sampling(settings, shots.len());
+    let sampling = sampling(settings, KEY_STEP_BATCH);
     let movement = movement(world.base.as_ref(), &sampling, &shots, stop).into_diagnostic()?;
     match movement {
         Some(movement) => {

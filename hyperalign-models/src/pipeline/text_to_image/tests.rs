@@ -128,7 +128,7 @@ fn hypernet(base: &dyn Base) -> Hypernet {
         width: 8,
         layers: 1,
         heads: 2,
-        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(), base.context_dim())
+        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(None), base.context_dim())
     };
     config.init(3, &Device::flex()).unwrap()
 }
