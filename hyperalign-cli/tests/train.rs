@@ -49,7 +49,7 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("dir")).unwrap();
     for (text, words) in [
-        ("method.steps = 0", "0 sampling steps"),
+        ("method.steps = 0", "`method.steps = 0` is no usable"),
         ("method.min_signal = 2.0", "`method.min_signal = 2`"),
         ("method.trajectories = 3", "`method.trajectories = 3`"),
         ("training.ema = 1.5", "`ema = 1.5`"),

@@ -147,28 +147,36 @@ fn is_same_kind(default: Option<&Value>, table: &Table) -> bool {
     table.get("kind").is_none_or(|kind| default.get("kind") == Some(kind))
 }
 
-/// The bytes to point at: the unknown key, or the value that cannot be taken.
+/// The bytes to point at: the unknown key, or the value that cannot be taken, which may stand in
+/// the table that says of which `kind` it is.
 fn blame(
     error: &toml::de::Error,
     key: Range<usize>,
     value: &DeValue,
     value_span: Range<usize>,
 ) -> Range<usize> {
-    let Some(unknown) = unknown_field(error.message()) else {
+    if let (Some(unknown), Some(table)) = (unknown("variant", error.message()), value.as_table())
+        && let Some(inside) =
+            table.values().find(|inside| inside.get_ref().as_str() == Some(unknown))
+    {
+        return inside.span();
+    }
+    let Some(unknown) = unknown("field", error.message()) else {
         return if matches!(value, DeValue::Table(_)) { key } else { value_span };
     };
     let inside = value.as_table().and_then(|table| table.keys().find(|k| *k.get_ref() == unknown));
     inside.map_or(key, |inside| inside.span())
 }
 
-/// The name in serde's message "unknown field `a`, expected one of `b`, `c`".
-fn unknown_field(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field `")?.split('`').next()
+/// The name in serde's message "unknown field `a`, expected one of `b`, `c`", or of a "variant".
+fn unknown<'a>(what: &str, message: &'a str) -> Option<&'a str> {
+    message.strip_prefix("unknown ")?.strip_prefix(what)?.strip_prefix(" `")?.split('`').next()
 }
 
-/// The known key that is most like the unknown one, or all of them.
+/// The known key or value that is most like the unknown one, or all of them.
 fn nearest(message: &str) -> Option<String> {
-    let found = unknown_field(message)?;
+    let field = unknown("field", message);
+    let found = field.or_else(|| unknown("variant", message))?;
     let (_, expected) = message.split_once(", ")?;
     let known: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
     let likeness = |key: &&&str| strsim::jaro_winkler(found, key);
@@ -176,7 +184,8 @@ fn nearest(message: &str) -> Option<String> {
     Some(if likeness(&best) > 0.7 {
         format!("did you mean `{best}`?")
     } else {
-        format!("known keys here: {}", known.join(", "))
+        let what = if field.is_some() { "keys" } else { "values" };
+        format!("known {what} here: {}", known.join(", "))
     })
 }
 
@@ -256,6 +265,19 @@ mod tests {
         assert!(message.contains("unknown field"), "{message}");
         assert_eq!(help, "did you mean `learning_rate`?");
         assert_eq!(problem("[optimiser]\nlearning_rate = 1\n").0, "optimiser");
+    }
+
+    #[test]
+    fn a_misspelt_kind_is_pointed_at_where_it_stands() {
+        let (pointed, message, help) = problem("[network]\nrank = 8\nkind = \"hypernett\"\n");
+        assert_eq!(pointed, "\"hypernett\"");
+        assert!(message.contains("unknown variant"), "{message}");
+        assert_eq!(help, "did you mean `hypernet`?");
+        let (pointed, _, help) = problem("[network]\nkind = \"zzz\"\n");
+        assert_eq!(
+            (pointed.as_str(), help.as_str()),
+            ("\"zzz\"", "known values here: hypernet, static-lora")
+        );
     }
 
     #[test]

@@ -88,6 +88,10 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     }
     let AlignSettings { method, training, samples, evaluation, .. } = settings;
     training.validate()?;
+    if method.steps == 0 {
+        let (given, expected) = ("0".to_owned(), "1 or more".to_owned());
+        return Err(SettingsError { name: "method.steps", given, expected }.into());
+    }
     let scheduler = base.scheduler(method.steps)?;
     if (0..scheduler.steps()).any(|i| scheduler.needs_noise(i)) {
         return Err(AlignError::Stochastic { base: base.name().to_owned() });
