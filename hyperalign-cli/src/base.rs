@@ -1,10 +1,11 @@
 //! The base model that `--base` names.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use hyperalign_models::base::{Base, Preset};
+use hyperalign_models::base::{Base, Cut, Preset};
 use hyperalign_models::embedded;
 #[cfg(feature = "hub")]
 use hyperalign_models::hub::{Download, Hub, ModelId};
@@ -144,16 +145,37 @@ fn download(id: &str, offline: bool) -> miette::Result<PathBuf> {
     folder.into_diagnostic()
 }
 
-/// Tells which prompts are longer than the base can read, and what of them is lost.
+/// Prompts that are shown of those that are too long.
+const CUTS_SHOWN: usize = 5;
+
+/// Tells which prompts are longer than the base can read, and what of them is lost: each once, and
+/// of many prompts the first few with the number of the others.
 ///
 /// # Errors
 ///
 /// Fails if the base does not know a word of a prompt.
-pub fn warn_of_cuts(base: &dyn Base, prompts: &[String]) -> miette::Result<()> {
-    for cut in base.cut_off(prompts).into_diagnostic()?.into_iter().flatten() {
+pub fn warn_of_cuts<'a>(
+    base: &dyn Base,
+    prompts: impl Iterator<Item = &'a str>,
+) -> miette::Result<()> {
+    let mut seen = HashSet::new();
+    let prompts: Vec<String> =
+        prompts.filter(|prompt| seen.insert(*prompt)).map(str::to_owned).collect();
+    let cuts = base.cut_off(&prompts).into_diagnostic()?;
+    let cut: BTreeSet<usize> = cuts.iter().map(|cut| cut.prompt).collect();
+    let shown: BTreeSet<usize> = cut.iter().take(CUTS_SHOWN).copied().collect();
+    for Cut { encoder, tokens, text, .. } in cuts.iter().filter(|cut| shown.contains(&cut.prompt)) {
         output::warn(&format!(
-            "a prompt is longer than what the base reads; cut off: `{}`",
-            cut.trim()
+            "a prompt is longer than what the base reads ({encoder}: {tokens} tokens); cut off: \
+             `{}`",
+            text.trim()
+        ));
+    }
+    if cut.len() > shown.len() {
+        output::warn(&format!(
+            "{} more of {} prompts are longer than what the base reads",
+            cut.len() - shown.len(),
+            prompts.len()
         ));
     }
     Ok(())

@@ -22,8 +22,6 @@ mod scorers;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::args::Cli;
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -36,7 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Clap answers `--help` and `--version` itself, and ends with status 2 on wrong usage.
-    let cli = Cli::parse();
+    let cli = Cli::of_the_process();
     interrupt::survive_file_size_limit();
     report::install();
     let context = Context::new(cli.device);

@@ -203,3 +203,21 @@ fn what_cannot_be_done_is_said() {
     fails("missing.tsv", "missing.tsv");
     fails("adapter.safetensors", "expected .txt, .jsonl");
 }
+
+#[test]
+fn what_a_prompt_loses_is_told_before_it_is_measured() {
+    let world = world();
+    std::fs::write(
+        world.path("rows.jsonl"),
+        ROWS.replace("\"a dog\"", "\"a red dog a blue heart\""),
+    )
+    .unwrap();
+    let output = world.run(&[&FLAGS[..], &["1"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    assert_eq!(
+        message(&output).matches("cut off: `blue heart`").count(),
+        1,
+        "{}",
+        message(&output)
+    );
+}

@@ -52,3 +52,17 @@ fn what_cannot_be_done_is_said() {
     fails(&["--prompts", "empty.jsonl"], "has no prompts");
     fails(&["--prompts", "rows.jsonl", "--steps", "2"], "3 key steps were asked for over 2");
 }
+
+#[test]
+fn long_prompts_are_told_once_and_the_first_few() {
+    let world = World::new();
+    let long = |k: usize| format!("a red dog a blue heart{}", " dog".repeat(k));
+    let prompts: Vec<String> = (0..8).map(|k| long(k % 7)).collect();
+    std::fs::write(world.path("long.txt"), prompts.join("\n")).unwrap();
+    let flags = ["--prompts", "long.txt", "--steps", "4", "--count", "1"];
+    let output = world.run(&[&["key-steps", "--base", "base"][..], &flags].concat());
+    let told = message(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert_eq!(told.matches("cut off: `blue heart").count(), 5, "{told}");
+    assert!(told.contains("2 more of 7 prompts are longer than what the base reads"), "{told}");
+}

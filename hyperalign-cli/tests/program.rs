@@ -125,3 +125,23 @@ fn an_unknown_device_is_wrong_usage_and_the_known_ones_are_named() {
     assert!(message.contains("`tpu`") && message.contains("vulkan"), "{message}");
     assert!(output.stdout.is_empty());
 }
+
+/// Below the range of a number is not another flag.
+#[test]
+fn negative_numbers_are_told_with_what_can_be_given() {
+    let refused = |arguments: &[&str], words: &str| {
+        let output = hyperalign(arguments);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(words), "{arguments:?}: {message}");
+        assert!(!message.contains("unexpected argument"), "{arguments:?}: {message}");
+    };
+    refused(&["train", "--out", "x", "--steps", "-1"], "at least 1 is needed");
+    refused(&["train", "--out", "x", "--seed", "-1"], "at least 0");
+    refused(&["eval", "--base", "x", "--steps", "-1"], "at least 1 is needed");
+    refused(&["eval", "--base", "x", "--limit", "-1"], "at least 1 is needed");
+    refused(&["bench", "--steps", "-1"], "-1 is not in 1..=1000");
+    refused(&["key-steps", "--base", "x", "--steps", "-1"], "at least 1 is needed");
+    refused(&["key-steps", "--base", "x", "--count", "-1"], "at least 1 is needed");
+    refused(&["world", "--seed", "-1"], "-1");
+}

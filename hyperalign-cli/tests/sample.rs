@@ -8,6 +8,7 @@ use std::process::Output;
 use burn::tensor::Device;
 use hyperalign_core::image;
 use hyperalign_models::{testing::small_flux, weights::FileFloat};
+use sha2::{Digest, Sha256};
 
 use tiny::{World, message, write_adapter, write_base};
 
@@ -33,6 +34,9 @@ fn a_picture_says_how_it_was_made() {
     let everything = metadata.hyperalign.unwrap();
     assert_eq!(everything["variant"], "none");
     assert_eq!(everything["steps"], 2);
+    assert_eq!(everything["size"], serde_json::json!([8, 8]));
+    assert_eq!((&everything["dtype"], &everything["device"]), (&"f32".into(), &"cpu".into()));
+    assert!(everything["adapter_sha256"].is_null() && everything["preview_codec"].is_null());
 }
 
 #[test]
@@ -47,7 +51,36 @@ fn an_untrained_adapter_changes_nothing_and_is_named_in_the_picture() {
     let (base, _) = image::read_png(&world.path("base.png")).unwrap();
     let (adapted, metadata) = image::read_png(&world.path("adapted.png")).unwrap();
     assert_eq!(base, adapted);
-    assert_eq!(metadata.hyperalign.unwrap()["variant"], "hyperalign-i");
+    let everything = metadata.hyperalign.unwrap();
+    assert_eq!(everything["variant"], "i");
+    assert!(everything["key_steps"].is_null(), "{everything}");
+    let digest = Sha256::digest(std::fs::read(world.path("adapter.safetensors")).unwrap());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(everything["adapter_sha256"], digest);
+}
+
+/// Every flag that changes a picture is in its file and in the answer, as it was given.
+#[test]
+fn a_picture_holds_all_settings() {
+    let world = World::new();
+    write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
+    std::fs::write(world.path("p.txt"), "a dog\n").unwrap();
+    let adapter = ["--adapter", "adapter.safetensors"];
+    let keys = ["key-steps", "--base", "base", "--prompts", "p.txt", "--count", "2", "--json"];
+    let chosen = world.run(&[&keys[..], &["--steps", "4"], &adapter].concat());
+    let chosen: serde_json::Value = serde_json::from_slice(&chosen.stdout).unwrap();
+    let flags = ["--size", "4x8", "--dtype", "unet=bf16", "--variant", "p", "--steps", "4"];
+    let picture = ["--prompt", "a dog", "--out", "x.png", "--json"];
+    let output = sample(&world, &[&picture[..], &flags, &adapter].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (_, metadata) = image::read_png(&world.path("x.png")).unwrap();
+    for settings in [&answer["settings"], &metadata.hyperalign.unwrap()] {
+        assert_eq!(settings["size"], serde_json::json!([4, 8]));
+        assert_eq!(settings["dtype"], "unet=bf16");
+        assert_eq!(settings["variant"], "p");
+        assert_eq!(settings["key_steps"], chosen["key_steps"]);
+    }
 }
 
 /// Another solver makes another picture, and the file says which it was.
@@ -290,7 +323,10 @@ fn wrong_usage_ends_with_2() {
     };
     fails(&["--out", "x.jpg"], "end the name in .png");
     fails(&["--out", "x.png", "--steps", "0"], "0 is not in 1..");
-    fails(&["--out", "x.png", "--steps", "-3"], "-3");
+    fails(&["--out", "x.png", "--steps", "-3"], "-3 is not in 1..");
+    fails(&["--out", "x.png", "--seed", "-1"], "a seed is a whole number of at least 0");
+    fails(&["--out", "x.png", "--size", "-8x8"], "each at least 1");
+    fails(&["--out", "x.png", "--size", "0x8"], "each at least 1");
     fails(&["--out", "x.png", "--scheduler", "heun"], "dpm++2m-karras");
     fails(&["--out", "x.png", "--variant", "x"], "none, s, p, i");
     fails(&[], "--out");
@@ -323,6 +359,24 @@ fn what_a_prompt_loses_is_shown() {
     assert!(message(&output).contains("cut off: `blue heart`"), "{}", message(&output));
     let output = sample(&world, &["--prompt", "a red dog", "--out", "x.png"]);
     assert!(message(&output).is_empty(), "{}", message(&output));
+}
+
+/// Of FLUX.1 the first encoder reads less than the second: 4 words and 6 here.
+#[test]
+fn each_encoder_says_what_it_loses() {
+    let world = World::new();
+    small_flux(true, &Device::flex()).save(&world.path("flux"), FileFloat::F32).unwrap();
+    let of = |prompt: &str| {
+        let output = sample_from(&world, "flux", &["--prompt", prompt, "--out", "x.png"]);
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        message(&output)
+    };
+    let told = of("a red dog a blue");
+    assert!(told.contains("(CLIP, the first text encoder: 6 tokens); cut off: `blue`"), "{told}");
+    assert!(!told.contains("T5"), "{told}");
+    let told = of("a red dog a blue heart red");
+    assert!(told.contains("cut off: `blue heart red`"), "{told}");
+    assert!(told.contains("(T5, the second text encoder: 7 tokens); cut off: `"), "{told}");
 }
 
 #[test]

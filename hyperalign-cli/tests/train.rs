@@ -35,7 +35,7 @@ fn unusable_requests_leave_nothing() {
         assert_eq!(output.status.code(), Some(status), "{message}");
         assert!(message.contains(words), "no `{words}` in\n{message}");
     };
-    fails(&["--out", "x", "--steps", "0"], 2, "0 is not in 1..");
+    fails(&["--out", "x", "--steps", "0"], 2, "at least 1 is needed");
     fails(&[], 2, "--out");
     fails(&["--out", "x", "--resume"], 1, "holds no run to resume");
     fails(&["--out", "x", "--config", "none.toml"], 1, "none.toml");
@@ -79,4 +79,19 @@ fn preferences_in_words_that_the_base_does_not_know_leave_nothing() {
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("unknown words: picture"), "{message}");
     assert!(!folder.path().join("x").exists(), "nothing is left behind");
+}
+
+/// Told once for each prompt, before the first update; here the settings end the run there.
+#[test]
+fn what_a_training_prompt_loses_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "a red heart to the left of a dog ".repeat(9);
+    std::fs::write(folder.path().join("long.txt"), format!("{long}\n{long}\na dog\n")).unwrap();
+    std::fs::write(folder.path().join("run.toml"), "evaluation.seeds = 0").unwrap();
+    let flags = ["--config", "run.toml", "--prompts", "long.txt", "--out", "x"];
+    let output = train(folder.path(), &flags);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("`evaluation.seeds = 0`"), "{message}");
+    assert_eq!(message.matches("longer than what the base reads").count(), 1, "{message}");
+    assert!(message.contains("cut off: `"), "{message}");
 }

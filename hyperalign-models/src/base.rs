@@ -9,7 +9,7 @@ use hyperalign_core::{
     schedule::{Scheduler, Solver, SolverChoice},
 };
 
-use crate::{hypernet::Perception, vae::AutoencoderKlConfig};
+use crate::{hypernet::Perception, tokenizer::Tokenizer, vae::AutoencoderKlConfig};
 
 /// A frozen text-to-image model. Methods and samplers see a base through this alone, so that a
 /// new family of models is one implementation of it.
@@ -74,13 +74,14 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     /// Fails for words that the model does not know, where its vocabulary is closed.
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError>;
 
-    /// The end of each prompt that does not fit into what the model reads, if any.
+    /// The ends of prompts that do not fit into what the model's text encoders read, in the order
+    /// of the prompts.
     ///
     /// # Errors
     ///
     /// Fails where [`encode_prompts`](Self::encode_prompts) does.
-    fn cut_off(&self, prompts: &[String]) -> Result<Vec<Option<String>>, BaseError> {
-        Ok(vec![None; prompts.len()])
+    fn cut_off(&self, _: &[String]) -> Result<Vec<Cut>, BaseError> {
+        Ok(Vec::new())
     }
 
     /// The autoencoder of Stable Diffusion's kind that made its latents, if one did.
@@ -146,6 +147,40 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
 
     /// Channels of the text encoder's token states.
     fn context_dim(&self) -> usize;
+}
+
+/// The end of a prompt that a text encoder does not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Which of the prompts.
+    pub prompt: usize,
+    /// The encoder, for people.
+    pub encoder: &'static str,
+    /// Tokens that it reads, with those that mark the ends.
+    pub tokens: usize,
+    /// What is lost.
+    pub text: String,
+}
+
+impl Cut {
+    /// What `encoder` loses of `prompts`, whose tokens are those of `tokenizer`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tokenizer has a closed vocabulary and a prompt has a word outside of it.
+    pub(crate) fn of(
+        prompts: &[String],
+        tokenizer: &Tokenizer,
+        encoder: &'static str,
+    ) -> Result<Vec<Self>, BaseError> {
+        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        let cut = tokenizer.encode(&texts).map_err(BaseError::of)?.cut;
+        let tokens = tokenizer.context_length();
+        let cuts = cut.into_iter().enumerate();
+        Ok(cuts
+            .filter_map(|(prompt, text)| Some(Self { prompt, encoder, tokens, text: text? }))
+            .collect())
+    }
 }
 
 /// How pictures are sampled from a base where nobody says otherwise.

@@ -4,7 +4,9 @@ mod solver;
 
 use std::fmt;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, Command as Parsing, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 use hyperalign_core::device::{self, DeviceError};
 use hyperalign_models::hypernet::Variant;
 
@@ -34,6 +36,27 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line. Ends the program for `--help`, `--version` and wrong usage.
+    pub fn of_the_process() -> Self {
+        let mut parsing = with_negative_numbers(Self::command());
+        let matches = parsing.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut parsing).exit())
+    }
+}
+
+/// Lets flags that take a number read a negative one, so that it is refused with the numbers that
+/// can be given, and not as a flag that there is none of.
+fn with_negative_numbers(parsing: Parsing) -> Parsing {
+    let number = |arg: &Arg| {
+        let mut names = arg.get_value_names().unwrap_or_default().iter();
+        names.any(|name| ["N", "X"].contains(&name.as_str()))
+    };
+    parsing
+        .mut_args(|arg| if number(&arg) { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(with_negative_numbers)
 }
 
 /// The commands, in the order in which a newcomer meets them.
@@ -108,13 +131,28 @@ impl fmt::Display for VariantChoice {
 ///
 /// # Errors
 ///
-/// Fails for 0 and for what is no number.
+/// Fails for 0, below it, and for what is no whole number.
 pub fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("at least 1 is needed".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
-    }
+    let refused = || "a whole number of at least 1 is needed".to_owned();
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(refused)
+}
+
+/// Reads a number of updates.
+///
+/// # Errors
+///
+/// Fails where [`at_least_one`] does.
+pub fn updates(text: &str) -> Result<u64, String> {
+    at_least_one(text).map(|number| number as u64)
+}
+
+/// Reads a seed.
+///
+/// # Errors
+///
+/// Fails below 0 and for what is no whole number.
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a seed is a whole number of at least 0".to_owned())
 }
 
 /// The name of a device, which need not be there.

@@ -9,7 +9,7 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::args::{SolverArgs, VariantChoice, at_least_one, finite};
+use crate::args::{SolverArgs, VariantChoice, at_least_one, finite, seed};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
@@ -53,7 +53,7 @@ pub struct Args {
     seeds: usize,
 
     /// Seed of the first picture; the others follow.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed)]
     seed: u64,
 
     /// Sampling steps. Default: what suits the base.
@@ -134,6 +134,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         None => None,
     };
     let mut prompts = args.prompts.read(base.name(), args.limit, PROMPTS)?;
+    base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let (proxy, heldout) = (args.proxy.as_deref(), args.heldout.as_deref());
     let scorers = Scorers::open(base.as_ref(), &mut prompts, proxy, heldout, &device)?
         .and(args.rewards.open(&device)?);

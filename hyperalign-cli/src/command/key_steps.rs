@@ -34,7 +34,7 @@ pub struct Args {
     base_options: BaseOptions,
 
     /// How many key steps to choose, the first step included.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
     count: usize,
 
     /// What to choose them by.
@@ -107,6 +107,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         None => None,
     };
     let prompts = args.prompts.read(base.name(), Some(args.limit), args.limit)?;
+    base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let shots: Vec<Shot> =
         (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt: prompt.text, seed }).collect();
     let sampling = Sampling {

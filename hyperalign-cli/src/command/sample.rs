@@ -9,17 +9,18 @@ use hyperalign_core::denoiser::Decoder;
 use hyperalign_core::image::{self, Metadata, Parameters};
 use hyperalign_core::schedule::Solver;
 use hyperalign_models::base::Base;
-use hyperalign_models::hypernet::{Adapter, AdapterMeta, Variant};
+use hyperalign_models::hypernet::{Adapter, Variant};
 use hyperalign_models::pipeline::TextToImage;
 use hyperalign_models::tiny_codec::TinyDecoder;
-use hyperalign_models::weights::Folder;
+use hyperalign_models::weights::{self, Folder};
 use hyperalign_rewards::emoji;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::args::{SolverArgs, VariantChoice, at_least_one, finite};
+use crate::args::{SolverArgs, VariantChoice, at_least_one, finite, seed};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -62,7 +63,7 @@ pub struct Args {
     limit: Option<usize>,
 
     /// Seed of the picture's noise. Give it several times for several pictures of each prompt.
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = seed)]
     seed: Vec<u64>,
 
     /// Sampling steps. Default: what suits the base.
@@ -78,7 +79,7 @@ pub struct Args {
 
     /// Height and width of the pictures in pixels, such as 512x768. Default: what the base was
     /// made for.
-    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = size)]
+    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = size, allow_hyphen_values = true)]
     size: Option<[usize; 2]>,
 
     /// Where to write the picture. Several pictures are numbered, prompt by prompt and for each
@@ -122,9 +123,22 @@ struct Picture {
 /// A trained adapter, and how it is used.
 struct Adaptation {
     adapter: Adapter,
-    meta: AdapterMeta,
     variant: Variant,
+    /// Those of this run, for the variant P.
+    key_steps: Vec<usize>,
     file: PathBuf,
+    /// Of the file.
+    sha256: String,
+}
+
+/// What all pictures of the call are made by.
+struct Job<'a> {
+    way: TextToImage<'a>,
+    solver: Solver,
+    adaptation: Option<Adaptation>,
+    codec: Option<TinyDecoder>,
+    /// What their files say about that.
+    settings: Value,
 }
 
 /// Makes the pictures.
@@ -147,10 +161,10 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     }
     let device = context.device()?;
     let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
-    let adaptation = adaptation(args, base.as_ref(), &device)?;
-    let codec = codec(args, base.as_ref(), &device)?;
-    base::warn_of_cuts(base.as_ref(), &prompts)?;
     let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
+    let adaptation = adaptation(args, base.as_ref(), steps, &device)?;
+    let codec = codec(args, base.as_ref(), &device)?;
+    base::warn_of_cuts(base.as_ref(), prompts.iter().map(String::as_str))?;
     let guidance_scale = args.guidance.unwrap_or(preset.guidance_scale);
     let way = TextToImage {
         size: args.size,
@@ -159,16 +173,22 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     };
     let evaluations = way.scheduler().into_diagnostic()?.steps();
     let solver = base.solver(way.solver).into_diagnostic()?;
+    let mut settings = settings(&way, solver, adaptation.as_ref());
+    settings["device"] = context.device_name().into();
+    settings["dtype"] = args.base_options.dtype().unwrap_or_else(|| "f32".to_owned()).into();
+    settings["preview_codec"] = json!(args.preview_codec);
+    settings["preview_codec_hash"] = json!(codec.as_ref().map(weights::hash));
+    let job = Job { way, solver, adaptation, codec, settings };
 
     let start = Instant::now();
     let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * evaluations) as u64);
     for batch in pictures.chunks(BATCH) {
-        make(batch, &way, solver, adaptation.as_ref(), codec.as_ref(), &bar)?;
+        make(batch, &job, &bar)?;
     }
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
-        let settings = settings(&way, solver, adaptation.as_ref());
+        let settings = job.settings;
         let answer = json!({ "settings": settings, "pictures": pictures, "seconds": seconds });
         output::print_json(&answer)?;
     } else {
@@ -209,11 +229,18 @@ fn size(text: &str) -> Result<[usize; 2], String> {
     let sides = text.split_once('x').and_then(|(height, width)| {
         Some([height.trim().parse().ok()?, width.trim().parse().ok()?])
     });
-    sides.ok_or_else(|| "a size is written as height x width in pixels: 512x768".to_owned())
+    sides.filter(|sides: &[usize; 2]| !sides.contains(&0)).ok_or_else(|| {
+        "a size is written as height x width in pixels, each at least 1: 512x768".to_owned()
+    })
 }
 
-/// The adapter that the flags name, if any is used.
-fn adaptation(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Option<Adaptation>> {
+/// The adapter that the flags name, if any is used, for a run of `steps` steps.
+fn adaptation(
+    args: &Args,
+    base: &dyn Base,
+    steps: usize,
+    device: &Device,
+) -> miette::Result<Option<Adaptation>> {
     let file = match (&args.adapter, args.variant) {
         (_, Some(VariantChoice::None)) | (None, None) => return Ok(None),
         (None, Some(variant)) => {
@@ -224,7 +251,10 @@ fn adaptation(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<O
     let (adapter, meta) = Adapter::load(file, device).into_diagnostic()?;
     meta.check_base(base.name(), base.hash()).into_diagnostic()?;
     let variant = args.variant.and_then(VariantChoice::adapted).unwrap_or(meta.variant);
-    Ok(Some(Adaptation { adapter, meta, variant, file: file.clone() }))
+    let key_steps = meta.key_steps_for(steps);
+    let digest = Sha256::digest(std::fs::read(file).into_diagnostic()?);
+    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(Adaptation { adapter, variant, key_steps, file: file.clone(), sha256 }))
 }
 
 /// The small codec that the flags name.
@@ -237,25 +267,19 @@ fn codec(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Option
 }
 
 /// Makes and writes the pictures of one batch.
-fn make(
-    batch: &[Picture],
-    way: &TextToImage,
-    solver: Solver,
-    adaptation: Option<&Adaptation>,
-    codec: Option<&TinyDecoder>,
-    bar: &ProgressBar,
-) -> miette::Result<()> {
+fn make(batch: &[Picture], job: &Job<'_>, bar: &ProgressBar) -> miette::Result<()> {
+    let way = &job.way;
     let prompts: Vec<&str> = batch.iter().map(|picture| picture.prompt.as_str()).collect();
     let seeds: Vec<u64> = batch.iter().map(|picture| picture.seed).collect();
-    let source: Box<dyn AdapterSource + '_> = match adaptation {
-        Some(Adaptation { adapter, meta, variant, .. }) => {
-            adapter.source(way.base, *variant, meta.key_steps_for(way.steps))
+    let source: Box<dyn AdapterSource + '_> = match &job.adaptation {
+        Some(Adaptation { adapter, variant, key_steps, .. }) => {
+            adapter.source(way.base, *variant, key_steps.clone())
         }
         None => Box::new(NoAdapter),
     };
     let latents =
         way.latents(&prompts, &seeds, source.as_ref(), &mut |_| bar.inc(1)).into_diagnostic()?;
-    let images = match codec {
+    let images = match &job.codec {
         Some(codec) => codec.decode(latents),
         None => way.base.decode(latents),
     };
@@ -267,23 +291,17 @@ fn make(
         }
     }
     for (picture, image) in batch.iter().zip(image::to_images(images)) {
-        let metadata = metadata(picture, image.dimensions(), way, solver, adaptation);
+        let metadata = metadata(picture, image.dimensions(), job);
         image::write_png(&picture.file, &image, &metadata).into_diagnostic()?;
     }
     Ok(())
 }
 
 /// What the picture's file says about how it was made.
-fn metadata(
-    picture: &Picture,
-    size: (u32, u32),
-    way: &TextToImage,
-    solver: Solver,
-    adaptation: Option<&Adaptation>,
-) -> Metadata {
-    let base = way.base;
+fn metadata(picture: &Picture, size: (u32, u32), job: &Job<'_>) -> Metadata {
+    let (way, base) = (&job.way, job.way.base);
     let mut extra = Vec::new();
-    if let Some(Adaptation { variant, file, .. }) = adaptation {
+    if let Some(Adaptation { variant, file, .. }) = &job.adaptation {
         extra.push(("Variant".to_owned(), variant.label().to_owned()));
         extra.push(("Adapter".to_owned(), file.display().to_string()));
     }
@@ -291,7 +309,7 @@ fn metadata(
         prompt: picture.prompt.clone(),
         negative_prompt: way.negative_prompt.clone(),
         steps: way.steps,
-        sampler: solver.label().to_owned(),
+        sampler: job.solver.label().to_owned(),
         cfg_scale: way.guidance_scale,
         seed: picture.seed,
         size,
@@ -299,7 +317,7 @@ fn metadata(
         model: base.name().to_owned(),
         extra,
     };
-    let mut everything = settings(way, solver, adaptation);
+    let mut everything = job.settings.clone();
     everything["prompt"] = picture.prompt.as_str().into();
     everything["seed"] = picture.seed.into();
     if hyperalign_models::embedded::folder(base.name()).is_some() {
@@ -308,18 +326,26 @@ fn metadata(
     Metadata { parameters: Some(parameters), hyperalign: Some(everything) }
 }
 
-/// What all pictures of the call have in common.
+/// What all pictures of the call have in common, in the words of the flags.
 fn settings(way: &TextToImage, solver: Solver, adaptation: Option<&Adaptation>) -> Value {
+    let variant = match adaptation {
+        Some(adaptation) => json!(adaptation.variant),
+        None => json!(VariantChoice::None.to_string()),
+    };
+    let keyed = adaptation.filter(|adaptation| adaptation.variant == Variant::P);
     json!({
         "program": concat!("hyperalign ", env!("CARGO_PKG_VERSION")),
         "base": way.base.name(),
         "base_hash": way.base.hash(),
-        "variant": adaptation.map_or("none", |adaptation| adaptation.variant.label()),
+        "variant": variant,
         "adapter": adaptation.map(|adaptation| &adaptation.file),
+        "adapter_sha256": adaptation.map(|adaptation| &adaptation.sha256),
+        "key_steps": keyed.map(|adaptation| &adaptation.key_steps),
         "sampler": solver.name(),
         "steps": way.steps,
         "guidance_scale": way.guidance_scale,
         "eta": way.solver.eta.or(solver.default_eta()),
+        "size": way.size.unwrap_or(way.base.picture_size()),
     })
 }
 

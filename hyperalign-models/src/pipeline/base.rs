@@ -12,7 +12,7 @@ use hyperalign_core::{
 
 use super::StableDiffusion;
 use crate::{
-    base::{Base, BaseError},
+    base::{Base, BaseError, Cut},
     hypernet::Perception,
     vae::AutoencoderKlConfig,
 };
@@ -82,12 +82,8 @@ impl Base for StableDiffusion {
         self.encode_prompts(prompts).map_err(|error| BaseError(Box::new(error)))
     }
 
-    fn cut_off(&self, prompts: &[String]) -> Result<Vec<Option<String>>, BaseError> {
-        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
-        match self.tokenizer.encode(&texts) {
-            Ok(encoded) => Ok(encoded.cut),
-            Err(error) => Err(BaseError(Box::new(error))),
-        }
+    fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {
+        Cut::of(prompts, &self.tokenizer, "CLIP")
     }
 
     fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {

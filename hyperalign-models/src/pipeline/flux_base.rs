@@ -12,7 +12,7 @@ use hyperalign_core::{
 
 use super::Flux;
 use crate::{
-    base::{Base, BaseError, Preset},
+    base::{Base, BaseError, Cut, Preset},
     flux::PATCH,
     hypernet::Perception,
     vae::AutoencoderKlConfig,
@@ -104,12 +104,13 @@ impl Base for Flux {
         self.encode_prompts(prompts).map_err(|error| BaseError(Box::new(error)))
     }
 
-    fn cut_off(&self, prompts: &[String]) -> Result<Vec<Option<String>>, BaseError> {
-        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
-        match self.tokenizer_2.encode(&texts) {
-            Ok(encoded) => Ok(encoded.cut),
-            Err(error) => Err(BaseError(Box::new(error))),
-        }
+    /// Each encoder has its own length; CLIP's is the shorter one in FLUX.1, and what it does not
+    /// read the other may.
+    fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {
+        let mut cuts = Cut::of(prompts, &self.tokenizer, "CLIP, the first text encoder")?;
+        cuts.extend(Cut::of(prompts, &self.tokenizer_2, "T5, the second text encoder")?);
+        cuts.sort_by_key(|cut| cut.prompt);
+        Ok(cuts)
     }
 
     fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {

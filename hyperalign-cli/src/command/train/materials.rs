@@ -120,6 +120,8 @@ impl DataArgs {
 fn checked(materials: Materials) -> miette::Result<Materials> {
     let size = materials.base.picture_size();
     materials.reward.check(size, &materials.prompts).into_diagnostic()?;
+    let prompts = materials.prompts.iter().chain(&materials.sample_prompts);
+    base::warn_of_cuts(materials.base.as_ref(), prompts.map(String::as_str))?;
     Ok(materials)
 }
 

@@ -21,6 +21,7 @@ use hyperalign_train::{
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
+    args::{seed, updates},
     base::{self, BaseOptions},
     config,
     context::Context,
@@ -54,11 +55,11 @@ pub struct Args {
     config: Option<PathBuf>,
 
     /// Updates, instead of the settings'.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = updates)]
     steps: Option<u64>,
 
     /// Seed of the run, instead of the settings'.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     seed: Option<u64>,
 
     /// Folder of the run.
