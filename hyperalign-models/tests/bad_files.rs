@@ -164,6 +164,37 @@ fn pickles_are_refused_by_name_and_by_content() {
     std::fs::write(folder.path().join("unet/diffusion_pytorch_model.bin"), "").unwrap();
     let error = Folder::disk(folder.path()).tensors("unet").unwrap_err();
     assert!(matches!(error, LoadError::Pickle { .. }), "{error}");
+    let message = error.to_string();
+    let target = "unet/diffusion_pytorch_model.safetensors\")";
+    assert!(!message.contains("state_dict") && message.ends_with(target), "{message}");
+}
+
+#[test]
+fn half_precision_is_read_where_there_is_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Folder::disk(folder.path());
+    let of = |name: &str| folder.path().join(name);
+    std::fs::write(of("model.non_ema.safetensors"), bytes()).unwrap();
+    let error = root.tensors("").unwrap_err();
+    assert!(matches!(error, LoadError::NoWeights { .. }), "{error}");
+    assert!(error.to_string().contains("; found was model.non_ema.safetensors;"), "{error}");
+
+    let mut shard = "model.fp16-00001-of-00001.safetensors".to_owned();
+    std::fs::write(of(&shard), bytes()).unwrap();
+    let keys = ["first.weight", "first.bias", "second.weight", "second.bias"];
+    let map: BTreeMap<&str, &str> = keys.map(|key| (key, shard.as_str())).into();
+    let index = of("model.safetensors.index.fp16.json");
+    std::fs::write(&index, serde_json::json!({"weight_map": map}).to_string()).unwrap();
+    assert_eq!(root.tensors("").unwrap().name(), index.display().to_string());
+
+    shard = "diffusion_pytorch_model.fp16.safetensors".to_owned();
+    std::fs::write(of(&shard), bytes()).unwrap();
+    assert_eq!(root.tensors("").unwrap().name(), of(&shard).display().to_string());
+    assert!(load(fresh(), &root.tensors("").unwrap()).is_ok());
+
+    std::fs::write(of("model.safetensors"), bytes()).unwrap();
+    let whole = root.tensors("").unwrap();
+    assert_eq!(whole.name(), of("model.safetensors").display().to_string());
 }
 
 #[test]

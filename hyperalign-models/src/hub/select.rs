@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::weights::Weights;
+
 /// What every diffusers pipeline has.
 pub const INDEX: &str = "model_index.json";
 
@@ -12,8 +14,6 @@ pub const INDEX: &str = "model_index.json";
 const UNREAD: [&str; 3] = ["safety_checker", "feature_extractor", "image_encoder"];
 /// Extensions of configurations and vocabularies.
 const SMALL: [&str; 3] = ["json", "txt", "model"];
-/// The stems of the files that diffusers and transformers keep weights in.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
 
 /// The files of the pipeline that the text `index` of `model_index.json` describes.
 ///
@@ -57,26 +57,21 @@ fn of_folder(files: &[&String], prefix: &str) -> Vec<String> {
     let extension = |name: &str| name.rsplit_once('.').map(|(_, end)| end.to_owned());
     let small = |name: &str| {
         extension(name).is_some_and(|end| SMALL.contains(&end.as_str()))
-            && !name.ends_with(".index.json")
+            && !name.contains(".index.")
     };
-    let named = |name: String| files.iter().any(|file| ***file == name).then_some(name);
-    let mut wanted: Vec<String> = files
-        .iter()
-        .filter(|file| small(file.strip_prefix(prefix).unwrap_or(file)))
-        .map(|file| (**file).clone())
-        .collect();
-    for stem in STEMS {
-        if let Some(single) = named(format!("{prefix}{stem}.safetensors")) {
-            wanted.push(single);
-            return wanted;
-        }
-        if let Some(index) = named(format!("{prefix}{stem}.safetensors.index.json")) {
-            wanted.push(index);
-            let shard = format!("{prefix}{stem}-");
-            let is_shard =
-                |file: &&&String| file.starts_with(&shard) && file.ends_with(".safetensors");
-            wanted.extend(files.iter().filter(is_shard).map(|file| (**file).clone()));
-            return wanted;
+    let inside = |file: &String| file.strip_prefix(prefix).unwrap_or(file).to_owned();
+    let exists = |name: &str| files.iter().any(|file| inside(file) == name);
+    let mut wanted: Vec<String> =
+        files.iter().filter(|file| small(&inside(file))).map(|file| (**file).clone()).collect();
+    match Weights::find(exists) {
+        None => {}
+        Some(Weights::Single(file)) => wanted.push(format!("{prefix}{file}")),
+        Some(weights) => {
+            if let Weights::Shards { index, .. } = &weights {
+                wanted.push(format!("{prefix}{index}"));
+            }
+            let shards = files.iter().filter(|file| weights.has_shard(&inside(file)));
+            wanted.extend(shards.map(|file| (**file).clone()));
         }
     }
     wanted
@@ -136,6 +131,32 @@ mod tests {
             ]
         );
         assert!(pipeline(&files, "[]").is_err());
+    }
+
+    #[test]
+    fn half_precision_is_taken_where_there_is_nothing_else() {
+        let files = files(&[
+            "model_index.json",
+            "text_encoder/config.json",
+            "text_encoder/model.safetensors.index.fp16.json",
+            "text_encoder/model.fp16-00001-of-00001.safetensors",
+            "text_encoder/pytorch_model.bin.index.fp16.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.fp16.safetensors",
+            "unet/diffusion_pytorch_model.non_ema.safetensors",
+        ]);
+        let index = r#"{"text_encoder": ["a", "B"], "unet": ["a", "B"]}"#;
+        assert_eq!(
+            pipeline(&files, index).unwrap(),
+            [
+                "model_index.json",
+                "text_encoder/config.json",
+                "text_encoder/model.safetensors.index.fp16.json",
+                "text_encoder/model.fp16-00001-of-00001.safetensors",
+                "unet/config.json",
+                "unet/diffusion_pytorch_model.fp16.safetensors",
+            ]
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf};
 
+use super::names::conversion;
+
 /// Why weights or a model's configuration could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,15 +18,17 @@ pub enum LoadError {
     },
     /// A model folder has none of the files that weights are kept in.
     #[error(
-        "no weights in `{folder}`: expected one of {}; give the folder that holds the model's \
+        "no weights in `{folder}`: expected one of {}{}; give the folder that holds the model's \
          config.json, in the diffusers layout",
-        tried.join(", ")
+        tried.join(", "), instead(others)
     )]
     NoWeights {
         /// The folder that was searched.
         folder: String,
         /// The file names that were tried.
         tried: Vec<String>,
+        /// Files in it that may be meant as weights, under names that are not read.
+        others: Vec<String>,
     },
     /// A JSON file does not say what it should.
     #[error("`{file}` is not the configuration that was expected: {reason}")]
@@ -57,8 +61,8 @@ pub enum LoadError {
     #[error(
         "`{file}` is a pickle, which can run any code when it is read and is not read here; get \
          the model as .safetensors, or write it so with PyTorch and the Python package \
-         safetensors: save_file(torch.load(\"..\", weights_only=True)[\"state_dict\"], \
-         \"model.safetensors\")"
+         safetensors: {}",
+        conversion(file)
     )]
     Pickle {
         /// The file.
@@ -122,6 +126,17 @@ impl KeyMismatch {
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.unused.is_empty() && self.shapes.is_empty()
+    }
+}
+
+/// The files that lie where those should that were looked for.
+fn instead(others: &[String]) -> String {
+    match others {
+        [] => String::new(),
+        [shown @ .., _] if shown.len() >= SHOWN => {
+            format!("; found were {} and {} more", others[..SHOWN].join(", "), others.len() - SHOWN)
+        }
+        _ => format!("; found was {}", others.join(", ")),
     }
 }
 

@@ -8,10 +8,10 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{LoadError, Tensors, pickle};
-
-/// The stems of the files that diffusers and transformers keep weights in.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+use super::{
+    LoadError, Tensors,
+    names::{self, Weights},
+};
 
 /// A model folder in the diffusers layout, on disk or inside the program.
 ///
@@ -98,7 +98,8 @@ impl Folder {
     }
 
     /// The weights of the component in `sub` (`unet`, or empty for the folder itself): a single
-    /// file, or the shards that an index names.
+    /// file, or the shards that an index names; those in half precision (`model.fp16.safetensors`)
+    /// where there are no others.
     ///
     /// # Errors
     ///
@@ -106,22 +107,39 @@ impl Folder {
     pub fn tensors(&self, sub: &str) -> Result<Tensors, LoadError> {
         let at =
             |file: &str| if sub.is_empty() { file.to_owned() } else { format!("{sub}/{file}") };
-        let mut tried = Vec::new();
-        for stem in STEMS {
-            let single = format!("{stem}.safetensors");
-            if self.contains(&at(&single)) {
-                return self.weights(&at(&single));
-            }
-            let index = format!("{stem}.safetensors.index.json");
-            if self.contains(&at(&index)) {
-                return self.shards(&at(&index), at);
-            }
-            tried.extend([single, index]);
+        let exists = |file: &str| self.contains(&at(file));
+        match Weights::find(exists) {
+            Some(Weights::Single(file)) => self.weights(&at(&file)),
+            Some(Weights::Shards { index, .. }) => self.shards(&at(&index), at),
+            None => Err(match names::find_pickle(exists) {
+                Some(file) => LoadError::Pickle { file: self.display(&at(file)) },
+                None => LoadError::NoWeights {
+                    folder: self.display(sub),
+                    tried: names::expected(),
+                    others: self.like_weights(sub),
+                },
+            }),
         }
-        if let Some(file) = pickle::FILES.into_iter().find(|file| self.contains(&at(file))) {
-            return Err(LoadError::Pickle { file: self.display(&at(file)) });
-        }
-        Err(LoadError::NoWeights { folder: self.display(sub), tried })
+    }
+
+    /// The files in the folder `sub` that may be meant as weights.
+    fn like_weights(&self, sub: &str) -> Vec<String> {
+        let mut names: Vec<String> = match self {
+            Self::Disk(root) => std::fs::read_dir(root.join(sub))
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .collect(),
+            Self::Embedded { files, .. } => files
+                .iter()
+                .filter_map(|(path, _)| path.strip_prefix(sub))
+                .map(|name| name.trim_start_matches('/').to_owned())
+                .filter(|name| !name.contains('/'))
+                .collect(),
+        };
+        names.retain(|name| names::is_like_weights(name));
+        names.sort();
+        names
     }
 
     fn shards(&self, index: &str, at: impl Fn(&str) -> String) -> Result<Tensors, LoadError> {

@@ -20,6 +20,7 @@ mod init;
 mod keys;
 mod layout;
 mod load;
+mod names;
 mod pickle;
 pub mod published;
 mod pytorch;
@@ -34,6 +35,8 @@ pub use hash::{hash, hash_of, hash_stored};
 pub use init::reinit;
 pub use keys::{Key, keys};
 pub use load::{compare, load, load_in};
+#[cfg(feature = "hub")]
+pub(crate) use names::Weights;
 pub use save::{FileFloat, SaveError, save, to_bytes};
 pub(crate) use settings::{
     MOST_LEVELS, MOST_PIXELS, epsilon, heads, implemented, layers, sizes, validated, within,

@@ -25,6 +25,3 @@ pub(super) fn is_pickle(path: &Path, bytes: &[u8]) -> bool {
     };
     named || bytes.starts_with(ZIP) || pickled(bytes)
 }
-
-/// What PyTorch calls the weights of a component of a model folder.
-pub(super) const FILES: [&str; 2] = ["diffusion_pytorch_model.bin", "pytorch_model.bin"];
