@@ -259,8 +259,8 @@ fn a_flux_is_described_with_an_index_and_without() {
     let answer = described(&assets);
     assert_eq!(answer["what"], "FluxPipeline");
     assert_eq!(answer["parts"].as_array().unwrap().len(), 4);
-    let memory = |kind: &str| answer["memory"][kind].as_u64().unwrap();
-    assert!(memory("sampling") > memory("weights_f32"));
+    let memory = |kind: &str| answer["memory"]["bf16"][kind].as_u64().unwrap();
+    assert!(memory("sampling") > memory("weights"));
     assert!(memory("training") > memory("sampling"));
 
     let dir = tempfile::tempdir().unwrap();
@@ -299,9 +299,9 @@ fn a_model_folder_is_described_part_by_part() {
         }
         assert_eq!(part["formats"]["F32"], part["tensors"]);
     }
-    let memory = |kind: &str| answer["memory"][kind].as_u64().unwrap();
+    let memory = |kind: &str| answer["memory"]["f32"][kind].as_u64().unwrap();
     let weights = 4 * answer["parameters"].as_u64().unwrap();
-    assert_eq!(memory("weights_f32"), weights);
+    assert_eq!(memory("weights"), weights);
     assert!(memory("sampling") > weights && memory("training") > memory("sampling"));
 
     let unet = base.join("unet/diffusion_pytorch_model.safetensors");

@@ -10,7 +10,7 @@ use hyperalign_core::recompute::recompute;
 /// pass instead of being kept. All of the embedded models are below; of Stable Diffusion 1.5 the
 /// U-Net's two finest resolutions and the third, and every block of its autoencoder, are above.
 /// Kept whole, one guided prediction and its picture would take more than 20 GiB.
-const KEPT_NUMBERS: usize = 1 << 18;
+pub const KEPT_NUMBERS: usize = 1 << 18;
 
 /// `run(block, inputs)`, with nothing kept for the backward pass but the inputs where the first of
 /// them is a large feature map and `block` is frozen. A block that is trained is run as it is:

@@ -5,6 +5,7 @@ mod pointwise;
 mod resample;
 mod resnet;
 
+pub use frozen::KEPT_NUMBERS;
 pub(crate) use frozen::{frozen, is_large};
 pub use pointwise::PointwiseConv;
 pub use resample::{Downsample, Pad, Upsample};
