@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     denoiser::Denoiser,
@@ -11,7 +11,7 @@ use hyperalign_core::{
 };
 use hyperalign_models::{
     base::Base,
-    hypernet::{Adapter, HypernetInput, Perception, Variant},
+    hypernet::{Adapter, HypernetInput, Variant},
     pipeline::TextToImage,
 };
 use hyperalign_train::{
@@ -27,6 +27,9 @@ use super::timing::{Repeats, Timing, Work, time, wait};
 
 /// Key steps of P.
 const KEY_STEPS: usize = 3;
+
+/// The middle of the times that the hypernetwork's sinusoids are made for.
+const MIDDLE: f64 = 500.0;
 
 /// One line of the answer.
 #[derive(Debug, Clone, Serialize)]
@@ -82,9 +85,9 @@ pub(super) fn sampling(
         };
         (variant.map_or("base", Variant::label), Box::new(work))
     };
-    let latents = normal(row(base), streams(batch), base.device());
+    let latents = normal(row(base), streams(batch), &subject.device);
     let decode = || {
-        wait(base.vae.decode(latents.clone()));
+        wait(base.decode(latents.clone()));
         Ok(())
     };
     let variants = [None, Some(Variant::S), Some(Variant::P), Some(Variant::I)];
@@ -93,18 +96,18 @@ pub(super) fn sampling(
     Ok(relative(time(repeats, works)?))
 }
 
-/// Single calls with `batch` rows, a U-Net call first.
+/// Single calls with `batch` rows, one of the network first.
 pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette::Result<Vec<Row>> {
     let adapter = fresh(subject)?;
     let base = subject.base.as_ref();
     let prompts = vec![subject.prompt.clone(); batch];
     let conditioning = base.encode_prompts(&prompts).into_diagnostic()?;
-    let sample = normal(row(base), streams(batch), base.device());
-    let timesteps = Tensor::<1>::full([batch], 500.0, base.device());
+    let sample = normal(row(base), streams(batch), &subject.device);
+    let timesteps = Tensor::<1>::full([batch], MIDDLE / base.time_scale(), &subject.device);
     let features = base.features(sample.clone(), timesteps.clone(), &conditioning);
     let context = conditioning.context.clone();
     let (lora, _) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
-    let guided = guided(base, &Base::unconditional(base), subject.guidance_scale);
+    let guided = guided(base, &base.unconditional(), subject.guidance_scale);
     let predict = |denoiser: &dyn Denoiser, lora| {
         wait(denoiser.predict(sample.clone(), timesteps.clone(), &conditioning, lora));
     };
@@ -130,10 +133,11 @@ pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette
         }
     };
     let see = || wait(base.features(sample.clone(), timesteps.clone(), &conditioning));
-    let calls: [(&str, &dyn Fn()); 7] = [
-        ("U-Net", &|| predict(base, None)),
-        ("U-Net with an update", &|| predict(base, Some(&lora))),
-        ("U-Net, guided (twice the rows)", &|| predict(&guided, None)),
+    let [plain, updated, under_guidance] = subject.calls;
+    let calls: [(&'static str, &dyn Fn()); 7] = [
+        (plain, &|| predict(base, None)),
+        (updated, &|| predict(base, Some(&lora))),
+        (under_guidance, &|| predict(&guided, None)),
         ("perception encoder", &see),
         ("hypernetwork without its encoder", &hypernet),
         ("hypernetwork with its encoder", &emit),
@@ -152,9 +156,9 @@ pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette
 /// Training steps with the losses of HyperAlign, the rollout included, in a folder that is thrown
 /// away.
 pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Training> {
-    let device: Device = subject.base.device().clone();
+    let device = subject.device.clone();
     let adapter = subject.adapter.init(SEED, &device.clone().autodiff()).into_diagnostic()?;
-    let Lessons { reward, preferred } = (subject.lessons)(&subject.base)?;
+    let Lessons { reward, preferred } = (subject.lessons)(subject.base.as_ref(), &device)?;
     let reward_name = reward.name().to_owned();
     let objective = HyperAlign {
         seed: SEED,
@@ -196,7 +200,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
 
 /// The hypernetwork before training: its update is nothing, and takes as long.
 fn fresh(subject: &Subject) -> miette::Result<Adapter> {
-    let device = subject.base.device().clone().autodiff();
+    let device = subject.device.clone().autodiff();
     Ok(subject.adapter.init(SEED, &device).into_diagnostic()?.valid())
 }
 

@@ -1,6 +1,7 @@
 //! `hyperalign bench`: how long sampling, single calls, training steps and rewards take, on this
 //! machine.
 
+mod flux;
 mod machine;
 mod measure;
 mod rewards;
@@ -9,10 +10,10 @@ mod timing;
 
 use burn::tensor::FloatDType;
 use clap::ValueEnum;
-use hyperalign_models::base::Base;
 use hyperalign_train::eval::{Format, Table};
 use serde::Serialize;
 
+use self::flux::FluxSizes;
 use self::machine::Machine;
 use self::measure::{Row, Training};
 use self::subject::Subject;
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "sampling,calls,training")]
     only: Vec<Part>,
 
-    /// Timed repeats of everything. Default: 5, and 1 for sd15.
+    /// Timed repeats of everything. Default: 5 for emoji, else 1.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     repeat: Option<usize>,
 
@@ -45,7 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     warmup: usize,
 
-    /// Sampling steps. Default: 10, and 1 for sd15, where a step takes long on a CPU.
+    /// Sampling steps. Default: 10 for emoji, else 1: a step takes long on a
+    /// CPU.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: Option<u16>,
 
@@ -77,6 +79,10 @@ enum Size {
     Emoji,
     /// Stable Diffusion 1.5 with random weights, 512x512 pixels.
     Sd15,
+    /// FLUX.1-dev with random weights, 1024x1024 pixels: for a GPU, with `--dtype bf16`.
+    #[value(name = "flux1-dev")]
+    #[serde(rename = "flux1-dev")]
+    Flux1Dev,
 }
 
 /// What can be timed.
@@ -142,13 +148,14 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let device = context.device_in(args.dtype.into())?;
     let (repeat, steps) = match args.size {
         Size::Emoji => (5, 10),
-        Size::Sd15 => (1, 1),
+        Size::Sd15 | Size::Flux1Dev => (1, 1),
     };
     let steps = args.steps.map_or(steps, usize::from);
     let repeats = Repeats { warmup: args.warmup, timed: args.repeat.unwrap_or(repeat) };
     let subject = match args.size {
         Size::Emoji => Subject::emoji(&device)?,
         Size::Sd15 => Subject::sd15(steps, &device)?,
+        Size::Flux1Dev => Subject::flux(&FluxSizes::dev(), steps, &device)?,
     };
     let wants = |part| args.only.contains(&part);
     let mut report = Report {
@@ -207,7 +214,8 @@ fn text(report: &Report, subject: &Subject) -> String {
         text += &format!("\n{}", table(&header, "over base", rows));
     }
     if let Some(rows) = &report.calls {
-        text += &format!("\n{}", table(&format!("one call, {batch} rows"), "over U-Net", rows));
+        let over = format!("over {}", subject.calls[0]);
+        text += &format!("\n{}", table(&format!("one call, {batch} rows"), &over, rows));
     }
     if let Some(training) = &report.training {
         let Training { seconds, reward, stopped, peak_memory_bytes, device_memory_bytes } =

@@ -35,23 +35,29 @@ use crate::base;
 /// Seed of all random weights and data.
 pub(super) const SEED: u64 = 1;
 /// The prompt of every picture.
-const PROMPT: &str = "a red heart to the left of a dog";
+pub(super) const PROMPT: &str = "a red heart to the left of a dog";
 /// Tokens of a prompt of Stable Diffusion 1.5.
 const SD15_TOKENS: usize = 77;
 
+/// Calls of a U-Net, which guidance makes of twice the rows.
+const UNET_CALLS: [&str; 3] = ["U-Net", "U-Net with an update", "U-Net, guided (twice the rows)"];
+
 /// Everything that one size of model is timed with.
 pub(super) struct Subject {
-    pub base: Arc<StableDiffusion>,
+    pub base: Arc<dyn Base>,
+    pub device: Device,
     /// Where the weights come from.
     pub weights: String,
     pub adapter: AdapterMeta,
+    /// What to call a call of the network, one with an update and one under guidance.
+    pub calls: [&'static str; 3],
     pub prompt: String,
     pub guidance_scale: f64,
     pub method: HyperAlignSettings,
     /// Threads that share a training step.
     pub shards: usize,
     /// What training steps learn from; made when they are timed, for it is as large as the base.
-    pub lessons: fn(&StableDiffusion) -> miette::Result<Lessons>,
+    pub lessons: fn(&dyn Base, &Device) -> miette::Result<Lessons>,
 }
 
 /// What a training step learns from.
@@ -92,6 +98,8 @@ impl Subject {
         Ok(Self {
             adapter: AdapterMeta::new(base.name(), "", Variant::S, network),
             base: Arc::new(base),
+            device: device.clone(),
+            calls: UNET_CALLS,
             weights: base_weights,
             prompt: PROMPT.to_owned(),
             guidance_scale: settings.method.guidance_scale,
@@ -126,6 +134,8 @@ impl Subject {
         Ok(Self {
             adapter: AdapterMeta::new(base.name(), "", Variant::S, network),
             base: Arc::new(base),
+            device: device.clone(),
+            calls: UNET_CALLS,
             weights: "random weights of Stable Diffusion 1.5's size".to_owned(),
             prompt: PROMPT.to_owned(),
             guidance_scale: 7.5,
@@ -143,15 +153,14 @@ impl Subject {
                 ..HyperAlignSettings::default()
             },
             shards: 1,
-            lessons: Lessons::sd15,
+            lessons: Lessons::published,
         })
     }
 }
 
 impl Lessons {
     /// The embedded proxy, or one with random weights, and renders of the emoji world.
-    fn emoji(base: &StableDiffusion) -> miette::Result<Self> {
-        let device = base.device();
+    pub(super) fn emoji(_: &dyn Base, device: &Device) -> miette::Result<Self> {
         let reward = match embedded::folder("emoji-proxy") {
             Some(folder) => {
                 ClipReward::from_folder("emoji-proxy", &folder, "", device).into_diagnostic()?
@@ -168,14 +177,14 @@ impl Lessons {
     }
 
     /// A network of HPSv2's size and pictures of noise.
-    fn sd15(base: &StableDiffusion) -> miette::Result<Self> {
-        let edge = base.latent_shape()[1] * base.vae.config().downscale();
-        let reward = Arc::new(HpsSized::random(base.device())?);
+    pub(super) fn published(base: &dyn Base, device: &Device) -> miette::Result<Self> {
+        let [edge, _] = base.picture_size();
+        let reward = Arc::new(HpsSized::random(device)?);
         Ok(Self { reward, preferred: Arc::new(RandomPictures { edge }) })
     }
 }
 
-fn random<M: burn::module::Module>(module: M) -> M {
+pub(super) fn random<M: burn::module::Module>(module: M) -> M {
     reinit(module, SEED)
 }
 
@@ -184,7 +193,7 @@ fn read<T: DeserializeOwned>(config: serde_json::Value) -> T {
 }
 
 /// The embedded world's words, in rows of `tokens`.
-fn words(tokens: usize) -> miette::Result<Tokenizer> {
+pub(super) fn words(tokens: usize) -> miette::Result<Tokenizer> {
     let words = emoji::vocabulary();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Tokenizer::from_words(&words, tokens).into_diagnostic()
