@@ -10,7 +10,7 @@ use hyperalign_models::embedded;
 #[cfg(feature = "hub")]
 use hyperalign_models::hub::{Download, Hub, ModelId};
 use hyperalign_models::pipeline::{self, Beside, Formats};
-use hyperalign_models::weights::Folder;
+use hyperalign_models::weights::{Folder, published};
 #[cfg(feature = "hub")]
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Diagnostic, IntoDiagnostic};
@@ -97,6 +97,9 @@ pub fn open(
     let folder = match place(given)? {
         Place::File(path) => {
             let base = pipeline::open_file(&path, beside, &formats, device).into_diagnostic()?;
+            if let Some(extras) = published::summary(base.passed_over()) {
+                output::note(&format!("passed over in {}: {extras}", path.display()));
+            }
             let preset = base.preset();
             return Ok((base.into(), preset));
         }

@@ -43,6 +43,11 @@ pub fn warn(text: &str) {
     eprintln!("warning: {text}");
 }
 
+/// Tells the user, on standard error, what they may want to know and need not change.
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Checks that the file `path` could be written, its missing folders made, and makes nothing. Work
 /// of minutes should not end with a folder that was never writable.
 ///

@@ -65,6 +65,7 @@ fn all_fail(more: &[&str], words: &str) {
 #[test]
 fn the_vocabulary_is_looked_for_where_tokenizer_says() {
     all_fail(&["--base", "sd.safetensors", "--tokenizer", "mine"], "there is none in mine; say");
+    all_fail(&["--base", "sd.safetensors"], "there is none in ./tokenizer or .; say");
 }
 
 #[test]

@@ -20,6 +20,12 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     /// Fingerprint of its weights.
     fn hash(&self) -> &str;
 
+    /// Keys of the file that it was read from which are known to be of no use, and were not read
+    /// ([`published::summary`](crate::weights::published::summary) counts them).
+    fn passed_over(&self) -> &[String] {
+        &[]
+    }
+
     /// The process that it was trained on.
     fn process(&self) -> &Process;
 

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 use hyperalign_models::{
+    base::Base,
     clip::ClipTextConfig,
     flux::FluxConfig,
     pipeline::{Formats, PipelineError, Sizes, StableDiffusion},
@@ -181,6 +182,9 @@ fn a_single_file_is_the_same_base_as_its_folder() {
     assert_eq!(hash(&base.unet), hash(&reinit(sizes.unet.init(&device), 1)));
     assert_eq!(hash(&base.vae), hash(&reinit(sizes.vae.init(&device), 2)));
     assert_eq!(hash(&base.text_encoder), hash(&reinit(sizes.text_encoder.init(&device), 3)));
+    let extras = published::summary(Base::passed_over(&base));
+    let expected = "2 buffers of the schedule, 2 weights of model_ema.*, 1 list position_ids";
+    assert_eq!(extras.unwrap(), expected);
     assert_eq!(base.tokenizer.pad(), 7);
     assert_eq!(base.tokenizer.context_length(), 6);
     base.save(&folder.path().join("diffusers"), FileFloat::F32).unwrap();
@@ -207,10 +211,39 @@ fn what_is_wrong_with_a_single_file_is_said() {
         file.insert("model.surprise".to_owned(), (vec![1], vec![0.0]));
     });
     assert!(message.contains("in the file but not in the network: model.surprise"), "{message}");
+    // In the names of the file, and never alone.
+    for (key, near) in [
+        ("model.diffusion_model.input_blocks.0.0.weight", "model.diffusion_model.input_blocks."),
+        (
+            "model.diffusion_model.output_blocks.2.1.conv.weight",
+            "model.diffusion_model.output_blocks.",
+        ),
+        ("first_stage_model.decoder.conv_in.bias", "first_stage_model."),
+        ("cond_stage_model.transformer.text_model.final_layer_norm.bias", "cond_stage_model."),
+    ] {
+        let message = with(&|file| {
+            file.remove(key).unwrap();
+        });
+        let expected = format!("1 missing from the file: {key} (nearest key of the file: {near}");
+        assert!(message.contains(&expected), "{message}");
+    }
     let message = with(&|file| {
-        file.remove("model.diffusion_model.output_blocks.2.1.conv.weight").unwrap();
+        let tensor = file.remove("model.diffusion_model.out.0.weight").unwrap();
+        file.insert("model.difusion_model.out.0.weight".to_owned(), tensor);
     });
-    assert!(message.contains("output_blocks.2.1.conv.weight"), "{message}");
+    let expected = "model.difusion_model.out.0.weight (nearest parameter: \
+                    model.diffusion_model.out.0.weight)";
+    assert!(message.contains(expected), "{message}");
+    let message = with(&|file| {
+        file.insert("first_stage_model.decoder.conv_in.bias2".to_owned(), (vec![1], vec![0.0]));
+    });
+    let expected = "bias2 (nearest parameter: first_stage_model.decoder.conv_in.bias)";
+    assert!(message.contains(expected), "{message}");
+    let message = with(&|file| {
+        let (_, values) = file.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
+        values[0] = f32::NAN;
+    });
+    assert!(message.starts_with("`model.diffusion_model.input_blocks.0.0.weight` of"), "{message}");
     let message = with(&|file| file.retain(|key, _| key.starts_with("first_stage")));
     assert!(message.contains("tensors of no model"), "{message}");
     let message = with(&|file| {
@@ -221,7 +254,7 @@ fn what_is_wrong_with_a_single_file_is_said() {
         let (shape, _) = file.get_mut("model.diffusion_model.out.2.weight").unwrap();
         shape.reverse();
     });
-    assert!(message.contains("out.2.weight (expected"), "{message}");
+    assert!(message.contains("model.diffusion_model.out.2.weight (expected"), "{message}");
 
     write(&path, &file);
     let error = open(&path, Some(folder.path()));

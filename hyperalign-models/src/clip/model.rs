@@ -11,7 +11,7 @@ use super::{
     text::{TextOutput, TextTransformer},
     vision::{VisionOutput, VisionTransformer},
 };
-use crate::weights::{Folder, LoadError, Tensors, load};
+use crate::weights::{Folder, LoadError, Tensors, check, keys, load};
 
 /// A text and a vision transformer with linear maps into one space (Radford et al. 2021,
 /// arXiv:2103.00020, figure 3). Differentiable to the image.
@@ -60,12 +60,15 @@ impl ClipModel {
         tensors: Tensors,
         device: &Device,
     ) -> Result<Self, LoadError> {
+        let model = config.init(device);
         let tensors = if open_clip::is_open_clip(&tensors) {
+            // Before the names are ours, so that an error is in those of the file.
+            check(&open_clip::from_transformers(&keys(&model)), &tensors)?;
             open_clip::to_transformers(tensors)
         } else {
             without_buffers(tensors)
         };
-        load(config.init(device), &tensors)
+        load(model, &tensors)
     }
 
     /// Reads `config.json` (or `open_clip_config.json`) and the weights from the folder `sub` of

@@ -53,6 +53,10 @@ impl Base for StableDiffusion {
         self.hash()
     }
 
+    fn passed_over(&self) -> &[String] {
+        self.passed_over()
+    }
+
     fn process(&self) -> &Process {
         self.process()
     }

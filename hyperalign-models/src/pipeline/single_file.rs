@@ -50,12 +50,16 @@ impl StableDiffusion {
         // Before the weights, which take their time.
         let length = sizes.text_encoder.max_position_embeddings;
         let tokenizer = vocabulary(path, tokenizer, length)?;
-        let SingleFile { unet, vae, text_encoder, .. } = SingleFile::new(&tensors)?;
-        let ours = keys(&sizes.unet.init(device));
-        let unet = published::read_as(&unet, &ours, published::unet(&ours))?;
+        let SingleFile { unet, vae, text_encoder, passed_over } = SingleFile::new(
+            &tensors,
+            &keys(&sizes.unet.init(device)),
+            &keys(&sizes.vae.init(device)),
+            &keys(&sizes.text_encoder.init(device)),
+        )?;
         let scheduler = SchedulerConfig::stable_diffusion();
         let weights = Weights { unet, vae, text_encoder };
-        Self::read(&file(), tokenizer, scheduler, sizes, weights, formats, device)
+        let base = Self::read(&file(), tokenizer, scheduler, sizes, weights, formats, device)?;
+        Ok(base.with_passed_over(passed_over))
     }
 }
 
@@ -65,7 +69,8 @@ fn vocabulary(
     given: Option<&Path>,
     length: usize,
 ) -> Result<Tokenizer, PipelineError> {
-    let beside = path.parent().unwrap_or(Path::new("."));
+    let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let beside = beside.unwrap_or(Path::new("."));
     let places = match given {
         Some(folder) => vec![folder.to_owned()],
         None => vec![beside.join("tokenizer"), beside.to_owned()],

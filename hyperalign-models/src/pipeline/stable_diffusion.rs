@@ -47,6 +47,7 @@ pub struct StableDiffusion {
     device: Device,
     hash: OnceLock<String>,
     stored: Option<Stored>,
+    passed_over: Vec<String>,
 }
 
 impl StableDiffusion {
@@ -98,6 +99,7 @@ impl StableDiffusion {
             device: device.clone(),
             hash: OnceLock::new(),
             stored: None,
+            passed_over: Vec::new(),
         })
     }
 
@@ -144,6 +146,15 @@ impl StableDiffusion {
     /// The same base, whose hash is that of the weights as they are `stored`.
     pub(super) fn with_stored(self, stored: Stored) -> Self {
         Self { stored: Some(stored), ..self }
+    }
+
+    pub(super) fn with_passed_over(self, passed_over: Vec<String>) -> Self {
+        Self { passed_over, ..self }
+    }
+
+    /// Keys of its file that are known to be of no use.
+    pub(super) fn passed_over(&self) -> &[String] {
+        &self.passed_over
     }
 
     /// The device that its weights are on.

@@ -114,9 +114,9 @@ pub enum LoadError {
 /// How the keys of a file differ from the parameters of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyMismatch {
-    /// Parameters without a tensor, each with the nearest unused key of the file.
+    /// Parameters without a tensor, the first of them with the nearest key of the file.
     pub missing: Vec<(String, Option<String>)>,
-    /// Tensors without a parameter, each with the nearest missing parameter.
+    /// Tensors without a parameter, the first of them with the nearest parameter.
     pub unused: Vec<(String, Option<String>)>,
     /// Key, shape the network expects, shape in the file.
     pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
@@ -141,7 +141,7 @@ fn instead(others: &[String]) -> String {
 }
 
 /// More lines than this say nothing new: it is then another network altogether.
-const SHOWN: usize = 5;
+pub(super) const SHOWN: usize = 5;
 
 impl fmt::Display for KeyMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,8 +151,7 @@ impl fmt::Display for KeyMismatch {
         };
         let missing: Vec<_> =
             self.missing.iter().map(|entry| named(entry, "key of the file")).collect();
-        let unused: Vec<_> =
-            self.unused.iter().map(|entry| named(entry, "missing parameter")).collect();
+        let unused: Vec<_> = self.unused.iter().map(|entry| named(entry, "parameter")).collect();
         let shapes: Vec<_> = self
             .shapes
             .iter()

@@ -7,7 +7,7 @@ use burn::{
     tensor::{DType, FloatDType, Tensor, TensorCreationOptions},
 };
 
-use super::{Key, KeyMismatch, LoadError, Tensors, keys, layout::Position};
+use super::{Key, KeyMismatch, LoadError, Tensors, error::SHOWN, keys, layout::Position};
 
 /// Fills every parameter of `module` from `tensors`.
 ///
@@ -43,7 +43,7 @@ pub fn load_in<M: Module>(
 }
 
 /// Fails unless `tensors` are exactly the `expected`.
-pub(super) fn check(expected: &[Key], tensors: &Tensors) -> Result<(), LoadError> {
+pub(crate) fn check(expected: &[Key], tensors: &Tensors) -> Result<(), LoadError> {
     let mismatch = compare(expected, tensors);
     if mismatch.is_empty() {
         return Ok(());
@@ -53,23 +53,39 @@ pub(super) fn check(expected: &[Key], tensors: &Tensors) -> Result<(), LoadError
 
 /// How the keys of `tensors` differ from the `expected`.
 pub fn compare(expected: &[Key], tensors: &Tensors) -> KeyMismatch {
-    let names: BTreeSet<&String> = expected.iter().map(|key| &key.name).collect();
-    let missing: BTreeSet<&String> =
-        names.iter().copied().filter(|name| !tensors.contains(name)).collect();
-    let unused: BTreeSet<String> =
-        tensors.iter().map(|(key, _)| key.to_owned()).filter(|key| !names.contains(key)).collect();
+    let names: BTreeSet<&str> = expected.iter().map(|key| key.name.as_str()).collect();
+    let given: BTreeSet<&str> = tensors.iter().map(|(key, _)| key).collect();
+    let missing: Vec<&str> = names.difference(&given).copied().collect();
+    let unused: Vec<&str> = given.difference(&names).copied().collect();
     let shapes = expected.iter().filter_map(|key| {
         let given = tensors.shape(&key.name)?;
         (!same_shape(given, &key.shape))
             .then(|| (key.name.clone(), key.shape.clone(), given.to_vec()))
     });
-    let suggest = |key: &String, others: &BTreeSet<String>| nearest(key, others.iter());
-    let wanted: BTreeSet<String> = missing.iter().map(|key| (*key).clone()).collect();
     KeyMismatch {
-        missing: wanted.iter().map(|key| (key.clone(), suggest(key, &unused))).collect(),
-        unused: unused.iter().map(|key| (key.clone(), suggest(key, &wanted))).collect(),
+        missing: with_nearest(&missing, &unused, &given),
+        unused: with_nearest(&unused, &missing, &names),
         shapes: shapes.collect(),
     }
+}
+
+/// Each of `keys` with the one of `others` that it was most likely meant to be or, if none is
+/// near, with the nearest of `all`.
+///
+/// With hundreds of keys it is another network, and a suggestion would cost more than it tells;
+/// what is not shown needs none.
+fn with_nearest(
+    keys: &[&str],
+    others: &[&str],
+    all: &BTreeSet<&str>,
+) -> Vec<(String, Option<String>)> {
+    let near = |key: &str| {
+        let others = nearest(key, others.iter().copied());
+        others.or_else(|| nearest(key, all.iter().copied()))
+    };
+    let tell = |i| i < SHOWN && keys.len() <= 500;
+    let keys = keys.iter().enumerate();
+    keys.map(|(i, key)| ((*key).to_owned(), if tell(i) { near(key) } else { None })).collect()
 }
 
 /// Whether two shapes are equal; a scalar and a list of one number are.
@@ -79,21 +95,12 @@ fn same_shape(a: &[usize], b: &[usize]) -> bool {
 }
 
 /// The one of `others` that `key` was most likely meant to be.
-///
-/// With hundreds of keys on both sides it is another network, and a suggestion would cost more
-/// than it tells.
-pub(super) fn nearest<'a>(
-    key: &str,
-    others: impl ExactSizeIterator<Item = &'a String>,
-) -> Option<String> {
-    if others.len() > 500 {
-        return None;
-    }
+pub(super) fn nearest<'a>(key: &str, others: impl Iterator<Item = &'a str>) -> Option<String> {
     others
         .map(|other| (strsim::normalized_levenshtein(key, other), other))
         .filter(|(similarity, _)| *similarity > 0.6)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, other)| other.clone())
+        .map(|(_, other)| other.to_owned())
 }
 
 struct Loader<'a> {

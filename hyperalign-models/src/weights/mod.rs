@@ -34,6 +34,7 @@ pub use gradients::{Gradient, gradients};
 pub use hash::{hash, hash_of, hash_stored};
 pub use init::reinit;
 pub use keys::{Key, keys};
+pub(crate) use load::check;
 pub use load::{compare, load, load_in};
 #[cfg(feature = "hub")]
 pub(crate) use names::Weights;

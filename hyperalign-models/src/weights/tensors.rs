@@ -40,6 +40,8 @@ impl AsRef<[u8]> for Bytes {
 #[derive(Debug, Clone)]
 struct Entry {
     file: Arc<str>,
+    /// What the file calls it, whatever we do.
+    key: Arc<str>,
     bytes: Bytes,
     range: Range<usize>,
     dtype: Dtype,
@@ -109,7 +111,8 @@ impl Tensors {
         let entries = stored.into_iter().map(|stored| {
             let Stored { key, range, dtype, shape, transposed } = stored;
             let (file, bytes) = (file.clone(), bytes.clone());
-            (key, Entry { file, bytes, range, dtype, shape, transposed, swapped: false })
+            let name = key.as_str().into();
+            (key, Entry { file, key: name, bytes, range, dtype, shape, transposed, swapped: false })
         });
         Ok(Self { name, entries: entries.collect(), metadata: BTreeMap::new() })
     }
@@ -134,6 +137,7 @@ impl Tensors {
             let (from, to) = info.data_offsets;
             let entry = Entry {
                 file: file.clone(),
+                key: key.as_str().into(),
                 bytes: bytes.clone(),
                 range: start + from..start + to,
                 dtype: info.dtype,
@@ -215,7 +219,8 @@ impl Tensors {
 
     fn entry(&self, key: &str) -> Result<&Entry, LoadError> {
         self.entries.get(key).ok_or_else(|| {
-            let missing = vec![(key.to_owned(), super::load::nearest(key, self.entries.keys()))];
+            let keys = self.entries.keys().map(String::as_str);
+            let missing = vec![(key.to_owned(), super::load::nearest(key, keys))];
             LoadError::Keys {
                 file: self.name.clone(),
                 mismatch: super::KeyMismatch { missing, ..Default::default() },

@@ -19,7 +19,7 @@ pub use kind::{Kind, identify};
 pub use ldm_unet::unet;
 pub use ldm_vae::vae;
 pub use old_attention::old_attention;
-pub use single_file::{SingleFile, is_extra};
+pub use single_file::{SingleFile, is_extra, summary};
 
 pub use super::tensors::Part;
 use super::{Key, LoadError, Tensors, load::check};

@@ -1,11 +1,15 @@
 //! Whole models in one file, as the authors of Stable Diffusion publish them.
 
-use crate::weights::{Key, LoadError, Tensors};
+use super::read_as;
+use crate::weights::{Key, LoadError, Tensors, check};
 
 /// Where the parts of a model begin in its file.
 const DENOISER: &str = "model.diffusion_model.";
 const AUTOENCODER: &str = "first_stage_model.";
 const TEXT: &str = "cond_stage_model.transformer.";
+
+/// How the keys of the moving average of training begin.
+const AVERAGE: &str = "model_ema.";
 
 /// The noise schedule of training and what derives from it. We make it from its two ends.
 const SCHEDULE: [&str; 14] = [
@@ -30,12 +34,33 @@ const SCHEDULE: [&str; 14] = [
 pub fn is_extra(key: &str) -> bool {
     SCHEDULE.contains(&key)
         // The moving average of training; the file holds the weights to be used as well.
-        || key.starts_with("model_ema.")
+        || key.starts_with(AVERAGE)
         // The numbers from 0 to 76.
         || key.ends_with(".position_ids")
 }
 
-/// The parts of a single file of Stable Diffusion 1.x, without their prefixes.
+/// How many of each sort there are among `extras`, in words; nothing if there are none.
+pub fn summary(extras: &[String]) -> Option<String> {
+    let sorts =
+        [("buffer", "of the schedule"), ("weight", "of model_ema.*"), ("list", "position_ids")];
+    let mut counts = [0; 3];
+    for key in extras {
+        let sort = match key {
+            _ if SCHEDULE.contains(&key.as_str()) => 0,
+            _ if key.starts_with(AVERAGE) => 1,
+            _ => 2,
+        };
+        counts[sort] += 1;
+    }
+    let told = sorts.iter().zip(counts).filter(|(_, count)| *count > 0);
+    let told = told.map(|((noun, which), count)| {
+        format!("{count} {noun}{} {which}", if count == 1 { "" } else { "s" })
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    (!told.is_empty()).then_some(told)
+}
+
+/// The parts of a single file of Stable Diffusion 1.x, under our names.
 #[derive(Debug, Clone)]
 pub struct SingleFile {
     /// Of the U-Net.
@@ -49,29 +74,26 @@ pub struct SingleFile {
 }
 
 impl SingleFile {
-    /// Takes the file apart.
+    /// Takes the file apart, of networks whose keys are given.
     ///
     /// # Errors
     ///
-    /// Fails if a tensor belongs to no part and is no known extra.
-    pub fn new(tensors: &Tensors) -> Result<Self, LoadError> {
-        let (passed_over, rest): (Vec<&str>, Vec<&str>) =
-            tensors.iter().map(|(key, _)| key).partition(|key| is_extra(key));
-        let strange: Vec<_> = rest
-            .into_iter()
-            .filter(|key| ![DENOISER, AUTOENCODER, TEXT].iter().any(|part| key.starts_with(part)))
-            .map(|key| (key.to_owned(), None))
-            .collect();
-        if !strange.is_empty() {
-            let mismatch = crate::weights::KeyMismatch { unused: strange, ..Default::default() };
-            return Err(LoadError::Keys { file: tensors.name().to_owned(), mismatch });
-        }
-        let passed_over = passed_over.into_iter().map(str::to_owned).collect();
-        let part = |prefix| tensors.below(prefix).rename(keep);
+    /// Fails, in the names of the file, if it does not hold exactly the [`keys`](Self::keys) of
+    /// the parts, known extras aside.
+    pub fn new(
+        tensors: &Tensors,
+        unet: &[Key],
+        vae: &[Key],
+        text_encoder: &[Key],
+    ) -> Result<Self, LoadError> {
+        let extras = tensors.iter().map(|(key, _)| key).filter(|key| is_extra(key));
+        let passed_over = extras.map(str::to_owned).collect();
+        let used = tensors.clone().rename(|key| (!is_extra(key)).then(|| key.to_owned()));
+        check(&Self::keys(unet, vae, text_encoder), &used)?;
         Ok(Self {
-            unet: part(DENOISER),
-            vae: part(AUTOENCODER),
-            text_encoder: part(TEXT),
+            unet: read_as(&used.below(DENOISER), unet, super::unet(unet))?,
+            vae: read_as(&used.below(AUTOENCODER), vae, super::vae(vae))?,
+            text_encoder: used.below(TEXT),
             passed_over,
         })
     }
@@ -89,8 +111,4 @@ impl SingleFile {
         ]
         .concat()
     }
-}
-
-fn keep(key: &str) -> Option<String> {
-    (!is_extra(key)).then(|| key.to_owned())
 }

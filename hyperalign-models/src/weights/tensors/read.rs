@@ -117,13 +117,13 @@ impl Tensors {
             Dtype::F16 => decode(bytes, |b| T::from_f32(f16::from_le_bytes(b).to_f32())),
             Dtype::BF16 => decode(bytes, |b| T::from_f32(bf16::from_le_bytes(b).to_f32())),
             Dtype::F64 => decode(bytes, |b| T::from_f32(f64::from_le_bytes(b) as f32)),
-            other => return Err(entry.dtype_error(key, other)),
+            other => return Err(entry.dtype_error(other)),
         };
         if !values.iter().all(|value| value.is_finite()) {
             return Err(LoadError::NotFinite {
                 format: T::NAME,
                 file: entry.file.to_string(),
-                key: key.to_owned(),
+                key: entry.key.to_string(),
             });
         }
         Ok(layout.to_module(entry.in_order(values), &entry.shape))
@@ -140,7 +140,7 @@ impl Tensors {
         match entry.dtype {
             Dtype::I64 => Ok(decode(bytes, i64::from_le_bytes)),
             Dtype::I32 => Ok(decode(bytes, |b| i64::from(i32::from_le_bytes(b)))),
-            other => Err(entry.dtype_error(key, other)),
+            other => Err(entry.dtype_error(other)),
         }
     }
 }
@@ -158,10 +158,10 @@ impl Entry {
         }
     }
 
-    fn dtype_error(&self, key: &str, dtype: Dtype) -> LoadError {
+    fn dtype_error(&self, dtype: Dtype) -> LoadError {
         LoadError::Dtype {
             file: self.file.to_string(),
-            key: key.to_owned(),
+            key: self.key.to_string(),
             dtype: format!("{dtype:?}"),
         }
     }
