@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use burn::tensor::Device;
+use clap::ArgGroup;
 use hyperalign_models::{base::Base, embedded, weights::Folder};
 use hyperalign_rewards::{
     ClipReward, ClipRewardError, Files, Mix, MixError, OpenError, Reward,
@@ -27,27 +28,31 @@ struct UnknownReward {
     known: String,
 }
 
-/// Flags that name a reward.
+/// The embedded preference model that the embedded bases are trained against.
+pub const PROXY: &str = "emoji-proxy";
+/// The embedded preference model that is kept for measuring.
+pub const HELD_OUT: &str = "emoji-heldout";
+
+/// Flags that name rewards.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("rewards").multiple(true).args(["reward", "proxy", "heldout"]))]
 pub struct RewardArgs {
     #[arg(long, value_name = "REWARD", help = format!("Reward: {}", kinds()))]
     pub reward: Vec<String>,
 
-    /// Files of a reward: its folder, or a file in it. With several rewards, one for each.
-    #[arg(long, value_name = "[NAME=]PATH", requires = "reward")]
-    pub reward_weights: Vec<String>,
-}
+    /// Reward that the adapter was trained against, any that `--reward` takes. Default: the
+    /// embedded world's own, for its pictures.
+    #[arg(long, value_name = "REWARD")]
+    pub proxy: Option<String>,
 
-impl RewardArgs {
-    /// Opens the rewards, in the order of the flags.
-    ///
-    /// # Errors
-    ///
-    /// Fails if one is not there or cannot be read.
-    pub fn open(&self, device: &Device) -> miette::Result<Vec<Arc<dyn Reward>>> {
-        let files = files(&self.reward, &self.reward_weights)?;
-        self.reward.iter().map(|text| open(text, &files, device)).collect()
-    }
+    /// Reward that nothing was trained against, any that `--reward` takes. Default: the embedded
+    /// world's own, for its pictures.
+    #[arg(long, value_name = "REWARD")]
+    pub heldout: Option<String>,
+
+    /// Files of a reward: its folder, or a file in it. With several rewards, one for each.
+    #[arg(long, value_name = "[NAME=]PATH", requires = "rewards")]
+    pub reward_weights: Vec<String>,
 }
 
 /// Where the files of `rewards` are, as the flag `--reward-weights` says.
@@ -68,9 +73,22 @@ pub fn files<T: AsRef<str>>(rewards: &[T], weights: &[String]) -> miette::Result
 
 /// Whether `reward` is a mix with the published reward `name` among its parts.
 pub fn is_mix_of(reward: &str, name: &str) -> bool {
+    hyperalign_rewards::entry(name).is_some() && reward != name && share_a_part(reward, name)
+}
+
+/// Whether two rewards are the same, or mixes with a part in common.
+pub fn share_a_part(one: &str, other: &str) -> bool {
+    let others = parts(other);
+    parts(one).iter().any(|part| others.contains(part))
+}
+
+/// The names of the rewards in a mix; of another reward its own.
+fn parts(reward: &str) -> Vec<String> {
     let terms = reward.strip_prefix("mix:").and_then(|terms| Mix::parse(terms).ok());
-    hyperalign_rewards::entry(name).is_some()
-        && terms.is_some_and(|terms| terms.iter().any(|term| term.name == name))
+    match terms {
+        Some(terms) => terms.into_iter().map(|term| term.name).collect(),
+        None => vec![reward.to_owned()],
+    }
 }
 
 /// Files of a reward that nobody asked for.
@@ -132,80 +150,109 @@ impl RewardError {
     }
 }
 
+/// A reward in a column.
+struct Column {
+    name: String,
+    reward: Arc<dyn Reward>,
+    role: Role,
+}
+
 /// The scorers that are at hand for a base and its prompts.
 pub struct Scorers {
     gold: Option<EmojiGold>,
-    proxy: Option<ClipReward>,
-    heldout: Option<ClipReward>,
-    others: Vec<Arc<dyn Reward>>,
+    columns: Vec<Column>,
+    space: Option<Arc<ClipReward>>,
 }
 
 impl Scorers {
     /// Opens what there is. The exact scorer and the embedded preference models judge the
-    /// embedded world's pictures, and nothing else; `proxy` and `heldout` name other preference
-    /// models, embedded ones or folders. Prompts of the embedded world that come without rules
-    /// get those that their words mean.
+    /// embedded world's pictures, and nothing else; flags name other rewards. Prompts of the
+    /// embedded world that come without rules get those that their words mean.
+    ///
+    /// `trained` is the reward that the adapter says it was trained against. It decides what is
+    /// called so; where it is none, the column `proxy` is.
     ///
     /// # Errors
     ///
-    /// Fails if a model that was named is not there, and if one cannot be read.
+    /// Fails if a reward that was named is not there, and if one cannot be read.
     pub fn open(
         base: &dyn Base,
         prompts: &mut [Prompt],
-        proxy: Option<&str>,
-        heldout: Option<&str>,
+        args: &RewardArgs,
+        trained: Option<&str>,
         device: &Device,
     ) -> miette::Result<Self> {
         let is_world = is_emoji_world(base, prompts);
-        let reward = |given: Option<&str>, own: &str| -> miette::Result<Option<ClipReward>> {
-            let folder = match given {
-                Some(given) => Some(find(given)?),
-                None if is_world => embedded::folder(own),
-                None => None,
-            };
-            let open = |folder| ClipReward::from_folder(own, &folder, "", device);
-            folder.map(open).transpose().into_diagnostic()
-        };
-        Ok(Self {
-            gold: is_world.then_some(EmojiGold),
-            proxy: reward(proxy, "emoji-proxy")?,
-            heldout: reward(heldout, "emoji-heldout")?,
-            others: Vec::new(),
-        })
-    }
+        let own = |name: &'static str| Some(name).filter(|_| is_world && has_embedded(name));
+        let proxy = args.proxy.as_deref().or(own(PROXY));
+        let heldout = args.heldout.as_deref().or(own(HELD_OUT));
+        let named: Vec<&str> =
+            args.reward.iter().map(String::as_str).chain(proxy).chain(heldout).collect();
+        let files = files(&named, &args.reward_weights)?;
+        // Diversity needs a space of pictures, which a mix, or a head on another network, has not.
+        let space = heldout.filter(|name| !hyperalign_rewards::is_known(name)).or(own(HELD_OUT));
+        let space = space.map(|name| reward(name, device).map(Arc::new)).transpose()?;
 
-    /// With `others`, of which nobody said what they have had to do with the methods.
-    #[must_use]
-    pub fn and(self, others: Vec<Arc<dyn Reward>>) -> Self {
-        Self { others, ..self }
+        let mut columns: Vec<Column> = Vec::new();
+        if let Some(given) = proxy {
+            let is_trained = trained.is_none_or(|trained| share_a_part(trained, given));
+            columns.push(Column {
+                name: Scorer::PROXY.to_owned(),
+                reward: open(given, &files, device)?,
+                role: if is_trained { Role::TrainedAgainst } else { Role::Other },
+            });
+        }
+        if let Some(given) = heldout {
+            let is_trained = trained.is_some_and(|trained| share_a_part(trained, given));
+            let reward: Arc<dyn Reward> = match &space {
+                Some(space) if space.name() == given => space.clone(),
+                _ => open(given, &files, device)?,
+            };
+            let (name, role) = match is_trained {
+                true => (reward.name(), Role::TrainedAgainst),
+                false => (Scorer::HELD_OUT, Role::HeldOut),
+            };
+            columns.push(Column { name: name.to_owned(), role, reward });
+        }
+        for given in &args.reward {
+            let reward = open(given, &files, device)?;
+            if columns.iter().any(|column| column.name == reward.name()) {
+                continue;
+            }
+            let is_trained = trained.is_some_and(|trained| share_a_part(trained, given));
+            let role = if is_trained { Role::TrainedAgainst } else { Role::Other };
+            columns.push(Column { name: reward.name().to_owned(), role, reward });
+        }
+        Ok(Self { gold: is_world.then_some(EmojiGold), columns, space })
     }
 
     /// Where diversity is measured: the space of the held-out model, in which a trained method
     /// has had no reason to move; pixels where there is none.
     pub fn space(&self) -> Box<dyn ImageSpace + '_> {
-        match &self.heldout {
-            Some(heldout) => Box::new(ClipSpace(heldout)),
+        match &self.space {
+            Some(space) => Box::new(ClipSpace(space)),
             None => Box::new(Pixels),
         }
     }
 
     /// What they measure, with diversity in `space`.
     pub fn measures<'a>(&'a self, space: &'a dyn ImageSpace) -> Measures<'a> {
-        let scorer = |reward: &'a Option<ClipReward>, role| {
-            reward.as_ref().map(|reward| Scorer { reward: reward as &dyn Reward, role })
+        let scorer = |column: &'a Column| Scorer {
+            column: column.name.clone(),
+            reward: column.reward.as_ref(),
+            role: column.role,
         };
-        let others = self
-            .others
-            .iter()
-            .map(|reward| Some(Scorer { reward: reward.as_ref(), role: Role::Other }));
-        let scorers =
-            [scorer(&self.proxy, Role::TrainedAgainst), scorer(&self.heldout, Role::HeldOut)];
         Measures {
             gold: self.gold.as_ref().map(|gold| gold as &dyn Judge),
-            scorers: scorers.into_iter().chain(others).flatten().collect(),
+            scorers: self.columns.iter().map(scorer).collect(),
             space,
         }
     }
+}
+
+/// Whether the embedded model called `name` is part of the program.
+fn has_embedded(name: &str) -> bool {
+    preference_models().any(|model| model == name)
 }
 
 /// Opens the preference model called `given`: an embedded one or a folder.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use hyperalign_models::clip::{ClipConfig, ClipTextConfig, ClipVisionConfig};
+use hyperalign_models::hypernet::{Adapter, TrainingReward};
 use hyperalign_models::testing::WORDS;
 use hyperalign_models::tokenizer::Tokenizer;
 use hyperalign_models::weights::{FileFloat, reinit, save};
@@ -96,6 +97,11 @@ fn write_clip(folder: &Path) {
         ..ClipConfig::default()
     };
     write("config.json", serde_json::to_string(&config).expect("JSON"));
+    let preprocessing = serde_json::json!({
+        "image_mean": [0.481_454_66, 0.457_827_5, 0.408_210_73],
+        "image_std": [0.268_629_54, 0.261_302_58, 0.275_777_11],
+    });
+    write("preprocessor_config.json", preprocessing.to_string());
     let model = reinit(config.init(&Device::flex()), 3);
     save(&model, &folder.join("model.safetensors"), FileFloat::F32, &BTreeMap::new())
         .expect("the weights are written");
@@ -158,6 +164,59 @@ fn prompts_of_every_format_are_measured_by_rewards() {
     assert!((mean - first_two.as_f64().unwrap()).abs() < 1e-5, "{mean} for {first_two}");
 }
 
+/// The adapter says what it was trained against, and the table believes it.
+#[test]
+fn the_reward_that_was_trained_against_is_called_so() {
+    let world = world();
+    write_clip(&world.path("clip"));
+    write_clip(&world.path("other"));
+    let run = |more: &[&str]| {
+        let flags = ["1", "--json", "--adapter", "adapter.safetensors"];
+        let output = world.run(&[&FLAGS[..], &flags, more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rewards = found["rewards"].as_array().unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let reward = |reward: &serde_json::Value| {
+            assert_eq!(reward["version"].as_str().unwrap().len(), 64, "{reward}");
+            ["column", "name", "role"].map(|key| text(&reward[key])).join(" ")
+        };
+        rewards.iter().map(reward).collect::<Vec<_>>()
+    };
+    let both = ["--proxy", "clip", "--heldout", "other"];
+    let silent = ["proxy clip trained-against", "heldout other held-out"];
+    assert_eq!(run(&both), silent, "of a file that does not say");
+
+    let file = world.path("adapter.safetensors");
+    let trained_against = |name: &str| {
+        let (adapter, mut meta) = Adapter::load(&file, &Device::flex()).unwrap();
+        meta.reward = Some(TrainingReward { name: name.to_owned(), version: "1".to_owned() });
+        adapter.save(&file, &meta).unwrap();
+    };
+    trained_against("other");
+    assert_eq!(run(&both), ["proxy clip other", "other other trained-against"]);
+    assert_eq!(run(&["--reward", "other"]), ["other other trained-against"]);
+    trained_against("mix:1*clip(0,1)+2*aesthetic(5,1)");
+    assert_eq!(run(&both), silent);
+    let mixed = ["--reward", "other", "--reward", "clip"];
+    assert_eq!(run(&mixed), ["other other other", "clip clip trained-against"]);
+}
+
+/// `--proxy` and `--heldout` take what `--reward` takes.
+#[test]
+fn published_rewards_and_mixes_may_be_proxy_and_held_out() {
+    let world = world();
+    write_clip(&world.path("clip"));
+    let flags =
+        ["1", "--proxy", "clip_score", "--heldout", "mix:2*clip", "--reward-weights", "clip"];
+    let output = world.run(&[&FLAGS[..], &flags].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let table = String::from_utf8(output.stdout).unwrap();
+    for words in ["proxy: clip_score, version ", "held-out: mix:2*clip(0,1), version clip "] {
+        assert!(table.contains(words), "no `{words}` in\n{table}");
+    }
+}
+
 /// On pictures of the embedded world plain texts are judged by what they say.
 #[test]
 fn words_of_the_embedded_world_are_rules() {
@@ -182,7 +241,8 @@ fn what_cannot_be_done_is_said() {
     fails(&["--method", "s"], "`--method s` needs an adapter");
     fails(&[&adapter[..], &["--method", "p"]].concat(), "hyperalign key-steps");
     fails(&[&adapter[..], &["--method", "s,s"]].concat(), "`hyperalign-s` comes twice");
-    fails(&["--proxy", "nothing"], "unknown reward model `nothing`");
+    fails(&["--proxy", "nothing"], "unknown reward `nothing`");
+    fails(&["--heldout", "nothing"], "unknown reward model `nothing`");
     fails(&["--proxy", "nothing"], "emoji-heldout");
     let unasked = ["--reward", "emoji-proxy", "--reward-weights", "pick_score=x"];
     fails(&unasked, "there is no `--reward pick_score`");

@@ -68,6 +68,24 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     assert!(message.contains("`dir` has no data of its own"), "{message}");
 }
 
+/// The table calls it held-out.
+#[test]
+fn what_is_kept_for_measuring_is_not_trained_against() {
+    let folder = tempfile::tempdir().unwrap();
+    for reward in ["emoji-heldout", "mix:1*emoji-proxy(10,4)+0.5*emoji-heldout(10,4)"] {
+        let output = train(folder.path(), &["--reward", reward, "--out", "x"]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        // It is wrapped to the width of a terminal.
+        let message: Vec<&str> = message.split_whitespace().filter(|word| *word != "│").collect();
+        let message = message.join(" ");
+        for words in ["is kept for measuring", "`emoji-heldout`", "`emoji-proxy`"] {
+            assert!(message.contains(words), "no `{words}` in\n{message}");
+        }
+        assert!(!folder.path().join("x").exists(), "nothing is left behind");
+    }
+}
+
 /// The embedded base knows a few dozen words: pictures that people captioned are not for it.
 #[test]
 fn preferences_in_words_that_the_base_does_not_know_leave_nothing() {

@@ -71,16 +71,6 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
     batch: usize,
 
-    /// Preference model that the adapter was trained against: an embedded one or a folder.
-    /// Default: the embedded world's own, for its pictures.
-    #[arg(long, value_name = "NAME_OR_DIR")]
-    proxy: Option<String>,
-
-    /// Preference model that nothing was trained against. Default: the embedded world's own, for
-    /// its pictures.
-    #[arg(long, value_name = "NAME_OR_DIR")]
-    heldout: Option<String>,
-
     #[command(flatten)]
     rewards: RewardArgs,
 
@@ -135,9 +125,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     };
     let mut prompts = args.prompts.read(base.name(), args.limit, PROMPTS)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
-    let (proxy, heldout) = (args.proxy.as_deref(), args.heldout.as_deref());
-    let scorers = Scorers::open(base.as_ref(), &mut prompts, proxy, heldout, &device)?
-        .and(args.rewards.open(&device)?);
+    let trained = adapter.as_ref().and_then(|(_, meta)| meta.reward.as_ref());
+    let trained = trained.map(|reward| reward.name.as_str());
+    let scorers = Scorers::open(base.as_ref(), &mut prompts, &args.rewards, trained, &device)?;
     let sampling = Sampling {
         steps: args.steps.unwrap_or(preset.steps),
         guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),

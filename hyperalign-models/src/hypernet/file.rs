@@ -36,6 +36,15 @@ pub enum AdapterKind {
     StaticLora(StaticLoraConfig),
 }
 
+/// The reward that an adapter was trained against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingReward {
+    /// Its name; of a mix, the whole description.
+    pub name: String,
+    /// What tells it from another reward of the same name.
+    pub version: String,
+}
+
 /// What an adapter file says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdapterMeta {
@@ -51,6 +60,10 @@ pub struct AdapterMeta {
     pub key_steps: Vec<usize>,
     /// The number of sampling steps that `key_steps` belong to.
     pub key_steps_of: usize,
+    /// The reward that it was trained against. None for an adapter of the regulariser alone, and
+    /// for files of earlier programs, which do not say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reward: Option<TrainingReward>,
     /// The network and its configuration.
     pub network: AdapterKind,
 }
@@ -65,6 +78,7 @@ impl AdapterMeta {
             variant,
             key_steps: Vec::new(),
             key_steps_of: 0,
+            reward: None,
             network,
         }
     }

@@ -21,7 +21,7 @@ mod static_lora;
 mod variation;
 
 pub use config::{ConfigError, HypernetConfig, Variant};
-pub use file::{Adapter, AdapterError, AdapterKind, AdapterMeta};
+pub use file::{Adapter, AdapterError, AdapterKind, AdapterMeta, TrainingReward};
 pub use network::{Hypernet, HypernetInput};
 pub use perception::Perception;
 pub use source::HyperSource;

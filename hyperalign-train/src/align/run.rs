@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use hyperalign_core::trajectory::KeyStepError;
 use hyperalign_models::{
     base::BaseError,
-    hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError},
+    hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
     weights::SaveError,
 };
 
@@ -135,7 +135,9 @@ pub fn align(
     check(materials, settings)?;
     let seed = settings.training.seed;
     let network = settings.network.kind(base.as_ref())?;
+    let against = || TrainingReward { name: reward.name().to_owned(), version: reward.version() };
     let meta = AdapterMeta {
+        reward: (settings.method.reward_weight != 0.0).then(against),
         key_steps: key_steps.to_vec(),
         key_steps_of: settings.method.steps,
         ..AdapterMeta::new(base.name(), base.hash(), settings.method.variant, network)

@@ -235,7 +235,7 @@ impl Evaluation<'_> {
         });
         let scorers = self.measures.scorers.iter();
         let scorers = scorers
-            .map(|scorer| json!([scorer.column(), scorer.reward.name(), scorer.reward.version()]));
+            .map(|scorer| json!([scorer.column, scorer.reward.name(), scorer.reward.version()]));
         let prompts = self.prompts.iter();
         let prompts = prompts.map(|prompt| json!([prompt.text, prompt.group, prompt.row]));
         json!({

@@ -51,8 +51,11 @@ impl Judge for EmojiGold {
 }
 
 /// A reward and its part in the table.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Scorer<'a> {
+    /// The name of its column: [`PROXY`](Self::PROXY), [`HELD_OUT`](Self::HELD_OUT), or the
+    /// reward's own.
+    pub column: String,
     /// The reward.
     pub reward: &'a dyn Reward,
     /// Its role.
@@ -60,19 +63,15 @@ pub struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
-    /// The name of its column.
-    pub fn column(&self) -> String {
-        match self.role {
-            Role::TrainedAgainst => "proxy".to_owned(),
-            Role::HeldOut => "heldout".to_owned(),
-            Role::Other => self.reward.name().to_owned(),
-        }
-    }
+    /// The column of the reward that methods of this house are trained against.
+    pub const PROXY: &'static str = "proxy";
+    /// The column of the reward that they are compared by.
+    pub const HELD_OUT: &'static str = "heldout";
 
     /// Scores pictures: by their tensors where the reward is one that methods are trained or
     /// compared by in this house, and otherwise as its publication does, from 8-bit pictures.
     fn score(&self, images: &Tensor<4>, prompts: &[String]) -> Vec<f32> {
-        if self.role == Role::Other {
+        if ![Self::PROXY, Self::HELD_OUT].contains(&self.column.as_str()) {
             let device = images.device();
             return self.reward.score_pictures(&to_images(images.clone()), prompts, &device);
         }
@@ -106,7 +105,7 @@ impl Measures<'_> {
     pub(super) fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), EvalError> {
         let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
         for scorer in &self.scorers {
-            let refused = |source| EvalError::Score { column: scorer.column(), source };
+            let refused = |source| EvalError::Score { column: scorer.column.clone(), source };
             scorer.reward.check(size, &texts).map_err(refused)?;
         }
         let Some(judge) = self.gold else { return Ok(()) };
@@ -125,7 +124,7 @@ impl Measures<'_> {
     pub(super) fn score(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Scores {
         let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
         let rewards =
-            self.scorers.iter().map(|scorer| (scorer.column(), scorer.score(images, &texts)));
+            self.scorers.iter().map(|scorer| (scorer.column.clone(), scorer.score(images, &texts)));
         let rows: Vec<Row> = prompts.iter().filter_map(|prompt| prompt.row.clone()).collect();
         Scores {
             rewards: rewards.collect(),
@@ -156,10 +155,14 @@ mod tests {
         let values = data::batch([&dog_picture, &heart_picture]);
         let images = Tensor::from_data(TensorData::new(values, [2, 3, 64, 64]), &Device::flex());
         let brightness = Brightness;
-        let scorer = |role| Scorer { reward: &brightness, role };
+        let scorer = |column: &str| Scorer {
+            column: column.to_owned(),
+            reward: &brightness,
+            role: Role::Other,
+        };
         let measures = Measures {
             gold: Some(&EmojiGold),
-            scorers: vec![scorer(Role::TrainedAgainst), scorer(Role::HeldOut), scorer(Role::Other)],
+            scorers: vec![scorer("proxy"), scorer("heldout"), scorer("brightness")],
             space: &Pixels,
         };
         let scores = measures.score(&images, &[dog.clone(), heart.clone()]);
@@ -176,8 +179,11 @@ mod tests {
     fn other_rewards_see_8_bit_pictures() {
         let values = TensorData::new(vec![0.5f32; 3 * 64 * 64], [1, 3, 64, 64]);
         let image = Tensor::from_data(values, &Device::flex());
-        let scorers = [Role::TrainedAgainst, Role::Other]
-            .map(|role| Scorer { reward: &Brightness as &dyn Reward, role });
+        let scorers = ["proxy", "brightness"].map(|column| Scorer {
+            column: column.to_owned(),
+            reward: &Brightness as &dyn Reward,
+            role: Role::TrainedAgainst,
+        });
         let found = scorers.map(|scorer| scorer.score(&image, &["a dog".to_owned()])[0]);
         assert!((found[0] - 0.5).abs() < 1e-6, "{found:?}");
         assert!((found[1] - (191.0 / 127.5 - 1.0)).abs() < 1e-6, "{found:?}");

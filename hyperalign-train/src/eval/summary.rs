@@ -1,11 +1,11 @@
 //! The numbers of an evaluation, as `summary.json` holds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hyperalign_rewards::geneval::Task;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
-use super::{Evaluation, Interval, Measured, Method, Record, Sampling, Variation, bootstrap};
+use super::{Evaluation, Interval, Measured, Method, Record, Role, Sampling, Variation, bootstrap};
 
 /// Seed of the resampling: a table made twice shows the same intervals.
 const BOOTSTRAP_SEED: u64 = 0;
@@ -23,6 +23,8 @@ pub struct Summary {
     /// The first method after the base against each later one; none where there are no two.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub comparisons: Option<Comparisons>,
+    /// Who scored, a column each.
+    pub rewards: Vec<RewardSummary>,
     /// Name of the base.
     pub base: String,
     /// How pictures were sampled.
@@ -31,12 +33,28 @@ pub struct Summary {
     pub rows: usize,
     /// Prompts that differ: the units that are drawn anew for the intervals.
     pub prompts: usize,
+    /// Those of each task, where prompts have one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub prompts_per_task: BTreeMap<Task, usize>,
     /// Pictures of each of the list.
     pub seeds: usize,
     /// Where diversity was measured.
     pub diversity_space: String,
     /// Wall time of all methods together, scoring included, in seconds.
     pub wall_seconds: f64,
+}
+
+/// Who made the numbers of a column. Scores of different versions do not compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RewardSummary {
+    /// The column: `gold`, `proxy`, `heldout`, or the name.
+    pub column: String,
+    /// Name of the reward.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it has had to do with the methods.
+    pub role: Role,
 }
 
 /// One method against others.
@@ -106,15 +124,23 @@ impl Summary {
                 .map(|other| (other.name.clone(), differences(first, other)))
                 .collect(),
         });
-        let prompts: std::collections::HashSet<&str> =
-            evaluation.prompts.iter().map(|prompt| prompt.text.as_str()).collect();
+        let mut prompts = HashMap::new();
+        for prompt in evaluation.prompts {
+            prompts.entry(prompt.text.as_str()).or_insert(prompt.task());
+        }
+        let mut prompts_per_task = BTreeMap::new();
+        for task in prompts.values().flatten() {
+            *prompts_per_task.entry(*task).or_insert(0) += 1;
+        }
         Self {
             differences: to_base.collect(),
             comparisons: comparisons.filter(|comparisons| !comparisons.against.is_empty()),
+            rewards: rewards(evaluation),
             base: evaluation.base.name().to_owned(),
             sampling: evaluation.sampling,
             rows: evaluation.prompts.len(),
             prompts: prompts.len(),
+            prompts_per_task,
             seeds: evaluation.seeds,
             diversity_space: evaluation.measures.space.name().to_owned(),
             wall_seconds: methods.iter().map(|(_, method)| method.wall_seconds).sum(),
@@ -131,6 +157,22 @@ impl Summary {
     pub fn difference(&self, name: &str) -> Option<&BTreeMap<String, Interval>> {
         self.differences.iter().find(|(other, _)| other == name).map(|(_, columns)| columns)
     }
+}
+
+fn rewards(evaluation: &Evaluation) -> Vec<RewardSummary> {
+    let gold = evaluation.measures.gold.map(|judge| RewardSummary {
+        column: "gold".to_owned(),
+        name: "gold".to_owned(),
+        version: judge.version(),
+        role: Role::Other,
+    });
+    let scorers = evaluation.measures.scorers.iter().map(|scorer| RewardSummary {
+        column: scorer.column.clone(),
+        name: scorer.reward.name().to_owned(),
+        version: scorer.reward.version(),
+        role: scorer.role,
+    });
+    gold.into_iter().chain(scorers).collect()
 }
 
 fn summarise(measured: &Measured) -> MethodSummary {

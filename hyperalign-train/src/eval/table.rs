@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hyperalign_rewards::geneval::Task;
 
-use super::{Comparisons, Interval, RESAMPLES, Summary};
+use super::{Comparisons, Interval, Role, Scorer, Summary};
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Summary {
             header.push("gold".to_owned());
             header.extend(Task::ALL.map(|task| task.tag().to_owned()));
         }
-        header.extend(columns.iter().map(|column| heading(column)));
+        header.extend(columns.iter().map(|column| self.heading(column)));
         let named = [(diversity, "diversity"), (varies, "var/prompts"), (varies, "var/steps")];
         header.extend(named.iter().filter(|(there, _)| *there).map(|(_, name)| (*name).to_owned()));
         header.push("s/image".to_owned());
@@ -114,7 +114,7 @@ impl Summary {
         let columns: BTreeSet<&String> =
             self.methods.iter().flat_map(|(_, method)| method.scores.keys()).collect();
         let names = ["group", "method"].map(str::to_owned).into_iter();
-        let header = names.chain(columns.iter().map(|column| heading(column))).collect();
+        let header = names.chain(columns.iter().map(|column| self.heading(column))).collect();
         let rows = groups.iter().flat_map(|&group| {
             let columns = &columns;
             self.methods.iter().map(move |(name, method)| {
@@ -130,14 +130,47 @@ impl Summary {
     /// The differences to the base with their intervals and what they show; a row for each
     /// method and column.
     pub fn differences_table(&self) -> Table {
-        intervals_table("method", "difference to base", &self.differences)
+        self.intervals_table("method", "difference to base", &self.differences)
     }
 
     /// The first method's differences to the other ones, as
     /// [`differences_table`](Self::differences_table) has them to the base.
     pub fn comparisons_table(&self) -> Option<Table> {
         let Comparisons { method, against } = self.comparisons.as_ref()?;
-        Some(intervals_table(&format!("{method} against"), "difference", against))
+        Some(self.intervals_table(&format!("{method} against"), "difference", against))
+    }
+
+    /// Of a single prompt there is no interval, whatever drawing it again and again says.
+    fn intervals_table(
+        &self,
+        first: &str,
+        difference: &str,
+        intervals: &[(String, BTreeMap<String, Interval>)],
+    ) -> Table {
+        let rows = intervals.iter().flat_map(|(name, columns)| {
+            columns.iter().map(move |(column, interval)| {
+                let Interval { mean, low, high } = interval;
+                let (range, shows) = match self.prompts {
+                    0 | 1 => ("-".to_owned(), "nothing: one prompt"),
+                    _ => (format!("[{low:+.3}, {high:+.3}]"), interval.verdict().words()),
+                };
+                let mean = format!("{mean:+.3}");
+                vec![name.clone(), self.heading(column), mean, range, shows.to_owned()]
+            })
+        });
+        let header = [first, "measure", difference, "95 % interval", "shows"];
+        Table { header: header.map(str::to_owned).into(), rows: rows.collect() }
+    }
+
+    /// How a column is called in tables.
+    pub(super) fn heading(&self, column: &str) -> String {
+        let name = if column == Scorer::HELD_OUT { "held-out" } else { column };
+        match self.rewards.iter().find(|reward| reward.column == column) {
+            Some(reward) if reward.role == Role::TrainedAgainst => {
+                format!("{name} (trained against)")
+            }
+            _ => name.to_owned(),
+        }
     }
 
     /// The tables, and in words what their numbers are.
@@ -153,89 +186,6 @@ impl Summary {
             text += &format!("\n{}", comparisons.write(format));
         }
         text + "\n" + &self.legend()
-    }
-
-    fn legend(&self) -> String {
-        let Self { base, sampling, rows, prompts, seeds, diversity_space, .. } = self;
-        let mut lines = vec![format!(
-            "{} pictures a method: {rows} rows ({prompts} different prompts) with {seeds} each; \
-             {base}, {} steps{}, guidance {}.",
-            rows * seeds,
-            sampling.steps,
-            sampling.solver.solver.map(|solver| format!(" of {solver}")).unwrap_or_default(),
-            sampling.guidance_scale,
-        )];
-        if self.methods.iter().any(|(_, method)| method.gold.is_some()) {
-            lines.push("gold and its tasks: share of pictures that are right.".to_owned());
-        }
-        let has = |column: &str| {
-            self.methods.iter().any(|(_, method)| method.scores.contains_key(column))
-        };
-        if has("proxy") {
-            lines.push(
-                "proxy: the reward that was trained against; its rise is no proof of better \
-                 pictures."
-                    .to_owned(),
-            );
-        }
-        if has("heldout") {
-            lines.push("held-out: a reward that nothing was trained against.".to_owned());
-        }
-        if self.methods.iter().any(|(_, method)| method.diversity.is_some()) {
-            lines.push(format!(
-                "diversity: mean distance (1 - cosine, in {diversity_space}) of pictures of one \
-                 prompt."
-            ));
-        }
-        if self.methods.iter().any(|(_, method)| method.variation.is_some()) {
-            lines.push(
-                "var: relative standard deviation of the emitted weights, over prompts at one \
-                 step and over the steps of a picture; near 0, S, P and I are one static LoRA."
-                    .to_owned(),
-            );
-        }
-        lines.push(format!(
-            "s/image: seconds to encode the prompt, sample and decode, median over batches of at \
-             most {}.",
-            sampling.batch
-        ));
-        if !self.differences.is_empty() {
-            lines.push(format!(
-                "Differences are paired (same prompts, same noise); intervals from {RESAMPLES} \
-                 draws of the prompts. No difference shown is no proof of equality."
-            ));
-        }
-        lines.join("\n") + "\n"
-    }
-}
-
-fn intervals_table(
-    first: &str,
-    difference: &str,
-    intervals: &[(String, BTreeMap<String, Interval>)],
-) -> Table {
-    let rows = intervals.iter().flat_map(|(name, columns)| {
-        columns.iter().map(move |(column, interval)| {
-            let Interval { mean, low, high } = interval;
-            vec![
-                name.clone(),
-                heading(column),
-                format!("{mean:+.3}"),
-                format!("[{low:+.3}, {high:+.3}]"),
-                interval.verdict().words().to_owned(),
-            ]
-        })
-    });
-    let header = [first, "measure", difference, "95 % interval", "shows"];
-    Table { header: header.map(str::to_owned).into(), rows: rows.collect() }
-}
-
-/// How a column is called in tables.
-fn heading(column: &str) -> String {
-    match column {
-        "heldout" => "held-out".to_owned(),
-        "proxy" => "proxy (trained against)".to_owned(),
-        other => other.to_owned(),
     }
 }
 

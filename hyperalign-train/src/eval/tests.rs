@@ -22,7 +22,11 @@ fn evaluation<'a>(
     methods: Vec<Method<'a>>,
     prompts: &'a [Prompt],
 ) -> Evaluation<'a> {
-    let scorer = |role| Scorer { reward: &BRIGHTNESS as &dyn Reward, role };
+    let scorer = |column: &str, role| Scorer {
+        column: column.to_owned(),
+        reward: &BRIGHTNESS as &dyn Reward,
+        role,
+    };
     Evaluation {
         base,
         methods,
@@ -37,7 +41,7 @@ fn evaluation<'a>(
         },
         measures: Measures {
             gold: Some(&EmojiGold),
-            scorers: vec![scorer(Role::TrainedAgainst), scorer(Role::HeldOut)],
+            scorers: vec![scorer("proxy", Role::TrainedAgainst), scorer("heldout", Role::HeldOut)],
             space: &Pixels,
         },
         cache: None,
@@ -110,7 +114,9 @@ fn a_summary_says_what_was_measured() {
         "hyperalign-i",
         "hyperalign-s against",
         "color_attr",
-        "held-out",
+        "held-out: brightness, version 1; a reward that nothing was trained against.",
+        "proxy: brightness, version 1; the reward that was trained against",
+        "gold and its tasks (version emoji 1)",
         "in pixels",
         "24 pictures",
     ] {
@@ -156,7 +162,40 @@ fn every_picture_has_a_seed_of_its_own_that_methods_share() {
     assert_eq!(scores(&measured[0]), scores(&measured[1]));
     let values = scores(&measured[0]);
     assert!(values.windows(2).all(|pair| pair[0] != pair[1]), "{values:?}");
-    assert_eq!(Summary::new(&evaluation, &measured).prompts, 1);
+    let summary = Summary::new(&evaluation, &measured);
+    assert_eq!((summary.rows, summary.prompts), (2, 1));
+    // Drawing one prompt again and again says nothing of others.
+    let text = summary.report(Format::Plain);
+    let gold = text.lines().find(|line| line.contains("the base again  gold")).unwrap();
+    assert!(gold.contains("+0.000") && gold.contains("nothing: one prompt"), "{gold}");
+    assert!(!gold.contains('['), "{gold}");
+    let task = measured[0].records[0].task.unwrap();
+    assert!(text.contains(&format!("2 rows (1 prompt: 1 of {})", task.tag())), "{text}");
+}
+
+#[test]
+fn prompts_are_counted_by_task_and_roles_are_told() {
+    let base = ToyBase::new();
+    let rows = prompts(Split::Test, 12, 1);
+    let mut evaluation = evaluation(&base, vec![Method::base()], &rows);
+    evaluation.measures.scorers[0].role = Role::Other;
+    evaluation.measures.scorers[1].column = "brightness".to_owned();
+    evaluation.measures.scorers[1].role = Role::TrainedAgainst;
+    let summary = Summary::new(&evaluation, &run(&evaluation));
+    let text = summary.report(Format::Plain);
+    assert!(text.contains("12 rows (12 different prompts) with"), "{text}");
+    assert!(text.contains("proxy: brightness, version 1.\n"), "{text}");
+    assert!(text.contains("  brightness (trained against)  proxy  "), "{text}");
+    assert!(!text.contains("held-out"), "{text}");
+
+    let twice = [rows.clone(), rows.clone()].concat();
+    let evaluation = Evaluation { prompts: &twice, ..evaluation };
+    let summary = Summary::new(&evaluation, &run(&evaluation));
+    assert_eq!(summary.prompts_per_task.values().sum::<usize>(), 12);
+    let text = summary.report(Format::Plain);
+    let two = summary.prompts_per_task[&Task::TwoObject];
+    assert!(text.contains("24 rows (12 different prompts: "), "{text}");
+    assert!(text.contains(&format!(", {two} of two_object, ")), "{text}");
 }
 
 #[test]

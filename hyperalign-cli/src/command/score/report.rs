@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hyperalign_rewards::Role;
 use hyperalign_train::{
-    eval::{Format, Interval, Table, bootstrap},
+    eval::{Format, Interval, Table, bootstrap, short_version},
     learner,
 };
 use serde::Serialize;
@@ -236,21 +236,9 @@ impl<'a> Comparison<'a> {
 }
 
 fn versions(rewards: &[Who]) -> String {
-    let version = |who: &Who| format!("{} {}", who.name, short(&who.version));
+    let version = |who: &Who| format!("{} {}", who.name, short_version(&who.version));
     let versions: Vec<_> = rewards.iter().map(version).collect();
     format!("\nversions: {}\n", versions.join("; "))
-}
-
-/// A version with the first digits of each SHA-256 in it instead of all.
-fn short(version: &str) -> String {
-    let is_hash = |word: &str| word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit());
-    let short = |word| if is_hash(word) { &word[..12] } else { word };
-    let end = |word: &str| word.trim_end_matches([',', ';']).len();
-    let words = version.split(' ').map(|word| {
-        let (word, mark) = word.split_at(end(word));
-        format!("{}{mark}", short(word))
-    });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 fn aligned<const N: usize>(header: [&str; N], rows: Vec<Vec<String>>) -> String {
@@ -283,17 +271,6 @@ mod tests {
             group: Some(group.to_owned()),
             scores: vec![score],
         }
-    }
-
-    #[test]
-    fn only_whole_hashes_are_shortened() {
-        let hash = "0123456789abcdef".repeat(4);
-        let mix =
-            format!("hps_v2.1 v2.1 ViT-H/14, antialiased tensors 012345678; r {hash}; s {hash}");
-        assert_eq!(
-            short(&mix),
-            "hps_v2.1 v2.1 ViT-H/14, antialiased tensors 012345678; r 0123456789ab; s 0123456789ab"
-        );
     }
 
     #[test]

@@ -35,6 +35,17 @@ enum MaterialsError {
          emoji-sd` or `--base emoji-flux`"
     ))]
     NoData { given: String },
+    #[error(
+        "`--reward {given}` would train against `{}`, which is kept for measuring: the table at \
+         the end calls it held-out",
+        scorers::HELD_OUT
+    )]
+    #[diagnostic(help(
+        "leave `--reward` out for the embedded world's own, `{}`, or name a published reward or a \
+         folder of a CLIP",
+        scorers::PROXY
+    ))]
+    KeptForMeasuring { given: String },
 }
 
 /// Flags that name data.
@@ -78,6 +89,12 @@ impl DataArgs {
         let open = |path| Preferences::open(path, settings.training.seed);
         let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
         if base::embedded_base(given).is_some() {
+            let kept =
+                |reward: &&Arc<dyn Reward>| scorers::share_a_part(reward.name(), scorers::HELD_OUT);
+            if let Some(reward) = reward.as_ref().filter(kept) {
+                let given = reward.name().to_owned();
+                return Err(MaterialsError::KeptForMeasuring { given }.into());
+            }
             let mut world = emoji((given, options), settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
@@ -134,7 +151,7 @@ fn emoji(
     let (base, _) = base::open(given, options, device)?;
     let seed = settings.training.seed;
     let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
-    let reward = scorers::reward("emoji-proxy", device)?;
+    let reward = scorers::reward(scorers::PROXY, device)?;
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     Ok(Materials {
         base,

@@ -36,7 +36,7 @@ pub(super) fn run(
     stop: &Stop,
     json: bool,
 ) -> miette::Result<Outcome> {
-    let heldout = scorers::reward("emoji-heldout", &world.device)?;
+    let heldout = scorers::reward(scorers::HELD_OUT, &world.device)?;
     let methods = methods(trained, settings.method.steps);
     let sampling = sampling(settings, BATCH);
     let grid_shots: Vec<Shot> = emoji::prompts(Split::Test, GRID_PROMPTS, 1)
@@ -58,6 +58,11 @@ pub(super) fn run(
     write_png(&grid_path, &grid, &metadata).into_diagnostic()?;
 
     let AlignSettings { evaluation: of, .. } = settings;
+    // A run of the regulariser alone is trained against no reward.
+    let role = match trained.iter().any(|(_, aligned)| aligned.meta.reward.is_some()) {
+        true => Role::TrainedAgainst,
+        false => Role::Other,
+    };
     let prompts = prompts::of_the_world(Split::Test, of.prompts, of.seed);
     let evaluation = Evaluation {
         base,
@@ -69,8 +74,12 @@ pub(super) fn run(
         measures: Measures {
             gold: Some(&EmojiGold),
             scorers: vec![
-                Scorer { reward: world.reward.as_ref(), role: Role::TrainedAgainst },
-                Scorer { reward: &heldout, role: Role::HeldOut },
+                Scorer { column: Scorer::PROXY.to_owned(), reward: world.reward.as_ref(), role },
+                Scorer {
+                    column: Scorer::HELD_OUT.to_owned(),
+                    reward: &heldout,
+                    role: Role::HeldOut,
+                },
             ],
             space: &ClipSpace(&heldout),
         },
