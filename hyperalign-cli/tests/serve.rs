@@ -55,6 +55,12 @@ impl Server {
         (status, head, answer[end + 4..].to_vec())
     }
 
+    #[cfg(unix)]
+    fn signal(&self, signal: &str) {
+        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(kill.expect("kill").success());
+    }
+
     fn score(&self, question: &Value) -> (u16, Value) {
         let (status, _, body) = self.ask("POST", "/v1/score", question.to_string().as_bytes());
         (status, serde_json::from_slice(&body).expect("JSON"))
@@ -192,6 +198,9 @@ fn little_that_stands_for_much_is_refused() {
     let (status, answer) = server.score(&json!({"images": vec![""; 2000], "prompt": prompt}));
     assert_eq!(status, 422, "{answer}");
     assert!(answer["error"].as_str().unwrap().contains("at most 65536 are taken"), "{answer}");
+    let (status, answer) = server.score(&json!({"images": [""], "prompts": [prompt]}));
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("at most 65536 are taken"), "{answer}");
     // Lists of one picture and of one prompt, each remembered and recalled.
     let pickle = |count: usize, prompt: &str| {
         let mut pickle = b"\x80\x03}(X\x06\x00\x00\x00images](C\x02??q\x00".to_vec();
@@ -208,14 +217,47 @@ fn little_that_stands_for_much_is_refused() {
     assert_eq!(server.ask("GET", "/health", b"").0, 200);
 }
 
+/// What has come in part is waited for and answered.
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_it_gracefully() {
+fn signals_end_it_gracefully() {
+    for signal in ["-INT", "-TERM"] {
+        let mut server = Server::start(&["--reward", "gold"]);
+        assert_eq!(server.score(&question(&[picture(1)], "a dog")).0, 200);
+        let body = question(&[picture(2)], "a dog").to_string();
+        let mut stream = TcpStream::connect(&server.address).expect("a connection");
+        let head =
+            format!("POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).expect("the server listens");
+        stream.write_all(&body.as_bytes()[..9]).expect("the server listens");
+        std::thread::sleep(Duration::from_millis(500));
+        server.signal(signal);
+        std::thread::sleep(Duration::from_millis(500));
+        stream.write_all(&body.as_bytes()[9..]).expect("the server still listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{signal}: {answer}");
+        assert_eq!(server.child.wait().expect("an end").code(), Some(0), "{signal}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_client_that_never_ends_its_request_does_not_keep_the_server() {
     let mut server = Server::start(&["--reward", "gold"]);
-    assert_eq!(server.score(&question(&[picture(1)], "a dog")).0, 200);
-    let kill = Command::new("kill").args(["-INT", &server.child.id().to_string()]).status();
-    assert!(kill.expect("kill").success());
-    assert_eq!(server.child.wait().expect("an end").code(), Some(0));
+    let mut stream = TcpStream::connect(&server.address).expect("a connection");
+    stream.write_all(b"POST /v1/sc").expect("the server listens");
+    std::thread::sleep(Duration::from_millis(300));
+    server.signal("-INT");
+    let begin = std::time::Instant::now();
+    let ended = loop {
+        match server.child.try_wait().expect("our own child") {
+            Some(status) => break status,
+            None => assert!(begin.elapsed() < Duration::from_secs(45), "it is still there"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(ended.code(), Some(0));
 }
 
 #[test]

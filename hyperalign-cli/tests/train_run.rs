@@ -1,5 +1,7 @@
 //! `hyperalign train` with the embedded base, as its user runs, stops and kills it.
 
+use burn::tensor::Device;
+use hyperalign_models::hypernet::Adapter;
 use std::{
     fs,
     path::Path,
@@ -99,18 +101,40 @@ fn a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one() {
 #[test]
 fn an_interrupted_run_says_so_and_goes_on() {
     let root = tempfile::tempdir().unwrap();
-    let (dir, config) = fresh(root.path(), "run");
-    let mut child =
-        train(&dir, &["--config", &config, "--no-eval", "--steps", "100000"]).spawn().unwrap();
-    until_saved(&dir, &mut child);
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("--resume"), "{stderr}");
-    assert!(!dir.join("adapter.safetensors").exists(), "a half-trained adapter was written");
+    for signal in ["-INT", "-TERM"] {
+        let (dir, config) = fresh(root.path(), signal);
+        let endless = ["--config", &config, "--no-eval", "--steps", "100000"];
+        let mut child = train(&dir, &endless).spawn().unwrap();
+        until_saved(&dir, &mut child);
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{signal}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("--resume"), "{stderr}");
+        assert!(!dir.join("adapter.safetensors").exists(), "a half-trained adapter was written");
 
-    finished(&mut train(&dir, &["--resume", "--no-eval", "--steps", "3"]));
+        finished(&mut train(&dir, &["--resume", "--no-eval", "--steps", "3"]));
+        assert!(dir.join("adapter.safetensors").exists());
+    }
+}
+
+/// `nohup` makes a program ignore the end of its terminal, and ours goes on ignoring it.
+#[cfg(unix)]
+#[test]
+fn a_hangup_that_is_ignored_stays_so() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, config) = fresh(root.path(), "run");
+    let command = "trap '' HUP; exec \"$0\" train --plain --no-eval --steps 4 \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", command, env!("CARGO_BIN_EXE_hyperalign"), "--config", &config, "--out"])
+        .arg(&dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until_saved(&dir, &mut child);
+    Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(dir.join("adapter.safetensors").exists());
 }
 
@@ -276,10 +300,24 @@ fn a_finished_run_holds_what_the_book_says() {
         assert!(method["gold"]["mean"].is_f64(), "{summary:#}");
         assert!(method["heldout"].is_f64() && method["proxy"].is_f64(), "{summary:#}");
     }
+    let columns = summary["rewards"].as_array().unwrap();
+    let of = |column: &str| columns.iter().find(|reward| reward["column"] == column).unwrap();
+    assert_eq!(
+        (&of("proxy")["name"], &of("proxy")["role"]),
+        (&"emoji-proxy".into(), &"trained-against".into())
+    );
+    assert_eq!(
+        (&of("heldout")["name"], &of("heldout")["role"]),
+        (&"emoji-heldout".into(), &"held-out".into())
+    );
     let interval = &summary["differences"]["hyperalign-s"]["gold"];
     assert!(interval["low"].as_f64() <= interval["high"].as_f64(), "{summary:#}");
 
     let adapter = dir.join("adapter.safetensors");
+    let (_, meta) = Adapter::load(&adapter, &Device::flex()).unwrap();
+    let trained = meta.reward.expect("it says what it was trained against");
+    assert_eq!(trained.name, "emoji-proxy");
+    assert_eq!(of("proxy")["version"], trained.version.as_str());
     let picture = dir.join("heart.png");
     let output = Command::new(env!("CARGO_BIN_EXE_hyperalign"))
         .args(["sample", "--base", "emoji-sd", "--variant", "s", "--seed", "7", "--steps", "3"])

@@ -219,7 +219,9 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
     let count = question.images.len();
     let places = app.reserve(count)?;
     let prompts = match (question.prompts, question.prompt) {
-        (Some(prompts), None) if prompts.len() == count => prompts,
+        (Some(prompts), None) if prompts.len() == count => {
+            prompts.into_iter().map(checked).collect::<Result<_, _>>()?
+        }
         (None, Some(prompt)) => vec![checked(prompt)?; count],
         _ => return Err(Refusal::bad("expected `prompts`, one for each picture, or one `prompt`")),
     };

@@ -1,5 +1,6 @@
 //! `hyperalign serve-rewards`: scores over HTTP, for trainers in other languages.
 
+mod connections;
 mod flow_grpo;
 mod http;
 mod metrics;
@@ -12,7 +13,6 @@ mod writer;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use hyperalign_train::learner::Stop;
@@ -32,8 +32,6 @@ use queue::Queue;
 
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
-/// How often the end is looked for.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Flags of `hyperalign serve-rewards`.
 #[derive(Debug, clap::Args)]
@@ -71,7 +69,7 @@ struct ListenError {
     source: std::io::Error,
 }
 
-/// Answers requests until Ctrl-C, and then those that are there already.
+/// Answers requests until Ctrl-C or SIGTERM, and then those that are there already.
 ///
 /// # Errors
 ///
@@ -108,12 +106,8 @@ async fn serve(address: SocketAddr, app: App, stop: Stop) -> miette::Result<()> 
         eprintln!("warning: {address} can be reached from other machines, and there is no login");
     }
     eprintln!("listening at http://{address}; Ctrl-C ends");
-    let end = async move {
-        while !stop.is_requested() {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    axum::serve(listener, app.router()).with_graceful_shutdown(end).await.into_diagnostic()
+    connections::serve(listener, app.router(), stop).await;
+    Ok(())
 }
 
 /// Listens with room for a crowd that comes at once: what exceeds it, the system resets.
