@@ -268,9 +268,7 @@ impl ClipConfig {
         let model = value.get("model_cfg").unwrap_or(&value);
         if model.get("text_cfg").is_some() {
             let config = serde_json::from_value::<OpenClipConfig>(model.clone())?.sizes();
-            return config
-                .map_err(|reason| serde::de::Error::custom(reason))
-                .map_err(ConfigError::Json);
+            return config.map_err(serde::de::Error::custom).map_err(ConfigError::Json);
         }
         if value.get("text_config").is_none() || value.get("vision_config").is_none() {
             return Err(ConfigError::NeitherKind {
