@@ -125,7 +125,7 @@ fn prompts_of_every_format_are_measured_by_rewards() {
         std::fs::write(world.path(name), text).expect("prompts are written");
     }
     let measured = |file: &str, more: &[&str]| {
-        let reward = ["--reward", "clip_score", "--reward-weights", "clip"];
+        let reward = ["--reward", "clip"];
         let flags = ["eval", "--base", "base", "--steps", "2", "--prompts", file];
         let output = world.run(&[&flags[..], &reward, more].concat());
         assert_eq!(output.status.code(), Some(0), "{file}: {}", message(&output));
@@ -138,15 +138,15 @@ fn prompts_of_every_format_are_measured_by_rewards() {
     let of = |found: &serde_json::Value| found["methods"]["base"].clone();
     assert_eq!((&found["prompts"], of(&found).get("gold")), (&3.into(), None));
     let groups = of(&found)["groups"].clone();
-    let mean = |group: &str| groups[group]["clip_score"].as_f64().unwrap();
-    let all = of(&found)["clip_score"].as_f64().unwrap();
+    let mean = |group: &str| groups[group]["clip"].as_f64().unwrap();
+    let all = of(&found)["clip"].as_f64().unwrap();
     assert!((all - (2.0 * mean("Animals") + mean("Artifacts")) / 3.0).abs() < 1e-9, "{found}");
     let table = measured("parti.tsv", &[]);
-    assert!(table.contains("Artifacts") && table.contains("clip_score"), "{table}");
+    assert!(table.contains("Artifacts") && table.contains("clip"), "{table}");
 
-    let first_two = of(&json("parti.tsv", &["--limit", "2"]))["clip_score"].clone();
+    let first_two = of(&json("parti.tsv", &["--limit", "2"]))["clip"].clone();
     for file in ["hpd.json", "plain.txt", "rows.jsonl", "lines.jsonl"] {
-        assert_eq!(of(&json(file, &[]))["clip_score"], first_two, "{file}");
+        assert_eq!(of(&json(file, &[]))["clip"], first_two, "{file}");
     }
 
     // What the table says is what is said of the pictures' files.
@@ -157,10 +157,10 @@ fn prompts_of_every_format_are_measured_by_rewards() {
         let output = world.run(&[&flags[..], prompts, &["--seed", seed, "--out", file]].concat());
         assert_eq!(output.status.code(), Some(0), "{}", message(&output));
     }
-    let flags = ["score", "--reward", "clip_score", "--weights", "clip", "--json"];
+    let flags = ["score", "--reward", "clip", "--json"];
     let output = world.run(&[&flags[..], &["0.png", "1-2.png"]].concat());
     let scored: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mean = scored["all"]["clip_score"]["mean"].as_f64().unwrap();
+    let mean = scored["all"]["clip"]["mean"].as_f64().unwrap();
     assert!((mean - first_two.as_f64().unwrap()).abs() < 1e-5, "{mean} for {first_two}");
 }
 

@@ -13,9 +13,11 @@ use image::RgbImage;
 
 use crate::{
     OpenError, Reward, ScoreError,
-    clip_scorer::{Pictures, check_size, fingerprint, open_clip_model, score_prepared, unit},
+    clip_scorer::{
+        OTHER_SIZES, Pictures, check_size, fingerprint, open_clip_model, score_prepared, unit,
+    },
     registry::Entry,
-    source::Source,
+    source::{Source, differences},
 };
 
 const NAME: &str = "aesthetic";
@@ -52,7 +54,7 @@ impl Aesthetic {
         let file = source.file(&HEADS).ok_or_else(missing)?;
         let head = AffineHead::from_tensors(&Tensors::open_pytorch(&file)?)?;
         let (model, config) =
-            open_clip_model(source, ClipConfig::vit_l_14(), source.model(&[])?, device)?;
+            open_clip_model(NAME, source, ClipConfig::vit_l_14(), source.model(&[])?, device)?;
         let (expected, found) = (config.projection_dim, head.inputs());
         if expected != found {
             return Err(OpenError::Width { file, expected, found });
@@ -61,7 +63,10 @@ impl Aesthetic {
     }
 
     fn new(model: ClipModel, head: AffineHead, title: &str) -> Self {
-        let version = format!("{title} {} over {}", &head.hash()[..12], fingerprint(&model));
+        let mut version = format!("{title} {} over {}", &head.hash()[..12], fingerprint(&model));
+        if !differences(model.config(), &ClipConfig::vit_l_14()).is_empty() {
+            version = format!("{OTHER_SIZES} {version}");
+        }
         let preprocess = ClipPreprocess::new(model.config().vision_config.image_size);
         Self { version, model, head, preprocess }
     }

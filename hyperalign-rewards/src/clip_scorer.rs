@@ -9,11 +9,17 @@ use hyperalign_models::{
 };
 use image::RgbImage;
 
-use crate::{OpenError, Reward, ScoreError, emoji, source::Source};
+use crate::{
+    OpenError, Reward, ScoreError, emoji,
+    source::{Source, differences},
+};
 
 /// A picture longer than this many times its width says nothing after a square was cut out of
 /// it, and would fill the memory when its shorter side is enlarged.
 const MOST_ELONGATED: usize = 64;
+
+/// What versions say of a network that is not the published one.
+pub(crate) const OTHER_SIZES: &str = "not of the published sizes,";
 
 /// How the published scorer prepares 8-bit pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +71,7 @@ impl ClipScorer {
         weights: Tensors,
         device: &Device,
     ) -> Result<Self, OpenError> {
-        let (model, _) = open_clip_model(source, (kind.config)(), weights, device)?;
+        let (model, _) = open_clip_model(kind.name, source, (kind.config)(), weights, device)?;
         let tokenizer =
             source.clip_tokenizer(model.config().text_config.max_position_embeddings)?;
         Ok(Self::new(kind, model, tokenizer))
@@ -73,7 +79,10 @@ impl ClipScorer {
 
     fn new(kind: ClipKind, model: ClipModel, tokenizer: Tokenizer) -> Self {
         let tokenizer = if kind.cleans_texts { tokenizer.as_open_clip() } else { tokenizer };
-        let version = format!("{} {}", kind.version, fingerprint(&model));
+        let version = match differences(model.config(), &(kind.config)()).is_empty() {
+            true => format!("{} {}", kind.version, fingerprint(&model)),
+            false => format!("{OTHER_SIZES} {}", fingerprint(&model)),
+        };
         let preprocess = ClipPreprocess::new(model.config().vision_config.image_size);
         Self { kind, version, model, tokenizer, preprocess }
     }
@@ -132,14 +141,15 @@ impl Reward for ClipScorer {
     }
 }
 
-/// Reads a CLIP whose sizes `source` states, or else `published`.
+/// Reads the CLIP of the reward called `name`, whose sizes `source` states, or else `published`.
 pub(crate) fn open_clip_model(
+    name: &str,
     source: &Source,
     published: ClipConfig,
     weights: Tensors,
     device: &Device,
 ) -> Result<(ClipModel, ClipConfig), OpenError> {
-    let config = source.clip_config(published)?;
+    let config = source.clip_config(name, published)?;
     // The JSON of transformers' models says what their own files need; in open_clip's layout
     // the end token is always the highest.
     let config = match open_clip::is_open_clip(&weights) {

@@ -14,14 +14,16 @@ use image::RgbImage;
 use crate::{
     OpenError, Reward, ScoreError,
     clip_scorer::{
-        Pictures, check_prompts, check_size, ids, plain, random_tokenizer, score_prepared, unit,
+        OTHER_SIZES, Pictures, check_prompts, check_size, ids, plain, random_tokenizer,
+        score_prepared, unit,
     },
     registry::Entry,
-    source::Source,
+    source::{Source, differences},
 };
 
 const NAME: &str = "image_reward";
 const FILE: &str = "ImageReward.pt";
+const CONFIG: &str = "config.json";
 /// Tokens of a prompt; the rest is cut off.
 const TOKENS: usize = 35;
 
@@ -42,16 +44,16 @@ struct ImageReward {
 }
 
 impl ImageReward {
-    /// A `config.json` with the sizes `vision` and `bert` may stand beside the weights of a
-    /// network that is not the published one.
+    /// A `config.json` beside the weights may state the sizes `vision` and `bert`.
     fn open(source: &Source, device: &Device) -> Result<Self, OpenError> {
-        let config = match source.json("config.json")? {
+        let config = match source.json(CONFIG)? {
             Some(json) => serde_json::from_value(json).map_err(|error| LoadError::Config {
-                file: "config.json".to_owned(),
+                file: CONFIG.to_owned(),
                 reason: error.to_string(),
             })?,
             None => BlipConfig::image_reward(),
         };
+        source.check_sizes(NAME, CONFIG, differences(&config, &BlipConfig::image_reward()))?;
         let model = BlipReward::from_tensors(&config, &source.weights(&[FILE])?, device)?;
         let tokens = TOKENS.min(config.bert.max_position_embeddings);
         let mut tokenizer = source.bert_tokenizer(tokens)?;
@@ -64,7 +66,10 @@ impl ImageReward {
     fn new(config: &BlipConfig, model: BlipReward, tokenizer: Tokenizer) -> Self {
         let first = |key: &str| key.starts_with("text_encoder.encoder.layer.0.");
         let fingerprint = &hash_of(model.blip(), first)[..12];
-        let version = format!("v1.0 {fingerprint}");
+        let version = match differences(config, &BlipConfig::image_reward()).is_empty() {
+            true => format!("v1.0 {fingerprint}"),
+            false => format!("{OTHER_SIZES} {fingerprint}"),
+        };
         let preprocess = ClipPreprocess::new(config.vision.img_size);
         Self { version, model, tokenizer, preprocess }
     }

@@ -61,6 +61,21 @@ impl Entry {
         (self.open)(&Source::new(path)?, device)
     }
 
+    /// [`open`](Self::open) for a network of the sizes that a `config.json` beside the weights
+    /// states. For tests: scores of other sizes are not those of the published reward, and the
+    /// version says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), sizes excepted.
+    pub fn open_any_sizes(
+        &self,
+        path: &Path,
+        device: &Device,
+    ) -> Result<Box<dyn Reward>, OpenError> {
+        (self.open)(&Source::new(path)?.of_any_sizes(), device)
+    }
+
     /// The reward at its published sizes with random weights, which knows the embedded world's
     /// words only: for measuring time.
     ///

@@ -7,6 +7,7 @@ use hyperalign_models::{
     tokenizer::{Tokenizer, TokenizerError},
     weights::{Folder, LoadError, Tensors},
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::mix::MixError;
@@ -25,6 +26,7 @@ const BERT_PAD: &str = "[PAD]";
 pub struct Source {
     folder: PathBuf,
     file: Option<PathBuf>,
+    takes_any_sizes: bool,
 }
 
 /// Why a reward could not be opened.
@@ -82,6 +84,21 @@ pub enum OpenError {
         /// Features that the head takes.
         found: usize,
     },
+    /// Weights of another network, by what lies beside them.
+    #[error(
+        "`{}` is not of the network that `{name}` is published with: {}; get the published files, \
+         or, to score by another CLIP, give its folder as the reward",
+        file.display(),
+        differences.join(", ")
+    )]
+    Sizes {
+        /// The reward.
+        name: String,
+        /// The file that states the sizes.
+        file: PathBuf,
+        /// Each size that differs, as found and as published.
+        differences: Vec<String>,
+    },
     /// A mix that cannot be.
     #[error(transparent)]
     Mix(#[from] MixError),
@@ -104,14 +121,19 @@ impl Source {
     /// Fails if there is nothing at `path`.
     pub fn new(path: &Path) -> Result<Self, OpenError> {
         if path.is_dir() {
-            return Ok(Self { folder: path.to_owned(), file: None });
+            return Ok(Self { folder: path.to_owned(), file: None, takes_any_sizes: false });
         }
         if !path.is_file() {
             return Err(OpenError::NoPath { path: path.to_owned() });
         }
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
-        Ok(Self { folder, file: Some(path.to_owned()) })
+        Ok(Self { folder, file: Some(path.to_owned()), takes_any_sizes: false })
+    }
+
+    /// The same files, which may be of a network of any sizes.
+    pub(crate) fn of_any_sizes(self) -> Self {
+        Self { takes_any_sizes: true, ..self }
     }
 
     /// The file that was named, or else the first of `names` that is there.
@@ -151,13 +173,38 @@ impl Source {
     }
 
     /// The sizes of a CLIP that a file beside the weights states, or else `published`.
-    pub(crate) fn clip_config(&self, published: ClipConfig) -> Result<ClipConfig, OpenError> {
-        for name in ["open_clip_config.json", "config.json"] {
-            if let Some(json) = self.json(name)? {
-                return Ok(ClipConfig::from_json(&json.to_string())?);
+    ///
+    /// # Errors
+    ///
+    /// Fails for other sizes than the published ones, which make another reward than the one
+    /// called `name`.
+    pub(crate) fn clip_config(
+        &self,
+        name: &str,
+        published: ClipConfig,
+    ) -> Result<ClipConfig, OpenError> {
+        for file in ["open_clip_config.json", "config.json"] {
+            if let Some(json) = self.json(file)? {
+                let stated = ClipConfig::from_json(&json.to_string())?;
+                self.check_sizes(name, file, differences(&stated, &published))?;
+                return Ok(stated);
             }
         }
         Ok(published)
+    }
+
+    /// Whether a network whose sizes the file called `file` states may be that of the reward
+    /// called `name`.
+    pub(crate) fn check_sizes(
+        &self,
+        name: &str,
+        file: &str,
+        differences: Vec<String>,
+    ) -> Result<(), OpenError> {
+        if differences.is_empty() || self.takes_any_sizes {
+            return Ok(());
+        }
+        Err(OpenError::Sizes { name: name.to_owned(), file: self.folder.join(file), differences })
     }
 
     /// CLIP's tokenizer, for rows of `context_length`.
@@ -204,5 +251,37 @@ impl Source {
         let Some(path) = places.find(|path| path.is_file()) else { return Ok(None) };
         let read = std::fs::read_to_string(&path);
         Ok(Some(read.map_err(|source| LoadError::Io { path, source })?))
+    }
+}
+
+/// Keys that say nothing about what a network computes from its weights: two that only training
+/// reads, one that other code than ours reads, and one that files write in two ways.
+const NO_SIZES: [&str; 4] = [
+    "logit_scale_init_value",
+    "text_config.projection_dim",
+    "vision_config.projection_dim",
+    "text_config.eos_token_id",
+];
+
+/// Where the sizes `found` differ from the `published` ones.
+pub(crate) fn differences<T: Serialize>(found: &T, published: &T) -> Vec<String> {
+    let leaves = |config: &T| {
+        let mut leaves = Vec::new();
+        collect("", &json!(config), &mut leaves);
+        leaves
+    };
+    let pairs = leaves(found).into_iter().zip(leaves(published));
+    let differs = pairs.filter(|((key, a), (_, b))| a != b && !NO_SIZES.contains(&key.as_str()));
+    differs.map(|((key, a), (_, b))| format!("{key} is {a} instead of {b}")).collect()
+}
+
+fn collect(key: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
+    let Value::Object(map) = value else {
+        leaves.push((key.to_owned(), value.clone()));
+        return;
+    };
+    for (name, value) in map {
+        let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+        collect(&key, value, leaves);
     }
 }

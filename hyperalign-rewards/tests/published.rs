@@ -15,7 +15,9 @@ use hyperalign_models::{
     tokenizer::Tokenizer,
     weights::{FileFloat, reinit, save, to_bytes},
 };
-use hyperalign_rewards::{Files, OpenError, Reward, ScoreError, entry, open, registry};
+use hyperalign_rewards::{
+    Files, OpenError, Reward, ScoreError, entry, open_one, open_with, registry,
+};
 use image::{Rgb, RgbImage};
 
 const WORDS: [&str; 5] = ["a", "red", "heart", "blue", "dog"];
@@ -166,6 +168,14 @@ fn prompts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
+/// What the library's `open` does, for networks of any sizes.
+fn open(text: &str, files: &Files, device: &Device) -> Result<Arc<dyn Reward>, OpenError> {
+    open_with(text, |name| match (entry(name), files.of(name)) {
+        (Some(entry), Some(path)) => Ok(entry.open_any_sizes(path, device)?.into()),
+        _ => open_one(name, files, device),
+    })
+}
+
 fn opened(name: &str, folder: &Path) -> Arc<dyn Reward> {
     open(name, &Files::all(Some(folder)), &Device::flex()).unwrap()
 }
@@ -249,16 +259,46 @@ fn prompts_matter_where_they_should() {
 fn every_score_says_what_it_is() {
     let folder = clip_folder();
     let version = |name| opened(name, folder.path()).version();
-    assert!(version("hps_v2").starts_with("v2.0 ViT-H/14, antialiased tensors "));
-    assert!(version("hps_v2.1").starts_with("v2.1 "));
-    assert!(version("aesthetic").starts_with("sac+logos+ava1-l14-linearMSE "));
-    assert!(version("pick_score").starts_with("v1 ViT-H/14 "));
+    // A network of other sizes is never called by the published one's name.
+    for name in ["hps_v2", "hps_v2.1", "pick_score", "clip_score"] {
+        let version = version(name);
+        assert!(version.starts_with("not of the published sizes, "), "{version}");
+        assert!(!version.contains("ViT"), "{version}");
+    }
+    let head = "not of the published sizes, sac+logos+ava1-l14-linearMSE ";
+    assert!(version("aesthetic").starts_with(head));
     // PickScore has CLIP's factor on the cosine, the others have none.
     let device = Device::flex();
     let (images, texts) = ([picture(16, 16, 0.0)], prompts(&["a dog"]));
     let score = |name| opened(name, folder.path()).score_pictures(&images, &texts, &device)[0];
     let factor = 2.6592_f32.exp();
     assert!((score("pick_score") - factor * score("clip_score")).abs() < 1e-4 * factor);
+}
+
+/// Weights of another CLIP are not the reward that is named, whatever the file is called.
+#[test]
+fn only_the_published_sizes_have_the_published_name() {
+    let (clip, blip) = (clip_folder(), blip_folder());
+    let device = Device::flex();
+    for entry in registry() {
+        let is_blip = entry.name == "image_reward";
+        let folder = if is_blip { blip.path() } else { clip.path() };
+        let error = entry.open(folder, &device).err().unwrap();
+        let message = error.to_string();
+        assert!(matches!(error, OpenError::Sizes { .. }), "{message}");
+        let wanted = match entry.name {
+            "image_reward" => "vision.depth is 1 instead of 24",
+            "clip_score" | "aesthetic" => "vision_config.num_hidden_layers is 2 instead of 24",
+            _ => "vision_config.num_hidden_layers is 2 instead of 32",
+        };
+        for words in [wanted, entry.name, "config.json"] {
+            assert!(message.contains(words), "no `{words}` in {message}");
+        }
+    }
+    // Without the file that states the sizes the weights themselves do not fit.
+    std::fs::remove_file(clip.path().join("config.json")).unwrap();
+    let error = entry("clip_score").unwrap().open(clip.path(), &device).err().unwrap();
+    assert!(matches!(error, OpenError::Load(_)), "{error}");
 }
 
 /// BERT's older layout: a list of word pieces instead of the `tokenizer.json`.
