@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use hyperalign_models::{embedded, weights::Folder};
-use hyperalign_rewards::{ClipReward, Files, Reward, Role, ScoreError, emoji::Gold};
+use hyperalign_rewards::{ClipReward, Files, Mix, Reward, Role, ScoreError, emoji::Gold};
 use image::RgbImage;
-use miette::{Diagnostic, IntoDiagnostic};
+use miette::{Diagnostic, IntoDiagnostic, Report};
 
 use crate::{base, scorers};
 
@@ -50,7 +50,8 @@ pub struct RewardArgs {
     #[arg(long, value_name = "[NAME=]PATH")]
     pub weights: Vec<String>,
 
-    /// Name of a reward that the pictures' model was trained against: the table says so.
+    /// Name of a reward that the pictures' model was trained against, or a mix: the table says so
+    /// of it, of its parts, and of mixes that it is a part of.
     #[arg(long, value_name = "NAME")]
     pub trained_on: Vec<String>,
 }
@@ -61,6 +62,15 @@ pub struct Judge {
     pub reward: Arc<dyn Reward>,
     /// What it has had to do with the pictures.
     pub role: Role,
+}
+
+/// A reward that could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NotOpened {
+    /// Its name, as it was given.
+    pub reward: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// All who score, on one device.
@@ -76,21 +86,65 @@ impl Judges {
     ///
     /// Fails if one is not there or cannot be read.
     pub fn open(args: &RewardArgs, device: &Device) -> miette::Result<Self> {
-        let weights = weights(args)?;
-        let mut judges: Vec<Judge> = Vec::new();
-        for (given, weights) in args.reward.iter().zip(&weights) {
-            let reward = open(given, weights, device)?;
-            if judges.iter().any(|judge| judge.reward.name() == reward.name()) {
-                return Err(RewardError::Twice { given: given.clone() }.into());
+        Self::open_with(args, device, |_, error| Err(error))
+    }
+
+    /// Opens those of the rewards that can be opened, and says why of the others.
+    ///
+    /// # Errors
+    ///
+    /// Fails for flags that mean nothing, and if no reward can be opened.
+    pub fn open_what_can_be(
+        args: &RewardArgs,
+        device: &Device,
+    ) -> miette::Result<(Self, Vec<NotOpened>)> {
+        let (mut not_opened, mut last) = (Vec::new(), None);
+        let judges = Self::open_with(args, device, |given, error| {
+            if matches!(error.downcast_ref(), Some(RewardError::Unknown { .. })) {
+                return Err(error);
             }
-            let is_trained = args.trained_on.iter().any(|name| name == reward.name());
+            let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+            let reason = format!("{error}{help}");
+            not_opened.push(NotOpened { reward: given.to_owned(), reason });
+            last = Some(error);
+            Ok(())
+        })?;
+        match last {
+            Some(error) if judges.judges.is_empty() => Err(error),
+            _ => Ok((judges, not_opened)),
+        }
+    }
+
+    /// Opens the rewards; `failed` says what an error means for the others.
+    fn open_with(
+        args: &RewardArgs,
+        device: &Device,
+        mut failed: impl FnMut(&str, Report) -> miette::Result<()>,
+    ) -> miette::Result<Self> {
+        let weights = weights(args)?;
+        let is_part = |name: &String| args.reward.iter().any(|given| share_a_part(given, name));
+        if let Some(name) = args.trained_on.iter().find(|name| !is_part(name)) {
+            return Err(RewardError::NotAsked { given: name.clone() }.into());
+        }
+        let mut judges: Vec<Judge> = Vec::new();
+        for (k, (given, weights)) in args.reward.iter().zip(&weights).enumerate() {
+            let twice = || RewardError::Twice { given: given.clone() };
+            if args.reward[..k].contains(given) {
+                return Err(twice().into());
+            }
+            let reward = match open(given, weights, device) {
+                Ok(reward) => reward,
+                Err(error) => {
+                    failed(given, error)?;
+                    continue;
+                }
+            };
+            if judges.iter().any(|judge| judge.reward.name() == reward.name()) {
+                return Err(twice().into());
+            }
+            let is_trained = args.trained_on.iter().any(|name| share_a_part(given, name));
             let role = if is_trained { Role::TrainedAgainst } else { Role::Other };
             judges.push(Judge { reward, role });
-        }
-        for name in &args.trained_on {
-            if judges.iter().all(|judge| judge.reward.name() != name) {
-                return Err(RewardError::NotAsked { given: name.clone() }.into());
-            }
         }
         Ok(Self { judges, device: device.clone() })
     }
@@ -163,6 +217,20 @@ impl Judges {
         };
         (0..pictures.len()).map(row).collect()
     }
+}
+
+/// Whether two rewards, by what names them, are the same or mixes with a part in common: who was
+/// trained against a mix was trained against its parts, and the other way round.
+fn share_a_part(a: &str, b: &str) -> bool {
+    let parts = |text: &str| -> Vec<String> {
+        let terms = text.strip_prefix("mix:").and_then(|terms| Mix::parse(terms).ok());
+        match terms {
+            Some(terms) => terms.into_iter().map(|term| term.name).collect(),
+            None => vec![text.to_owned()],
+        }
+    };
+    let parts_of_b = parts(b);
+    parts(a).iter().any(|part| parts_of_b.contains(part))
 }
 
 /// Where the weights of each reward are, as [`Files`] reads them.

@@ -207,14 +207,18 @@ fn the_reward_that_was_trained_against_is_called_so() {
 fn published_rewards_and_mixes_may_be_proxy_and_held_out() {
     let world = world();
     write_clip(&world.path("clip"));
-    let flags =
-        ["1", "--proxy", "clip_score", "--heldout", "mix:2*clip", "--reward-weights", "clip"];
+    let flags = ["1", "--proxy", "mix:1*clip", "--heldout", "mix:2*clip"];
     let output = world.run(&[&FLAGS[..], &flags].concat());
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
     let table = String::from_utf8(output.stdout).unwrap();
-    for words in ["proxy: clip_score, version ", "held-out: mix:2*clip(0,1), version clip "] {
+    for words in ["proxy: mix:1*clip(0,1), version clip ", "held-out: mix:2*clip(0,1), version "] {
         assert!(table.contains(words), "no `{words}` in\n{table}");
     }
+    // The published weights of CLIP are not here, and others are refused.
+    let flags = ["1", "--proxy", "clip_score", "--reward-weights", "clip"];
+    let output = world.run(&[&FLAGS[..], &flags].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+    assert!(message(&output).contains("is not of the network"), "{}", message(&output));
 }
 
 /// On pictures of the embedded world plain texts are judged by what they say.

@@ -89,7 +89,7 @@ pub enum OpenError {
         "`{}` is not of the network that `{name}` is published with: {}; get the published files, \
          or, to score by another CLIP, give its folder as the reward",
         file.display(),
-        differences.join(", ")
+        beginning(differences)
     )]
     Sizes {
         /// The reward.
@@ -111,6 +111,16 @@ pub enum OpenError {
     /// A tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+}
+
+/// The first few differences, and how many more there are.
+fn beginning(differences: &[String]) -> String {
+    let most = 3;
+    let first = differences.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match differences.len().saturating_sub(most) {
+        0 => first,
+        more => format!("{first}, and {more} more"),
+    }
 }
 
 impl Source {

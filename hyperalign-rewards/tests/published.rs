@@ -288,10 +288,10 @@ fn only_the_published_sizes_have_the_published_name() {
         assert!(matches!(error, OpenError::Sizes { .. }), "{message}");
         let wanted = match entry.name {
             "image_reward" => "vision.depth is 1 instead of 24",
-            "clip_score" | "aesthetic" => "vision_config.num_hidden_layers is 2 instead of 24",
-            _ => "vision_config.num_hidden_layers is 2 instead of 32",
+            "clip_score" | "aesthetic" => "text_config.hidden_size is 8 instead of 768",
+            _ => "text_config.hidden_size is 8 instead of 1024",
         };
-        for words in [wanted, entry.name, "config.json"] {
+        for words in [wanted, entry.name, "config.json", "more;"] {
             assert!(message.contains(words), "no `{words}` in {message}");
         }
     }
@@ -371,7 +371,7 @@ fn what_cannot_be_opened_is_said() {
 #[test]
 fn what_cannot_be_scored_is_said() {
     let folder = clip_folder();
-    let reward = entry("clip_score").unwrap().open(folder.path(), &Device::flex()).unwrap();
+    let reward = opened("clip_score", folder.path());
     let texts = prompts(&["a dog"]);
     assert!(reward.check([1, 1], &texts).is_ok());
     let thin = reward.check([1, 20_000], &texts);

@@ -5,6 +5,7 @@ mod journal;
 mod order;
 mod pass;
 mod report;
+mod spread;
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -16,12 +17,12 @@ use crate::{
     interrupt,
     outcome::Outcome,
     output,
-    rewards::{Judges, RewardArgs},
+    rewards::{Judges, NotOpened, RewardArgs},
 };
 use items::{Item, PromptArgs, collect};
 use journal::{Head, Journal, Line};
 use pass::Failed;
-use report::{Comparison, Report, Who};
+use report::{Comparison, Left, Report, Who};
 
 /// Flags of `hyperalign score`.
 #[derive(Debug, clap::Args)]
@@ -57,13 +58,13 @@ pub struct Args {
     json: bool,
 }
 
-/// Scores the pictures and prints what came out. A picture that cannot be scored does not stop
-/// the others.
+/// Scores the pictures and prints what came out. A picture that cannot be scored and a reward that
+/// cannot be opened do not stop the others.
 ///
 /// # Errors
 ///
-/// Fails for rewards and prompts that cannot be read, folders without pictures, and a file of
-/// scores that cannot be used.
+/// Fails if no reward can be opened, for prompts that cannot be read, folders without pictures, and
+/// a file of scores that cannot be used.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     let folders = args.compare.as_ref();
@@ -74,7 +75,10 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
         _ => (collect(&args.images, &args.prompts)?, None),
     };
-    let judges = Judges::open(&args.rewards, &context.device()?)?;
+    let (judges, not_opened) = Judges::open_what_can_be(&args.rewards, &context.device()?)?;
+    for NotOpened { reward, reason } in &not_opened {
+        eprintln!("{reward}: {reason}");
+    }
     let who = Who::all(&judges);
     let head = Head { rewards: who.iter().map(|w| (w.name.clone(), w.version.clone())).collect() };
     let journal = args.out.as_deref().map(|path| Journal::open(path, &head)).transpose()?;
@@ -92,7 +96,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     if let (Some(b), Some([name_a, name_b])) = (b, folders.map(Vec::as_slice)) {
         let pairs = pairs(&a[..count], &b, results, &mut failed);
         let names = [name_a, name_b].map(|folder| folder.display().to_string());
-        let comparison = Comparison::new(names, &who, &pairs, &failed);
+        let comparison =
+            Comparison::new(names, &who, &pairs, Left { failed: &failed, not_opened: &not_opened });
         match args.json {
             true => output::print_json(&comparison)?,
             false => output::print(&comparison.table())?,
@@ -105,21 +110,29 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
                 Err(reason) => failed.push(reason),
             }
         }
-        let report = Report::new(&who, &lines, &failed);
+        let report = Report::new(&who, &lines, Left { failed: &failed, not_opened: &not_opened });
         match (args.json, args.csv) {
             (true, _) => output::print_json(&report)?,
             (_, true) => output::print(&report.csv())?,
             _ => output::print(&report.table())?,
         }
     }
-    if failed.is_empty() {
-        return Ok(Outcome::Done);
+    if !failed.is_empty() {
+        eprintln!("{} of {} pictures were not scored:", failed.len(), a.len());
     }
-    eprintln!("{} of {} pictures were not scored:", failed.len(), a.len());
     for Failed { image, reason } in &failed {
         eprintln!("  {image}: {reason}");
     }
-    Ok(Outcome::Failed)
+    if !not_opened.is_empty() {
+        eprintln!("{} of {} rewards were not opened:", not_opened.len(), args.rewards.reward.len());
+    }
+    for NotOpened { reward, reason } in &not_opened {
+        eprintln!("  {reward}: {reason}");
+    }
+    Ok(match failed.is_empty() && not_opened.is_empty() {
+        true => Outcome::Done,
+        false => Outcome::Failed,
+    })
 }
 
 /// Pictures of the same name and prompt; `results` are those of `a`, then those of `b`.

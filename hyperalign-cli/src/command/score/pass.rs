@@ -3,6 +3,7 @@
 
 use std::{
     io::IsTerminal,
+    panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
@@ -78,7 +79,10 @@ pub fn run(
         let is_last = indices.len() < room;
         let loaded: Vec<_> = indices
             .into_par_iter()
-            .map(|index| (index, load(judges, index, &items[index])))
+            .map(|index| {
+                let loaded = caught(|| load(judges, index, &items[index]));
+                (index, loaded.unwrap_or_else(|panic| Err(format!("cannot be read: {panic}"))))
+            })
             .collect();
         for (index, loaded) in loaded {
             match loaded {
@@ -164,7 +168,7 @@ fn score(
         prompts.push(prompt);
         rest.push((index, stamp));
     }
-    let scores = judges.score(&pictures, &prompts);
+    let scores = scores(judges, &pictures, &prompts);
     let lines =
         scores.into_iter().zip(prompts).zip(rest).map(|((scores, prompt), (index, stamp))| {
             let item = &items[index];
@@ -172,6 +176,32 @@ fn score(
             (index, scores.map(|scores| Line { image, stamp, prompt, group, scores }))
         });
     lines.collect()
+}
+
+/// Scores of a batch. If a reward panics, the pictures are scored one by one: the others are not to
+/// lose their scores with it.
+fn scores(
+    judges: &Judges,
+    pictures: &[RgbImage],
+    prompts: &[String],
+) -> Vec<std::result::Result<Vec<f32>, String>> {
+    match caught(|| judges.score(pictures, prompts)) {
+        Ok(scores) => scores,
+        Err(panic) if pictures.len() == 1 => vec![Err(format!("the reward failed: {panic}"))],
+        Err(_) => {
+            let ones = pictures.chunks(1).zip(prompts.chunks(1));
+            ones.flat_map(|(picture, prompt)| scores(judges, picture, prompt)).collect()
+        }
+    }
+}
+
+/// What `f` gives, or what it panicked with.
+fn caught<T>(f: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        text.unwrap_or_else(|| "a panic without words".to_owned())
+    })
 }
 
 /// A bar on a terminal, lines elsewhere.
@@ -255,6 +285,39 @@ mod tests {
         fn needs_prompt(&self) -> bool {
             false
         }
+    }
+
+    /// It cannot bear one prompt.
+    struct Touchy;
+
+    impl Reward for Touchy {
+        fn name(&self) -> &str {
+            "touchy"
+        }
+
+        fn version(&self) -> String {
+            "1".to_owned()
+        }
+
+        fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+            assert!(!prompts.contains(&"a cat".to_owned()), "no cats");
+            images.slice([0..1, 0..1, 0..1, 0..1]).reshape([1])
+        }
+
+        fn differentiable(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_panic_costs_its_own_picture_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let items = ["a dog", "a cat", "a cow"].map(|own| item(&folder, own, Some(own)));
+        let judges = Judges::of(vec![Arc::new(Touchy)], &Device::flex());
+        let results = run(&judges, &items, 3, None, &Stop::default()).unwrap();
+        assert!(results[0].is_ok() && results[2].is_ok());
+        let reason = &results[1].as_ref().unwrap_err().reason;
+        assert_eq!(reason, "the reward failed: no cats");
     }
 
     fn item(folder: &tempfile::TempDir, name: &str, own: Option<&str>) -> Item {

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use hyperalign_rewards::Role;
 use hyperalign_train::{
-    eval::{Format, Interval, Table, bootstrap, short_version},
+    eval::{Format, Table, short_version},
     learner,
 };
 use serde::Serialize;
 
-use super::{journal::Line, pass::Failed};
-use crate::rewards::Judges;
-
-/// Seed of the resampling. The same scores give the same intervals.
-const SEED: u64 = 0;
+use super::{
+    journal::Line,
+    pass::Failed,
+    spread::{Over, Spread, Units, legend},
+};
+use crate::rewards::{Judges, NotOpened};
 
 /// A reward, as every table names it.
 #[derive(Debug, Clone, Serialize)]
@@ -45,11 +46,21 @@ impl Who {
     }
 }
 
-/// The mean of a reward over pictures, with its interval of 95 %, drawn over prompts.
+/// What a run left out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Left<'a> {
+    /// Pictures.
+    pub failed: &'a [Failed],
+    /// Rewards.
+    pub not_opened: &'a [NotOpened],
+}
+
+/// The mean of a reward over pictures, with its interval of 95 %.
 #[derive(Debug, Clone, Serialize)]
 struct Mean {
     #[serde(flatten)]
-    interval: Interval,
+    spread: Spread,
+    drawn_over: Option<Over>,
     count: usize,
 }
 
@@ -64,6 +75,7 @@ pub struct Report<'a> {
     groups: BTreeMap<&'a str, Means>,
     scores: Vec<Picture<'a>>,
     failed: &'a [Failed],
+    not_opened: &'a [NotOpened],
     /// The most memory that the run held, where the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_memory_bytes: Option<u64>,
@@ -81,7 +93,7 @@ struct Picture<'a> {
 
 impl<'a> Report<'a> {
     /// About these pictures.
-    pub fn new(rewards: &'a [Who], lines: &'a [Line], failed: &'a [Failed]) -> Self {
+    pub fn new(rewards: &'a [Who], lines: &'a [Line], left: Left<'a>) -> Self {
         let mut groups: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
         for line in lines {
             if let Some(group) = &line.group {
@@ -99,7 +111,8 @@ impl<'a> Report<'a> {
             all: means(rewards, &lines.iter().collect::<Vec<_>>()),
             groups: groups.into_iter().map(|(name, of)| (name, means(rewards, &of))).collect(),
             scores: lines.iter().map(picture).collect(),
-            failed,
+            failed: left.failed,
+            not_opened: left.not_opened,
             peak_memory_bytes: learner::peak_memory(),
         }
     }
@@ -111,25 +124,32 @@ impl<'a> Report<'a> {
         for (name, means) in groups.chain([("all", &self.all)]) {
             for who in self.rewards {
                 let Some(mean) = means.get(&who.name) else { continue };
-                let Interval { mean: value, low, high } = mean.interval;
                 rows.push(vec![
                     name.to_owned(),
                     who.title(),
                     mean.count.to_string(),
-                    format!("{value:.4}"),
-                    format!("{low:.4} .. {high:.4}"),
+                    format!("{:.4}", mean.spread.mean),
+                    mean.spread.ends(|end| format!("{end:.4}")),
                 ]);
             }
         }
         let header = ["group", "reward", "pictures", "mean", "95 %"];
-        aligned(header, rows) + &versions(self.rewards)
+        let means = self.groups.values().chain([&self.all]).flat_map(Means::values);
+        let legend = legend(means.map(|mean| mean.drawn_over));
+        aligned(header, rows) + legend + &versions(self.rewards)
     }
 
-    /// A line for each picture, with a column for each reward.
+    /// A line for each picture, with a column for each reward, then the version and the role of
+    /// each: numbers are passed on without their table.
     pub fn csv(&self) -> String {
-        let names = self.rewards.iter().map(|who| field(&who.name));
-        let head = ["image", "prompt", "group"].map(str::to_owned).into_iter().chain(names);
-        let mut text = head.collect::<Vec<_>>().join(",") + "\n";
+        let mut head = ["image", "prompt", "group"].map(str::to_owned).to_vec();
+        head.extend(self.rewards.iter().map(|who| field(&who.name)));
+        let mut tail = Vec::new();
+        for who in self.rewards {
+            head.extend(["version", "role"].map(|what| field(&format!("{} {what}", who.name))));
+            tail.extend([field(&who.version), role(who.role).to_owned()]);
+        }
+        let mut text = head.join(",") + "\n";
         for picture in &self.scores {
             let mut fields = vec![
                 field(&picture.image),
@@ -138,6 +158,7 @@ impl<'a> Report<'a> {
             ];
             let score = |who: &Who| picture.scores[who.name.as_str()].to_string();
             fields.extend(self.rewards.iter().map(score));
+            fields.extend_from_slice(&tail);
             text += &(fields.join(",") + "\n");
         }
         text
@@ -148,11 +169,11 @@ fn means(rewards: &[Who], lines: &[&Line]) -> Means {
     if lines.is_empty() {
         return Means::new();
     }
-    let prompts: Vec<&str> = lines.iter().map(|line| line.prompt.as_str()).collect();
+    let units = Units::new(lines.iter().copied());
     let mean = |(k, who): (usize, &Who)| {
         let scores: Vec<f64> = lines.iter().map(|line| f64::from(line.scores[k])).collect();
-        let interval = bootstrap(&prompts, &scores, SEED);
-        (who.name.clone(), Mean { interval, count: lines.len() })
+        let (spread, count) = (units.spread(&scores), lines.len());
+        (who.name.clone(), Mean { spread, drawn_over: units.over, count })
     };
     rewards.iter().enumerate().map(mean).collect()
 }
@@ -164,17 +185,19 @@ pub struct Comparison<'a> {
     b: String,
     rewards: &'a [Who],
     pairs: usize,
+    drawn_over: Option<Over>,
     results: BTreeMap<&'a str, Versus>,
     failed: &'a [Failed],
+    not_opened: &'a [NotOpened],
 }
 
 /// A against B by one reward.
 #[derive(Debug, Serialize)]
 struct Versus {
     /// Share of pairs in which A scores higher, equal scores counted half.
-    win_rate: Interval,
+    win_rate: Spread,
     /// Mean of A's score less B's.
-    difference: Interval,
+    difference: Spread,
     wins: usize,
     ties: usize,
     losses: usize,
@@ -186,9 +209,9 @@ impl<'a> Comparison<'a> {
         [a, b]: [String; 2],
         rewards: &'a [Who],
         pairs: &[(Line, Line)],
-        failed: &'a [Failed],
+        left: Left<'a>,
     ) -> Self {
-        let prompts: Vec<&str> = pairs.iter().map(|(line, _)| line.prompt.as_str()).collect();
+        let units = Units::new(pairs.iter().map(|(line, _)| line));
         let versus = |(k, who): (usize, &'a Who)| {
             let differences: Vec<f64> = pairs
                 .iter()
@@ -198,8 +221,8 @@ impl<'a> Comparison<'a> {
             let wins: Vec<f64> = differences.iter().map(won).collect();
             let count = |share| wins.iter().filter(|win| **win == share).count();
             let versus = Versus {
-                win_rate: bootstrap(&prompts, &wins, SEED),
-                difference: bootstrap(&prompts, &differences, SEED),
+                win_rate: units.spread(&wins),
+                difference: units.spread(&differences),
                 wins: count(1.0),
                 ties: count(0.5),
                 losses: count(0.0),
@@ -210,7 +233,9 @@ impl<'a> Comparison<'a> {
             true => BTreeMap::new(),
             false => rewards.iter().enumerate().map(versus).collect(),
         };
-        Self { a, b, rewards, pairs: pairs.len(), results, failed }
+        let Left { failed, not_opened } = left;
+        let (pairs, drawn_over) = (pairs.len(), units.over);
+        Self { a, b, rewards, pairs, drawn_over, results, failed, not_opened }
     }
 
     /// A row for each reward.
@@ -223,15 +248,24 @@ impl<'a> Comparison<'a> {
             rows.push(vec![
                 who.title(),
                 percent(win_rate.mean),
-                format!("{} .. {}", percent(win_rate.low), percent(win_rate.high)),
+                win_rate.ends(percent),
                 format!("{wins}/{ties}/{losses}"),
                 format!("{:+.4}", difference.mean),
-                format!("{:+.4} .. {:+.4}", difference.low, difference.high),
+                difference.ends(|end| format!("{end:+.4}")),
             ]);
         }
         let head = format!("A {}\nB {}\n{} pairs\n\n", self.a, self.b, self.pairs);
         let header = ["reward", "A wins", "95 %", "won/tied/lost", "A - B", "95 %"];
-        head + &aligned(header, rows) + &versions(self.rewards)
+        head + &aligned(header, rows) + legend([self.drawn_over]) + &versions(self.rewards)
+    }
+}
+
+/// A role, as JSON writes it.
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::TrainedAgainst => "trained-against",
+        Role::HeldOut => "held-out",
+        Role::Other => "other",
     }
 }
 
@@ -277,14 +311,48 @@ mod tests {
     fn means_by_group() {
         let lines = [line("1", "x", 1.0), line("2", "x", 3.0), line("3", "y", 5.0)];
         let rewards = who();
-        let report = Report::new(&rewards, &lines, &[]);
-        assert_eq!(report.groups["x"]["r"].interval.mean, 2.0);
-        assert_eq!((report.all["r"].interval.mean, report.all["r"].count), (3.0, 3));
+        let report = Report::new(&rewards, &lines, Left::default());
+        assert_eq!(report.groups["x"]["r"].spread.mean, 2.0);
+        assert_eq!((report.all["r"].spread.mean, report.all["r"].count), (3.0, 3));
         let table = report.table();
         assert!(table.contains("r (trained against)") && table.contains("r 0123456789ab\n"));
         let csv = report.csv();
-        assert_eq!(csv.lines().nth(1), Some("1,\"a \"\"1\"\"\",x,1"));
-        assert!(Report::new(&rewards, &[], &[]).table().starts_with("group"));
+        assert_eq!(csv.lines().next(), Some("image,prompt,group,r,r version,r role"));
+        let expected = format!("1,\"a \"\"1\"\"\",x,1,{},trained-against", rewards[0].version);
+        assert_eq!(csv.lines().nth(1), Some(expected.as_str()));
+        assert!(Report::new(&rewards, &[], Left::default()).table().starts_with("group"));
+    }
+
+    #[test]
+    fn intervals_are_drawn_over_what_there_are_several_of() {
+        let rewards = who();
+        let of = |prompts: &[&str]| {
+            let each = prompts.iter().enumerate();
+            let lines: Vec<Line> = each
+                .map(|(k, prompt)| Line {
+                    prompt: (*prompt).to_owned(),
+                    group: None,
+                    ..line("", "", k as f32)
+                })
+                .collect();
+            let pairs: Vec<_> = lines.iter().map(|l| (l.clone(), line("", "", 0.5))).collect();
+            let names = ["one".to_owned(), "two".to_owned()];
+            let versus = Comparison::new(names, &rewards, &pairs, Left::default()).table();
+            (Report::new(&rewards, &lines, Left::default()).table(), versus)
+        };
+        for (prompts, words) in [
+            (&["a dog"; 5][..], "over pictures, for they share one prompt"),
+            (&[""; 5], "over pictures, for they share one prompt"),
+            (&["a dog", "a cat", "a cow", "a cat", "a cat"], "over prompts\n"),
+        ] {
+            for table in <[String; 2]>::from(of(prompts)) {
+                assert!(table.contains(words), "{table}");
+                assert!(!table.contains("2.0000 .. 2.0000"), "{table}");
+            }
+        }
+        for table in <[String; 2]>::from(of(&["a dog"])) {
+            assert!(!table.contains(" .. ") && !table.contains("drawn over"), "{table}");
+        }
     }
 
     #[test]
@@ -296,13 +364,14 @@ mod tests {
             .collect();
         let rewards = who();
         let names = || ["one".to_owned(), "two".to_owned()];
-        let comparison = Comparison::new(names(), &rewards, &pairs, &[]);
+        let comparison = Comparison::new(names(), &rewards, &pairs, Left::default());
         let versus = &comparison.results["r"];
         assert_eq!((versus.wins, versus.ties, versus.losses), (2, 1, 1));
         assert_eq!((versus.win_rate.mean, versus.difference.mean), (0.625, -0.25));
-        assert!(versus.win_rate.low < 0.625 && versus.win_rate.high > 0.625);
+        let [low, high] = [versus.win_rate.low, versus.win_rate.high].map(Option::unwrap);
+        assert!(low < 0.625 && high > 0.625);
         let table = comparison.table();
         assert!(table.contains("62.5 %") && table.contains("2/1/1"), "{table}");
-        assert!(Comparison::new(names(), &rewards, &[], &[]).results.is_empty());
+        assert!(Comparison::new(names(), &rewards, &[], Left::default()).results.is_empty());
     }
 }
