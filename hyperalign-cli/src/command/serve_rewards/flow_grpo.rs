@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `images`, `meta_datas` (GenEval's rows), `only_strict` | `scores`, `rewards`, `strict_rewards`, `group_rewards`, `group_strict_rewards` |
 //! | `images`, `prompts` (a list or a numpy array) | `outputs` |
+//! | `images`, where no reward reads prompts | `outputs` |
 
 use std::{borrow::Cow, collections::HashMap};
 
+use axum::body::Bytes;
 use hyperalign_models::pickle::{Id, Pickle};
 use hyperalign_rewards::geneval::Task;
 
@@ -16,29 +18,29 @@ use super::{numpy, writer::Writer};
 /// What stands for pictures of other tasks in a task's list of scores.
 const OTHER_TASK: f64 = -10.0;
 
-/// What is asked. It is borrowed: what a pickle has once may be asked for a thousand times.
+/// What is asked. It is shared: what a pickle has once may be asked for a thousand times.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The files of the pictures.
-    pub images: Vec<&'a [u8]>,
-    /// Their prompts.
+    pub images: Vec<Bytes>,
+    /// Their prompts; empty ones where none came and none is needed.
     pub prompts: Vec<Cow<'a, str>>,
     /// Their tasks, if GenEval's rows came with them. None is a task that GenEval does not have.
     pub tasks: Option<Vec<Option<Task>>>,
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request.
+    /// Reads a request out of `body`, which `pickle` was read from.
     ///
     /// # Errors
     ///
     /// Fails with what is missing.
-    pub fn read(pickle: &Pickle<'a>) -> Result<Self, String> {
+    pub fn read(pickle: &Pickle<'a>, body: &Bytes, need_prompts: bool) -> Result<Self, String> {
         let root = pickle.root();
         let images = pickle.get(root, "images").ok_or("the dict has no `images`")?;
         let images = pickle.list(images).ok_or("`images` is no list")?;
-        let files: Option<Vec<&[u8]>> = images.iter().map(|image| pickle.bytes(*image)).collect();
-        let images = files.ok_or("`images` holds something else than bytes")?;
+        let images =
+            files(pickle, body, images).ok_or("`images` holds something else than bytes")?;
         let (prompts, tasks) = match (pickle.get(root, "meta_datas"), pickle.get(root, "prompts")) {
             (Some(rows), _) => {
                 let rows = pickle.list(rows).ok_or("`meta_datas` is no list")?;
@@ -48,6 +50,7 @@ impl<'a> Request<'a> {
             (None, Some(prompts)) => {
                 (numpy::texts(pickle, prompts).ok_or("`prompts` is no list of texts")?, None)
             }
+            (None, None) if !need_prompts => (vec![Cow::Borrowed(""); images.len()], None),
             (None, None) => return Err("the dict has neither `meta_datas` nor `prompts`".into()),
         };
         if images.len() != prompts.len() {
@@ -55,6 +58,26 @@ impl<'a> Request<'a> {
         }
         Ok(Self { images, prompts, tasks })
     }
+}
+
+/// Files as parts of the body; a text that stands for one is decoded once, however often it is
+/// asked for.
+fn files(pickle: &Pickle, body: &Bytes, images: &[Id]) -> Option<Vec<Bytes>> {
+    let mut decoded: HashMap<Id, Bytes> = HashMap::new();
+    let file = |image: &Id| {
+        if let Some(known) = numpy::encoded(pickle, *image).and_then(|text| decoded.get(&text)) {
+            return Some(known.clone());
+        }
+        match numpy::bytes(pickle, *image)? {
+            Cow::Borrowed(file) => Some(body.slice_ref(file)),
+            Cow::Owned(file) => {
+                let file = Bytes::from(file);
+                decoded.insert(numpy::encoded(pickle, *image)?, file.clone());
+                Some(file)
+            }
+        }
+    };
+    images.iter().map(file).collect()
 }
 
 /// The prompt and the task of a row of GenEval's.

@@ -223,6 +223,7 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
             prompts.into_iter().map(checked).collect::<Result<_, _>>()?
         }
         (None, Some(prompt)) => vec![checked(prompt)?; count],
+        (None, None) if !app.judges.need_prompts() => vec![String::new(); count],
         _ => return Err(Refusal::bad("expected `prompts`, one for each picture, or one `prompt`")),
     };
     let scores = app
@@ -288,11 +289,11 @@ async fn score_pickle(app: &App, reward: usize, request: Request) -> Result<Resp
     let bad = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
     let (places, images, prompts, tasks) = {
         let pickle = numpy::read(&body).map_err(|error| bad(error.to_string()))?;
-        let asked = flow_grpo::Request::read(&pickle).map_err(bad)?;
+        let asked = flow_grpo::Request::read(&pickle, &body, app.judges.need_prompts());
+        let asked = asked.map_err(bad)?;
         let places = app.reserve(asked.images.len())?;
-        let images: Vec<Bytes> = asked.images.iter().map(|file| body.slice_ref(file)).collect();
         let prompts: Result<Vec<String>, _> = asked.prompts.into_iter().map(checked).collect();
-        (places, images, prompts?, asked.tasks)
+        (places, asked.images, prompts?, asked.tasks)
     };
     let ask = move || {
         let _until_here = room;

@@ -1,5 +1,6 @@
 //! Pickles as Python writes them, and as it must never get us to run them.
 
+use axum::body::Bytes;
 use hyperalign_models::pickle::{PickleError, Value};
 use hyperalign_rewards::geneval::Task;
 
@@ -8,13 +9,13 @@ use super::numpy;
 use super::writer::Writer;
 
 /// A pickle as Python's `pickle.dumps` printed it, in hexadecimal.
-fn bytes(hex: &str) -> Vec<u8> {
+fn bytes(hex: &str) -> Bytes {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| {
         let text = std::str::from_utf8(pair).expect("digits");
         u8::from_str_radix(text, 16).expect("digits")
     };
-    digits.chunks(2).map(byte).collect()
+    digits.chunks(2).map(byte).collect::<Vec<u8>>().into()
 }
 
 const GENEVAL_2: &str = "\
@@ -55,6 +56,25 @@ const NUMPY_2: &str = "\
     659493948c024f3894898887945294284b038c017c944e4e4e4affffffff4affffffff4b3f749462895d94288c\
     056120646f67948c0b7a7765692042c3a472656e9465749462752e";
 
+/// NUMPY_1 as protocols 2 and 5 have it.
+const NUMPY_IN_2: &str = "\
+    80027d7100285806000000696d6167657371015d710228635f636f646563730a656e636f64650a710358040000\
+    00c3bfc398710458060000006c6174696e31710586710652710768035801000000017108680586710952710a65\
+    580700000070726f6d707473710b636e756d70792e5f636f72652e6d756c746961727261790a5f7265636f6e73\
+    74727563740a710c636e756d70790a6e6461727261790a710d4b0085710e6803580100000062710f6805867110\
+    527111877112527113284b014b02857114636e756d70790a64747970650a711558030000005531307116898887\
+    7117527118284b0358010000003c71194e4e4e4b284b044b0874711a6289680358510000006100000020000000\
+    640000006f0000006700000000000000000000000000000000000000000000007a000000770000006500000069\
+    0000002000000042000000c3a400000072000000650000006e000000711b680586711c52711d74711e62752e";
+
+const NUMPY_IN_5: &str = "\
+    800595e3000000000000007d94288c06696d61676573945d94284302ffd89443010194658c0770726f6d707473\
+    948c136e756d70792e5f636f72652e6e756d65726963948c0b5f66726f6d627566666572949394289650000000\
+    000000006100000020000000640000006f0000006700000000000000000000000000000000000000000000007a\
+    0000007700000065000000690000002000000042000000e400000072000000650000006e000000948c056e756d\
+    7079948c0564747970659493948c0355313094898887945294284b038c013c944e4e4e4b284b044b087494624b\
+    0285948c01439474945294752e";
+
 const SYSTEM_0: &str = "\
     63706f7369780a73797374656d0a70300a2856747275650a70310a7470320a5270330a2e";
 
@@ -67,10 +87,11 @@ const WRITTEN: &str = "\
 
 #[test]
 fn every_protocol_reads_the_same() {
-    for hex in [GENEVAL_4, GENEVAL_5] {
+    // Before protocol 3 there are no bytes: Python writes a call of its codecs instead.
+    for hex in [GENEVAL_2, GENEVAL_4, GENEVAL_5] {
         let bytes = bytes(hex);
         let pickle = numpy::read(&bytes).unwrap();
-        let request = Request::read(&pickle).unwrap();
+        let request = Request::read(&pickle, &bytes, true).unwrap();
         assert_eq!(request.images, [&[0xFF, 0xD8][..], &[0x01]]);
         // The same dict twice: the second time the pickle only points at it.
         assert_eq!(request.prompts, ["a photo of two dogs", "a photo of two dogs"]);
@@ -78,17 +99,42 @@ fn every_protocol_reads_the_same() {
         let strict = pickle.get(pickle.root(), "only_strict").unwrap();
         assert_eq!(*pickle.value(strict), Value::Bool(false));
     }
-    // Before protocol 3 there are no bytes: Python writes a call of its codecs instead.
-    let error = numpy::read(&bytes(GENEVAL_2)).unwrap_err();
-    let PickleError::Name { name, .. } = error else { panic!("{error}") };
-    assert_eq!(name, "_codecs.encode");
+}
+
+#[test]
+fn bytes_as_texts_are_latin_1_and_decoded_once() {
+    let read = |encoding: &str, text: &str| {
+        let [text, encoding] = [text, encoding]
+            .map(|text| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat());
+        let call = [b"c_codecs\nencode\n", &text[..], &encoding, b"\x86Rq\x00"].concat();
+        let head = b"\x80\x02}(X\x06\x00\x00\x00images](".to_vec();
+        let body = Bytes::from([head, call, b"h\x00eu.".to_vec()].concat());
+        let pickle = numpy::read(&body).unwrap();
+        Request::read(&pickle, &body, false).map(|request| request.images)
+    };
+    let images = read("latin1", "\u{e9}a").unwrap();
+    assert_eq!(images, [&[0xE9, b'a'][..]; 2]);
+    assert_eq!(images[0].as_ptr(), images[1].as_ptr(), "there is one copy of it");
+    assert!(read("utf-8", "a").unwrap_err().contains("something else than bytes"));
+    assert!(read("latin1", "\u{20ac}").unwrap_err().contains("something else than bytes"));
+}
+
+#[test]
+fn pictures_alone_are_a_request_where_no_reward_reads_prompts() {
+    let body = Bytes::from_static(b"\x80\x03}(X\x06\x00\x00\x00images](C\x02abC\x01ceu.");
+    let pickle = numpy::read(&body).unwrap();
+    let error = Request::read(&pickle, &body, true).unwrap_err();
+    assert!(error.contains("neither `meta_datas` nor `prompts`"), "{error}");
+    let request = Request::read(&pickle, &body, false).unwrap();
+    assert_eq!(request.images, [&b"ab"[..], b"c"]);
+    assert_eq!((&request.prompts[..], request.tasks), (&["".into(), "".into()][..], None));
 }
 
 #[test]
 fn prompts_may_be_a_numpy_array() {
-    for hex in [NUMPY_1, NUMPY_2] {
+    for hex in [NUMPY_1, NUMPY_2, NUMPY_IN_2, NUMPY_IN_5] {
         let bytes = bytes(hex);
-        let request = Request::read(&numpy::read(&bytes).unwrap()).unwrap();
+        let request = Request::read(&numpy::read(&bytes).unwrap(), &bytes, true).unwrap();
         assert_eq!(request.prompts, ["a dog", "zwei Bären"]);
         assert_eq!(request.tasks, None);
     }
@@ -104,20 +150,26 @@ fn nothing_is_run() {
     let error = numpy::read(&bytes(SYSTEM_4)).unwrap_err().to_string();
     assert_eq!(
         error,
-        "the pickle names `posix.system`; only texts in numpy arrays are read, nothing is run"
+        "the pickle names `posix.system`; only bytes, and texts in numpy arrays, are read, nothing is run"
     );
 }
 
 #[test]
 fn what_is_damaged_is_an_error() {
-    let whole = bytes(GENEVAL_4);
+    for hex in [GENEVAL_2, GENEVAL_4, NUMPY_IN_5] {
+        damage(&bytes(hex));
+    }
+}
+
+fn damage(whole: &Bytes) {
     for cut in 0..whole.len() {
         assert!(numpy::read(&whole[..cut]).is_err(), "cut at {cut}");
-        let mut flipped = whole.clone();
         for bit in [0x01, 0x10, 0x80, 0xFF] {
-            flipped[cut] = whole[cut] ^ bit;
+            let mut flipped = whole.to_vec();
+            flipped[cut] ^= bit;
+            let flipped = Bytes::from(flipped);
             if let Ok(pickle) = numpy::read(&flipped) {
-                let _ = Request::read(&pickle);
+                let _ = Request::read(&pickle, &flipped, false);
             }
         }
     }
@@ -125,8 +177,9 @@ fn what_is_damaged_is_an_error() {
 
 #[test]
 fn a_list_inside_of_itself_is_no_request() {
-    let pickle = numpy::read(b"\x80\x02]q\x00h\x00a.").unwrap();
-    assert!(Request::read(&pickle).is_err());
+    let body = Bytes::from_static(b"\x80\x02]q\x00h\x00a.");
+    let pickle = numpy::read(&body).unwrap();
+    assert!(Request::read(&pickle, &body, false).is_err());
 }
 
 /// An array of four bytes whose type is `kind`.
