@@ -9,6 +9,7 @@
 
 mod args;
 mod base;
+mod codec;
 mod command;
 mod config;
 mod context;

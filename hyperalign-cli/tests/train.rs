@@ -41,6 +41,7 @@ fn unusable_requests_leave_nothing() {
     fails(&["--out", "x", "--config", "none.toml"], 1, "none.toml");
     fails(&["--out", "file/x"], 1, "file/x");
     fails(&["--out", "x", "--base", "emojis"], 1, "unknown base `emojis`");
+    fails(&["--out", "x", "--reward-codec", "."], 1, "leave `--reward-codec`");
     assert!(!folder.path().join("x").exists(), "nothing is left behind");
 }
 

@@ -30,6 +30,37 @@ pub const WORDS: [&str; 5] = ["a", "red", "blue", "dog", "heart"];
 ///
 /// Never: its own parts fit each other.
 pub fn small_base(seed: u64, device: &Device) -> StableDiffusion {
+    let vae = r#"{"sample_size": 8, "latent_channels": 2, "layers_per_block": 1,
+        "block_out_channels": [4, 4], "norm_num_groups": 2,
+        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#;
+    base_of([2, 4], serde_json::from_str(vae).expect("a configuration"), seed, device)
+}
+
+/// A base with the latents of Stable Diffusion 1.x, 8 x 8 of them, and so of 64 x 64 pictures; else
+/// as [`small_base`].
+///
+/// # Panics
+///
+/// Never: its own parts fit each other.
+pub fn small_sd1(seed: u64, device: &Device) -> StableDiffusion {
+    let vae = AutoencoderKlConfig {
+        sample_size: 64,
+        layers_per_block: 1,
+        block_out_channels: vec![4; 4],
+        norm_num_groups: 2,
+        ..AutoencoderKlConfig::sd15()
+    };
+    base_of([vae.latent_channels, 8], vae, seed, device)
+}
+
+/// A base with this autoencoder, whose latents have so many channels and such a side.
+fn base_of(
+    [channels, side]: [usize; 2],
+    vae: AutoencoderKlConfig,
+    seed: u64,
+    device: &Device,
+) -> StableDiffusion {
     let text = ClipTextConfig {
         vocab_size: 8,
         hidden_size: 8,
@@ -40,19 +71,13 @@ pub fn small_base(seed: u64, device: &Device) -> StableDiffusion {
         eos_token_id: 2,
         ..ClipTextConfig::default()
     };
-    let unet: UnetConfig = serde_json::from_str(
-        r#"{"sample_size": 4, "in_channels": 2, "out_channels": 2, "layers_per_block": 1,
-            "block_out_channels": [4, 8], "norm_num_groups": 2, "cross_attention_dim": 8,
-            "attention_head_dim": 2, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-            "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#,
-    )
-    .expect("a configuration");
-    let vae: AutoencoderKlConfig = serde_json::from_str(
-        r#"{"sample_size": 8, "latent_channels": 2, "layers_per_block": 1,
-            "block_out_channels": [4, 4], "norm_num_groups": 2,
-            "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
-            "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#,
-    )
+    let unet: UnetConfig = serde_json::from_value(serde_json::json!({
+        "sample_size": side, "in_channels": channels, "out_channels": channels,
+        "layers_per_block": 1, "block_out_channels": [4, 8], "norm_num_groups": 2,
+        "cross_attention_dim": 8, "attention_head_dim": 2,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    }))
     .expect("a configuration");
     StableDiffusion::new(
         "small",

@@ -89,6 +89,7 @@ fn materials_of(base: Arc<dyn Base>) -> Materials {
     Materials {
         base,
         reward: Arc::new(Colour),
+        reward_decoder: None,
         sample_prompts: prompts.clone(),
         attribution: None,
         prompts,
@@ -205,6 +206,7 @@ fn the_regulariser_alone_lowers_the_denoising_loss() {
             seed: 1,
             base: materials.base.clone(),
             reward: materials.reward.clone(),
+            reward_decoder: None,
             prompts: materials.prompts.clone(),
             preferred: materials.preferred.clone(),
             settings: settings.method.clone(),
@@ -244,6 +246,7 @@ fn the_reward_of_some_updates_has_its_weight_on_average() {
             seed: 1,
             base: materials.base.clone(),
             reward: materials.reward.clone(),
+            reward_decoder: None,
             prompts: materials.prompts.clone(),
             preferred: materials.preferred.clone(),
             settings: method,

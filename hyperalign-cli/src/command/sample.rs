@@ -12,7 +12,7 @@ use hyperalign_models::base::Base;
 use hyperalign_models::hypernet::{Adapter, Variant};
 use hyperalign_models::pipeline::TextToImage;
 use hyperalign_models::tiny_codec::TinyDecoder;
-use hyperalign_models::weights::{self, Folder};
+use hyperalign_models::weights;
 use hyperalign_rewards::emoji;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::args::{SolverArgs, VariantChoice, at_least_one, finite, seed};
 use crate::base::{self, BaseOptions};
+use crate::codec;
 use crate::context::Context;
 use crate::outcome::Outcome;
 use crate::output;
@@ -104,9 +105,6 @@ enum SampleError {
     #[error("`--variant {variant}` needs an adapter")]
     #[diagnostic(help("add `--adapter FILE`, or take `--variant none`"))]
     NoAdapter { variant: String },
-    #[error("the latents of `{base}` are not those that the small codec decodes")]
-    #[diagnostic(help("it is made for 4 channels scaled by 0.18215; leave `--preview-codec` out"))]
-    OtherLatents { base: String },
     #[error("the picture of `{prompt}` (seed {seed}) has values that are no numbers")]
     #[diagnostic(help("the weights of the base or the adapter are damaged, or overflow here"))]
     NotFinite { prompt: String, seed: u64 },
@@ -163,7 +161,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
     let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
     let adaptation = adaptation(args, base.as_ref(), steps, &device)?;
-    let codec = codec(args, base.as_ref(), &device)?;
+    let folder = args.preview_codec.as_deref();
+    let codec = codec::decoder("--preview-codec", folder, base.as_ref(), &device)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(String::as_str))?;
     let guidance_scale = args.guidance.unwrap_or(preset.guidance_scale);
     let way = TextToImage {
@@ -255,15 +254,6 @@ fn adaptation(
     let digest = Sha256::digest(std::fs::read(file).into_diagnostic()?);
     let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Some(Adaptation { adapter, variant, key_steps, file: file.clone(), sha256 }))
-}
-
-/// The small codec that the flags name.
-fn codec(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Option<TinyDecoder>> {
-    let Some(folder) = &args.preview_codec else { return Ok(None) };
-    if !base.autoencoder().is_some_and(TinyDecoder::fits) {
-        return Err(SampleError::OtherLatents { base: base.name().to_owned() }.into());
-    }
-    Ok(Some(TinyDecoder::from_folder(&Folder::disk(folder), device).into_diagnostic()?))
 }
 
 /// Makes and writes the pictures of one batch.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use hyperalign_core::noise::{Purpose, Stream, normal};
+use hyperalign_core::{
+    denoiser::Decoder,
+    noise::{Purpose, Stream, normal},
+};
 use hyperalign_models::base::{Base, BaseError};
 use hyperalign_rewards::Reward;
 
@@ -16,6 +19,8 @@ pub struct Materials {
     pub base: Arc<dyn Base>,
     /// The reward to maximise.
     pub reward: Arc<dyn Reward>,
+    /// What makes the pictures that the reward is shown, in place of the base's own decoder.
+    pub reward_decoder: Option<Arc<dyn Decoder + Send + Sync>>,
     /// Prompts to learn from.
     pub prompts: Vec<String>,
     /// Preferred pictures.

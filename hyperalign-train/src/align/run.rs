@@ -152,6 +152,7 @@ pub fn align(
             seed,
             base: base.clone(),
             reward: reward.clone(),
+            reward_decoder: materials.reward_decoder.clone(),
             prompts: materials.prompts.clone(),
             preferred: materials.preferred.clone(),
             settings: method,

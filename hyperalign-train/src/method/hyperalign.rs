@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    denoiser::{Conditioning, Denoiser as _},
+    denoiser::{Conditioning, Decoder, Denoiser as _},
     diffusion::{Level, Levels},
     noise::{Purpose, Stream, normal},
 };
@@ -112,6 +112,8 @@ pub struct HyperAlign {
     pub base: Arc<dyn Base>,
     /// The reward to maximise, on the plain device.
     pub reward: Arc<dyn Reward>,
+    /// What makes the pictures that the reward is shown, in place of the base's own decoder.
+    pub reward_decoder: Option<Arc<dyn Decoder + Send + Sync>>,
     /// Prompts of trajectories.
     pub prompts: Vec<String>,
     /// Preferred pictures.
@@ -193,7 +195,11 @@ impl HyperAlign {
         let levels: Vec<Level> = levels.flat_map(|l| std::iter::repeat_n(l, count)).collect();
         let levels = Levels::new(levels, &self.device);
         let pred_original = levels.original(self.base.prediction(), sample, output);
-        let image = self.base.decode(pred_original).clamp(-1.0, 1.0);
+        let image = match &self.reward_decoder {
+            Some(decoder) => decoder.decode(pred_original),
+            None => self.base.decode(pred_original),
+        };
+        let image = image.clamp(-1.0, 1.0);
         let prompts: Vec<String> =
             std::iter::repeat_n(prompts, supervised.len()).flatten().collect();
         let views = &self.settings.views;

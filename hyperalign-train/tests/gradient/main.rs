@@ -83,6 +83,7 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
         seed: 3,
         base: replay.clone(),
         reward: Arc::new(Ripple),
+        reward_decoder: None,
         prompts: ["a red dog", "blue"].map(str::to_owned).to_vec(),
         preferred: Arc::new(Noise),
         settings: HyperAlignSettings {

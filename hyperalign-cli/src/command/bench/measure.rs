@@ -164,6 +164,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
         seed: SEED,
         base: subject.base.clone(),
         reward,
+        reward_decoder: None,
         prompts: vec![subject.prompt.clone()],
         preferred,
         settings: subject.method.clone(),

@@ -125,6 +125,7 @@ impl DataArgs {
         checked(Materials {
             base,
             reward,
+            reward_decoder: None,
             sample_prompts: prompts.iter().take(sample_prompts).cloned().collect(),
             prompts,
             preferred: Arc::new(preferred.into_diagnostic()?),
@@ -156,6 +157,7 @@ fn emoji(
     Ok(Materials {
         base,
         reward: Arc::new(reward),
+        reward_decoder: None,
         prompts: text(emoji::prompts(Split::Train, TRAINING_PROMPTS, seed)),
         preferred: Arc::new(EmojiPreferred { seed }),
         sample_prompts: text(emoji::prompts(Split::Tuning, sample_prompts, 0)),

@@ -1,0 +1,129 @@
+//! A reward that is shown the pictures of the small codec, on a base with the latents of Stable
+//! Diffusion 1.x and all other sizes cut down.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy takes helpers outside of `#[test]` functions for the program"
+)]
+
+use std::sync::{Arc, Mutex};
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::denoiser::Decoder;
+use hyperalign_models::{
+    base::Base,
+    hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
+    testing::{shaken, small_sd1},
+    tiny_codec::TinyDecoder,
+    weights::{gradients, reinit},
+};
+use hyperalign_rewards::Reward;
+use hyperalign_train::{
+    data::PreferredData,
+    learner::{Objective, Shard},
+    method::{HyperAlign, HyperAlignSettings, Views},
+};
+
+/// The small codec, which keeps what it made.
+struct Kept {
+    codec: TinyDecoder,
+    made: Mutex<Vec<Tensor<4>>>,
+}
+
+impl Decoder for Kept {
+    fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
+        let picture = self.codec.decode(latents);
+        self.made.lock().unwrap().push(picture.clone().inner());
+        picture
+    }
+}
+
+/// How bright a picture is; keeps what it was shown.
+#[derive(Default)]
+struct Bright {
+    shown: Mutex<Vec<Tensor<4>>>,
+}
+
+impl Reward for Bright {
+    fn name(&self) -> &str {
+        "bright"
+    }
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+    fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+        self.shown.lock().unwrap().push(images.clone().inner());
+        images.flatten::<2>(1, 3).mean_dim(1).squeeze_dim(1)
+    }
+    fn differentiable(&self) -> bool {
+        true
+    }
+}
+
+/// Nothing is learned from data here.
+struct Nothing;
+
+impl PreferredData for Nothing {
+    fn batch(&self, _: &[u32], _: &Device) -> (Tensor<4>, Vec<String>) {
+        unreachable!("the regulariser is off")
+    }
+}
+
+#[test]
+fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() {
+    let device = Device::flex();
+    let base: Arc<dyn Base> = Arc::new(small_sd1(1, &device));
+    assert!(base.autoencoder().is_some_and(TinyDecoder::fits));
+    let codec = shaken(reinit(TinyDecoder::new(&device), 2), 0.05);
+    let codec = Arc::new(Kept { codec, made: Mutex::default() });
+    let reward = Arc::new(Bright::default());
+    let config = HypernetConfig {
+        rank: 2,
+        a: 4,
+        b: 4,
+        width: 8,
+        layers: 1,
+        heads: 2,
+        ..HypernetConfig::new(base.lora_targets(), base.feature_dim(None), base.context_dim())
+    };
+    let meta = AdapterMeta::new("small", "", Variant::S, AdapterKind::Hypernet(config));
+    let adapter = shaken(meta.init(1, &device.clone().autodiff()).unwrap(), 0.3);
+    let mut objective = HyperAlign {
+        seed: 3,
+        base,
+        reward: reward.clone(),
+        reward_decoder: Some(codec.clone()),
+        prompts: vec!["a red dog".to_owned()],
+        preferred: Arc::new(Nothing),
+        settings: HyperAlignSettings {
+            steps: 3,
+            trajectories: 2,
+            supervised_steps: 1,
+            regulariser_weight: 0.0,
+            views: Views { count: 0, ..Views::default() },
+            min_signal: 0.0,
+            max_signal: 1.0,
+            ..HyperAlignSettings::default()
+        },
+        device,
+    };
+    let shard = Shard { index: 0, count: 1 };
+    let [part] = objective.losses(&adapter, 0, shard).parts.try_into().unwrap();
+    let far = |a: &Tensor<4>, b: &Tensor<4>| -> f32 {
+        (a.clone() - b.clone()).abs().max().into_scalar::<f32>()
+    };
+    let made = codec.made.lock().unwrap().remove(0).clamp(-1.0, 1.0);
+    let shown = reward.shown.lock().unwrap().remove(0);
+    assert_eq!(shown.dims(), [2, 3, 64, 64]);
+    assert_eq!(far(&made, &shown), 0.0);
+    let gradients = gradients(&adapter, &part.loss.backward());
+    let largest = gradients.values().flat_map(|gradient| &gradient.values);
+    let largest = largest.fold(0.0f32, |largest, value| largest.max(value.abs()));
+    assert!(largest > 0.0 && largest.is_finite(), "{largest}");
+
+    objective.reward_decoder = None;
+    objective.losses(&adapter, 0, shard);
+    let own = reward.shown.lock().unwrap().remove(0);
+    assert!(far(&own, &shown) > 1e-3, "the base's own decoder makes the same picture");
+    assert!(codec.made.lock().unwrap().is_empty());
+}
