@@ -105,6 +105,7 @@ fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
         (question(&[picture(1)], &"dog ".repeat(10_000)), 422, "10000 words"),
         (question(&[], "a dog"), 422, "no picture"),
         (json!({"images": [""], "prompts": []}), 422, "one for each picture"),
+        (json!({"images": [""]}), 422, "one for each picture"),
         (json!({"pictures": []}), 400, "pictures"),
     ] {
         let (found, answer) = server.score(&question);

@@ -3,6 +3,8 @@
 mod connections;
 mod flow_grpo;
 mod http;
+#[cfg(test)]
+mod http_tests;
 mod metrics;
 mod numpy;
 mod queue;
