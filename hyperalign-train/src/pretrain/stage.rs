@@ -80,7 +80,7 @@ impl Stage {
                 ..recipe::settings(3200, 1.2e-3, 0.995)
             },
             Self::Denoiser => recipe::settings(26_000, 1.0e-3, 0.999),
-            Self::Flow => recipe::settings(5500, 1.0e-3, 0.999),
+            Self::Flow => recipe::settings(16_000, 1.0e-3, 0.999),
             Self::Proxy | Self::HeldOut => recipe::settings(6000, 7e-4, 0.998),
         }
     }
