@@ -2,6 +2,7 @@
 
 mod tiny;
 
+use hyperalign_core::image;
 use tiny::{World, message, write_adapter};
 
 const ROWS: &str = r#"{"tag": "single_object", "include": [{"class": "dog", "count": 1}], "prompt": "a dog"}
@@ -65,4 +66,28 @@ fn long_prompts_are_told_once_and_the_first_few() {
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert_eq!(told.matches("cut off: `blue heart").count(), 5, "{told}");
     assert!(told.contains("2 more of 7 prompts are longer than what the base reads"), "{told}");
+}
+
+/// Every flag that changes a picture is in its file and in the answer, as it was given.
+#[test]
+fn a_picture_holds_all_settings() {
+    let world = World::new();
+    write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
+    std::fs::write(world.path("p.txt"), "a dog\n").unwrap();
+    let adapter = ["--adapter", "adapter.safetensors"];
+    let keys = ["key-steps", "--base", "base", "--prompts", "p.txt", "--count", "2", "--json"];
+    let chosen = world.run(&[&keys[..], &["--steps", "4"], &adapter].concat());
+    let chosen: serde_json::Value = serde_json::from_slice(&chosen.stdout).unwrap();
+    let flags = ["--size", "4x8", "--dtype", "unet=bf16", "--variant", "p", "--steps", "4"];
+    let picture = ["sample", "--base", "base", "--prompt", "a dog", "--out", "x.png", "--json"];
+    let output = world.run(&[&picture[..], &flags, &adapter].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (_, metadata) = image::read_png(&world.path("x.png")).unwrap();
+    for settings in [&answer["settings"], &metadata.hyperalign.unwrap()] {
+        assert_eq!(settings["size"], serde_json::json!([4, 8]));
+        assert_eq!(settings["dtype"], "unet=bf16");
+        assert_eq!(settings["variant"], "p");
+        assert_eq!(settings["key_steps"], chosen["key_steps"]);
+    }
 }

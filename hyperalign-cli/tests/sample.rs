@@ -59,30 +59,6 @@ fn an_untrained_adapter_changes_nothing_and_is_named_in_the_picture() {
     assert_eq!(everything["adapter_sha256"], digest);
 }
 
-/// Every flag that changes a picture is in its file and in the answer, as it was given.
-#[test]
-fn a_picture_holds_all_settings() {
-    let world = World::new();
-    write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
-    std::fs::write(world.path("p.txt"), "a dog\n").unwrap();
-    let adapter = ["--adapter", "adapter.safetensors"];
-    let keys = ["key-steps", "--base", "base", "--prompts", "p.txt", "--count", "2", "--json"];
-    let chosen = world.run(&[&keys[..], &["--steps", "4"], &adapter].concat());
-    let chosen: serde_json::Value = serde_json::from_slice(&chosen.stdout).unwrap();
-    let flags = ["--size", "4x8", "--dtype", "unet=bf16", "--variant", "p", "--steps", "4"];
-    let picture = ["--prompt", "a dog", "--out", "x.png", "--json"];
-    let output = sample(&world, &[&picture[..], &flags, &adapter].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let (_, metadata) = image::read_png(&world.path("x.png")).unwrap();
-    for settings in [&answer["settings"], &metadata.hyperalign.unwrap()] {
-        assert_eq!(settings["size"], serde_json::json!([4, 8]));
-        assert_eq!(settings["dtype"], "unet=bf16");
-        assert_eq!(settings["variant"], "p");
-        assert_eq!(settings["key_steps"], chosen["key_steps"]);
-    }
-}
-
 /// Another solver makes another picture, and the file says which it was.
 #[test]
 fn a_scheduler_can_be_chosen() {

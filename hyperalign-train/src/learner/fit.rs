@@ -23,7 +23,7 @@ use super::{Objective, ResumeError, Settings, parameters, update};
 
 /// Trains `module` towards `objective`.
 ///
-/// Files of `run.dir`: `metrics.jsonl` (one row an update, see [`Row::to_json`]) and
+/// Files of `run.dir`: `metrics.jsonl` (one row an update, see `Row::to_json`) and
 /// `checkpoints/step-NNNNNN`, of which the last is always of the update that was returned.
 ///
 /// # Errors
