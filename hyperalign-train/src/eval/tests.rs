@@ -166,7 +166,10 @@ fn every_picture_has_a_seed_of_its_own_that_methods_share() {
     assert_eq!((summary.rows, summary.prompts), (2, 1));
     // Drawing one prompt again and again says nothing of others.
     let text = summary.report(Format::Plain);
-    let gold = text.lines().find(|line| line.contains("the base again  gold")).unwrap();
+    let gold = text
+        .lines()
+        .find(|line| line.starts_with("the base again") && line.contains("  gold  "))
+        .unwrap();
     assert!(gold.contains("+0.000") && gold.contains("nothing: one prompt"), "{gold}");
     assert!(!gold.contains('['), "{gold}");
     let task = measured[0].records[0].task.unwrap();
