@@ -85,6 +85,7 @@ impl Judges {
     /// # Errors
     ///
     /// Fails if one is not there or cannot be read.
+    #[cfg(feature = "serve")]
     pub fn open(args: &RewardArgs, device: &Device) -> miette::Result<Self> {
         Self::open_with(args, device, |_, error| Err(error))
     }
