@@ -21,6 +21,13 @@ pub type Result<T> = std::result::Result<T, Failure>;
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(crate::workspace::root());
+    // What `cargo run` tells us of our own package. Build scripts that look at it would be run again
+    // whenever cargo is called from here and from a shell by turns, and all that depends on them
+    // compiled again.
+    let ours = |key: &str| key.starts_with("CARGO_MANIFEST_") || key.starts_with("CARGO_PKG_");
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_str().is_some_and(ours)) {
+        command.env_remove(key);
+    }
     command
 }
 
@@ -107,4 +114,19 @@ fn succeeds(command: &mut Command) -> bool {
 fn name(command: &Command) -> String {
     let program = Path::new(command.get_program());
     program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A test has the variables of its package, as a program that `cargo run` starts has.
+    #[test]
+    fn cargo_is_started_as_from_a_shell() {
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let command = cargo();
+        for key in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
+            assert!(command.get_envs().any(|found| found == (key.as_ref(), None)), "{key} is kept");
+        }
+    }
 }
