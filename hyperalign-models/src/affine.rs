@@ -4,9 +4,8 @@
 //! dropout between their layers does nothing after training.
 
 use burn::tensor::{Tensor, TensorData};
-use sha2::{Digest, Sha256};
 
-use crate::weights::{Key, KeyMismatch, LoadError, Tensors};
+use crate::weights::{Key, KeyMismatch, LoadError, Tensors, sha256};
 
 /// Widths of the published stacks, behind their input.
 const WIDTHS: [usize; 5] = [1024, 128, 64, 16, 1];
@@ -100,7 +99,7 @@ impl AffineHead {
     pub fn hash(&self) -> String {
         let numbers = self.weight.iter().chain([&self.bias]);
         let bytes: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
-        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256(bytes)
     }
 
     /// How many numbers it takes.

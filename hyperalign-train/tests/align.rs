@@ -29,7 +29,7 @@ use hyperalign_train::{
     align::{AlignSettings, Materials, NetworkSettings, SampleSettings, TextStream, align},
     data::PreferredData,
     learner::{AdamW, End, Objective, Resume, Run, Schedule, Settings, Shard, Stop},
-    method::{HyperAlign, HyperAlignSettings, guided},
+    method::{HyperAlignSettings, guided},
 };
 
 const STEPS: usize = 4;
@@ -202,16 +202,7 @@ fn the_regulariser_alone_lowers_the_denoising_loss() {
         settings.method.reward_weight = 0.0;
         let dir = tempfile::tempdir().unwrap();
         let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
-        let objective = HyperAlign {
-            seed: 1,
-            base: materials.base.clone(),
-            reward: materials.reward.clone(),
-            reward_decoder: None,
-            prompts: materials.prompts.clone(),
-            preferred: materials.preferred.clone(),
-            settings: settings.method.clone(),
-            device: materials.device.clone(),
-        };
+        let objective = materials.method(settings.method.clone(), 1);
         let losses = |adapter: &Adapter| -> Vec<f64> {
             let loss = |update| {
                 let losses = objective.losses(adapter, update, Shard { index: 0, count: 1 });
@@ -242,16 +233,7 @@ fn the_reward_of_some_updates_has_its_weight_on_average() {
         let mut method = settings().method;
         (method.reward_every, method.regulariser_weight) = (every, regulariser_weight);
         method.reward_weight = 0.5;
-        let objective = HyperAlign {
-            seed: 1,
-            base: materials.base.clone(),
-            reward: materials.reward.clone(),
-            reward_decoder: None,
-            prompts: materials.prompts.clone(),
-            preferred: materials.preferred.clone(),
-            settings: method,
-            device: materials.device.clone(),
-        };
+        let objective = materials.method(method, 1);
         let parts = |update| {
             let losses = objective.losses(&adapter, update, Shard { index: 0, count: 1 });
             losses.parts.iter().map(|part| (part.name, part.weight)).collect()

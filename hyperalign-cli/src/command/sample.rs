@@ -18,7 +18,6 @@ use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::args::{SolverArgs, VariantChoice, at_least_one, finite, seed};
 use crate::base::{self, BaseOptions};
@@ -251,8 +250,7 @@ fn adaptation(
     meta.check_base(base.name(), base.hash()).into_diagnostic()?;
     let variant = args.variant.and_then(VariantChoice::adapted).unwrap_or(meta.variant);
     let key_steps = meta.key_steps_for(steps);
-    let digest = Sha256::digest(std::fs::read(file).into_diagnostic()?);
-    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = weights::sha256(std::fs::read(file).into_diagnostic()?);
     Ok(Some(Adaptation { adapter, variant, key_steps, file: file.clone(), sha256 }))
 }
 

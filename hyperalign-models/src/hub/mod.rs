@@ -28,6 +28,8 @@ use sha2::{Digest, Sha256};
 pub use error::HubError;
 pub use id::ModelId;
 
+use crate::weights::hexadecimal;
+
 /// Attempts at a file after a broken connection; each goes on where the last one ended.
 const RETRIES: usize = 3;
 
@@ -209,8 +211,7 @@ fn whole(path: &Path, metadata: &Metadata) -> Result<(), String> {
             read => sha.update(&buffer[..read]),
         }
     }
-    let found: String = sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    match found.eq_ignore_ascii_case(etag) {
+    match hexadecimal(sha).eq_ignore_ascii_case(etag) {
         true => Ok(()),
         false => Err("its SHA-256 is not the announced one".to_owned()),
     }

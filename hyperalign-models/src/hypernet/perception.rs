@@ -5,22 +5,14 @@ use hyperalign_core::denoiser::Conditioning;
 
 /// A frozen encoder of (latents, timestep, prompt): the first half of the base itself.
 pub trait Perception {
-    /// The last feature map of the encoder, LoRA off, from the conditional rows only.
+    /// The feature map after the first `depth` blocks of the encoder, LoRA off, from the conditional
+    /// rows only; `None` is how the base itself has it.
     ///
     /// # Shapes
     ///
     /// - `sample`: `[batch, channels, height, width]`
     /// - `timesteps`: `[batch]`
     /// - output: `[batch, feature_dim, h, w]`, see [`Base::feature_dim`](crate::base::Base::feature_dim)
-    fn features(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-    ) -> Tensor<4>;
-
-    /// [`features`](Self::features) after the first `depth` blocks of the encoder; `None` is how
-    /// the base itself has it.
     ///
     /// # Panics
     ///
@@ -31,9 +23,16 @@ pub trait Perception {
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
+    ) -> Tensor<4>;
+
+    /// [`features_at`](Self::features_at) the base's own depth.
+    fn features(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
     ) -> Tensor<4> {
-        assert!(depth.is_none(), "an encoder of one depth");
-        self.features(sample, timesteps, conditioning)
+        self.features_at(None, sample, timesteps, conditioning)
     }
 
     /// How many blocks the encoder has, after any of which it may be cut off; 0 for an encoder of

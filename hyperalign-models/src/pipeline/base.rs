@@ -18,16 +18,7 @@ use crate::{
 };
 
 impl Perception for StableDiffusion {
-    /// The middle block's output: the coarsest map, after text cross-attention.
-    fn features(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-    ) -> Tensor<4> {
-        self.features_at(None, sample, timesteps, conditioning)
-    }
-
+    /// Without a depth the middle block's output: the coarsest map, after text cross-attention.
     fn features_at(
         &self,
         depth: Option<usize>,

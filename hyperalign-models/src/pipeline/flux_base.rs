@@ -20,15 +20,6 @@ use crate::{
 
 impl Perception for Flux {
     /// The image stream after the double blocks, a patch a pixel.
-    fn features(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-    ) -> Tensor<4> {
-        self.features_at(None, sample, timesteps, conditioning)
-    }
-
     fn features_at(
         &self,
         depth: Option<usize>,

@@ -1,11 +1,9 @@
 //! What reading a folder has in common, whatever the pipeline.
 
-use sha2::{Digest, Sha256};
-
 use super::PipelineError;
 use crate::{
     tokenizer::{Tokenizer, TokenizerError},
-    weights::{Folder, LoadError},
+    weights::{Folder, LoadError, sha256},
 };
 
 /// The file that says which pipeline a folder holds.
@@ -75,5 +73,5 @@ pub(super) fn fit_tokenizer(
 
 /// One fingerprint of the fingerprints of all parts.
 pub(super) fn fingerprint(parts: &[String]) -> String {
-    Sha256::digest(parts.concat()).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(parts.concat())
 }

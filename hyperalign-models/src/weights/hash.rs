@@ -40,7 +40,13 @@ pub fn hash_stored<M: Module>(module: &M, tensors: &Tensors) -> Result<String, L
     }
 }
 
-fn hexadecimal(sha: Sha256) -> String {
+/// SHA-256 of `bytes` as 64 hexadecimal digits.
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    hexadecimal(Sha256::new_with_prefix(bytes))
+}
+
+/// What has gone into `sha`, as 64 hexadecimal digits.
+pub(crate) fn hexadecimal(sha: Sha256) -> String {
     sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -23,6 +23,11 @@ pub fn keys<M: Module>(module: &M) -> Vec<Key> {
     collector.keys
 }
 
+/// The number of values of all parameters of `module`. Nothing is initialised.
+pub fn parameters<M: Module>(module: &M) -> usize {
+    keys(module).iter().map(|key| key.shape.iter().product::<usize>()).sum()
+}
+
 #[derive(Default)]
 struct Collector {
     position: Position,

@@ -31,9 +31,11 @@ mod tensors;
 pub use error::{KeyMismatch, LoadError};
 pub use folder::Folder;
 pub use gradients::{Gradient, gradients};
-pub use hash::{hash, hash_of, hash_stored};
+#[cfg(feature = "hub")]
+pub(crate) use hash::hexadecimal;
+pub use hash::{hash, hash_of, hash_stored, sha256};
 pub use init::reinit;
-pub use keys::{Key, keys};
+pub use keys::{Key, keys, parameters};
 pub(crate) use load::check;
 pub use load::{compare, load, load_in};
 #[cfg(feature = "hub")]

@@ -232,9 +232,15 @@ fn statistics_standardise_each_channel() {
 struct Watched<'a>(&'a StableDiffusion, RefCell<Vec<Tensor<4>>>);
 
 impl Perception for Watched<'_> {
-    fn features(&self, sample: Tensor<4>, timesteps: Tensor<1>, c: &Conditioning) -> Tensor<4> {
+    fn features_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        c: &Conditioning,
+    ) -> Tensor<4> {
         self.1.borrow_mut().push(sample.clone());
-        self.0.features(sample, timesteps, c)
+        self.0.features_at(depth, sample, timesteps, c)
     }
 }
 

@@ -10,7 +10,10 @@ use hyperalign_core::{
 use hyperalign_models::base::{Base, BaseError};
 use hyperalign_rewards::Reward;
 
-use crate::data::PreferredData;
+use crate::{
+    data::PreferredData,
+    method::{HyperAlign, HyperAlignSettings},
+};
 
 /// What a run is made of.
 #[derive(Clone)]
@@ -31,6 +34,22 @@ pub struct Materials {
     pub attribution: Option<&'static str>,
     /// The plain device.
     pub device: Device,
+}
+
+impl Materials {
+    /// The objective of these settings on them.
+    pub fn method(&self, settings: HyperAlignSettings, seed: u64) -> HyperAlign {
+        HyperAlign {
+            seed,
+            base: self.base.clone(),
+            reward: self.reward.clone(),
+            reward_decoder: self.reward_decoder.clone(),
+            prompts: self.prompts.clone(),
+            preferred: self.preferred.clone(),
+            settings,
+            device: self.device.clone(),
+        }
+    }
 }
 
 /// Pictures that the statistics of features are measured on.

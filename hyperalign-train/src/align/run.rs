@@ -10,10 +10,7 @@ use hyperalign_models::{
 };
 
 use super::{AlignSettings, Aligning, Materials, measure_statistics};
-use crate::{
-    learner::{End, FitError, Run, SettingsError, fit},
-    method::HyperAlign,
-};
+use crate::learner::{End, FitError, Run, SettingsError, fit};
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -148,16 +145,7 @@ pub fn align(
     method.key_steps = key_steps.to_vec();
     let grid_prompts = materials.sample_prompts.iter().take(settings.samples.prompts).cloned();
     let objective = Aligning {
-        method: HyperAlign {
-            seed,
-            base: base.clone(),
-            reward: reward.clone(),
-            reward_decoder: materials.reward_decoder.clone(),
-            prompts: materials.prompts.clone(),
-            preferred: materials.preferred.clone(),
-            settings: method,
-            device: device.clone(),
-        },
+        method: materials.method(method, seed),
         samples: settings.samples.clone(),
         prompts: grid_prompts.collect(),
         attribution: materials.attribution,

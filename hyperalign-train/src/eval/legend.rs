@@ -1,6 +1,6 @@
 //! What the numbers of a table are, in words.
 
-use super::{RESAMPLES, RewardSummary, Role, Scorer, Summary};
+use super::{RESAMPLES, RewardSummary, Role, Summary, table::spoken};
 
 impl Summary {
     /// A line for each thing that a reader has to know.
@@ -71,7 +71,7 @@ impl Summary {
                 "gold and its tasks (version {version}): share of pictures that are right."
             );
         }
-        let column = if column == Scorer::HELD_OUT { "held-out" } else { column };
+        let column = spoken(column);
         let who = if column == name { String::new() } else { format!("{name}, ") };
         let what = match role {
             Role::TrainedAgainst => {

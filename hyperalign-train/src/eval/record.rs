@@ -10,10 +10,10 @@ use std::{
 };
 
 use hyperalign_core::atomic;
+use hyperalign_models::weights::sha256;
 use hyperalign_rewards::geneval::Task;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::EvalError;
 
@@ -84,8 +84,7 @@ fn read(path: &Path, made_by: &Value) -> Option<Vec<Record>> {
 
 /// SHA-256 of a JSON value as 64 hexadecimal digits.
 pub(super) fn fingerprint(value: &Value) -> String {
-    let digest = Sha256::digest(value.to_string());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(value.to_string())
 }
 
 /// A name that every file system takes.

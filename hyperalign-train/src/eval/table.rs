@@ -6,6 +6,11 @@ use hyperalign_rewards::geneval::Task;
 
 use super::{Comparisons, Interval, Role, Scorer, Summary};
 
+/// A column in words.
+pub(super) fn spoken(column: &str) -> &str {
+    if column == Scorer::HELD_OUT { "held-out" } else { column }
+}
+
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -164,7 +169,7 @@ impl Summary {
 
     /// How a column is called in tables.
     pub(super) fn heading(&self, column: &str) -> String {
-        let name = if column == Scorer::HELD_OUT { "held-out" } else { column };
+        let name = spoken(column);
         match self.rewards.iter().find(|reward| reward.column == column) {
             Some(reward) if reward.role == Role::TrainedAgainst => {
                 format!("{name} (trained against)")

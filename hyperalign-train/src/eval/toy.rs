@@ -79,7 +79,14 @@ impl Decoder for ToyBase {
 }
 
 impl Perception for ToyBase {
-    fn features(&self, sample: Tensor<4>, _: Tensor<1>, conditioning: &Conditioning) -> Tensor<4> {
+    fn features_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        _: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> Tensor<4> {
+        assert!(depth.is_none(), "an encoder of one depth");
         let [batch, _, height, width] = sample.dims();
         let prompt = conditioning.context.clone().mean_dim(1).reshape([batch, DIM, 1, 1]);
         Tensor::cat(vec![sample, prompt.expand([batch, DIM, height, width])], 1)

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     rollout::{Rollout, guided, start_stream},
-    variation::{OVER_PROMPTS, OVER_STEPS, variation},
+    variation::variation,
     views::Views,
 };
 use crate::{
@@ -129,8 +129,7 @@ impl Objective for HyperAlign {
 
     fn losses(&self, adapter: &Adapter, update: u64, shard: Shard) -> Losses {
         let mut losses = Losses { parts: Vec::new(), metrics: Vec::new() };
-        let every = self.settings.updates_a_reward();
-        if self.settings.reward_weight != 0.0 && update.is_multiple_of(every) {
+        if self.has_reward(update) {
             self.reward_loss(adapter, update, shard, &mut losses);
         }
         if self.settings.regulariser_weight != 0.0 {
@@ -141,6 +140,19 @@ impl Objective for HyperAlign {
 }
 
 impl HyperAlign {
+    /// Whether the reward has a share in this update.
+    fn has_reward(&self, update: u64) -> bool {
+        let every = self.settings.updates_a_reward();
+        self.settings.reward_weight != 0.0 && update.is_multiple_of(every)
+    }
+
+    /// Whether the [`variation`] of this update has to be measured on data: without trajectories, or
+    /// with a single one, it is not known from them.
+    fn varies_on_data(&self, update: u64, shard: Shard) -> bool {
+        let compared = || shard.samples(self.settings.trajectories).len() > 1;
+        self.settings.regulariser_weight != 0.0 && !(self.has_reward(update) && compared())
+    }
+
     /// `L_R = -mean R(D(x0hat_t), c)` over supervised steps of the model's own trajectories.
     fn reward_loss(&self, adapter: &Adapter, update: u64, shard: Shard, losses: &mut Losses) {
         let HyperAlignSettings { variant, key_steps, steps, guidance_scale, .. } = &self.settings;
@@ -208,7 +220,7 @@ impl HyperAlign {
 
         let score = reward.clone().detach().into_scalar::<f32>();
         losses.metrics.push(("reward".to_owned(), score.into()));
-        if let Some(factors) = factors {
+        if let Some(factors) = factors.filter(|_| !self.varies_on_data(update, shard)) {
             losses.metrics.extend(variation(factors, supervised.len(), count));
         }
         let weight = self.settings.reward_weight * self.settings.updates_a_reward() as f64;
@@ -241,9 +253,7 @@ impl HyperAlign {
         let target = levels.target(self.base.prediction(), original.clone(), noise.clone());
 
         let times = self.times(&timesteps);
-        if !losses.metrics.iter().any(|(name, _)| name == OVER_PROMPTS) {
-            // No trajectories in this update, or one only.
-            losses.metrics.retain(|(name, _)| name != OVER_STEPS);
+        if adapter.hypernet().is_some() && self.varies_on_data(update, shard) {
             let data = (&original, &noise, &conditioning);
             losses.metrics.extend(self.variation_on_data(adapter, data, update, shard));
         }

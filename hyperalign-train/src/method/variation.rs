@@ -3,11 +3,6 @@
 use burn::tensor::Tensor;
 use hyperalign_models::hypernet::relative_deviation;
 
-/// The name of the variation over prompts.
-pub(super) const OVER_PROMPTS: &str = "variation_over_prompts";
-/// The name of the variation over steps.
-pub(super) const OVER_STEPS: &str = "variation_over_steps";
-
 /// How much the emitted factors vary over prompts (at one step) and over steps (of one
 /// trajectory). Near 0 the hypernetwork is a static LoRA.
 pub(super) fn variation(factors: Tensor<3>, steps: usize, rows: usize) -> Vec<(String, f64)> {
@@ -19,14 +14,14 @@ pub(super) fn variation(factors: Tensor<3>, steps: usize, rows: usize) -> Vec<(S
     let mut metrics = Vec::new();
     if rows > 1 {
         let deviations = vectors.chunks(rows).map(relative_deviation).collect();
-        metrics.push((OVER_PROMPTS.to_owned(), mean(deviations)));
+        metrics.push(("variation_over_prompts".to_owned(), mean(deviations)));
     }
     if steps > 1 {
         let of_row = |row: usize| -> Vec<Vec<f32>> {
             vectors.iter().skip(row).step_by(rows).cloned().collect()
         };
         let deviations = (0..rows).map(|row| relative_deviation(&of_row(row))).collect();
-        metrics.push((OVER_STEPS.to_owned(), mean(deviations)));
+        metrics.push(("variation_over_steps".to_owned(), mean(deviations)));
     }
     metrics
 }

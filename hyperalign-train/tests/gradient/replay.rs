@@ -71,8 +71,14 @@ impl Decoder for Replay {
 }
 
 impl Perception for Replay {
-    fn features(&self, sample: Tensor<4>, timesteps: Tensor<1>, c: &Conditioning) -> Tensor<4> {
-        self.base.features(sample, timesteps, c)
+    fn features_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        c: &Conditioning,
+    ) -> Tensor<4> {
+        self.base.features_at(depth, sample, timesteps, c)
     }
 }
 

@@ -13,10 +13,9 @@ use hyperalign_models::{
     t5::T5Config,
     vae::AutoencoderKlConfig,
 };
-use hyperalign_train::method::{HyperAlignSettings, Views};
 use miette::IntoDiagnostic;
 
-use super::subject::{Lessons, PROMPT, Subject, random, words};
+use super::subject::{Lessons, PROMPT, Subject, last_step, random, words};
 
 /// The sizes of the networks, and the tokens that each text encoder reads.
 pub(super) struct FluxSizes {
@@ -71,19 +70,7 @@ impl Subject {
             calls: ["transformer", "transformer with an update", "transformer, guided (told so)"],
             prompt: PROMPT.to_owned(),
             guidance_scale,
-            method: HyperAlignSettings {
-                steps,
-                guidance_scale,
-                trajectories: 1,
-                supervised_steps: 1,
-                // The last step only: its rollout is the same in every repeat.
-                min_signal: last * 0.999,
-                max_signal: 1.0,
-                views: Views { count: 0, ..Views::default() },
-                reward_every: 1,
-                preferred_batch: 1,
-                ..HyperAlignSettings::default()
-            },
+            method: last_step(steps, guidance_scale, last * 0.999),
             shards: 1,
             lessons: Lessons::published,
         })
@@ -162,11 +149,8 @@ mod tests {
     fn the_sizes_are_the_published_ones() {
         let device = Device::flex();
         let sizes = FluxSizes::dev();
-        let count = |keys: Vec<hyperalign_models::weights::Key>| -> usize {
-            keys.iter().map(|key| key.shape.iter().product::<usize>()).sum()
-        };
-        let keys = hyperalign_models::weights::keys;
-        assert_eq!(count(keys(&sizes.transformer.init(&device))), 11_901_408_320);
+        let transformer = sizes.transformer.init(&device);
+        assert_eq!(hyperalign_models::weights::parameters(&transformer), 11_901_408_320);
         assert_eq!(sizes.vae.sample_size / sizes.vae.downscale(), 128);
     }
 }

@@ -139,22 +139,27 @@ impl Subject {
             weights: "random weights of Stable Diffusion 1.5's size".to_owned(),
             prompt: PROMPT.to_owned(),
             guidance_scale: 7.5,
-            method: HyperAlignSettings {
-                steps,
-                guidance_scale: 7.5,
-                trajectories: 1,
-                supervised_steps: 1,
-                // The last step only: its rollout is the same in every repeat.
-                min_signal: 0.99,
-                max_signal: 1.0,
-                views: Views { count: 0, ..Views::default() },
-                reward_every: 1,
-                preferred_batch: 1,
-                ..HyperAlignSettings::default()
-            },
+            method: last_step(steps, 7.5, 0.99),
             shards: 1,
             lessons: Lessons::published,
         })
+    }
+}
+
+/// One trajectory, one preferred picture and both losses. Supervised is the last step alone, the only
+/// one whose squared signal is `min_signal` or more: its rollout is the same in every repeat.
+pub(super) fn last_step(steps: usize, guidance_scale: f64, min_signal: f64) -> HyperAlignSettings {
+    HyperAlignSettings {
+        steps,
+        guidance_scale,
+        trajectories: 1,
+        supervised_steps: 1,
+        min_signal,
+        max_signal: 1.0,
+        views: Views { count: 0, ..Views::default() },
+        reward_every: 1,
+        preferred_batch: 1,
+        ..HyperAlignSettings::default()
     }
 }
 

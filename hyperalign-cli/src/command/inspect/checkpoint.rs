@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use hyperalign_models::weights::sha256;
 use miette::{IntoDiagnostic, WrapErr, bail};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::model::{self, Answer};
 use crate::outcome::Outcome;
@@ -106,9 +106,7 @@ fn state(folder: &Path) -> miette::Result<State> {
             format!("`{}` is not the state of a run", folder.join(STATE).display())
         })?;
     for file in &state.files {
-        let digest = Sha256::digest(read(&file.name)?);
-        let given: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        if given != file.sha256 {
+        if sha256(read(&file.name)?) != file.sha256 {
             bail!(
                 "the checkpoint is damaged: the SHA-256 of `{}` is not the recorded one; resume \
                  from an earlier checkpoint",

@@ -1,6 +1,5 @@
 //! How much memory a model will take.
 
-use burn::module::Module;
 use hyperalign_models::blocks::KEPT_NUMBERS;
 use hyperalign_models::clip::ClipTextConfig;
 use hyperalign_models::flux::FluxConfig;
@@ -8,7 +7,7 @@ use hyperalign_models::hypernet::HypernetConfig;
 use hyperalign_models::t5::T5Config;
 use hyperalign_models::unet::UnetConfig;
 use hyperalign_models::vae::AutoencoderKlConfig;
-use hyperalign_models::weights::{Folder, keys};
+use hyperalign_models::weights::{Folder, parameters};
 use serde::Serialize;
 
 /// Bytes of an f32, in which everything that is trained is kept.
@@ -116,9 +115,9 @@ impl Sizes {
     pub(super) fn memory_beside_others(&self, transformer: usize) -> Memory {
         let device = burn::tensor::Device::default();
         let others = [
-            count(&ClipTextConfig::sd15().init(&device)),
-            count(&T5Config::xxl().init(&device)),
-            count(&self.vae.init(&device)),
+            parameters(&ClipTextConfig::sd15().init(&device)),
+            parameters(&T5Config::xxl().init(&device)),
+            parameters(&self.vae.init(&device)),
         ];
         let memory = self.memory(transformer + others.iter().sum::<usize>());
         let note =
@@ -154,13 +153,8 @@ impl Sizes {
         };
         let config = HypernetConfig::new(targets, feature_dim, context_dim);
         let network = config.init(0, &burn::tensor::Device::default());
-        network.map_or(0, |network| count(&network))
+        network.map_or(0, |network| parameters(&network))
     }
-}
-
-/// The number of parameters of a network, whose tensors are not made for it.
-fn count(network: &impl Module) -> usize {
-    keys(network).iter().map(|key| key.shape.iter().product::<usize>()).sum()
 }
 
 fn largest(maps: &[usize]) -> usize {
