@@ -56,7 +56,7 @@ fn lora(targets: Vec<LoraTarget>, aux: bool) -> LoraSet {
 
 #[test]
 fn an_update_has_the_same_gradient() {
-    // 256 x 33 x 32 numbers, in 1056 tokens: more scores than attention keeps, too.
+    // 256 x 33 x 32 numbers, in 1056 tokens: more scores than a chunk of attention has, too.
     let config = UnetConfig {
         block_out_channels: vec![256, 32],
         down_block_types: vec![BlockKind::CrossAttnDown, BlockKind::Down],
