@@ -93,3 +93,43 @@ impl ResnetBlock {
         shortcut + hidden
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::{blocks::is_large, testing::shaken};
+
+    /// Two blocks one after the other, of the size from which on they are computed again.
+    #[test]
+    fn what_is_computed_again_has_exactly_the_gradient_of_what_is_kept() {
+        let device = Device::default();
+        let random =
+            |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let block = |d_input, d_output| {
+            let config = ResnetBlockConfig {
+                d_input,
+                d_output,
+                d_time: None,
+                norm_groups: 2,
+                norm_eps: 1e-6,
+            };
+            shaken(config.init(&device), 0.2)
+        };
+        let blocks = [block(4, 4), block(4, 6)];
+        let (x, cotangent) = (random([1, 4, 256, 256]), random([1, 6, 256, 256]));
+        assert!(is_large(&x));
+        let run = |forward: fn(&ResnetBlock, Tensor<4>) -> Tensor<4>| {
+            let leaf = x.clone().autodiff().require_grad();
+            let output = blocks.iter().fold(leaf.clone(), |x, block| forward(block, x));
+            let gradients = (output.clone() * cotangent.clone()).sum().backward();
+            let gradient = leaf.grad(&gradients).expect("the blocks read their input");
+            [output.inner().into_data(), gradient.into_data()]
+        };
+        let [output, gradient] = run(|block, x| block.forward(x, None));
+        let [kept_output, kept_gradient] = run(|block, x| block.run(x, None));
+        output.assert_eq(&kept_output, true);
+        gradient.assert_eq(&kept_gradient, true);
+    }
+}
