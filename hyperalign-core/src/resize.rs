@@ -8,10 +8,11 @@ mod pil;
 mod preprocess;
 mod weights;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 
 pub use pil::resize_u8;
 pub use preprocess::{Normalization, center_crop, center_crop_u8, shorter_side};
+use weights::Positions;
 
 /// A resampling filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +27,8 @@ pub enum Filter {
     BicubicSampled,
 }
 
-/// Resizes pictures to `height` x `width`, half-pixel centred. Differentiable in `x`.
+/// Resizes pictures to `height` x `width`, half-pixel centred, as torch's `interpolate` does.
+/// Differentiable in `x`.
 ///
 /// # Shapes
 ///
@@ -39,10 +41,11 @@ pub enum Filter {
 pub fn resize(x: Tensor<4>, height: usize, width: usize, filter: Filter) -> Tensor<4> {
     let [batch, channels, old_height, old_width] = x.dims();
     let options = (&x.device(), x.dtype());
+    let positions = if x.dtype() == DType::F64 { Positions::F64 } else { Positions::F32 };
     let x = if old_width == width {
         x
     } else {
-        let weights = weights::matrix(old_width, width, filter);
+        let weights = weights::matrix(old_width, width, filter, positions);
         let data = TensorData::new(weights, [width, old_width]);
         let weights = Tensor::<2>::from_data(data, options);
         x.reshape([batch * channels * old_height, old_width])
@@ -52,7 +55,7 @@ pub fn resize(x: Tensor<4>, height: usize, width: usize, filter: Filter) -> Tens
     if old_height == height {
         return x;
     }
-    let weights = weights::matrix(old_height, height, filter);
+    let weights = weights::matrix(old_height, height, filter, positions);
     let data = TensorData::new(weights, [1, 1, height, old_height]);
     Tensor::<4>::from_data(data, options).matmul(x)
 }

@@ -119,11 +119,17 @@ def open_clip(folder: Path) -> None:
 
 
 def preprocess(folder: Path) -> None:
-    """A picture that is higher than wide."""
-    seed(124)
-    size = 10
+    """A picture that is higher than wide, and one so wide that positions in f32 are coarse."""
+    resized(folder, "clip_preprocess_small", 124, (5, 4), 10, (12, 10))
+    resized(folder, "clip_preprocess_wide", 125, (1, 300), 4, (4, 301))
+
+
+def resized(
+    folder: Path, name: str, number: int, cells: tuple, size: int, shape: tuple
+) -> None:
+    seed(number)
     # Blocks of one colour, noisy: a filter has edges and texture to work on.
-    blocks = torch.rand(3, 5, 4).repeat_interleave(5, 1).repeat_interleave(5, 2)
+    blocks = torch.rand(3, *cells).repeat_interleave(5, 1).repeat_interleave(5, 2)
     picture = ((blocks + 0.2 * torch.randn_like(blocks)).clamp(0, 1) * 255).round().byte()
     exact = transforms.Compose([
         transforms.Resize(size, transforms.InterpolationMode.BICUBIC),
@@ -132,7 +138,6 @@ def preprocess(folder: Path) -> None:
         transforms.Normalize(MEAN, STD),
     ])
     pixels = picture.float().unsqueeze(0) / 255
-    shape = (12, 10)
     tensors = {
         "in.rgb_u8": picture.permute(1, 2, 0),
         "out.pil_bicubic_norm": exact(Image.fromarray(picture.permute(1, 2, 0).numpy())).unsqueeze(0),
@@ -141,4 +146,5 @@ def preprocess(folder: Path) -> None:
         "out.torch_bicubic_noaa": F.interpolate(pixels, shape, mode="bicubic"),
     }
     config = {"size": size, "mean": MEAN, "std": STD}
-    write(folder, "clip_preprocess_small", config, "25 x 20 pixels", 124, tensors)
+    note = f"{5 * cells[0]} x {5 * cells[1]} pixels"
+    write(folder, name, config, note, number, tensors)

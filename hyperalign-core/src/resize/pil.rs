@@ -3,7 +3,10 @@
 
 use image::{Rgb, RgbImage};
 
-use super::{Filter, weights::taps};
+use super::{
+    Filter,
+    weights::{Positions, taps},
+};
 
 /// Bits after the point of PIL's fixed-point weights: 32, less 8 of a pixel and 2 of headroom.
 const PRECISION: u32 = 22;
@@ -22,7 +25,8 @@ pub fn resize_u8(image: &RgbImage, width: u32, height: u32, filter: Filter) -> R
 /// Resizes the rows to `width` pixels.
 fn rows(image: &RgbImage, width: u32, filter: Filter) -> RgbImage {
     let unit = f64::from(1_u32 << PRECISION);
-    let taps: Vec<(usize, Vec<i64>)> = taps(image.width() as usize, width as usize, filter)
+    let (from, to) = (image.width() as usize, width as usize);
+    let taps: Vec<(usize, Vec<i64>)> = taps(from, to, filter, Positions::F64)
         .into_iter()
         .map(|taps| {
             // Halves are rounded away from 0.

@@ -98,6 +98,21 @@ fn eight_bits_are_rounded_between_the_axes() {
     assert!(ties * 100 < 20_298, "{ties}");
 }
 
+/// Positions in f32 change the weights of a wide picture, and nothing of how they add up.
+#[test]
+fn positions_have_the_format_of_the_picture() {
+    let noise: Vec<f64> = random_u8(1500, 1).pixels().map(|pixel| f64::from(pixel[0])).collect();
+    let exact = picture(1, 1500, |_, x| noise[x] / 255.0);
+    let narrow = exact.clone().cast(DType::F32);
+    for filter in FILTERS {
+        let difference = max(resize(narrow.clone(), 1, 301, filter).cast(DType::F64)
+            - resize(exact.clone(), 1, 301, filter));
+        assert!((2e-6..2e-4).contains(&difference), "{filter:?} {difference}");
+        let ones = resize(narrow.clone().ones_like(), 1, 301, filter).cast(DType::F64);
+        assert!(max(ones - 1.0) < 1e-6, "{filter:?}");
+    }
+}
+
 /// A linear map's gradient is its transpose: the gradient of a weighted sum, by differences.
 #[test]
 fn gradient() {

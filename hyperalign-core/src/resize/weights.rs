@@ -2,6 +2,26 @@
 
 use super::Filter;
 
+/// The number format in which positions are computed. A position of 1,000 pixels is known to
+/// 3e-5 of a pixel in f32, and at an edge that much of a weight is that much of a value: who
+/// wants the values of another program computes positions as it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Positions {
+    /// As torch does for pictures in f32 and below.
+    F32,
+    /// As PIL does, and torch for pictures in f64.
+    F64,
+}
+
+impl Positions {
+    fn round(self, x: f64) -> f64 {
+        match self {
+            Self::F32 => f64::from(x as f32),
+            Self::F64 => x,
+        }
+    }
+}
+
 /// The input pixels that make one output pixel: the first of them, and their weights.
 pub(super) struct Taps {
     pub first: usize,
@@ -44,11 +64,15 @@ fn cubic(x: f64, a: f64) -> f64 {
 /// # Panics
 ///
 /// Panics if an extent is 0.
-pub(super) fn taps(from: usize, to: usize, filter: Filter) -> Vec<Taps> {
+pub(super) fn taps(from: usize, to: usize, filter: Filter, positions: Positions) -> Vec<Taps> {
     assert!(from > 0 && to > 0, "cannot resize {from} pixels to {to}");
-    let scale = from as f64 / to as f64;
-    let make = if filter == Filter::BicubicSampled { sampled } else { antialiased };
-    (0..to).map(|pixel| make((pixel as f64 + 0.5) * scale, scale, from, filter)).collect()
+    let scale = positions.round(from as f64 / to as f64);
+    let center = |pixel: usize| positions.round((pixel as f64 + 0.5) * scale);
+    let make = |pixel| match filter {
+        Filter::BicubicSampled => sampled(positions.round(center(pixel) - 0.5), from, filter),
+        _ => antialiased(center(pixel), scale, from, filter),
+    };
+    (0..to).map(make).collect()
 }
 
 /// Widened to the size of an output pixel when shrinking; what hangs over the border is cut off
@@ -65,9 +89,9 @@ fn antialiased(center: f64, scale: f64, from: usize, filter: Filter) -> Taps {
     Taps { first, weights: weights.into_iter().map(|weight| weight / total).collect() }
 }
 
-/// Four samples around the point; what hangs over the border goes to the border's pixel.
-fn sampled(center: f64, _: f64, from: usize, filter: Filter) -> Taps {
-    let source = center - 0.5;
+/// Four samples around the point `source`, in pixels from the middle of the first; what hangs
+/// over the border goes to the border's pixel.
+fn sampled(source: f64, from: usize, filter: Filter) -> Taps {
     let base = source.floor();
     let clamp = |tap: i32| (base + f64::from(tap)).clamp(0.0, (from - 1) as f64) as usize;
     let (first, last) = (clamp(-1), clamp(2));
@@ -79,9 +103,9 @@ fn sampled(center: f64, _: f64, from: usize, filter: Filter) -> Taps {
 }
 
 /// The same as a dense matrix, `to` rows of `from` weights.
-pub(super) fn matrix(from: usize, to: usize, filter: Filter) -> Vec<f64> {
+pub(super) fn matrix(from: usize, to: usize, filter: Filter, positions: Positions) -> Vec<f64> {
     let mut matrix = vec![0.0; to * from];
-    for (row, taps) in matrix.chunks_exact_mut(from).zip(taps(from, to, filter)) {
+    for (row, taps) in matrix.chunks_exact_mut(from).zip(taps(from, to, filter, positions)) {
         row[taps.first..taps.first + taps.weights.len()].copy_from_slice(&taps.weights);
     }
     matrix

@@ -34,8 +34,8 @@ use crate::output;
 const HELP: &str = "\
 Prints one row for each tensor of a reference file: its largest absolute error, that error relative \
 to the largest absolute value of the reference, the tolerance of the latter (1e-4 for outputs, 1e-3 \
-for gradients, 1e-5 for schedulers), and whether it holds. A tensor that is in a file and was not \
-computed is an error.
+for gradients, 1e-5 for schedulers and for resized pictures), and whether it holds. A tensor that is \
+in a file and was not computed is an error.
 
 Exit status 0 only if all rows are ok. What is not built yet is listed as not supported; it counts \
 as a failure in a file that was named, not in a file that was found in a folder.";
