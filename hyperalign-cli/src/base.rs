@@ -97,9 +97,7 @@ pub fn open(
     let folder = match place(given)? {
         Place::File(path) => {
             let base = pipeline::open_file(&path, beside, &formats, device).into_diagnostic()?;
-            if let Some(extras) = published::summary(base.passed_over()) {
-                output::note(&format!("passed over in {}: {extras}", path.display()));
-            }
+            tell_passed_over(base.as_ref(), given);
             let preset = base.preset();
             return Ok((base.into(), preset));
         }
@@ -108,11 +106,19 @@ pub fn open(
     };
     let base =
         pipeline::open_in(&folder, Some(given), beside, &formats, device).into_diagnostic()?;
+    tell_passed_over(base.as_ref(), given);
     let preset = match folder {
         Folder::Embedded { .. } => EMBEDDED,
         _ => base.preset(),
     };
     Ok((base.into(), preset))
+}
+
+/// Tells what the files of `base` hold that was not read.
+fn tell_passed_over(base: &dyn Base, given: &str) {
+    if let Some(extras) = published::summary(base.passed_over()) {
+        output::note(&format!("passed over in {given}: {extras}"));
+    }
 }
 
 /// The hub is not part of this program.

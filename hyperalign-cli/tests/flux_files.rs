@@ -10,9 +10,9 @@ use hyperalign_core::{image::read_png, schedule::FlowSchedulerConfig};
 use hyperalign_models::{
     flux::FluxConfig,
     pipeline::{Flux, FluxParts},
-    testing::{published_file, shaken, small_parts, write_file},
+    testing::{File, published_file, shaken, small_parts, write_file},
     vae::AutoencoderKlConfig,
-    weights::{FileFloat, keys, published, reinit},
+    weights::{FileFloat, Folder, Key, keys, published, reinit},
 };
 use tiny::{World, message};
 
@@ -140,5 +140,70 @@ fn noise_in_a_flow_needs_a_solver_for_it() {
         let flags = ["--scheduler", solver, "--eta", "0.5"];
         let (code, message) = sample(&world, "bfl", "x.png", &flags);
         assert_eq!(code, Some(0), "{message}");
+    }
+}
+
+/// What published text encoders hold beside their weights: the positions of CLIP, and T5's table
+/// of tokens under both of its names.
+#[test]
+fn known_extras_of_a_folder_are_named_and_nothing_else_is_passed_over() {
+    let world = World::new();
+    write_flux(&world, true);
+    let folder = world.path("diffusers");
+    let flux = Flux::from_folder(&Folder::disk(&folder), &Device::flex()).unwrap();
+    let same = |key: &Key| published::Source::named(&key.name);
+    let clip = published_file(&flux.text_encoder, same, "");
+    let t5 = published_file(&flux.text_encoder_2, same, "");
+    let positions = clip["text_model.embeddings.position_embedding.weight"].0[0];
+    let table = t5["shared.weight"].clone();
+    let ids = |count: usize| (vec![1, count], (0..count).map(|id| id as f32).collect());
+
+    let write = |part: &str, file: &File, key: &str, tensor: (Vec<usize>, Vec<f32>)| {
+        let mut file = file.clone();
+        file.insert(key.to_owned(), tensor);
+        write_file(&folder.join(part).join("model.safetensors"), &file);
+    };
+    let inspect = || {
+        let output = world.run(&["inspect", "checkpoint", "diffusers"]);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), answer)
+    };
+    let (ids_key, table_key) =
+        ("text_model.embeddings.position_ids", "encoder.embed_tokens.weight");
+    write("text_encoder", &clip, ids_key, ids(positions));
+    write("text_encoder_2", &t5, table_key, table.clone());
+    let (status, said) = sample(&world, "diffusers", "out.png", &[]);
+    assert_eq!(status, Some(0), "{said}");
+    let expected = "passed over in diffusers: 1 list position_ids, 1 second table of T5's tokens";
+    assert!(said.contains(expected), "{said}");
+    let (status, answer) = inspect();
+    assert_eq!(status, Some(0), "{answer}");
+    let parts = answer["parts"].as_array().unwrap();
+    let passed_over: Vec<_> = parts
+        .iter()
+        .flat_map(|part| part["passed_over"].as_array().unwrap())
+        .map(|key| key.as_str().unwrap())
+        .collect();
+    assert_eq!(passed_over, [ids_key, table_key]);
+    assert_eq!(parts.iter().map(|part| part["extra"].as_array().unwrap().len()).sum::<usize>(), 0);
+
+    // Another shape, another name, another network: an extra that is not known.
+    let (two, small) = ((vec![2], vec![0.0; 2]), (vec![1, 1], vec![0.0]));
+    for (part, file, key, tensor) in [
+        ("text_encoder", &clip, ids_key, ids(positions + 1)),
+        ("text_encoder", &clip, "other.embeddings.position_ids", ids(positions)),
+        ("text_encoder", &clip, "model_ema.decay", two.clone()),
+        ("text_encoder_2", &t5, table_key, small),
+        ("text_encoder_2", &t5, "betas", two),
+        ("text_encoder_2", &t5, "decoder.embed_tokens.weight", table),
+    ] {
+        write("text_encoder", &clip, ids_key, ids(positions));
+        write_file(&folder.join("text_encoder_2/model.safetensors"), &t5);
+        write(part, file, key, tensor);
+        let (status, said) = sample(&world, "diffusers", "other.png", &[]);
+        assert!(status == Some(1) && said.contains(key), "{key}: {said}");
+        let (status, answer) = inspect();
+        assert_eq!(status, Some(1), "{key}: {answer}");
+        assert!(answer["problems"].to_string().contains(key), "{answer}");
     }
 }

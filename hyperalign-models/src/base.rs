@@ -20,7 +20,8 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     /// Fingerprint of its weights.
     fn hash(&self) -> &str;
 
-    /// Keys of the file that it was read from which are known to be of no use, and were not read
+    /// Keys of the file that it was read from which are known to be of no use, and were not read,
+    /// those of a folder behind the name of their part
     /// ([`published::summary`](crate::weights::published::summary) counts them).
     fn passed_over(&self) -> &[String] {
         &[]

@@ -15,7 +15,6 @@ mod text;
 mod vision;
 
 pub use config::{ClipConfig, ClipTextConfig, ClipVisionConfig, ConfigError, HiddenAct};
-pub(crate) use model::without_buffers;
 pub use model::{ClipModel, normalize};
 pub use preprocess::ClipPreprocess;
 pub use text::{ClipTextModel, TextOutput};

@@ -11,7 +11,10 @@ use super::{
     text::{TextOutput, TextTransformer},
     vision::{VisionOutput, VisionTransformer},
 };
-use crate::weights::{Folder, LoadError, Tensors, check, keys, load};
+use crate::weights::{
+    Folder, LoadError, Tensors, check, keys, load,
+    published::{Kind, without_extras},
+};
 
 /// A text and a vision transformer with linear maps into one space (Radford et al. 2021,
 /// arXiv:2103.00020, figure 3). Differentiable to the image.
@@ -66,7 +69,7 @@ impl ClipModel {
             check(&open_clip::from_transformers(&keys(&model)), &tensors)?;
             open_clip::to_transformers(tensors)
         } else {
-            without_buffers(tensors)
+            without_extras(Kind::Clip, tensors).0
         };
         load(model, &tensors)
     }
@@ -185,11 +188,6 @@ impl ClipModel {
         let text = normalize(self.text_features(ids));
         image.matmul(text.transpose()) * self.logit_scale().unsqueeze()
     }
-}
-
-/// Leaves out the buffers of consecutive numbers that older files of `transformers` hold.
-pub(crate) fn without_buffers(tensors: Tensors) -> Tensors {
-    tensors.rename(|key| (!key.ends_with(".embeddings.position_ids")).then(|| key.to_owned()))
 }
 
 /// Scales every row to length 1.

@@ -10,9 +10,11 @@ use hyperalign_core::precision::{layer_norm, to};
 use super::{
     ClipTextConfig,
     encoder::{BlockSizes, Encoder},
-    model::without_buffers,
 };
-use crate::weights::{Folder, LoadError, Tensors, load};
+use crate::weights::{
+    Folder, LoadError, Tensors, load,
+    published::{Kind, without_extras},
+};
 
 /// Spread of freshly initialised embeddings, as in arXiv:2103.00020.
 pub(super) const EMBEDDING_STD: f64 = 0.02;
@@ -62,7 +64,8 @@ impl ClipTextModel {
         tensors: Tensors,
         device: &Device,
     ) -> Result<Self, LoadError> {
-        load(config.init(device), &without_buffers(tensors))
+        let (tensors, _) = without_extras(Kind::ClipText, tensors);
+        load(config.init(device), &tensors)
     }
 
     /// Reads `config.json` and the weights from the component folder `sub` (`text_encoder`) of

@@ -54,6 +54,7 @@ pub struct Flux {
     device: Device,
     hash: OnceLock<String>,
     stored: Option<FluxWeights>,
+    passed_over: Vec<String>,
 }
 
 /// The parts of a [`Flux`].
@@ -148,12 +149,22 @@ impl Flux {
             device: device.clone(),
             hash: OnceLock::new(),
             stored: None,
+            passed_over: Vec::new(),
         })
     }
 
     /// The same base, whose hash is that of the weights as they are `stored`.
     pub(super) fn with_stored(self, stored: FluxWeights) -> Self {
         Self { stored: Some(stored), ..self }
+    }
+
+    pub(super) fn with_passed_over(self, passed_over: Vec<String>) -> Self {
+        Self { passed_over, ..self }
+    }
+
+    /// Keys of its files that are known to be of no use.
+    pub(super) fn passed_over(&self) -> &[String] {
+        &self.passed_over
     }
 
     /// Reads a folder in the diffusers layout: `model_index.json`, `tokenizer`, `tokenizer_2`,

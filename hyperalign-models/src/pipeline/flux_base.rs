@@ -50,6 +50,10 @@ impl Base for Flux {
         self.hash()
     }
 
+    fn passed_over(&self) -> &[String] {
+        self.passed_over()
+    }
+
     fn process(&self) -> &Process {
         &Process::RectifiedFlow
     }

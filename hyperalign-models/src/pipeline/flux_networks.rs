@@ -3,14 +3,17 @@
 use burn::tensor::Device;
 use hyperalign_core::schedule::FlowSchedulerConfig;
 
-use super::{Flux, FluxParts, Formats, PipelineError, flux::CLASS};
+use super::{Flux, FluxParts, Formats, PipelineError, flux::CLASS, networks::in_part};
 use crate::{
-    clip::{ClipTextConfig, without_buffers},
+    clip::ClipTextConfig,
     flux::FluxConfig,
-    t5::{T5Config, without_tied},
+    t5::T5Config,
     tokenizer::Tokenizer,
     vae::AutoencoderKlConfig,
-    weights::{Tensors, load_in},
+    weights::{
+        Tensors, load_in,
+        published::{Kind, without_extras},
+    },
 };
 
 /// What can be given a number format.
@@ -54,9 +57,13 @@ impl Flux {
         formats.check(CLASS, PARTS, device)?;
         let FluxFiles { tokenizer, tokenizer_2, scheduler_config, sizes, weights } = files;
         let (vae, transformer) = (sizes.vae.init(device), sizes.transformer.init(device));
+        let (text_encoder, extras) = without_extras(Kind::ClipText, weights.text_encoder);
+        let (text_encoder_2, extras_2) = without_extras(Kind::T5, weights.text_encoder_2);
+        let passed_over =
+            in_part("text_encoder", extras).chain(in_part("text_encoder_2", extras_2)).collect();
         let stored = FluxWeights {
-            text_encoder: without_buffers(weights.text_encoder),
-            text_encoder_2: without_tied(weights.text_encoder_2),
+            text_encoder,
+            text_encoder_2,
             transformer: transformer.arrange(&weights.transformer)?,
             vae: vae.arrange(&weights.vae)?,
         };
@@ -77,7 +84,7 @@ impl Flux {
             )?,
             transformer: load_in(transformer, &stored.transformer, formats.of("transformer"))?,
         };
-        let base = Self::new(name, parts, device)?;
+        let base = Self::new(name, parts, device)?.with_passed_over(passed_over);
         // Rounded weights have another hash than the files that adapters belong to.
         Ok(if *formats == Formats::default() { base } else { base.with_stored(stored) })
     }

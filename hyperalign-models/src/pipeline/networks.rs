@@ -5,11 +5,14 @@ use hyperalign_core::schedule::SchedulerConfig;
 
 use super::{Formats, PipelineError, StableDiffusion, stable_diffusion::CLASS};
 use crate::{
-    clip::{ClipTextConfig, without_buffers},
+    clip::ClipTextConfig,
     tokenizer::Tokenizer,
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
-    weights::{Tensors, load_in},
+    weights::{
+        Tensors, load_in,
+        published::{Kind, without_extras},
+    },
 };
 
 /// The sizes of the networks of Stable Diffusion.
@@ -50,6 +53,11 @@ pub(super) struct Stored {
     pub text_encoder: Tensors,
 }
 
+/// The keys `extras` of the part `part`, as they are told.
+pub(super) fn in_part(part: &str, extras: Vec<String>) -> impl Iterator<Item = String> {
+    extras.into_iter().map(move |key| format!("{part}/{key}"))
+}
+
 /// What can be given a number format.
 const PARTS: &[&str] = &["text_encoder", "unet", "vae"];
 
@@ -66,11 +74,8 @@ impl StableDiffusion {
     ) -> Result<Self, PipelineError> {
         formats.check(CLASS, PARTS, device)?;
         let vae = sizes.vae.init(device);
-        let stored = Stored {
-            unet: weights.unet,
-            vae: vae.arrange(&weights.vae)?,
-            text_encoder: without_buffers(weights.text_encoder),
-        };
+        let (text_encoder, extras) = without_extras(Kind::ClipText, weights.text_encoder);
+        let stored = Stored { unet: weights.unet, vae: vae.arrange(&weights.vae)?, text_encoder };
         let text_encoder = load_in(
             sizes.text_encoder.init(device),
             &stored.text_encoder,
@@ -78,7 +83,8 @@ impl StableDiffusion {
         )?;
         let unet = load_in(sizes.unet.init(device), &stored.unet, formats.of("unet"))?;
         let vae = load_in(vae, &stored.vae, formats.of("vae"))?;
-        let base = Self::new(name, tokenizer, text_encoder, unet, vae, scheduler, device)?;
+        let base = Self::new(name, tokenizer, text_encoder, unet, vae, scheduler, device)?
+            .with_passed_over(in_part("text_encoder", extras).collect());
         // Rounded weights have another hash than the files that adapters belong to.
         Ok(if *formats == Formats::default() { base } else { base.with_stored(stored) })
     }

@@ -152,7 +152,7 @@ impl StableDiffusion {
         Self { passed_over, ..self }
     }
 
-    /// Keys of its file that are known to be of no use.
+    /// Keys of its files that are known to be of no use.
     pub(super) fn passed_over(&self) -> &[String] {
         &self.passed_over
     }

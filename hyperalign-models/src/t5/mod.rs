@@ -12,5 +12,4 @@ mod position;
 
 pub use config::T5Config;
 pub use model::T5EncoderModel;
-pub(crate) use model::without_tied;
 pub use position::RelativePositions;

@@ -11,14 +11,15 @@ use super::{
     T5Config,
     block::{Block, norm},
 };
-use crate::weights::{self, Folder, LoadError, Tensors};
+use crate::weights::{
+    self, Folder, LoadError, Tensors,
+    published::{Kind, without_extras},
+};
 
 /// Spread of freshly initialised embeddings.
 const EMBEDDING_STD: f64 = 0.02;
 /// Added to the scores of tokens that are masked.
 const MASKED: f64 = -1e9;
-/// The embedding's other name: some files hold it twice.
-const TIED: &str = "encoder.embed_tokens.weight";
 
 /// The encoder of T5 v1.1, `T5EncoderModel` of `transformers`.
 #[derive(Module, Debug)]
@@ -62,7 +63,8 @@ impl T5EncoderModel {
         tensors: Tensors,
         device: &Device,
     ) -> Result<Self, LoadError> {
-        weights::load(config.init(device), &without_tied(tensors))
+        let (tensors, _) = without_extras(Kind::T5, tensors);
+        weights::load(config.init(device), &tensors)
     }
 
     /// Reads `config.json` and the weights from the component folder `sub` (`text_encoder_2`) of
@@ -108,9 +110,4 @@ impl T5EncoderModel {
         }
         to(self.encoder.final_layer_norm.forward(x), wide)
     }
-}
-
-/// `tensors` without the second name of the embedding.
-pub(crate) fn without_tied(tensors: Tensors) -> Tensors {
-    tensors.rename(|key| (key != TIED).then(|| key.to_owned()))
 }

@@ -207,13 +207,14 @@ fn loose(path: &Path, folder: &Folder) -> miette::Result<Model> {
 fn component(folder: &Folder, sub: &str) -> Weights {
     let mut problems = Vec::new();
     let mut or_problem = |error: LoadError| problems.push(error.to_string());
-    let network = network(folder, sub).map_err(&mut or_problem).ok();
-    let tensors = folder.tensors(sub).map_err(&mut or_problem).ok();
+    let tensors = folder.tensors(sub);
+    let kind = tensors.as_ref().ok().and_then(published::identify);
+    let network = network(folder, sub, kind).map_err(&mut or_problem).ok();
+    let tensors = tensors.map_err(&mut or_problem).ok();
     let (class, keys) = match network {
         Some(network) => (network.class, network.keys),
         None => ("its configuration cannot be read".to_owned(), None),
     };
-    let kind = tensors.as_ref().and_then(published::identify);
     let what = match kind {
         Some(kind) => format!("{class}: {kind}"),
         None => class,
@@ -233,13 +234,16 @@ fn component(folder: &Folder, sub: &str) -> Weights {
 /// Reads every value, so that a damaged file is told here and not in the middle of a run; where the
 /// keys `must_fit`, others than the `expected` are a problem.
 fn describe(tensors: &Tensors, what: String, expected: Option<&[Key]>, must_fit: bool) -> Weights {
+    let passed_over = published::identify(tensors)
+        .map(|kind| published::extras(kind, tensors))
+        .unwrap_or_default();
     let mut formats = BTreeMap::new();
     let mut unreadable = Vec::new();
     for (key, _) in tensors.iter() {
         let format = tensors.dtype(key).unwrap_or_default();
         // Of a file that is not known, integers may be what it is for.
         let is_weight = expected.is_some() || READABLE.contains(&format.as_str());
-        if is_weight && !is_passed_over(key) {
+        if is_weight && !passed_over.iter().any(|extra| extra == key) {
             unreadable.extend(tensors.f32(key).err().map(|error| error.to_string()));
         }
         *formats.entry(format).or_insert(0) += 1;
@@ -249,10 +253,7 @@ fn describe(tensors: &Tensors, what: String, expected: Option<&[Key]>, must_fit:
         let (more, file) = (unreadable.len() - SHOWN, tensors.name());
         problems.push(format!("{more} more tensors of `{file}` cannot be read"));
     }
-    let (passed_over, _): (Vec<&str>, Vec<&str>) =
-        tensors.iter().map(|(key, _)| key).partition(|key| is_passed_over(key));
-    let passed_over: Vec<String> = passed_over.into_iter().map(str::to_owned).collect();
-    let used = tensors.clone().rename(|key| (!is_passed_over(key)).then(|| key.to_owned()));
+    let used = tensors.clone().without(&passed_over);
     let mismatch = match expected {
         Some(keys) => compare(keys, &used),
         None => KeyMismatch::default(),
@@ -282,21 +283,21 @@ fn describe(tensors: &Tensors, what: String, expected: Option<&[Key]>, must_fit:
     }
 }
 
-/// Whether reading passes over `key`: an extra of published files, or T5's second copy of its table
-/// of tokens.
-fn is_passed_over(key: &str) -> bool {
-    published::is_extra(key) || key == "encoder.embed_tokens.weight"
-}
-
-/// The network that the `config.json` in the part `sub` describes.
-fn network(folder: &Folder, sub: &str) -> Result<Network, LoadError> {
+/// The network that the `config.json` in the part `sub` describes. One that does not say its class,
+/// as ours of text encoders do not, is of the class that its weights are of.
+fn network(folder: &Folder, sub: &str, kind: Option<Kind>) -> Result<Network, LoadError> {
     fn read<T: DeserializeOwned>(folder: &Folder, file: &str) -> Result<T, LoadError> {
         folder.read_config(file)
     }
     let file = if sub.is_empty() { "config.json".to_owned() } else { format!("{sub}/config.json") };
     let json: serde_json::Value = folder.read_config(&file)?;
     let class = json["_class_name"].as_str().or_else(|| json["architectures"][0].as_str());
-    let class = class.unwrap_or("no class named").to_owned();
+    let of_kind = match kind {
+        Some(Kind::ClipText) => "CLIPTextModel",
+        Some(Kind::T5) => "T5EncoderModel",
+        _ => "no class named",
+    };
+    let class = class.unwrap_or(of_kind).to_owned();
     let device = Device::default();
     let keys = match class.as_str() {
         "UNet2DConditionModel" => Some(keys(&read::<UnetConfig>(folder, &file)?.init(&device))),

@@ -6,6 +6,7 @@
 //! ([`published_keys`]). There is no list of keys.
 
 mod bfl;
+mod extras;
 mod kind;
 mod ldm_unet;
 mod ldm_vae;
@@ -15,11 +16,12 @@ mod single_file;
 use std::collections::BTreeMap;
 
 pub use bfl::flux;
+pub use extras::{extras, summary, without_extras};
 pub use kind::{Kind, identify};
 pub use ldm_unet::unet;
 pub use ldm_vae::vae;
 pub use old_attention::old_attention;
-pub use single_file::{SingleFile, is_extra, summary};
+pub use single_file::SingleFile;
 
 pub use super::tensors::Part;
 use super::{Key, LoadError, Tensors, load::check};

@@ -17,12 +17,18 @@ pub struct Part {
 
 impl Tensors {
     /// The same tensors under other names: `rename` returns the new name of a key, or `None` to
-    /// leave the tensor out, which is how extras that a published file is known to hold
-    /// (`position_ids` buffers) are named and ignored.
+    /// leave the tensor out.
     pub fn rename(self, mut rename: impl FnMut(&str) -> Option<String>) -> Self {
         let entries = self.entries.into_iter();
         let entries = entries.filter_map(|(key, entry)| Some((rename(&key)?, entry))).collect();
         Self { entries, ..self }
+    }
+
+    /// The tensors but for those of `keys`, which is how extras that a published file is known to
+    /// hold are named and ignored.
+    pub fn without(mut self, keys: &[String]) -> Self {
+        self.entries.retain(|key, _| !keys.contains(key));
+        self
     }
 
     /// The tensors whose keys begin with `prefix`, without it.

@@ -1,0 +1,97 @@
+//! What published files are known to hold beside a network, and is of no use here.
+
+use super::{Kind, single_file::TEXT};
+use crate::weights::Tensors;
+
+/// How the keys of the moving average of training begin. The file holds the weights to be used as
+/// well.
+const AVERAGE: &str = "model_ema.";
+
+/// The noise schedule of training and what derives from it. We make it from its two ends.
+const SCHEDULE: [&str; 14] = [
+    "betas",
+    "alphas_cumprod",
+    "alphas_cumprod_prev",
+    "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod",
+    "log_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod",
+    "sqrt_recipm1_alphas_cumprod",
+    "posterior_variance",
+    "posterior_log_variance_clipped",
+    "posterior_mean_coef1",
+    "posterior_mean_coef2",
+    "logvar",
+    "lvlb_weights",
+];
+
+/// Where the two sides of CLIP have their positions.
+const POSITIONS: [&str; 2] = ["text_model.embeddings.", "vision_model.embeddings."];
+
+/// T5's table of tokens, and its other name: some files hold it twice.
+const TOKENS: &str = "shared.weight";
+const TOKENS_AGAIN: &str = "encoder.embed_tokens.weight";
+
+/// The keys of `tensors`, a file of the given kind, that such a file may hold beside the network:
+/// the noise schedule and the moving average of training in a single file, the numbers from 0 on
+/// of CLIP's positions, T5's second table of tokens. One that has not the shape of what it repeats
+/// is none of them.
+pub fn extras(kind: Kind, tensors: &Tensors) -> Vec<String> {
+    match kind {
+        Kind::StableDiffusion1 | Kind::StableDiffusion2 | Kind::StableDiffusionXl => {
+            let of_training = |key: &&str| SCHEDULE.contains(key) || key.starts_with(AVERAGE);
+            let keys = tensors.iter().map(|(key, _)| key).filter(of_training);
+            keys.map(str::to_owned).chain(positions(tensors, TEXT)).collect()
+        }
+        Kind::Clip | Kind::ClipText => positions(tensors, "").collect(),
+        Kind::T5 => {
+            let again = tensors
+                .shape(TOKENS_AGAIN)
+                .filter(|again| tensors.shape(TOKENS).is_some_and(|tokens| tokens == *again));
+            again.map(|_| TOKENS_AGAIN.to_owned()).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The lists of as many numbers as there are positions, below `prefix`.
+fn positions(tensors: &Tensors, prefix: &str) -> impl Iterator<Item = String> {
+    POSITIONS.into_iter().filter_map(move |side| {
+        let ids = format!("{prefix}{side}position_ids");
+        let table = tensors.shape(&format!("{prefix}{side}position_embedding.weight"))?;
+        let count: usize = tensors.shape(&ids)?.iter().product();
+        (table.first() == Some(&count)).then_some(ids)
+    })
+}
+
+/// `tensors`, a file of the given kind, without its [`extras`], and these.
+pub fn without_extras(kind: Kind, tensors: Tensors) -> (Tensors, Vec<String>) {
+    let extras = extras(kind, &tensors);
+    (tensors.without(&extras), extras)
+}
+
+/// How many of each sort there are among `extras`, in words; nothing if there are none.
+pub fn summary(extras: &[String]) -> Option<String> {
+    let sorts = [
+        ("buffer", "of the schedule"),
+        ("weight", "of model_ema.*"),
+        ("list", "position_ids"),
+        ("second table", "of T5's tokens"),
+    ];
+    let mut counts = [0; 4];
+    for key in extras {
+        let sort = match key {
+            _ if SCHEDULE.contains(&key.as_str()) => 0,
+            _ if key.starts_with(AVERAGE) => 1,
+            _ if key.ends_with(TOKENS_AGAIN) => 3,
+            _ => 2,
+        };
+        counts[sort] += 1;
+    }
+    let told = sorts.iter().zip(counts).filter(|(_, count)| *count > 0);
+    let told = told.map(|((noun, which), count)| {
+        format!("{count} {noun}{} {which}", if count == 1 { "" } else { "s" })
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    (!told.is_empty()).then_some(told)
+}
