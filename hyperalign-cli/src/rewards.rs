@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use hyperalign_models::{embedded, weights::Folder};
-use hyperalign_rewards::{ClipReward, Files, Mix, Reward, Role, ScoreError, emoji::Gold};
+use hyperalign_rewards::{ClipReward, Files, Reward, Role, ScoreError, emoji::Gold};
 use image::RgbImage;
 use miette::{Diagnostic, IntoDiagnostic, Report};
 
@@ -123,7 +123,8 @@ impl Judges {
         mut failed: impl FnMut(&str, Report) -> miette::Result<()>,
     ) -> miette::Result<Self> {
         let weights = weights(args)?;
-        let is_part = |name: &String| args.reward.iter().any(|given| share_a_part(given, name));
+        let is_part =
+            |name: &String| args.reward.iter().any(|given| scorers::share_a_network(given, name));
         if let Some(name) = args.trained_on.iter().find(|name| !is_part(name)) {
             return Err(RewardError::NotAsked { given: name.clone() }.into());
         }
@@ -143,7 +144,8 @@ impl Judges {
             if judges.iter().any(|judge| judge.reward.name() == reward.name()) {
                 return Err(twice().into());
             }
-            let is_trained = args.trained_on.iter().any(|name| share_a_part(given, name));
+            let is_trained =
+                args.trained_on.iter().any(|name| scorers::share_a_network(given, name));
             let role = if is_trained { Role::TrainedAgainst } else { Role::Other };
             judges.push(Judge { reward, role });
         }
@@ -218,20 +220,6 @@ impl Judges {
         };
         (0..pictures.len()).map(row).collect()
     }
-}
-
-/// Whether two rewards, by what names them, are the same or mixes with a part in common: who was
-/// trained against a mix was trained against its parts, and the other way round.
-fn share_a_part(a: &str, b: &str) -> bool {
-    let parts = |text: &str| -> Vec<String> {
-        let terms = text.strip_prefix("mix:").and_then(|terms| Mix::parse(terms).ok());
-        match terms {
-            Some(terms) => terms.into_iter().map(|term| term.name).collect(),
-            None => vec![text.to_owned()],
-        }
-    };
-    let parts_of_b = parts(b);
-    parts(a).iter().any(|part| parts_of_b.contains(part))
 }
 
 /// Where the weights of each reward are, as [`Files`] reads them.

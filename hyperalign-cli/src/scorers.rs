@@ -73,13 +73,19 @@ pub fn files<T: AsRef<str>>(rewards: &[T], weights: &[String]) -> miette::Result
 
 /// Whether `reward` is a mix with the published reward `name` among its parts.
 pub fn is_mix_of(reward: &str, name: &str) -> bool {
-    hyperalign_rewards::entry(name).is_some() && reward != name && share_a_part(reward, name)
+    let is_published = hyperalign_rewards::entry(name).is_some();
+    is_published && reward != name && parts(reward).iter().any(|part| part == name)
 }
 
-/// Whether two rewards are the same, or mixes with a part in common.
-pub fn share_a_part(one: &str, other: &str) -> bool {
-    let others = parts(other);
-    parts(one).iter().any(|part| others.contains(part))
+/// Whether two rewards, by what names them, are the same network or mixes with one in common: who
+/// was trained against a mix was trained against its parts, and the other way round.
+pub fn share_a_network(one: &str, other: &str) -> bool {
+    let networks = |reward: &str| -> Vec<String> {
+        let network = |part: &String| hyperalign_rewards::network_of(part).to_owned();
+        parts(reward).iter().map(network).collect()
+    };
+    let others = networks(other);
+    networks(one).iter().any(|network| others.contains(network))
 }
 
 /// The names of the rewards in a mix; of another reward its own.
@@ -195,7 +201,7 @@ impl Scorers {
 
         let mut columns: Vec<Column> = Vec::new();
         if let Some(given) = proxy {
-            let is_trained = trained.is_none_or(|trained| share_a_part(trained, given));
+            let is_trained = trained.is_none_or(|trained| share_a_network(trained, given));
             columns.push(Column {
                 name: Scorer::PROXY.to_owned(),
                 reward: open(given, &files, device)?,
@@ -203,7 +209,7 @@ impl Scorers {
             });
         }
         if let Some(given) = heldout {
-            let is_trained = trained.is_some_and(|trained| share_a_part(trained, given));
+            let is_trained = trained.is_some_and(|trained| share_a_network(trained, given));
             let reward: Arc<dyn Reward> = match &space {
                 Some(space) if space.name() == given => space.clone(),
                 _ => open(given, &files, device)?,
@@ -219,7 +225,7 @@ impl Scorers {
             if columns.iter().any(|column| column.name == reward.name()) {
                 continue;
             }
-            let is_trained = trained.is_some_and(|trained| share_a_part(trained, given));
+            let is_trained = trained.is_some_and(|trained| share_a_network(trained, given));
             let role = if is_trained { Role::TrainedAgainst } else { Role::Other };
             columns.push(Column { name: reward.name().to_owned(), role, reward });
         }

@@ -255,8 +255,6 @@ fn what_cannot_be_done_is_said() {
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", message(&output));
     }
     fails(&["--cache", "rows.jsonl"], "cannot write");
-    // Before the first picture: its size, and words.
-    fails(&["--reward", "emoji-proxy"], "reads pictures of 64x64");
     std::fs::write(world.path("none.txt"), "\n").unwrap();
     let fails = |file: &str, words: &str| {
         let output = world.run(&["eval", "--base", "base", "--prompts", file]);

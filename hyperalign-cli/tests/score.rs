@@ -204,7 +204,7 @@ fn bad_items_do_not_stop_the_run() {
     folder.write("in/cjk.txt", "犬".repeat(100_000));
     folder.picture("in/latin.png", 1);
     folder.write("in/latin.txt", b"a d\xf6g");
-    folder.write("in/size.png", png(&RgbImage::new(80, 64), Some("a dog")));
+    folder.write("in/size.png", png(&RgbImage::new(1000, 8), Some("a dog")));
     folder.write("in/word.png", png(&picture(1), Some("a gryphon")));
     let output = folder.score(&[&PROXY[..], &["in", "missing.png", "--json"]].concat());
     assert_eq!(output.status.code(), Some(1));
@@ -224,7 +224,7 @@ fn bad_items_do_not_stop_the_run() {
         ("long.png", "10000 words"),
         ("cjk.png", "100000 characters"),
         ("latin.png", "valid UTF-8"),
-        ("size.png", "64x80"),
+        ("size.png", "8x1000"),
         ("word.png", "gryphon"),
         ("missing.png", "cannot be read"),
     ] {

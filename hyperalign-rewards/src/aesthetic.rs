@@ -13,9 +13,8 @@ use image::RgbImage;
 
 use crate::{
     OpenError, Reward, ScoreError,
-    clip_scorer::{
-        OTHER_SIZES, Pictures, check_size, fingerprint, open_clip_model, score_prepared, unit,
-    },
+    clip_kind::{OTHER_SIZES, fingerprint, open_clip_model},
+    inputs::{Pictures, check_size, score_prepared, unit},
     registry::Entry,
     source::{Source, differences},
 };

@@ -1,12 +1,19 @@
 //! A CLIP dual encoder as a differentiable reward.
 
-use burn::tensor::{Device, Tensor, TensorData};
-use hyperalign_models::clip::{ClipConfig, ClipModel, ConfigError};
-use hyperalign_models::tokenizer::{Tokenizer, TokenizerError};
-use hyperalign_models::weights::{self, Folder, LoadError};
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::resize::Normalization;
+use hyperalign_models::{
+    clip::{ClipConfig, ClipModel, ClipPreprocess, ConfigError},
+    tokenizer::{Tokenizer, TokenizerError},
+    weights::{self, Folder, LoadError},
+};
+use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use crate::{Reward, ScoreError};
+use crate::{
+    Reward, ScoreError,
+    inputs::{Pictures, check_prompts, check_size, ids, plain, score_prepared, unit},
+};
 
 /// The channel statistics of a `preprocessor_config.json`, for pixels in `[0, 1]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,23 +32,27 @@ impl Default for Preprocessing {
 }
 
 impl Preprocessing {
-    /// Normalises pixels in `[-1, 1]`: with p = (x + 1) / 2, (p - mean) / std.
-    ///
-    /// # Shapes
-    ///
-    /// - `images` and output: `[batch, 3, height, width]`
-    fn apply(&self, images: Tensor<4>) -> Tensor<4> {
-        let device = images.device();
-        let channels = |values: [f32; 3]| {
-            Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 3, 1, 1]), &device)
-        };
-        let factor = channels(self.image_std.map(|std| 0.5 / std));
-        let mut shift = self.image_mean;
-        for (mean, std) in shift.iter_mut().zip(self.image_std) {
-            *mean = (0.5 - *mean) / std;
-        }
-        images * factor + channels(shift)
+    fn normalization(self) -> Normalization {
+        Normalization { mean: self.image_mean.map(f64::from), std: self.image_std.map(f64::from) }
     }
+}
+
+/// What the cosine of picture and text is multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Nothing.
+    One,
+    /// `exp(logit_scale)`, which is part of the weights.
+    Logit,
+}
+
+/// What is done to tensors beyond `[-1, 1]`, as decoders make them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// They are clipped as they are when the picture is stored; no gradient leads back from there.
+    Clipped,
+    /// They are taken as they are.
+    Open,
 }
 
 /// Why the files of a CLIP reward could not be read.
@@ -59,27 +70,34 @@ pub enum ClipRewardError {
     Tokenizer(#[from] TokenizerError),
 }
 
-/// CLIP's score of a picture and its prompt, exp(logit_scale) cos(image, text)
-/// (Radford et al. 2021, arXiv:2103.00020, figure 3).
+/// A CLIP dual encoder as a reward: the cosine of picture and text (Radford et al. 2021,
+/// arXiv:2103.00020, figure 3), scaled as the one who trained it has it.
 ///
-/// The cosine is scaled because preference models are trained so: the difference of two scores
-/// is then the log odds that the first picture is preferred, in the unit that the Bradley-Terry
-/// loss of PickScore and HPSv2 gives it.
+/// The embedded world's preference models are of this type, and HPSv2, PickScore and the CLIP score
+/// of the [`registry`](crate::registry).
 ///
 /// The network lies on a plain device and is a constant of every tape; gradients reach the
-/// pictures only.
+/// pictures only. Pictures of all sizes are resized to the network's own.
 #[derive(Debug)]
 pub struct ClipReward {
-    name: String,
-    version: String,
-    model: ClipModel,
-    tokenizer: Tokenizer,
-    preprocessing: Preprocessing,
-    image_size: usize,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) model: ClipModel,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) preprocess: ClipPreprocess,
+    pub(crate) pictures: Pictures,
+    pub(crate) scale: Scale,
+    pub(crate) range: Range,
 }
 
 impl ClipReward {
-    /// A reward called `name`. Its version is the hash of the weights.
+    /// A reward called `name`. Its version is the hash of the weights, and its score
+    /// exp(logit_scale) cos(image, text).
+    ///
+    /// The cosine is scaled because preference models are trained so: the difference of two scores
+    /// is then the log odds that the first picture is preferred, in the unit that the Bradley-Terry
+    /// loss of PickScore and HPSv2 gives it. Tensors are not clipped: a pixel that leaves the range
+    /// is led back.
     pub fn new(
         name: impl Into<String>,
         config: &ClipConfig,
@@ -87,13 +105,19 @@ impl ClipReward {
         tokenizer: Tokenizer,
         preprocessing: Preprocessing,
     ) -> Self {
+        let preprocess = ClipPreprocess {
+            normalization: preprocessing.normalization(),
+            ..ClipPreprocess::new(config.vision_config.image_size)
+        };
         Self {
             name: name.into(),
             version: weights::hash(&model),
             model,
             tokenizer,
-            preprocessing,
-            image_size: config.vision_config.image_size,
+            preprocess,
+            pictures: Pictures::Pil,
+            scale: Scale::Logit,
+            range: Range::Open,
         }
     }
 
@@ -132,7 +156,24 @@ impl ClipReward {
     /// - `images`: `[batch, 3, height, width]`, in `[-1, 1]`
     /// - output: `[batch, projection_dim]`
     pub fn image_features(&self, images: Tensor<4>) -> Tensor<2> {
-        self.model.image_features(self.preprocessing.apply(images))
+        self.model.image_features(self.prepared(images))
+    }
+
+    fn prepared(&self, images: Tensor<4>) -> Tensor<4> {
+        match self.range {
+            Range::Clipped => self.preprocess.forward(unit(images)),
+            Range::Open => self.preprocess.signed().forward(images),
+        }
+    }
+
+    /// The score of prepared pictures.
+    fn of_prepared(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+        let ids = ids(&self.tokenizer, prompts, &self.name, &plain(&images));
+        let score = self.model.score(images, ids);
+        match self.scale {
+            Scale::One => score,
+            Scale::Logit => score * self.model.logit_scale(),
+        }
     }
 }
 
@@ -159,34 +200,32 @@ impl Reward for ClipReward {
 
     /// # Panics
     ///
-    /// Panics if the pictures do not have the network's size, or if a prompt has a word that its
-    /// vocabulary lacks; the tokenizer tells before.
+    /// Panics if there is not one prompt for each picture, and for a prompt that the tokenizer
+    /// refuses; [`check`](Reward::check) tells before.
     fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-        let [batch, _, height, width] = images.dims();
-        assert_eq!([height, width], [self.image_size; 2], "pictures for `{}`", self.name);
-        assert_eq!(batch, prompts.len(), "one prompt for each picture");
-        let device = images.device().inner();
-        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
-        let ids = self
-            .tokenizer
-            .encode(&texts)
-            .unwrap_or_else(|error| panic!("`{}` cannot score these prompts: {error}", self.name))
-            .to_tensor(&device);
-        self.model.score(self.preprocessing.apply(images), ids) * self.model.logit_scale()
+        assert_eq!(images.dims()[0], prompts.len(), "one prompt for each picture");
+        self.of_prepared(self.prepared(images), prompts)
     }
 
     fn differentiable(&self) -> bool {
         true
     }
 
-    fn check(&self, [height, width]: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
-        if [height, width] != [self.image_size; 2] {
-            let (name, expected) = (self.name.clone(), self.image_size);
-            return Err(ScoreError::PictureSize { name, expected, height, width });
-        }
-        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
-        self.tokenizer.encode(&texts)?;
-        Ok(())
+    fn score_pictures(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[String],
+        device: &Device,
+    ) -> Vec<f32> {
+        let Self { preprocess, .. } = self;
+        score_prepared(preprocess, self.pictures, pictures, prompts, device, |images| {
+            self.of_prepared(images, prompts)
+        })
+    }
+
+    fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
+        check_size(&self.name, size)?;
+        check_prompts(&self.tokenizer, prompts)
     }
 }
 
@@ -194,11 +233,16 @@ impl Reward for ClipReward {
 mod tests {
     use std::collections::BTreeMap;
 
+    use burn::tensor::TensorData;
+    use hyperalign_core::image::to_images;
     use hyperalign_models::clip::{ClipTextConfig, ClipVisionConfig};
     use hyperalign_models::weights::{FileFloat, reinit, save};
 
     use super::*;
     use crate::emoji::{Picture, data, preferred_item, vocabulary};
+
+    const PREPROCESSING: Preprocessing =
+        Preprocessing { image_mean: [0.4; 3], image_std: [0.25; 3] };
 
     fn config(vocab_size: usize) -> ClipConfig {
         ClipConfig {
@@ -234,8 +278,7 @@ mod tests {
         let tokenizer = Tokenizer::from_words(&words, 12).unwrap();
         let config = config(tokenizer.vocab_size());
         let model = reinit(config.init(device), 5);
-        let preprocessing = Preprocessing { image_mean: [0.4; 3], image_std: [0.25; 3] };
-        (ClipReward::new("tiny", &config, model, tokenizer, preprocessing), config)
+        (ClipReward::new("tiny", &config, model, tokenizer, PREPROCESSING), config)
     }
 
     fn items(count: u32, device: &Device) -> (Tensor<4>, Vec<String>) {
@@ -266,7 +309,7 @@ mod tests {
         assert!(reward.check([64, 64], &["a dog".to_owned()]).is_ok());
         let message =
             |size, prompt: &str| reward.check(size, &[prompt.to_owned()]).unwrap_err().to_string();
-        assert!(message([224, 64], "a dog").contains("224x64"));
+        assert!(message([6400, 64], "a dog").contains("6400x64"));
         assert!(message([64, 64], "a gryphon").contains("gryphon"));
     }
 
@@ -277,10 +320,35 @@ mod tests {
             Preprocessing { image_mean: [0.1, 0.5, 0.6], image_std: [0.2, 0.5, 0.1] };
         let black_and_white =
             Tensor::<4>::from_floats([[[[-1.0, 1.0]], [[-1.0, 1.0]], [[-1.0, 1.0]]]], &device);
-        let found = preprocessing.apply(black_and_white).into_data().convert::<f32>();
+        let found = preprocessing.normalization().signed().forward(black_and_white);
         let expected = [-0.5, 4.5, -1.0, 1.0, -6.0, 4.0];
-        for (found, expected) in found.as_slice::<f32>().unwrap().iter().zip(expected) {
+        for (found, expected) in found.into_data().iter::<f32>().zip(expected) {
             assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn pictures_of_any_size_are_resized() {
+        let device = Device::flex();
+        let (reward, _) = tiny(&device);
+        let (images, prompts) = items(2, &device);
+        let large = images.clone().repeat_dim(3, 2);
+        let middle = images.clone().slice_dim(3, 32..64);
+        let middle = Tensor::cat(vec![middle, images.slice_dim(3, 0..32)], 3);
+        let difference = reward.score(large, &prompts) - reward.score(middle, &prompts);
+        assert_eq!(difference.abs().max().into_scalar::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn a_stored_picture_scores_as_its_tensor() {
+        let device = Device::flex();
+        let (reward, _) = tiny(&device);
+        let (images, prompts) = items(3, &device);
+        let of_tensors: Vec<f32> =
+            reward.score(images.clone(), &prompts).into_data().iter().collect();
+        let of_pictures = reward.score_pictures(&to_images(images), &prompts, &device);
+        for (a, b) in of_tensors.into_iter().zip(of_pictures) {
+            assert!((a - b).abs() < 0.01, "{a} and {b}");
         }
     }
 
@@ -291,7 +359,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
         write("config.json", serde_json::to_string(&config).unwrap());
-        write("preprocessor_config.json", serde_json::to_string(&reward.preprocessing).unwrap());
+        write("preprocessor_config.json", serde_json::to_string(&PREPROCESSING).unwrap());
         write("tokenizer.json", reward.tokenizer.to_json().unwrap());
         let path = dir.path().join("model.safetensors");
         save(&reward.model, &path, FileFloat::F32, &BTreeMap::new()).unwrap();

@@ -13,9 +13,9 @@ use image::RgbImage;
 
 use crate::{
     OpenError, Reward, ScoreError,
-    clip_scorer::{
-        OTHER_SIZES, Pictures, check_prompts, check_size, ids, plain, random_tokenizer,
-        score_prepared, unit,
+    clip_kind::OTHER_SIZES,
+    inputs::{
+        Pictures, check_prompts, check_size, ids, plain, random_tokenizer, score_prepared, unit,
     },
     registry::Entry,
     source::{Source, differences},

@@ -5,13 +5,14 @@
 //! differentiable, each [`Reward`] says itself.
 
 mod aesthetic;
+mod clip_kind;
 mod clip_reward;
 mod clip_score;
-mod clip_scorer;
 pub mod emoji;
 pub mod geneval;
 mod hps_v2;
 mod image_reward;
+mod inputs;
 mod mix;
 mod pick_score;
 pub mod prompts;
@@ -21,6 +22,8 @@ mod source;
 
 pub use clip_reward::{ClipReward, ClipRewardError, Preprocessing};
 pub use mix::{Mix, MixError, MixPart, MixTerm};
-pub use registry::{Entry, Files, entry, is_known, open, open_one, open_with, registry};
+pub use registry::{
+    Entry, Files, entry, is_known, network_of, open, open_one, open_with, registry,
+};
 pub use reward::{Reward, Role, ScoreError};
 pub use source::{OpenError, Source};

@@ -4,12 +4,10 @@
 //! The factor is the weights' own `exp(logit_scale)`, which is 100. The difference of two scores
 //! is the log odds that the first picture is preferred.
 
+use hyperalign_core::resize::Filter;
 use hyperalign_models::clip::ClipConfig;
 
-use crate::{
-    clip_scorer::{ClipKind, ClipScorer, Pictures, Scale},
-    registry::Entry,
-};
+use crate::{clip_kind::ClipKind, clip_reward::Scale, inputs::Pictures, registry::Entry};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "pick_score",
@@ -18,15 +16,16 @@ pub(crate) const ENTRY: Entry = Entry {
             merges.txt of laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
     open: |source, device| {
         let weights = source.weights(&[])?;
-        Ok(Box::new(ClipScorer::open(KIND, source, weights, device)?))
+        Ok(Box::new(KIND.open(source, weights, device)?))
     },
-    random: |device| Ok(Box::new(ClipScorer::random(KIND, device)?)),
+    random: |device| Ok(Box::new(KIND.random(device)?)),
 };
 
 const KIND: ClipKind = ClipKind {
     name: "pick_score",
     version: "v1 ViT-H/14",
     pictures: Pictures::Pil,
+    filter: Filter::Bicubic,
     scale: Scale::Logit,
     cleans_texts: false,
     config: ClipConfig::vit_h_14,

@@ -37,6 +37,8 @@ const REGISTRY: &[Entry] = &[
     clip_score::ENTRY,
     hps_v2::V2,
     hps_v2::V2_1,
+    hps_v2::V2_SAMPLED,
+    hps_v2::V2_1_SAMPLED,
     image_reward::ENTRY,
     pick_score::ENTRY,
 ];
@@ -120,6 +122,12 @@ impl Files {
     pub fn of(&self, name: &str) -> Option<&Path> {
         self.by_name.get(name).or(self.others.as_ref()).map(PathBuf::as_path)
     }
+}
+
+/// The name of the reward whose weights the one called `name` reads: that with antialiasing for one
+/// without, and `name` itself for all others.
+pub fn network_of(name: &str) -> &str {
+    name.strip_suffix(hps_v2::NO_ANTIALIAS).unwrap_or(name)
 }
 
 /// Whether `text` describes rewards of the [`registry`], or a mix.

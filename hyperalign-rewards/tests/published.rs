@@ -7,7 +7,8 @@ use std::{path::Path, sync::Arc};
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::image::from_images;
-use hyperalign_rewards::{Files, OpenError, Reward, ScoreError, entry, registry};
+use hyperalign_rewards::{Files, OpenError, Reward, ScoreError, entry, network_of, registry};
+use image::{Rgb, RgbImage};
 
 mod tiny;
 
@@ -110,6 +111,31 @@ fn every_score_says_what_it_is() {
     let score = |name| opened(name, folder.path()).score_pictures(&images, &texts, &device)[0];
     let factor = 2.6592_f32.exp();
     assert!((score("pick_score") - factor * score("clip_score")).abs() < 1e-4 * factor);
+}
+
+/// HPSv2 as older versions of torchvision prepared its pictures.
+#[test]
+fn without_antialiasing_the_score_is_another() {
+    let (folder, device) = (clip_folder(), Device::flex());
+    let texts = prompts(&["a dog"]);
+    // Nine pixels to one of the network's: sampling meets the pattern, averaging sees grey.
+    let fine = RgbImage::from_fn(72, 72, |x, y| Rgb([((x + y) % 2 * 255) as u8; 3]));
+    for name in ["hps_v2", "hps_v2.1"] {
+        let other = format!("{name}_no_antialias");
+        assert_eq!(network_of(&other), name);
+        let [a, b] = [name, &other].map(|name| opened(name, folder.path()));
+        let both = |picture: &RgbImage| {
+            let score = |reward: &dyn Reward| {
+                reward.score_pictures(std::slice::from_ref(picture), &texts, &device)[0]
+            };
+            (score(a.as_ref()), score(b.as_ref()))
+        };
+        let (a, b) = both(&fine);
+        assert!((a - b).abs() > 1e-4, "a fine pattern aliases: {a} {b}");
+        // The network's own size is not resized.
+        let (a, b) = both(&picture(8, 8, 0.3));
+        assert_eq!(a, b);
+    }
 }
 
 /// Weights of another CLIP are not the reward that is named, whatever the file is called.

@@ -55,6 +55,12 @@ impl Normalization {
         std: [0.26862954, 0.26130258, 0.27577711],
     };
 
+    /// The one that does to `2 x - 1` what this one does to `x`.
+    #[must_use]
+    pub fn signed(self) -> Self {
+        Self { mean: self.mean.map(|mean| 2.0 * mean - 1.0), std: self.std.map(|std| 2.0 * std) }
+    }
+
     /// Normalises pictures with values in `[0, 1]`, `[batch, 3, height, width]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let column = |values: [f64; 3]| {

@@ -6,8 +6,8 @@ use hyperalign_core::resize::{
 };
 use image::RgbImage;
 
-/// The preprocessing of CLIP: the shorter side to `size` by a bicubic filter, the middle square,
-/// then a normalisation of the channels.
+/// The preprocessing of CLIP: the shorter side to `size` by a filter, the middle square, then a
+/// normalisation of the channels.
 ///
 /// There are two ways in. [`picture`](Self::picture) gives what published scores were computed
 /// from, rounding to 8 bits in between. [`forward`](Self::forward) is its differentiable twin for
@@ -18,12 +18,14 @@ pub struct ClipPreprocess {
     pub size: usize,
     /// Mean and deviation of the channels.
     pub normalization: Normalization,
+    /// How [`forward`](Self::forward) resizes; [`picture`](Self::picture) is always bicubic.
+    pub filter: Filter,
 }
 
 impl ClipPreprocess {
     /// With the normalisation that OpenAI published, and that HPSv2 and PickScore share.
     pub fn new(size: usize) -> Self {
-        Self { size, normalization: Normalization::CLIP }
+        Self { size, normalization: Normalization::CLIP, filter: Filter::Bicubic }
     }
 
     /// Prepares pictures as tensors. Differentiable.
@@ -35,8 +37,14 @@ impl ClipPreprocess {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let (height, width) = shorter_side(height, width, self.size);
-        let x = resize(x, height, width, Filter::Bicubic);
+        let x = resize(x, height, width, self.filter);
         self.normalization.forward(center_crop(x, self.size, self.size))
+    }
+
+    /// The same for pixels in `[-1, 1]`: resizing commutes with the change of range.
+    #[must_use]
+    pub fn signed(self) -> Self {
+        Self { normalization: self.normalization.signed(), ..self }
     }
 
     /// Prepares a picture, to the last bit as PIL and torchvision do.
@@ -88,6 +96,17 @@ mod tests {
         let most = 2.0 / 255.0 / 0.26;
         let error: f32 = (exact - rounded).abs().max().into_scalar();
         assert!(error > 0.0 && f64::from(error) < most, "{error}");
+    }
+
+    #[test]
+    fn pixels_between_minus_1_and_1_give_the_same() {
+        let device = Device::flex();
+        let normalization = Normalization { mean: [0.1, 0.5, 0.6], std: [0.2, 0.5, 0.1] };
+        let preprocess = ClipPreprocess { normalization, ..ClipPreprocess::new(14) };
+        let unit = unit_tensor(&smooth(), &device);
+        let signed = unit.clone() * 2.0 - 1.0;
+        let difference = preprocess.forward(unit) - preprocess.signed().forward(signed);
+        assert!(difference.abs().max().into_scalar::<f32>() < 1e-5);
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub(super) fn preprocess(golden: &Golden, checks: &mut Checks) -> miette::Result
         _ => None,
     };
     let picture = picture.ok_or_else(|| miette!("`in.rgb_u8` is not [height, width, 3]"))?;
-    let preprocess = ClipPreprocess { size, normalization: Normalization { mean, std } };
+    let preprocess =
+        ClipPreprocess { normalization: Normalization { mean, std }, ..ClipPreprocess::new(size) };
     checks.tensor("out.pil_bicubic_norm", preprocess.picture(&picture, &checks.device));
 
     let device = checks.device.clone();

@@ -89,8 +89,9 @@ impl DataArgs {
         let open = |path| Preferences::open(path, settings.training.seed);
         let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
         if base::embedded_base(given).is_some() {
-            let kept =
-                |reward: &&Arc<dyn Reward>| scorers::share_a_part(reward.name(), scorers::HELD_OUT);
+            let kept = |reward: &&Arc<dyn Reward>| {
+                scorers::share_a_network(reward.name(), scorers::HELD_OUT)
+            };
             if let Some(reward) = reward.as_ref().filter(kept) {
                 let given = reward.name().to_owned();
                 return Err(MaterialsError::KeptForMeasuring { given }.into());
