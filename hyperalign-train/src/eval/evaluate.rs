@@ -1,6 +1,6 @@
 //! Every method over the same prompts and seeds.
 
-use std::{path::PathBuf, time::Instant};
+use std::{collections::HashSet, path::PathBuf, time::Instant};
 
 use burn::tensor::Tensor;
 use hyperalign_models::{base::Base, weights};
@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 
 use super::{
     Adapted, EvalError, Measures, Record, Sampling, Shot, Variation, generate,
-    mean_pairwise_distance, record::Store, variation,
+    mean_pairwise_distance,
+    record::Store,
+    score::Scores,
+    units::{Unit, groups},
+    variation,
 };
 use crate::learner::Stop;
 
@@ -129,12 +133,13 @@ impl Evaluation<'_> {
         progress: &mut dyn FnMut(Done),
     ) -> Result<Option<Measured>, EvalError> {
         let mut store = Store::open(self.cache.as_deref(), &method.name, self.made_by(method));
-        // Whole prompts at a time: the pictures of one prompt are compared with each other.
-        let group = (self.sampling.batch / self.seeds).max(1);
-        while store.records.len() < self.prompts.len() {
-            let first = store.records.len();
-            let rows = first..(first + group).min(self.prompts.len());
-            let Some(records) = self.measure_rows(method, rows)? else { return Ok(None) };
+        let kept: HashSet<usize> = store.records.iter().map(|record| record.row).collect();
+        let texts: Vec<&str> = self.prompts.iter().map(|prompt| prompt.text.as_str()).collect();
+        for group in groups(&texts, self.seeds, self.sampling.batch) {
+            if group.iter().flatten().all(|row| kept.contains(row)) {
+                continue;
+            }
+            let Some(records) = self.measure_units(method, &group)? else { return Ok(None) };
             store.extend(records)?;
             progress(Done {
                 method: &method.name,
@@ -150,67 +155,79 @@ impl Evaluation<'_> {
             },
             None => None,
         };
-        Ok(Some(Measured { name: method.name.clone(), records: store.records, variation }))
+        let mut records = store.records;
+        records.sort_by_key(|record| record.row);
+        Ok(Some(Measured { name: method.name.clone(), records, variation }))
     }
 
     /// Makes and measures the pictures of a few prompts.
-    fn measure_rows(
+    fn measure_units(
         &self,
         method: &Method,
-        rows: std::ops::Range<usize>,
+        units: &[Unit],
     ) -> Result<Option<Vec<Record>>, EvalError> {
         let start = Instant::now();
+        let rows = units.concat();
         let of_pictures: Vec<(usize, u64)> = rows
-            .clone()
-            .flat_map(|row| (0..self.seeds).map(move |k| (row, self.seed_of(row, k))))
+            .iter()
+            .flat_map(|&row| (0..self.seeds).map(move |k| (row, self.seed_of(row, k))))
             .collect();
         let shots: Vec<Shot> = of_pictures
             .iter()
             .map(|&(row, seed)| Shot { prompt: self.prompts[row].text.clone(), seed })
             .collect();
-        let (mut images, mut seconds) = (Vec::new(), 0.0);
-        let adapted = method.adapted.as_ref();
+        let prompts: Vec<Prompt> =
+            of_pictures.iter().map(|&(row, _)| self.prompts[row].clone()).collect();
+        let (mut all, mut features, mut seconds) = (Scores::default(), Vec::new(), 0.0);
+        let mut made = 0;
+        // Of a batch only numbers are kept: a unit may have many pictures.
         let mut keep = |shots: &[Shot], batch: super::Batch| {
+            let prompts = &prompts[made..made + shots.len()];
+            made += shots.len();
             seconds += batch.seconds * shots.len() as f64;
-            images.push(batch.images);
+            let scores = self.measures.score(&batch.images, prompts);
+            for (column, values) in &scores.rewards {
+                if let Some(k) = values.iter().position(|value| !value.is_finite()) {
+                    return Err(not_finite(method, format!("the score `{column}`"), &prompts[k]));
+                }
+            }
+            all.extend(scores);
+            features.push(self.measures.space.embed(batch.images));
             Ok(())
         };
+        let adapted = method.adapted.as_ref();
         if !generate(self.base, adapted, &self.sampling, &shots, &self.stop, &mut keep)? {
             return Ok(None);
         }
-        let images = Tensor::cat(images, 0);
-        let prompts: Vec<Prompt> =
-            of_pictures.iter().map(|&(row, _)| self.prompts[row].clone()).collect();
-        let scores = self.measures.score(&images, &prompts);
-        for (column, values) in &scores.rewards {
-            if let Some(k) = values.iter().position(|value| !value.is_finite()) {
-                return Err(not_finite(method, format!("the score `{column}`"), &prompts[k]));
+        let features = Tensor::cat(features, 0);
+        let wall_seconds = start.elapsed().as_secs_f64() / rows.len() as f64;
+        let mut records = Vec::new();
+        for unit in units {
+            let first = records.len() * self.seeds;
+            let of_unit = features.clone().slice(first..first + unit.len() * self.seeds);
+            let mut diversity = mean_pairwise_distance(of_unit).map(|distance| distance as f32);
+            for &row in unit {
+                let own = records.len() * self.seeds..(records.len() + 1) * self.seeds;
+                let of_own = |values: &Vec<f32>| values[own.clone()].to_vec();
+                records.push(Record {
+                    row,
+                    task: self.prompts[row].task(),
+                    group: self.prompts[row].group.clone(),
+                    prompt: self.prompts[row].text.clone(),
+                    seeds: of_pictures[own.clone()].iter().map(|&(_, seed)| seed).collect(),
+                    gold: all.gold.as_ref().map(|gold| gold[own.clone()].to_vec()),
+                    scores: all
+                        .rewards
+                        .iter()
+                        .map(|(column, values)| (column.clone(), of_own(values)))
+                        .collect(),
+                    diversity: diversity.take(),
+                    seconds: seconds / shots.len() as f64,
+                    wall_seconds,
+                });
             }
         }
-        let features = self.measures.space.embed(images);
-        let wall_seconds = start.elapsed().as_secs_f64() / rows.len() as f64;
-        let records = rows.enumerate().map(|(k, row)| {
-            let own = k * self.seeds..(k + 1) * self.seeds;
-            let of_own = |values: &Vec<f32>| values[own.clone()].to_vec();
-            Record {
-                row,
-                task: self.prompts[row].task(),
-                group: self.prompts[row].group.clone(),
-                prompt: self.prompts[row].text.clone(),
-                seeds: of_pictures[own.clone()].iter().map(|&(_, seed)| seed).collect(),
-                gold: scores.gold.as_ref().map(|gold| gold[own.clone()].to_vec()),
-                scores: scores
-                    .rewards
-                    .iter()
-                    .map(|(column, values)| (column.clone(), of_own(values)))
-                    .collect(),
-                diversity: mean_pairwise_distance(features.clone().slice(own.clone()))
-                    .map(|distance| distance as f32),
-                seconds: seconds / shots.len() as f64,
-                wall_seconds,
-            }
-        });
-        Ok(Some(records.collect()))
+        Ok(Some(records))
     }
 
     /// Over the first prompts of the list, each once.
@@ -239,7 +256,7 @@ impl Evaluation<'_> {
         let prompts = self.prompts.iter();
         let prompts = prompts.map(|prompt| json!([prompt.text, prompt.group, prompt.row]));
         json!({
-            "format": 2,
+            "format": 3,
             "base": self.base.hash(),
             "adapter": adapted,
             "sampling": self.sampling,

@@ -19,7 +19,7 @@ impl Summary {
         if self.methods.iter().any(|(_, method)| method.diversity.is_some()) {
             lines.push(format!(
                 "diversity: mean distance (1 - cosine, in {diversity_space}) of pictures of one \
-                 prompt."
+                 prompt, over the prompts that have two."
             ));
         }
         if self.methods.iter().any(|(_, method)| method.variation.is_some()) {

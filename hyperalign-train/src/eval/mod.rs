@@ -21,6 +21,7 @@ mod table;
 mod tests;
 #[cfg(test)]
 pub(crate) mod toy;
+mod units;
 mod variation;
 mod world;
 

@@ -35,7 +35,8 @@ pub struct Record {
     /// Scores of each picture, by column. Numbers of 32 bits come back from JSON as they were;
     /// the last bit of longer ones does not always.
     pub scores: BTreeMap<String, Vec<f32>>,
-    /// Mean distance between the pictures, if there are two.
+    /// Mean distance between the pictures of this prompt, if there are two: of all rows that have
+    /// it, kept with the first.
     pub diversity: Option<f32>,
     /// Wall time of making one picture, in seconds.
     pub seconds: f64,

@@ -92,12 +92,24 @@ pub struct Measures<'a> {
 }
 
 /// What was found for the pictures of a batch, in their order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Scores {
     /// Whether each is right.
     pub gold: Option<Vec<bool>>,
     /// Scores by column.
     pub rewards: BTreeMap<String, Vec<f32>>,
+}
+
+impl Scores {
+    /// Adds those of other pictures of the same measures.
+    pub fn extend(&mut self, others: Self) {
+        if let Some(gold) = others.gold {
+            self.gold.get_or_insert_default().extend(gold);
+        }
+        for (column, values) in others.rewards {
+            self.rewards.entry(column).or_default().extend(values);
+        }
+    }
 }
 
 impl Measures<'_> {

@@ -81,7 +81,8 @@ pub struct MethodSummary {
     /// categories of PartiPrompts, the styles of HPSv2's benchmark, GenEval's tasks.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub groups: BTreeMap<String, BTreeMap<String, f64>>,
-    /// Mean distance between pictures of one prompt; none for one picture a prompt.
+    /// Mean distance between pictures of one prompt, over the prompts that have two; none if there
+    /// is no such prompt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub diversity: Option<f64>,
     /// Wall time of a picture in seconds: encoding of the prompt, sampling and decoding, the

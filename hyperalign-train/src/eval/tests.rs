@@ -156,6 +156,9 @@ fn every_picture_has_a_seed_of_its_own_that_methods_share() {
         m.records.iter().flat_map(|record| record.seeds.clone()).collect()
     };
     assert_eq!(seeds(&measured[0]), [40, 41, 42, 43]);
+    // All four pictures of the prompt are compared, once.
+    let [first, second] = &measured[0].records[..] else { panic!("two rows") };
+    assert!(first.diversity.is_some() && second.diversity.is_none());
     let scores = |m: &Measured| -> Vec<f32> {
         m.records.iter().flat_map(|record| record.scores["proxy"].clone()).collect()
     };
