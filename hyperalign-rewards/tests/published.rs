@@ -119,7 +119,7 @@ fn without_antialiasing_the_score_is_another() {
     let (folder, device) = (clip_folder(), Device::flex());
     let texts = prompts(&["a dog"]);
     // Nine pixels to one of the network's: sampling meets the pattern, averaging sees grey.
-    let fine = RgbImage::from_fn(72, 72, |x, y| Rgb([((x + y) % 2 * 255) as u8; 3]));
+    let fine = RgbImage::from_fn(108, 108, |x, y| Rgb([((x + y) % 2 * 255) as u8; 3]));
     for name in ["hps_v2", "hps_v2.1"] {
         let other = format!("{name}_no_antialias");
         assert_eq!(network_of(&other), name);
@@ -131,9 +131,9 @@ fn without_antialiasing_the_score_is_another() {
             (score(a.as_ref()), score(b.as_ref()))
         };
         let (a, b) = both(&fine);
-        assert!((a - b).abs() > 1e-5, "a fine pattern aliases: {a} {b}");
+        assert!((a - b).abs() > 1e-4, "a fine pattern aliases: {a} {b}");
         // The network's own size is not resized.
-        let (a, b) = both(&picture(8, 8, 0.3));
+        let (a, b) = both(&picture(12, 12, 0.3));
         assert_eq!(a, b);
     }
 }
