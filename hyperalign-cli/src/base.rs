@@ -97,7 +97,7 @@ pub fn open(
     let folder = match place(given)? {
         Place::File(path) => {
             let base = pipeline::open_file(&path, beside, &formats, device).into_diagnostic()?;
-            tell_passed_over(base.as_ref(), given);
+            tell_passed_over(base.passed_over(), given);
             let preset = base.preset();
             return Ok((base.into(), preset));
         }
@@ -106,7 +106,7 @@ pub fn open(
     };
     let base =
         pipeline::open_in(&folder, Some(given), beside, &formats, device).into_diagnostic()?;
-    tell_passed_over(base.as_ref(), given);
+    tell_passed_over(base.passed_over(), given);
     let preset = match folder {
         Folder::Embedded { .. } => EMBEDDED,
         _ => base.preset(),
@@ -114,9 +114,9 @@ pub fn open(
     Ok((base.into(), preset))
 }
 
-/// Tells what the files of `base` hold that was not read.
-fn tell_passed_over(base: &dyn Base, given: &str) {
-    if let Some(extras) = published::summary(base.passed_over()) {
+/// Tells what the files of `given` hold that was not read.
+pub fn tell_passed_over(extras: &[String], given: &str) {
+    if let Some(extras) = published::summary(extras) {
         output::note(&format!("passed over in {given}: {extras}"));
     }
 }

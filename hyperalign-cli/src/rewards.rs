@@ -169,6 +169,12 @@ impl Judges {
         self.iter().any(|judge| judge.reward.needs_prompt())
     }
 
+    /// About how many bytes each picture takes while it is scored, itself not counted: one reward
+    /// scores after the other.
+    pub fn memory_per_picture(&self) -> u64 {
+        self.iter().map(|judge| judge.reward.memory_per_picture()).max().unwrap_or(0)
+    }
+
     /// Whether every reward can score this picture and prompt.
     ///
     /// # Errors

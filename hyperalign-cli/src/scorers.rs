@@ -115,10 +115,12 @@ pub fn open(text: &str, files: &Files, device: &Device) -> miette::Result<Arc<dy
     hyperalign_rewards::open_with(text, |name| -> Result<Arc<dyn Reward>, RewardError> {
         if hyperalign_rewards::entry(name).is_some() {
             let opened = hyperalign_rewards::open_one(name, files, device);
-            return opened.map_err(|error| match files.of(name) {
+            let reward = opened.map_err(|error| match files.of(name) {
                 Some(_) => error.into(),
                 None => RewardError::NoPath { error },
-            });
+            })?;
+            base::tell_passed_over(&reward.passed_over(), name);
+            return Ok(reward);
         }
         let folder = find(name).map_err(|_| RewardError::unknown(name))?;
         Ok(Arc::new(ClipReward::from_folder(name, &folder, "", device)?))

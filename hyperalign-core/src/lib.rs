@@ -16,6 +16,7 @@ pub mod fused;
 pub mod guidance;
 pub mod image;
 pub mod lora;
+pub mod memory;
 pub mod noise;
 pub mod precision;
 pub mod recompute;

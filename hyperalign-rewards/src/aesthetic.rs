@@ -15,6 +15,7 @@ use crate::{
     OpenError, Reward, ScoreError,
     clip_kind::{OTHER_SIZES, fingerprint, open_clip_model},
     inputs::{Pictures, check_size, score_prepared, unit},
+    memory,
     registry::Entry,
     source::{Source, differences},
 };
@@ -117,6 +118,14 @@ impl Reward for Aesthetic {
         score_prepared(&self.preprocess, Pictures::Pil, pictures, prompts, device, |images| {
             self.of_prepared(images)
         })
+    }
+
+    fn passed_over(&self) -> Vec<String> {
+        self.model.passed_over().to_vec()
+    }
+
+    fn memory_per_picture(&self) -> u64 {
+        memory::of_clip_pictures(self.model.config())
     }
 
     fn check(&self, size: [usize; 2], _: &[String]) -> Result<(), ScoreError> {

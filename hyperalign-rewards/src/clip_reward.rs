@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Reward, ScoreError,
     inputs::{Pictures, check_prompts, check_size, ids, plain, score_prepared, unit},
+    memory,
 };
 
 /// The channel statistics of a `preprocessor_config.json`, for pixels in `[0, 1]`.
@@ -221,6 +222,14 @@ impl Reward for ClipReward {
         score_prepared(preprocess, self.pictures, pictures, prompts, device, |images| {
             self.of_prepared(images, prompts)
         })
+    }
+
+    fn passed_over(&self) -> Vec<String> {
+        self.model.passed_over().to_vec()
+    }
+
+    fn memory_per_picture(&self) -> u64 {
+        memory::of_clip(self.model.config())
     }
 
     fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {

@@ -17,6 +17,7 @@ use crate::{
     inputs::{
         Pictures, check_prompts, check_size, ids, plain, random_tokenizer, score_prepared, unit,
     },
+    memory,
     registry::Entry,
     source::{Source, differences},
 };
@@ -41,6 +42,7 @@ struct ImageReward {
     model: BlipReward,
     tokenizer: Tokenizer,
     preprocess: ClipPreprocess,
+    memory_per_picture: u64,
 }
 
 impl ImageReward {
@@ -71,7 +73,9 @@ impl ImageReward {
             false => format!("{OTHER_SIZES} {fingerprint}"),
         };
         let preprocess = ClipPreprocess::new(config.vision.img_size);
-        Self { version, model, tokenizer, preprocess }
+        let tokens = TOKENS.min(config.bert.max_position_embeddings);
+        let memory_per_picture = memory::of_blip(config, tokens);
+        Self { version, model, tokenizer, preprocess, memory_per_picture }
     }
 
     fn random(device: &Device) -> Result<Self, OpenError> {
@@ -115,6 +119,14 @@ impl Reward for ImageReward {
         score_prepared(&self.preprocess, Pictures::Pil, pictures, prompts, device, |images| {
             self.of_prepared(images, prompts)
         })
+    }
+
+    fn passed_over(&self) -> Vec<String> {
+        self.model.passed_over().to_vec()
+    }
+
+    fn memory_per_picture(&self) -> u64 {
+        self.memory_per_picture
     }
 
     fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {

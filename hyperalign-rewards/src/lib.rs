@@ -13,6 +13,7 @@ pub mod geneval;
 mod hps_v2;
 mod image_reward;
 mod inputs;
+mod memory;
 mod mix;
 mod pick_score;
 pub mod prompts;

@@ -178,6 +178,15 @@ impl Reward for Mix {
         sums.into_iter().map(|sum| sum as f32).collect()
     }
 
+    fn passed_over(&self) -> Vec<String> {
+        self.parts.iter().flat_map(|part| part.reward.passed_over()).collect()
+    }
+
+    fn memory_per_picture(&self) -> u64 {
+        // One part scores after the other.
+        self.parts.iter().map(|part| part.reward.memory_per_picture()).max().unwrap_or(0)
+    }
+
     fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
         self.parts.iter().try_for_each(|part| part.reward.check(size, prompts))
     }

@@ -64,6 +64,18 @@ pub trait Reward: Send + Sync {
         each.collect()
     }
 
+    /// About how many bytes [`score_pictures`](Self::score_pictures) takes for each picture more
+    /// that it is given at once, the picture itself not counted; rather too many than too few.
+    /// 0 for those that score one picture after the other, as the method does by itself.
+    fn memory_per_picture(&self) -> u64 {
+        0
+    }
+
+    /// Keys of its files that are known to stand beside the network, and were not read.
+    fn passed_over(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether it can score pictures of `[height, width]` against `prompts`.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use image::{Rgb, RgbImage};
 
 mod tiny;
 
-use tiny::{blip_folder, clip_folder, head, open, picture, prompts, safetensors, write};
+use tiny::{add, blip_folder, clip_folder, head, open, picture, prompts, safetensors, write};
 
 fn opened(name: &str, folder: &Path) -> Arc<dyn Reward> {
     open(name, &Files::all(Some(folder)), &Device::flex()).unwrap()
@@ -199,6 +199,32 @@ fn a_mix_is_opened_like_one() {
     let parts = [opened("clip_score", clip.path()), opened("image_reward", blip.path())];
     let [a, b] = parts.map(|reward| score(reward.as_ref()));
     assert!((score(mix.as_ref()) - (2.0 * (a - 0.1) / 0.5 + b)).abs() < 1e-5);
+}
+
+#[test]
+fn known_extras_are_named_and_others_refused() {
+    let positions = |name: &str| (name.to_owned(), vec![1, 9]);
+    let clip = positions("text_model.embeddings.position_ids");
+    let bert = positions("blip.text_encoder.embeddings.position_ids");
+    let projection = ("blip.vision_proj.weight".to_owned(), vec![256, 12]);
+    let cases = [
+        ("pick_score", "model.safetensors", vec![clip], "other_model.embeddings.position_ids"),
+        ("image_reward", "ImageReward.pt", vec![bert, projection], "blip.other.position_ids"),
+        ("image_reward", "ImageReward.pt", vec![], "blip.vision_proj.other"),
+    ];
+    for (name, file, extras, other) in cases {
+        let folder = if name == "image_reward" { blip_folder() } else { clip_folder() };
+        let path = folder.path().join(file);
+        add(&path, &extras);
+        let reward = opened(name, folder.path());
+        let names: Vec<String> = extras.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(reward.passed_over(), names);
+        add(&path, &[positions(other)]);
+        let error = open(name, &Files::all(Some(folder.path())), &Device::flex()).err().unwrap();
+        // In the names of the file, or of the network below `blip.`.
+        let name = other.trim_start_matches("blip.");
+        assert!(error.to_string().contains(name), "{error}");
+    }
 }
 
 #[test]

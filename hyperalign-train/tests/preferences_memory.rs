@@ -3,7 +3,8 @@
 
 use std::{fs::File, path::Path, sync::Arc};
 
-use hyperalign_train::{data::Preferences, learner};
+use hyperalign_core::memory;
+use hyperalign_train::data::Preferences;
 use parquet::{
     data_type::{ByteArray, ByteArrayType, DoubleType},
     file::{properties::WriterProperties, writer::SerializedFileWriter},
@@ -60,7 +61,7 @@ fn memory_does_not_grow_with_the_set() {
     let path = folder.path().join("set.parquet");
     write(&path).unwrap();
     assert!(path.metadata().unwrap().len() > 72 << 20);
-    let Some(before) = learner::peak_memory() else {
+    let Some(before) = memory::peak() else {
         return; // This system does not tell.
     };
     let preferences = Preferences::open(&path, 1).unwrap();
@@ -69,6 +70,6 @@ fn memory_does_not_grow_with_the_set() {
         let pair = preferences.pair(index).unwrap();
         assert_eq!((pair.preferred.len(), pair.rejected.len()), (PICTURE, PICTURE));
     }
-    let grown = learner::peak_memory().map_or(0, |after| after - before) >> 20;
+    let grown = memory::peak().map_or(0, |after| after - before) >> 20;
     assert!(grown < 16, "reading 75 MiB of pictures one by one took {grown} MiB");
 }

@@ -19,10 +19,14 @@ const STD: f64 = 1.033_339_496_605_407_2;
 
 /// What BLIP was trained with and ImageReward does not use: projections for its contrastive loss.
 const UNUSED: [&str; 2] = ["vision_proj.", "text_proj."];
+/// Their tensors.
+const UNUSED_PARTS: [&str; 2] = ["weight", "bias"];
 /// Their width.
 const UNUSED_WIDTH: usize = 256;
 /// Where the file keeps the two networks, and the head.
 const NETWORKS: &str = "blip.";
+/// The numbers from 0 on of BERT's positions.
+const POSITIONS: &str = "text_encoder.embeddings.position_ids";
 const HEAD: &str = "mlp.";
 
 /// A picture and a text, read together.
@@ -72,12 +76,13 @@ impl Blip {
 pub struct BlipReward {
     blip: Blip,
     head: AffineHead,
+    passed_over: Vec<String>,
 }
 
 impl BlipReward {
     /// A reward of these parts; `head` gives what is not standardised yet.
     pub fn new(blip: Blip, head: AffineHead) -> Self {
-        Self { blip, head }
+        Self { blip, head, passed_over: Vec::new() }
     }
 
     /// Reads the network of the sizes `config` from `tensors`, under the names of the published
@@ -92,17 +97,29 @@ impl BlipReward {
         tensors: &Tensors,
         device: &Device,
     ) -> Result<Self, LoadError> {
+        let is_extra = |key: &str| {
+            key.strip_prefix(NETWORKS).is_some_and(|key| {
+                let is_part_of = |unused: &&str| {
+                    key.strip_prefix(*unused).is_some_and(|part| UNUSED_PARTS.contains(&part))
+                };
+                key == POSITIONS || UNUSED.iter().any(is_part_of)
+            })
+        };
         let networks = tensors.clone().rename(|key| {
-            let known = key.strip_prefix(NETWORKS).is_some_and(|key| {
-                key.ends_with(".position_ids") || UNUSED.iter().any(|name| key.starts_with(name))
-            });
-            if known || key.starts_with(HEAD) {
+            if is_extra(key) || key.starts_with(HEAD) {
                 return None;
             }
             Some(bert::our_name(key.strip_prefix(NETWORKS).unwrap_or(key)))
         });
+        let keys = tensors.iter().map(|(key, _)| key).filter(|key| is_extra(key));
+        let passed_over = keys.map(str::to_owned).collect();
         let head = AffineHead::from_tensors(&tensors.below(HEAD))?;
-        Ok(Self::new(load(config.init(device), &networks)?, head))
+        Ok(Self { blip: load(config.init(device), &networks)?, head, passed_over })
+    }
+
+    /// What the file held beside the networks and the head, and was not read.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
     }
 
     /// The keys of the published file for a network of these sizes, buffers left out.

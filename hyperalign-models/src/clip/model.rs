@@ -28,6 +28,9 @@ pub struct ClipModel {
     logit_scale: Param<Tensor<1>>,
     #[module(skip)]
     config: ClipConfig,
+    /// Keys of the file that are of no use.
+    #[module(skip)]
+    passed_over: Vec<String>,
 }
 
 impl ClipConfig {
@@ -47,6 +50,7 @@ impl ClipConfig {
             logit_scale: Initializer::Constant { value: self.logit_scale_init_value }
                 .init([1], device),
             config: self.clone(),
+            passed_over: Vec::new(),
         }
     }
 }
@@ -64,14 +68,14 @@ impl ClipModel {
         device: &Device,
     ) -> Result<Self, LoadError> {
         let model = config.init(device);
-        let tensors = if open_clip::is_open_clip(&tensors) {
+        let (tensors, passed_over) = if open_clip::is_open_clip(&tensors) {
             // Before the names are ours, so that an error is in those of the file.
             check(&open_clip::from_transformers(&keys(&model)), &tensors)?;
-            open_clip::to_transformers(tensors)
+            (open_clip::to_transformers(tensors), Vec::new())
         } else {
-            without_extras(Kind::Clip, tensors).0
+            without_extras(Kind::Clip, tensors)
         };
-        load(model, &tensors)
+        Ok(Self { passed_over, ..load(model, &tensors)? })
     }
 
     /// Reads `config.json` (or `open_clip_config.json`) and the weights from the folder `sub` of
@@ -97,6 +101,11 @@ impl ClipModel {
     /// The sizes of the network.
     pub fn config(&self) -> &ClipConfig {
         &self.config
+    }
+
+    /// What the file of the network held beside it and was not read.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
     }
 
     /// All states of the text side.

@@ -122,25 +122,13 @@ pub fn blip_folder() -> tempfile::TempDir {
     write(folder.path(), "config.json", serde_json::to_string(&config).unwrap());
     let blip = reinit(config.init(&Device::flex()), 4);
     let networks = to_bytes(&blip, FileFloat::F32, &BTreeMap::new()).unwrap();
-    let (mut header, data) = parts(&networks);
-    let (more, more_data) = parts(&safetensors(&head("mlp.", 8)));
-    let mut all = serde_json::Map::new();
-    for (key, entry) in std::mem::take(&mut header) {
-        all.insert(format!("blip.{}", bert::their_name(&key)), entry);
-    }
-    for (key, mut entry) in more {
-        for offset in entry["data_offsets"].as_array_mut().unwrap() {
-            *offset = (offset.as_u64().unwrap() + data.len() as u64).into();
-        }
-        all.insert(key, entry);
-    }
-    let text = serde_json::Value::Object(all).to_string();
-    let length = (text.len() as u64).to_le_bytes();
-    write(
-        folder.path(),
-        "ImageReward.pt",
-        [&length[..], text.as_bytes(), &data, &more_data].concat(),
-    );
+    let (header, data) = parts(&networks);
+    let renamed = header
+        .into_iter()
+        .map(|(key, entry)| (format!("blip.{}", bert::their_name(&key)), entry))
+        .collect();
+    write(folder.path(), "ImageReward.pt", file(renamed, &data));
+    add(&folder.path().join("ImageReward.pt"), &head("mlp.", 8));
     folder
 }
 
@@ -148,6 +136,26 @@ fn parts(file: &[u8]) -> (serde_json::Map<String, serde_json::Value>, Vec<u8>) {
     let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
     let header = serde_json::from_slice(&file[8..8 + length]).unwrap();
     (header, file[8 + length..].to_vec())
+}
+
+/// Adds tensors of plain numbers to a file.
+pub fn add(path: &Path, more: &[(String, Vec<usize>)]) {
+    let (mut header, mut data) = parts(&std::fs::read(path).unwrap());
+    let (more, more_data) = parts(&safetensors(more));
+    for (key, mut entry) in more {
+        for offset in entry["data_offsets"].as_array_mut().unwrap() {
+            *offset = (offset.as_u64().unwrap() + data.len() as u64).into();
+        }
+        header.insert(key, entry);
+    }
+    data.extend(more_data);
+    std::fs::write(path, file(header, &data)).unwrap();
+}
+
+fn file(header: serde_json::Map<String, serde_json::Value>, data: &[u8]) -> Vec<u8> {
+    let text = serde_json::Value::Object(header).to_string();
+    let length = (text.len() as u64).to_le_bytes();
+    [&length[..], text.as_bytes(), data].concat()
 }
 
 /// A smooth picture, for which rounding to 8 bits matters little.

@@ -15,6 +15,7 @@ use burn::train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
+use hyperalign_core::memory;
 
 use super::average::Average;
 use super::checkpoint::{self, State};
@@ -22,7 +23,7 @@ use super::journal::{Journal, Row};
 use super::origin::Origin;
 use super::run::{End, FitError, Progress, Run};
 use super::student::{Passes, Student};
-use super::{NonFinite, Objective, Settings, dashboard, memory};
+use super::{NonFinite, Objective, Settings, dashboard};
 
 /// What a sitting leaves behind.
 pub(crate) type Ended<M> = Result<(End, State<M>), FitError>;
@@ -189,7 +190,7 @@ impl<O: Objective> Sitting<O> {
         self.update = update + 1;
         row.lr = learner.lr_current().base();
         row.weight_norm = weight_norm;
-        row.peak_memory = memory::peak_memory();
+        row.peak_memory = memory::peak();
         row.seconds = begin.elapsed().as_secs_f64();
         self.journal.write(&row).map_err(write_error(&self.journal_path))?;
         self.after_update(&student.module)?;

@@ -1,5 +1,6 @@
 //! `hyperalign score`: scores of pictures that are already there.
 
+mod batch;
 mod items;
 mod journal;
 mod order;
@@ -19,6 +20,7 @@ use crate::{
     output,
     rewards::{Judges, NotOpened, RewardArgs},
 };
+use batch::Batch;
 use items::{Item, PromptArgs, collect};
 use journal::{Head, Journal, Line};
 use pass::Failed;
@@ -45,9 +47,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl")]
     out: Option<PathBuf>,
 
-    /// The most pictures scored at once. It changes speed and memory only.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
-    batch: usize,
+    /// The most pictures scored at once. It changes speed and memory only. Default: what half of
+    /// the free memory suffices for, up to 16 on a CPU and 64 elsewhere.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    batch: Option<usize>,
 
     /// Print a line for each picture, separated by commas.
     #[arg(long, conflicts_with_all = ["json", "compare"])]
@@ -83,10 +86,15 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let head = Head { rewards: who.iter().map(|w| (w.name.clone(), w.version.clone())).collect() };
     let journal = args.out.as_deref().map(|path| Journal::open(path, &head)).transpose()?;
     interrupt::request_on_ctrl_c(stop.clone())?;
+    let batch = args.batch.map(Batch::of).unwrap_or_else(|| {
+        let batch = Batch::that_fits(&judges, context.device_name() == "cpu");
+        output::note(&batch.to_string());
+        batch
+    });
 
     let count = a.len();
     a.extend(b.iter().flatten().cloned());
-    let results = pass::run(&judges, &a, args.batch, journal, &stop)?;
+    let results = pass::run(&judges, &a, batch, journal, &stop)?;
     if results.len() < a.len() {
         let kept = if args.out.is_some() { "kept; the same command goes on" } else { "lost" };
         eprintln!("interrupted: {} of {} pictures are scored, {kept}", results.len(), a.len());

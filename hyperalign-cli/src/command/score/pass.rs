@@ -3,17 +3,17 @@
 
 use std::{
     io::IsTerminal,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
-use hyperalign_core::image::{Header, MAX_PIXELS, png_metadata};
+use hyperalign_core::image::{Header, png_metadata};
 use hyperalign_train::learner::Stop;
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
 use super::{
+    batch::{Batch, caught},
     items::Item,
     journal::{Journal, JournalError, Line, stamp},
 };
@@ -46,8 +46,8 @@ struct Loaded {
     stamp: (u64, u64),
 }
 
-/// Scores `items`, at most `batch` at once, and goes on from the journal. The results are in the
-/// order of the items; there are fewer if `stop` was requested.
+/// Scores `items`, as many at once as `batch` says, and goes on from the journal. The results are in
+/// the order of the items; there are fewer if `stop` was requested.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ struct Loaded {
 pub fn run(
     judges: &Judges,
     items: &[Item],
-    batch: usize,
+    mut batch: Batch,
     mut journal: Option<Journal>,
     stop: &Stop,
 ) -> std::result::Result<Vec<Result>, JournalError> {
@@ -74,7 +74,7 @@ pub fn run(
     let mut waiting: Vec<Loaded> = Vec::new();
     let mut next = open.iter().copied();
     while !stop.is_requested() {
-        let room = READERS.min(batch - waiting.len());
+        let room = READERS.min(batch.room(waiting.len()));
         let indices: Vec<usize> = next.by_ref().take(room).collect();
         let is_last = indices.len() < room;
         let loaded: Vec<_> = indices
@@ -94,8 +94,10 @@ pub fn run(
         }
         let pixels: u64 =
             waiting.iter().map(|one| u64::from(one.picture.width() * one.picture.height())).sum();
-        if waiting.len() == batch || pixels >= MAX_PIXELS || is_last {
-            let done = score(judges, items, std::mem::take(&mut waiting));
+        if batch.is_full(waiting.len(), pixels) || is_last {
+            let done = score(items, std::mem::take(&mut waiting), |pictures, prompts| {
+                batch.score(judges, pictures, prompts, |line| progress.tell(line))
+            });
             let lines: Vec<&Line> = done.iter().filter_map(|(_, r)| r.as_ref().ok()).collect();
             if let Some(journal) = &mut journal {
                 journal.append(&lines)?;
@@ -155,9 +157,9 @@ fn prompt(item: &Item, bytes: &[u8], is_needed: bool) -> std::result::Result<Str
 }
 
 fn score(
-    judges: &Judges,
     items: &[Item],
     loaded: Vec<Loaded>,
+    scores: impl FnOnce(&[RgbImage], &[String]) -> Vec<std::result::Result<Vec<f32>, String>>,
 ) -> Vec<(usize, std::result::Result<Line, String>)> {
     if loaded.is_empty() {
         return Vec::new();
@@ -168,7 +170,7 @@ fn score(
         prompts.push(prompt);
         rest.push((index, stamp));
     }
-    let scores = scores(judges, &pictures, &prompts);
+    let scores = scores(&pictures, &prompts);
     let lines =
         scores.into_iter().zip(prompts).zip(rest).map(|((scores, prompt), (index, stamp))| {
             let item = &items[index];
@@ -176,32 +178,6 @@ fn score(
             (index, scores.map(|scores| Line { image, stamp, prompt, group, scores }))
         });
     lines.collect()
-}
-
-/// Scores of a batch. If a reward panics, the pictures are scored one by one: the others are not to
-/// lose their scores with it.
-fn scores(
-    judges: &Judges,
-    pictures: &[RgbImage],
-    prompts: &[String],
-) -> Vec<std::result::Result<Vec<f32>, String>> {
-    match caught(|| judges.score(pictures, prompts)) {
-        Ok(scores) => scores,
-        Err(panic) if pictures.len() == 1 => vec![Err(format!("the reward failed: {panic}"))],
-        Err(_) => {
-            let ones = pictures.chunks(1).zip(prompts.chunks(1));
-            ones.flat_map(|(picture, prompt)| scores(judges, picture, prompt)).collect()
-        }
-    }
-}
-
-/// What `f` gives, or what it panicked with.
-fn caught<T>(f: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        text.unwrap_or_else(|| "a panic without words".to_owned())
-    })
 }
 
 /// A bar on a terminal, lines elsewhere.
@@ -232,9 +208,13 @@ impl Progress {
 
     fn failed(&self, item: &Item, reason: String) -> Failed {
         let failed = Failed { image: item.path.display().to_string(), reason };
-        self.bar.suspend(|| eprintln!("{}: {}", failed.image, failed.reason));
+        self.tell(&format!("{}: {}", failed.image, failed.reason));
         self.step();
         failed
+    }
+
+    fn tell(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
     }
 
     fn step(&self) {
@@ -314,7 +294,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let items = ["a dog", "a cat", "a cow"].map(|own| item(&folder, own, Some(own)));
         let judges = Judges::of(vec![Arc::new(Touchy)], &Device::flex());
-        let results = run(&judges, &items, 3, None, &Stop::default()).unwrap();
+        let results = run(&judges, &items, Batch::of(3), None, &Stop::default()).unwrap();
         assert!(results[0].is_ok() && results[2].is_ok());
         let reason = &results[1].as_ref().unwrap_err().reason;
         assert_eq!(reason, "the reward failed: no cats");
@@ -341,7 +321,7 @@ mod tests {
         let mut items = [item(&folder, "a.png", None), item(&folder, "b.png", Some("a dog"))];
         items[0].unread = Some("it is not UTF-8".to_owned());
         let judges = Judges::of(vec![Arc::new(Corner)], &Device::flex());
-        let results = run(&judges, &items, 2, None, &Stop::default()).unwrap();
+        let results = run(&judges, &items, Batch::of(2), None, &Stop::default()).unwrap();
         let lines: Vec<Line> = results.into_iter().map(|result| result.unwrap()).collect();
         assert_eq!((lines[0].prompt.as_str(), lines[1].prompt.as_str()), ("", "a dog"));
         assert_eq!(lines[0].scores, [1.0]);

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use hyperalign_core::memory;
 use hyperalign_rewards::Role;
-use hyperalign_train::{
-    eval::{Format, Table, short_version},
-    learner,
-};
+use hyperalign_train::eval::{Format, Table, short_version};
 use serde::Serialize;
 
 use super::{
@@ -113,7 +111,7 @@ impl<'a> Report<'a> {
             scores: lines.iter().map(picture).collect(),
             failed: left.failed,
             not_opened: left.not_opened,
-            peak_memory_bytes: learner::peak_memory(),
+            peak_memory_bytes: memory::peak(),
         }
     }
 

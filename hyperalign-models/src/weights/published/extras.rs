@@ -77,13 +77,15 @@ pub fn summary(extras: &[String]) -> Option<String> {
         ("weight", "of model_ema.*"),
         ("list", "position_ids"),
         ("second table", "of T5's tokens"),
+        ("weight", "of BLIP's contrastive loss"),
     ];
-    let mut counts = [0; 4];
+    let mut counts = [0; 5];
     for key in extras {
         let sort = match key {
             _ if SCHEDULE.contains(&key.as_str()) => 0,
             _ if key.starts_with(AVERAGE) => 1,
             _ if key.ends_with(TOKENS_AGAIN) => 3,
+            _ if !key.ends_with("position_ids") => 4,
             _ => 2,
         };
         counts[sort] += 1;
