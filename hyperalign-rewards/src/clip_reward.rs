@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::resize::Normalization;
 use hyperalign_models::{
-    clip::{ClipConfig, ClipModel, ClipPreprocess, ConfigError},
+    clip::{ClipModel, ClipPreprocess},
     tokenizer::{Tokenizer, TokenizerError},
     weights::{self, Folder, LoadError},
 };
@@ -63,9 +63,6 @@ pub enum ClipRewardError {
     /// Weights, or a file beside them.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The sizes of the network.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -101,14 +98,13 @@ impl ClipReward {
     /// is led back.
     pub fn new(
         name: impl Into<String>,
-        config: &ClipConfig,
         model: ClipModel,
         tokenizer: Tokenizer,
         preprocessing: Preprocessing,
     ) -> Self {
         let preprocess = ClipPreprocess {
             normalization: preprocessing.normalization(),
-            ..ClipPreprocess::new(config.vision_config.image_size)
+            ..ClipPreprocess::new(model.config().vision_config.image_size)
         };
         Self {
             name: name.into(),
@@ -137,12 +133,10 @@ impl ClipReward {
     ) -> Result<Self, ClipRewardError> {
         let at =
             |file: &str| if sub.is_empty() { file.to_owned() } else { format!("{sub}/{file}") };
-        let config: serde_json::Value = folder.read_config(&at("config.json"))?;
-        let config = ClipConfig::from_json(&config.to_string())?;
         let preprocessing = folder.read_config(&at("preprocessor_config.json"))?;
         let tokenizer = Tokenizer::from_files(|file| read_text(folder, &at(file)))?;
-        let model = weights::load(config.init(device), &folder.tensors(sub)?)?;
-        Ok(Self::new(name, &config, model, tokenizer, preprocessing))
+        let model = ClipModel::from_folder(folder, sub, device)?;
+        Ok(Self::new(name, model, tokenizer, preprocessing))
     }
 
     /// The dual encoder.
@@ -244,7 +238,7 @@ mod tests {
 
     use burn::tensor::TensorData;
     use hyperalign_core::image::to_images;
-    use hyperalign_models::clip::{ClipTextConfig, ClipVisionConfig};
+    use hyperalign_models::clip::{ClipConfig, ClipTextConfig, ClipVisionConfig};
     use hyperalign_models::weights::{FileFloat, reinit, save};
 
     use super::*;
@@ -287,7 +281,7 @@ mod tests {
         let tokenizer = Tokenizer::from_words(&words, 12).unwrap();
         let config = config(tokenizer.vocab_size());
         let model = reinit(config.init(device), 5);
-        (ClipReward::new("tiny", &config, model, tokenizer, PREPROCESSING), config)
+        (ClipReward::new("tiny", model, tokenizer, PREPROCESSING), config)
     }
 
     fn items(count: u32, device: &Device) -> (Tensor<4>, Vec<String>) {

@@ -6,8 +6,11 @@
 use std::{path::Path, sync::Arc};
 
 use burn::tensor::{Device, Tensor};
-use hyperalign_core::image::from_images;
-use hyperalign_rewards::{Files, OpenError, Reward, ScoreError, entry, network_of, registry};
+use hyperalign_core::{image::from_images, resize::Normalization};
+use hyperalign_models::weights::Folder;
+use hyperalign_rewards::{
+    ClipReward, Files, OpenError, Reward, ScoreError, entry, network_of, registry,
+};
 use image::{Rgb, RgbImage};
 
 mod tiny;
@@ -225,6 +228,25 @@ fn known_extras_are_named_and_others_refused() {
         let name = other.trim_start_matches("blip.");
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+/// Another CLIP than the published ones, from a folder as transformers writes it.
+#[test]
+fn a_folder_of_any_clip_is_a_reward() {
+    let (folder, device) = (clip_folder(), Device::flex());
+    let extra = ("text_model.embeddings.position_ids".to_owned(), vec![1, 9]);
+    add(&folder.path().join("model.safetensors"), std::slice::from_ref(&extra));
+    let Normalization { mean, std } = Normalization::CLIP;
+    let json = serde_json::json!({"do_resize": true, "image_mean": mean, "image_std": std});
+    write(folder.path(), "preprocessor_config.json", json.to_string());
+    let reward =
+        ClipReward::from_folder("mine", &Folder::disk(folder.path()), "", &device).unwrap();
+    assert_eq!(reward.passed_over(), [extra.0]);
+    // The same numbers as PickScore's, which is such a folder too, for pictures of any size.
+    let (images, texts) = ([picture(40, 30, 0.2)], prompts(&["a red heart"]));
+    let score = |reward: &dyn Reward| reward.score_pictures(&images, &texts, &device)[0];
+    let published = opened("pick_score", folder.path());
+    assert!((score(&reward) - score(published.as_ref())).abs() < 1e-5);
 }
 
 #[test]

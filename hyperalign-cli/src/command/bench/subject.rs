@@ -174,7 +174,7 @@ impl Lessons {
                 let tokenizer = words(recipe::CONTEXT_LENGTH)?;
                 let config: ClipConfig = read(recipe::preference(tokenizer.vocab_size()));
                 let model = random(config.init(device));
-                ClipReward::new("random", &config, model, tokenizer, Preprocessing::default())
+                ClipReward::new("random", model, tokenizer, Preprocessing::default())
             }
         };
         let preferred = Arc::new(EmojiPreferred { seed: SEED });
