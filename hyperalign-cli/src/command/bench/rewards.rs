@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use hyperalign_core::noise::{Purpose, Stream};
-use hyperalign_rewards::{Entry, entry, registry};
+use hyperalign_rewards::{Entry, entry, network_of, registry};
 use hyperalign_train::eval::{Format, Table};
 use image::{Rgb, RgbImage};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
@@ -108,7 +108,8 @@ struct Original {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let device = context.device()?;
     let entries: Vec<&Entry> = match args.rewards.is_empty() {
-        true => registry().iter().collect(),
+        // Two ways to prepare pictures for one network are one time.
+        true => registry().iter().filter(|entry| network_of(entry.name) == entry.name).collect(),
         false => args.rewards.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
     };
     let repeats = Repeats { warmup: args.warmup, timed: args.repeat };
