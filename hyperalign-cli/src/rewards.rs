@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use hyperalign_models::{embedded, weights::Folder};
-use hyperalign_rewards::{ClipReward, Files, Reward, Role, ScoreError, emoji::Gold};
+use hyperalign_rewards::{Files, Reward, Role, ScoreError, emoji::Gold};
 use image::RgbImage;
 use miette::{Diagnostic, IntoDiagnostic, Report};
 
@@ -275,7 +275,7 @@ fn open(given: &str, weights: &[String], device: &Device) -> miette::Result<Arc<
         Some(path) => Folder::disk(path),
         None => preference_model(given).ok_or_else(|| unknown(given))?,
     };
-    Ok(Arc::new(ClipReward::from_folder(given, &folder, "", device).into_diagnostic()?))
+    Ok(Arc::new(scorers::clip(given, &folder, device).into_diagnostic()?))
 }
 
 /// The embedded model called `name`, unless it is a base.

@@ -123,7 +123,7 @@ pub fn open(text: &str, files: &Files, device: &Device) -> miette::Result<Arc<dy
             return Ok(reward);
         }
         let folder = find(name).map_err(|_| RewardError::unknown(name))?;
-        Ok(Arc::new(ClipReward::from_folder(name, &folder, "", device)?))
+        Ok(Arc::new(clip(name, &folder, device)?))
     })
     .map_err(Into::into)
 }
@@ -269,7 +269,18 @@ fn has_embedded(name: &str) -> bool {
 ///
 /// Fails if there is no such model, or it cannot be read.
 pub fn reward(given: &str, device: &Device) -> miette::Result<ClipReward> {
-    ClipReward::from_folder(given, &find(given)?, "", device).into_diagnostic()
+    clip(given, &find(given)?, device).into_diagnostic()
+}
+
+/// Opens the CLIP in `folder` as the reward called `name`, and tells what of its files is not read.
+///
+/// # Errors
+///
+/// Fails if it cannot be read.
+pub fn clip(name: &str, folder: &Folder, device: &Device) -> Result<ClipReward, ClipRewardError> {
+    let reward = ClipReward::from_folder(name, folder, "", device)?;
+    base::tell_passed_over(&reward.passed_over(), name);
+    Ok(reward)
 }
 
 /// Whether the base draws pictures of the embedded world's size and every prompt is one that its

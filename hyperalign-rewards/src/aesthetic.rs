@@ -53,9 +53,9 @@ impl Aesthetic {
         let missing = || OpenError::NoFiles { name: NAME.to_owned(), files: ENTRY.files };
         let file = source.file(&HEADS).ok_or_else(missing)?;
         let head = AffineHead::from_tensors(&Tensors::open_pytorch(&file)?)?;
-        let (model, config) =
+        let model =
             open_clip_model(NAME, source, ClipConfig::vit_l_14(), source.model(&[])?, device)?;
-        let (expected, found) = (config.projection_dim, head.inputs());
+        let (expected, found) = (model.config().projection_dim, head.inputs());
         if expected != found {
             return Err(OpenError::Width { file, expected, found });
         }

@@ -42,7 +42,7 @@ impl ClipKind {
         weights: Tensors,
         device: &Device,
     ) -> Result<ClipReward, OpenError> {
-        let (model, _) = open_clip_model(self.name, source, (self.config)(), weights, device)?;
+        let model = open_clip_model(self.name, source, (self.config)(), weights, device)?;
         let tokenizer =
             source.clip_tokenizer(model.config().text_config.max_position_embeddings)?;
         let tokenizer = if self.cleans_texts { tokenizer.as_open_clip() } else { tokenizer };
@@ -83,19 +83,14 @@ pub(crate) fn open_clip_model(
     published: ClipConfig,
     weights: Tensors,
     device: &Device,
-) -> Result<(ClipModel, ClipConfig), OpenError> {
-    let config = source.clip_config(name, published)?;
+) -> Result<ClipModel, OpenError> {
+    let mut config = source.clip_config(name, published)?;
     // The JSON of transformers' models says what their own files need; in open_clip's layout
     // the end token is always the highest.
-    let config = match open_clip::is_open_clip(&weights) {
-        true => {
-            let mut config = config;
-            config.text_config.eos_token_id = 2;
-            config
-        }
-        false => config,
-    };
-    Ok((ClipModel::from_tensors(&config, weights, device)?, config))
+    if open_clip::is_open_clip(&weights) {
+        config.text_config.eos_token_id = 2;
+    }
+    Ok(ClipModel::from_tensors(&config, weights, device)?)
 }
 
 /// A short hash of what both encoders end in: training changes it, and it is small.

@@ -212,8 +212,7 @@ impl Reward for ClipReward {
         prompts: &[String],
         device: &Device,
     ) -> Vec<f32> {
-        let Self { preprocess, .. } = self;
-        score_prepared(preprocess, self.pictures, pictures, prompts, device, |images| {
+        score_prepared(&self.preprocess, self.pictures, pictures, prompts, device, |images| {
             self.of_prepared(images, prompts)
         })
     }

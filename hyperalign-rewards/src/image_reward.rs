@@ -36,6 +36,11 @@ pub(crate) const ENTRY: Entry = Entry {
     random: |device| Ok(Box::new(ImageReward::random(device)?)),
 };
 
+/// Tokens of a prompt that a network of these sizes reads.
+fn tokens(config: &BlipConfig) -> usize {
+    TOKENS.min(config.bert.max_position_embeddings)
+}
+
 #[derive(Debug)]
 struct ImageReward {
     version: String,
@@ -57,8 +62,7 @@ impl ImageReward {
         };
         source.check_sizes(NAME, CONFIG, differences(&config, &BlipConfig::image_reward()))?;
         let model = BlipReward::from_tensors(&config, &source.weights(&[FILE])?, device)?;
-        let tokens = TOKENS.min(config.bert.max_position_embeddings);
-        let mut tokenizer = source.bert_tokenizer(tokens)?;
+        let mut tokenizer = source.bert_tokenizer(tokens(&config))?;
         if tokenizer.vocab_size() + BLIP_MARKS.len() <= config.bert.vocab_size {
             tokenizer = tokenizer.with_marks(&BLIP_MARKS)?;
         }
@@ -73,8 +77,7 @@ impl ImageReward {
             false => format!("{OTHER_SIZES} {fingerprint}"),
         };
         let preprocess = ClipPreprocess::new(config.vision.img_size);
-        let tokens = TOKENS.min(config.bert.max_position_embeddings);
-        let memory_per_picture = memory::of_blip(config, tokens);
+        let memory_per_picture = memory::of_blip(config, tokens(config));
         Self { version, model, tokenizer, preprocess, memory_per_picture }
     }
 

@@ -105,14 +105,12 @@ impl BlipReward {
                 key == POSITIONS || UNUSED.iter().any(is_part_of)
             })
         };
-        let networks = tensors.clone().rename(|key| {
-            if is_extra(key) || key.starts_with(HEAD) {
-                return None;
-            }
-            Some(bert::our_name(key.strip_prefix(NETWORKS).unwrap_or(key)))
+        let extras = tensors.iter().map(|(key, _)| key).filter(|key| is_extra(key));
+        let passed_over: Vec<String> = extras.map(str::to_owned).collect();
+        let networks = tensors.clone().without(&passed_over).rename(|key| {
+            let name = || bert::our_name(key.strip_prefix(NETWORKS).unwrap_or(key));
+            (!key.starts_with(HEAD)).then(name)
         });
-        let keys = tensors.iter().map(|(key, _)| key).filter(|key| is_extra(key));
-        let passed_over = keys.map(str::to_owned).collect();
         let head = AffineHead::from_tensors(&tensors.below(HEAD))?;
         Ok(Self { blip: load(config.init(device), &networks)?, head, passed_over })
     }

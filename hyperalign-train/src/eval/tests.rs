@@ -254,4 +254,11 @@ fn what_cannot_be_measured_is_refused() {
     assert!(refused(Evaluation { seeds: 0, ..whole() }).contains("seeds is 0"));
     let twice = Evaluation { methods: vec![Method::base(), Method::base()], ..whole() };
     assert!(refused(twice).contains("`base` comes twice"));
+    // Before the first picture: a prompt that a scorer does not read.
+    let mut strange = rows.clone();
+    strange[1].text = "a gryphon".to_owned();
+    let mut unread = Evaluation { prompts: &strange, ..whole() };
+    unread.measures.scorers[0].reward = &emoji::Gold;
+    let message = refused(unread);
+    assert!(message.contains("the scores `proxy`") && message.contains("gryphon"), "{message}");
 }
