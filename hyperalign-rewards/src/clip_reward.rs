@@ -241,7 +241,7 @@ mod tests {
     use hyperalign_models::weights::{FileFloat, reinit, save};
 
     use super::*;
-    use crate::emoji::{Picture, data, preferred_item, vocabulary};
+    use crate::emoji::{Picture, World, data, vocabulary};
 
     const PREPROCESSING: Preprocessing =
         Preprocessing { image_mean: [0.4; 3], image_std: [0.25; 3] };
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn items(count: u32, device: &Device) -> (Tensor<4>, Vec<String>) {
-        let items = data::collect(0..count, |index| preferred_item(1, index));
+        let items = data::collect(0..count, |index| World::SMALL.preferred_item(1, index));
         let images: Vec<&Picture> = items.iter().map(|item| &item.image).collect();
         let shape = [items.len(), 3, 64, 64];
         let values = TensorData::new(data::batch(images), shape);

@@ -123,7 +123,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
         None => None,
     };
-    let mut prompts = args.prompts.read(base.name(), args.limit, PROMPTS)?;
+    let mut prompts = args.prompts.read(base.as_ref(), args.limit, PROMPTS)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let trained = adapter.as_ref().and_then(|(_, meta)| meta.reward.as_ref());
     let trained = trained.map(|reward| reward.name.as_str());

@@ -106,7 +106,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
         None => None,
     };
-    let prompts = args.prompts.read(base.name(), Some(args.limit), args.limit)?;
+    let prompts = args.prompts.read(base.as_ref(), Some(args.limit), args.limit)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let shots: Vec<Shot> =
         (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt: prompt.text, seed }).collect();

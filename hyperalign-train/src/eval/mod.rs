@@ -39,4 +39,4 @@ pub use score::{EmojiGold, Judge, Measures, Role, Scorer};
 pub use summary::{Comparisons, GoldSummary, MethodSummary, RewardSummary, Summary};
 pub use table::{Format, Table};
 pub use variation::{Variation, variation};
-pub use world::{Reconstructions, draws_emoji, reconstructions};
+pub use world::{Reconstructions, draws_emoji, rebuilt, reconstructions};

@@ -8,7 +8,7 @@ use hyperalign_core::noise::{Purpose, Stream};
 use hyperalign_models::base::Base;
 use hyperalign_rewards::{
     Reward,
-    emoji::{Caption, Picture, PromptError, Scene, corrupt},
+    emoji::{Caption, Picture, PromptError, World},
     geneval::{Row, Task},
 };
 use serde::Serialize;
@@ -41,7 +41,7 @@ pub struct Orderings {
     pub per_task: BTreeMap<Task, Ordering>,
 }
 
-/// Compares clean renders of `rows` with renders of the same captions made wrong in one
+/// Compares clean renders of `rows` of `world` with renders of the same captions made wrong in one
 /// attribute.
 ///
 /// # Errors
@@ -53,6 +53,7 @@ pub struct Orderings {
 /// Panics where `reward` does; see [`Reward::check`].
 pub fn orderings(
     reward: &dyn Reward,
+    world: World,
     rows: &[Row],
     seed: u64,
     device: &Device,
@@ -65,9 +66,9 @@ pub fn orderings(
         for (row, index) in chunk.iter().zip(first..) {
             let mut stream = Stream::new(seed, Purpose::World, STEP, index);
             let caption = Caption::parse(&row.prompt)?;
-            let wrong = corrupt(&caption, &mut stream);
-            renders.push(Picture::render(&Scene::draw(&caption, &mut stream)));
-            wrong_renders.push(Picture::render(&Scene::draw(&wrong, &mut stream)));
+            let wrong = world.corrupt(&caption, &mut stream);
+            renders.push(Picture::render(&world.scene(&caption, &mut stream)));
+            wrong_renders.push(Picture::render(&world.scene(&wrong, &mut stream)));
             captions.push(caption.to_string());
             wrong_captions.push(wrong.to_string());
         }
@@ -221,7 +222,7 @@ fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[String]) -> Vec<f32
 #[cfg(test)]
 mod tests {
     use hyperalign_core::schedule::SolverChoice;
-    use hyperalign_rewards::emoji::{self, Gold, Split};
+    use hyperalign_rewards::emoji::{Gold, Split};
 
     use super::*;
     use crate::eval::toy::{Brightness, ToyBase};
@@ -229,8 +230,8 @@ mod tests {
     #[test]
     fn a_perfect_judge_orders_perfectly() {
         let device = Device::flex();
-        let rows = emoji::prompts(Split::Tuning, 36, 1);
-        let found = orderings(&Gold, &rows, 2, &device).unwrap();
+        let rows = World::SMALL.prompts(Split::Tuning, 36, 1);
+        let found = orderings(&Gold, World::SMALL, &rows, 2, &device).unwrap();
         assert_eq!(found.all.pairs, 36);
         assert!(found.per_task.values().all(|task| task.pairs == 6));
         assert!(found.all.captions > 0.97 && found.all.pictures > 0.97, "{:?}", found.all);
@@ -239,15 +240,15 @@ mod tests {
     #[test]
     fn a_judge_that_does_not_read_knows_no_captions() {
         let device = Device::flex();
-        let rows = emoji::prompts(Split::Tuning, 36, 1);
-        let found = orderings(&Brightness, &rows, 2, &device).unwrap();
+        let rows = World::SMALL.prompts(Split::Tuning, 36, 1);
+        let found = orderings(&Brightness, World::SMALL, &rows, 2, &device).unwrap();
         assert_eq!(found.all.captions, 0.5);
         assert!((0.1..0.9).contains(&found.all.pictures), "{:?}", found.all);
     }
 
     #[test]
     fn the_area_counts_pairs_of_the_same_task() {
-        let rows = emoji::prompts(Split::Tuning, 24, 1);
+        let rows = World::SMALL.prompts(Split::Tuning, 24, 1);
         let of = |task| rows.iter().filter(move |row| row.tag == task);
         let mut counting = of(Task::Counting);
         let first = counting.next().unwrap();
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn every_row_gets_a_picture_unless_stopped() {
-        let rows = emoji::prompts(Split::Tuning, 7, 1);
+        let rows = World::SMALL.prompts(Split::Tuning, 7, 1);
         let sampling =
             Sampling { steps: 2, guidance_scale: 1.0, batch: 3, solver: SolverChoice::default() };
         let (base, stop) = (ToyBase::new(), Stop::default());

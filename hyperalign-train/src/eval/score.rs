@@ -149,14 +149,14 @@ impl Measures<'_> {
 mod tests {
     use burn::tensor::{Device, TensorData};
     use hyperalign_core::noise::{Purpose, Stream};
-    use hyperalign_rewards::emoji::{Caption, Picture, Scene, data};
+    use hyperalign_rewards::emoji::{Caption, Picture, World, data};
 
     use super::*;
     use crate::eval::{Pixels, toy::Brightness};
 
     fn render(prompt: &str) -> (Prompt, Picture) {
         let caption = Caption::parse(prompt).unwrap();
-        let scene = Scene::draw(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
+        let scene = World::SMALL.scene(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
         (caption.row().into(), Picture::render(&scene))
     }
 

@@ -50,7 +50,7 @@ fn evaluation<'a>(
 }
 
 fn prompts(split: Split, n: usize, seed: u64) -> Vec<Prompt> {
-    emoji::prompts(split, n, seed).into_iter().map(Prompt::from).collect()
+    emoji::World::SMALL.prompts(split, n, seed).into_iter().map(Prompt::from).collect()
 }
 
 fn method<'a>(adapter: &'a hyperalign_models::hypernet::Adapter, variant: Variant) -> Method<'a> {

@@ -16,13 +16,12 @@ use hyperalign_core::{
 };
 use hyperalign_models::base::{Base, BaseError};
 use hyperalign_rewards::{
-    emoji::{
-        self, CHANNELS, FLIPPED_LABELS, Picture, PreferencePair, SIZE, Split, gold_batch, pictures,
-    },
+    emoji::{CHANNELS, FLIPPED_LABELS, Picture, PreferencePair, SIZE, Split, gold_batch, pictures},
     geneval::{Row, Task},
 };
 use serde::{Deserialize, Serialize};
 
+use super::recipe;
 use crate::method::guided;
 
 /// Pictures of each prompt, made in one batch.
@@ -104,7 +103,7 @@ impl SampleSet {
         file: &Path,
         device: &Device,
     ) -> Result<Self, SampleError> {
-        let rows = emoji::prompts(Split::Train, prompts, seed);
+        let rows = recipe::WORLD.prompts(Split::Train, prompts, seed);
         let origin = Origin {
             base: base.hash().to_owned(),
             seed,
@@ -275,7 +274,7 @@ fn read(file: &Path, origin: &Origin) -> Option<Vec<Made>> {
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_rewards::emoji::{Caption, Scene, gold, parse};
+    use hyperalign_rewards::emoji::{Caption, World, gold, parse};
 
     use super::*;
     use crate::eval::toy::ToyBase;
@@ -285,7 +284,7 @@ mod tests {
         let mut stream = Stream::new(1, Purpose::World, 99, 0);
         let mut of = |caption: &str| {
             let caption = Caption::parse(caption).expect("a caption of the world");
-            bytes(&Picture::render(&Scene::draw(&caption, &mut stream)))
+            bytes(&Picture::render(&World::SMALL.scene(&caption, &mut stream)))
         };
         (0..SEEDS).flat_map(|k| [of(captions[k % 2]), of(captions[k % 2])]).flatten().collect()
     }

@@ -177,7 +177,7 @@ impl Lessons {
                 ClipReward::new("random", model, tokenizer, Preprocessing::default())
             }
         };
-        let preferred = Arc::new(EmojiPreferred { seed: SEED });
+        let preferred = Arc::new(EmojiPreferred { world: emoji::World::SMALL, seed: SEED });
         Ok(Self { reward: Arc::new(reward), preferred })
     }
 

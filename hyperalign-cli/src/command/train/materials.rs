@@ -11,7 +11,7 @@ use hyperalign_rewards::{
 };
 use hyperalign_train::{
     align::{AlignSettings, Materials},
-    data::{EmojiPreferred, Preferences, PreferredPictures},
+    data::{EmojiPreferred, Preferences, PreferredPictures, world_of},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -155,13 +155,14 @@ fn emoji(
     let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
     let reward = scorers::reward(scorers::PROXY, device)?;
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
+    let drawn = world_of(base.as_ref());
     Ok(Materials {
         base,
         reward: Arc::new(reward),
         reward_decoder: None,
-        prompts: text(emoji::prompts(Split::Train, TRAINING_PROMPTS, seed)),
-        preferred: Arc::new(EmojiPreferred { seed }),
-        sample_prompts: text(emoji::prompts(Split::Tuning, sample_prompts, 0)),
+        prompts: text(drawn.prompts(Split::Train, TRAINING_PROMPTS, seed)),
+        preferred: Arc::new(EmojiPreferred { world: drawn, seed }),
+        sample_prompts: text(drawn.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })

@@ -7,9 +7,10 @@ use hyperalign_core::{
     image::{Metadata, write_png},
 };
 use hyperalign_models::hypernet::Variant;
-use hyperalign_rewards::emoji::{self, Split};
+use hyperalign_rewards::emoji::Split;
 use hyperalign_train::{
     align::{AlignSettings, Aligned, Materials},
+    data::world_of,
     eval::{
         Adapted, ClipSpace, EmojiGold, Evaluation, Format, Measures, Method, Role, Scorer, Shot,
         side_by_side,
@@ -39,7 +40,9 @@ pub(super) fn run(
     let heldout = scorers::reward(scorers::HELD_OUT, &world.device)?;
     let methods = methods(trained, settings.method.steps);
     let sampling = sampling(settings, BATCH);
-    let grid_shots: Vec<Shot> = emoji::prompts(Split::Test, GRID_PROMPTS, 1)
+    let drawn = world_of(world.base.as_ref());
+    let grid_shots: Vec<Shot> = drawn
+        .prompts(Split::Test, GRID_PROMPTS, 1)
         .into_iter()
         .zip(0..)
         .map(|(row, seed)| Shot { prompt: row.prompt, seed })
@@ -63,7 +66,7 @@ pub(super) fn run(
         true => Role::TrainedAgainst,
         false => Role::Other,
     };
-    let prompts = prompts::of_the_world(Split::Test, of.prompts, of.seed);
+    let prompts = prompts::of_the_world(drawn, Split::Test, of.prompts, of.seed);
     let evaluation = Evaluation {
         base,
         methods,
