@@ -16,6 +16,8 @@ pub enum Kind {
     /// An object.
     Car,
     /// An object.
+    Carrot,
+    /// An object.
     Clock,
     /// An object.
     Dog,
@@ -25,8 +27,6 @@ pub enum Kind {
     Flower,
     /// An object.
     Football,
-    /// An object.
-    Guitar,
     /// An object.
     House,
     /// An object.
@@ -63,12 +63,12 @@ const KINDS: [Entry; 23] = [
     (Kind::Boat, "boat", "boats", "⛵"),
     (Kind::Butterfly, "butterfly", "butterflies", "🦋"),
     (Kind::Car, "car", "cars", "🚗"),
+    (Kind::Carrot, "carrot", "carrots", "🥕"),
     (Kind::Clock, "clock", "clocks", "⏰"),
     (Kind::Dog, "dog", "dogs", "🐶"),
     (Kind::Fish, "fish", "fish", "🐟"),
     (Kind::Flower, "flower", "flowers", "🌻"),
     (Kind::Football, "football", "footballs", "⚽"),
-    (Kind::Guitar, "guitar", "guitars", "🎸"),
     (Kind::House, "house", "houses", "🏠"),
     (Kind::Key, "key", "keys", "🔑"),
     (Kind::Mushroom, "mushroom", "mushrooms", "🍄"),

@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn train_knows_every_word() {
-        for world in World::every() {
+        for world in [World::SMALL, World::LARGE] {
             let decks = Task::ALL.into_iter().flat_map(|task| world.deck(Split::Train, task));
             let words: HashSet<String> = decks
                 .flat_map(|c| c.to_string().split(' ').map(str::to_owned).collect::<Vec<_>>())

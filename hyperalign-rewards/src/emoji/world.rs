@@ -66,7 +66,7 @@ impl World {
     /// The things that have one look each.
     pub fn objects(self) -> &'static [Kind] {
         use Kind::{
-            Apple, Banana, Boat, Butterfly, Car, Clock, Dog, Fish, Flower, Football, Guitar, House,
+            Apple, Banana, Boat, Butterfly, Car, Carrot, Clock, Dog, Fish, Flower, Football, House,
             Key, Mushroom, Penguin, Robot, Rocket, Star, Tree, Umbrella,
         };
         match self.size {
@@ -74,7 +74,7 @@ impl World {
                 &[Apple, Car, Dog, Fish, Flower, Football, Key, Mushroom, Star, Tree, Umbrella]
             }
             Size::Large => &[
-                Apple, Banana, Boat, Butterfly, Car, Clock, Dog, Fish, Flower, Football, Guitar,
+                Apple, Banana, Boat, Butterfly, Car, Carrot, Clock, Dog, Fish, Flower, Football,
                 House, Key, Mushroom, Penguin, Robot, Rocket, Star, Tree, Umbrella,
             ],
         }
