@@ -4,12 +4,36 @@ use burn::tensor::Tensor;
 
 use crate::{denoiser::Conditioning, lora::LoraSet};
 
+/// The update that a trajectory is sampled with, and since when.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The update.
+    pub lora: LoraSet,
+    /// The sampling step that it was computed for.
+    pub since: usize,
+}
+
+impl Held {
+    /// The updates of these rows of the batch, in this order.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self { lora: self.lora.select(rows), since: self.since }
+    }
+
+    /// The same values, cut off from any autodiff graph.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self { lora: self.lora.detach(), since: self.since }
+    }
+}
+
 /// A source of LoRA updates along a trajectory.
 ///
-/// The sampler asks before every step; `None` keeps the update of the step before (or the bare
-/// base before the first one).
+/// The sampler asks before every evaluation. A source that has an update gives one whenever none
+/// is held, at whichever step that is: a run may begin late, or go on from a re-noised sample.
 pub trait AdapterSource {
-    /// The update to use from sampling step `i` on, if it changes there.
+    /// The update to use from sampling step `i` on; `None` keeps what is `held`, or leaves the base
+    /// bare where nothing is.
     ///
     /// # Shapes
     ///
@@ -19,6 +43,7 @@ pub trait AdapterSource {
     fn refresh(
         &self,
         i: usize,
+        held: Option<&Held>,
         sample: &Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
@@ -30,7 +55,14 @@ pub trait AdapterSource {
 pub struct NoAdapter;
 
 impl AdapterSource for NoAdapter {
-    fn refresh(&self, _: usize, _: &Tensor<4>, _: f64, _: &Conditioning) -> Option<LoraSet> {
+    fn refresh(
+        &self,
+        _: usize,
+        _: Option<&Held>,
+        _: &Tensor<4>,
+        _: f64,
+        _: &Conditioning,
+    ) -> Option<LoraSet> {
         None
     }
 }
@@ -43,7 +75,14 @@ pub struct StaticAdapter(
 );
 
 impl AdapterSource for StaticAdapter {
-    fn refresh(&self, i: usize, _: &Tensor<4>, _: f64, _: &Conditioning) -> Option<LoraSet> {
-        (i == 0).then(|| self.0.clone())
+    fn refresh(
+        &self,
+        _: usize,
+        held: Option<&Held>,
+        _: &Tensor<4>,
+        _: f64,
+        _: &Conditioning,
+    ) -> Option<LoraSet> {
+        held.is_none().then(|| self.0.clone())
     }
 }

@@ -17,7 +17,7 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::{Sampler, unobserved},
 };
 use hyperalign_models::{
     base::Base,
@@ -143,17 +143,12 @@ fn scores(materials: &Materials, source: &dyn AdapterSource) -> Vec<f64> {
     let prompts: Vec<String> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
     let streams = (0..ROWS as u32).map(|row| Stream::new(99, Purpose::Start, 0, row));
     let scheduler = base.scheduler(STEPS).unwrap();
-    let latents = sampler::sample(
-        &guided(base, &base.unconditional(), 2.0),
-        scheduler.as_ref(),
-        source,
-        normal([1, 2, 4, 4], streams, &materials.device),
-        &base.encode_prompts(&prompts).unwrap(),
-        &|_| unreachable!("no noise"),
-        0..STEPS,
-        &mut |_| {},
-    );
-    let images = base.decode(latents).clamp(-1.0, 1.0);
+    let denoiser = guided(base, &base.unconditional(), 2.0);
+    let conditioning = base.encode_prompts(&prompts).unwrap();
+    let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning).with_adapter(source);
+    let start = sampler.start(normal([1, 2, 4, 4], streams, &materials.device));
+    let end = sampler.run(start, STEPS, None, &mut unobserved);
+    let images = base.decode(end.sample).clamp(-1.0, 1.0);
     materials.reward.score(images, &prompts).into_data().iter::<f64>().collect()
 }
 
