@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::adapter::{AdapterSource, NoAdapter};
-use hyperalign_core::denoiser::Decoder;
+use hyperalign_core::contract::Decoder;
 use hyperalign_core::image::{self, Metadata, Parameters};
 use hyperalign_core::sampler::StepState;
 use hyperalign_core::schedule::Solver;

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use hyperalign_core::schedule::SolverChoice;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_rewards::{
-    ClipReward, Reward,
+    ClipReward, Prompt, Reward,
     emoji::{self, Acceptance, Exactness, SIZE},
     geneval::{Row, Task},
 };
@@ -144,7 +144,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         None => None,
     };
     if let Some((_, judge)) = &judge {
-        judge.check([SIZE; 2], &emoji::vocabulary()).into_diagnostic()?;
+        judge.check([SIZE; 2], &Prompt::of(&emoji::vocabulary())).into_diagnostic()?;
     }
     let clean = emoji::exactness(args.count, args.seed, |pictures| pictures);
     let reconstructions = base

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hyperalign_core::denoiser::Decoder;
+use hyperalign_core::contract::Decoder;
 use hyperalign_core::schedule::SolverChoice;
 use hyperalign_core::{atomic, movement::key_steps_by_share};
 use hyperalign_models::weights;

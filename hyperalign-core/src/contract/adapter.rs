@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::{denoiser::Conditioning, lora::LoraSet};
+use super::Conditioning;
+use crate::lora::LoraSet;
 
 /// The update that a trajectory is sampled with, and since when.
 #[derive(Debug, Clone)]
