@@ -11,6 +11,7 @@ use hyperalign_core::{
     denoiser::{Conditioning, Denoiser},
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
+    sampler::unobserved,
     schedule::{Solver, SolverChoice},
 };
 use hyperalign_models::{
@@ -58,7 +59,7 @@ fn meta(base: &dyn Base, depth: Option<usize>) -> AdapterMeta {
 
 fn pictures(base: &dyn Base, source: &dyn AdapterSource) -> Tensor<4> {
     let way = TextToImage::new(base, 4, 2.0);
-    way.generate(&PROMPTS[..2], &[5, 6], source, &mut |_| {}).unwrap()
+    way.generate(&PROMPTS[..2], &[5, 6], source, &mut unobserved).unwrap()
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn sizes_are_multiples_of_a_patch() {
     let base = small_flux(false, &Device::flex());
     let made = |size| {
         let way = TextToImage { size: Some(size), ..TextToImage::new(&base, 2, 2.0) };
-        way.generate(&["a red dog"], &[0], &NoAdapter, &mut |_| {})
+        way.generate(&["a red dog"], &[0], &NoAdapter, &mut unobserved)
     };
     assert_eq!(made([8, 16]).unwrap().dims(), [1, 3, 8, 16]);
     let error = made([8, 18]).unwrap_err().to_string();
@@ -194,7 +195,7 @@ fn sizes_are_multiples_of_a_patch() {
     let refused = |solver, eta| {
         let solver = SolverChoice { solver, eta };
         let way = TextToImage { solver, ..TextToImage::new(&base, 2, 2.0) };
-        way.generate(&["a red dog"], &[0], &NoAdapter, &mut |_| {}).err().map(|e| e.to_string())
+        way.generate(&["a red dog"], &[0], &NoAdapter, &mut unobserved).err().map(|e| e.to_string())
     };
     let error = refused(None, Some(0.5)).unwrap();
     assert!(error.contains("flow-euler has no eta"), "{error}");

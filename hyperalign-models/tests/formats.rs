@@ -11,6 +11,7 @@ use hyperalign_core::{
     denoiser::Denoiser,
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
+    sampler::unobserved,
 };
 use hyperalign_models::{
     base::Base,
@@ -41,7 +42,7 @@ fn flow(formats: &str) -> Result<Flux, PipelineError> {
 
 fn picture(base: &dyn Base) -> Tensor<4> {
     let way = TextToImage::new(base, 3, 2.0);
-    way.generate(&["a red dog"], &[7], &NoAdapter, &mut |_| {}).unwrap()
+    way.generate(&["a red dog"], &[7], &NoAdapter, &mut unobserved).unwrap()
 }
 
 fn largest(x: Tensor<4>) -> f32 {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use hyperalign_core::movement::{curvature, key_steps_by_curvature, key_steps_by_share};
 use hyperalign_core::schedule::SolverChoice;
-use hyperalign_core::trajectory::{curvature, key_steps_by_curvature, key_steps_by_share};
 use hyperalign_models::hypernet::Adapter;
 use hyperalign_train::eval::{Sampling, Shot, movement};
 use hyperalign_train::learner::Stop;

@@ -1,12 +1,14 @@
 //! `hyperalign sample`: pictures from prompts.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::adapter::{AdapterSource, NoAdapter};
-use hyperalign_core::denoiser::Decoder;
+use hyperalign_core::contract::Decoder;
 use hyperalign_core::image::{self, Metadata, Parameters};
+use hyperalign_core::sampler::StepState;
 use hyperalign_core::schedule::Solver;
 use hyperalign_models::base::Base;
 use hyperalign_models::hypernet::{Adapter, Variant};
@@ -265,8 +267,11 @@ fn make(batch: &[Picture], job: &Job<'_>, bar: &ProgressBar) -> miette::Result<(
         }
         None => Box::new(NoAdapter),
     };
-    let latents =
-        way.latents(&prompts, &seeds, source.as_ref(), &mut |_| bar.inc(1)).into_diagnostic()?;
+    let mut advance = |_: &StepState| {
+        bar.inc(1);
+        ControlFlow::Continue(())
+    };
+    let latents = way.latents(&prompts, &seeds, source.as_ref(), &mut advance).into_diagnostic()?;
     let images = match &job.codec {
         Some(codec) => codec.decode(latents),
         None => way.base.decode(latents),

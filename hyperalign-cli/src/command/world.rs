@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use hyperalign_core::schedule::SolverChoice;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_rewards::{
-    ClipReward, Reward,
+    ClipReward, Prompt, Reward,
     emoji::{Acceptance, Exactness, SIZE, World},
     geneval::{Row, Task},
 };
@@ -179,12 +179,12 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         (Some(world), ..) => world.into(),
         (None, Some((base, _)), _) => world_of(base.as_ref()),
         (None, None, Some((_, judge))) => {
-            World::of_words(|word| judge.check([SIZE; 2], &[word.to_owned()]).is_ok())
+            World::of_words(|word| judge.check([SIZE; 2], &Prompt::of(&[word])).is_ok())
         }
         (None, None, None) => World::LARGE,
     };
     if let Some((_, judge)) = &judge {
-        judge.check([SIZE; 2], &world.vocabulary()).into_diagnostic()?;
+        judge.check([SIZE; 2], &Prompt::of(&world.vocabulary())).into_diagnostic()?;
     }
     let clean = world.exactness(args.count, args.seed, |pictures| pictures);
     let things =

@@ -1,7 +1,7 @@
 //! Whole models: what a folder in the diffusers layout holds, put together.
 //!
 //! A pipeline knows its parts and how they meet. It has no sampling loop: that is
-//! [`sampler::sample`](hyperalign_core::sampler::sample), for which it is the network.
+//! [`Sampler`](hyperalign_core::sampler::Sampler), for which it is the network.
 
 mod base;
 mod error;

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use hyperalign_core::{
     adapter::AdapterSource,
     noise::{self, Purpose, Stream},
-    sampler::{StepState, sample},
+    sampler::{Observer, Sampler},
     schedule::{Scheduler, SolverChoice},
 };
 
@@ -68,7 +68,7 @@ impl<'a> TextToImage<'a> {
         prompts: &[impl AsRef<str>],
         seeds: &[u64],
         adapter: &dyn AdapterSource,
-        observer: &mut dyn FnMut(&StepState),
+        observer: &mut Observer,
     ) -> Result<Tensor<4>, BaseError> {
         let latents = self.latents(prompts, seeds, adapter, observer)?;
         Ok(self.base.decode(latents))
@@ -92,7 +92,7 @@ impl<'a> TextToImage<'a> {
         prompts: &[impl AsRef<str>],
         seeds: &[u64],
         adapter: &dyn AdapterSource,
-        observer: &mut dyn FnMut(&StepState),
+        observer: &mut Observer,
     ) -> Result<Tensor<4>, BaseError> {
         assert_eq!(prompts.len(), seeds.len(), "one seed for each prompt");
         let Self { base, guidance_scale, ref negative_prompt, .. } = *self;
@@ -108,16 +108,11 @@ impl<'a> TextToImage<'a> {
             let streams = seeds.iter().map(|seed| Stream::new(*seed, purpose, step as u32, 0));
             noise::normal([1, channels, height, width], streams, &device)
         };
-        Ok(sample(
-            &guided,
-            scheduler.as_ref(),
-            adapter,
-            draw(Purpose::Start, 0) * scheduler.init_noise_sigma(),
-            &conditioning,
-            &|i| draw(Purpose::Sampler, i),
-            0..scheduler.steps(),
-            observer,
-        ))
+        let noise = |i| draw(Purpose::Sampler, i);
+        let sampler =
+            Sampler::new(&guided, scheduler.as_ref(), &conditioning).with_adapter(adapter);
+        let start = sampler.start(draw(Purpose::Start, 0));
+        Ok(sampler.run(start, scheduler.steps(), Some(&noise), observer).sample)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{error::Error, path::Path};
 use hyperalign_core::{
     image::{GridStyle, Metadata, captioned_grid, to_images, write_png},
     noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::{Sampler, unobserved},
 };
 use hyperalign_models::hypernet::{Adapter, Variant};
 use serde_json::json;
@@ -67,24 +67,17 @@ impl Aligning {
         let [channels, height, width] = base.latent_shape();
         let seeds = 0..self.prompts.len() as u64;
         let streams = seeds.map(|seed| Stream::new(seed, Purpose::Start, 0, 0));
-        let start = normal([1, channels, height, width], streams, &self.method.device)
-            * scheduler.init_noise_sigma();
+        let noise = normal([1, channels, height, width], streams, &self.method.device);
         let denoiser = guided(base, &base.unconditional(), settings.guidance_scale);
         let pictures = |adapter: Option<&Adapter>, variant: Variant| {
             let source = adapter
                 .map(|adapter| adapter.source(base, variant, settings.key_steps.clone()))
                 .unwrap_or_else(|| Box::new(hyperalign_core::adapter::NoAdapter));
-            let latents = sampler::sample(
-                &denoiser,
-                scheduler.as_ref(),
-                source.as_ref(),
-                start.clone(),
-                &conditioning,
-                &|_| unreachable!("the solver is deterministic"),
-                0..scheduler.steps(),
-                &mut |_| {},
-            );
-            to_images(base.decode(latents))
+            let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning)
+                .with_adapter(source.as_ref());
+            let start = sampler.start(noise.clone());
+            let end = sampler.run(start, scheduler.steps(), None, &mut unobserved);
+            to_images(base.decode(end.sample))
         };
         let mut images = pictures(None, settings.variant);
         let mut rows = vec![format!("base {}", base.name())];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    denoiser::Decoder,
+    contract::Decoder,
     noise::{Purpose, Stream, normal},
 };
 use hyperalign_models::base::{Base, BaseError};

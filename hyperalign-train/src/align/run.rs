@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hyperalign_core::trajectory::KeyStepError;
+use hyperalign_core::movement::KeyStepError;
 use hyperalign_models::{
     base::BaseError,
     hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
@@ -90,7 +90,7 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
         return Err(SettingsError { name: "method.steps", given, expected }.into());
     }
     let scheduler = base.scheduler(method.steps)?;
-    if (0..scheduler.steps()).any(|i| scheduler.needs_noise(i)) {
+    if scheduler.is_stochastic() {
         return Err(AlignError::Stochastic { base: base.name().to_owned() });
     }
     method.validate(scheduler.as_ref(), training.shards * training.accumulate)?;

@@ -1,6 +1,6 @@
 //! What can go wrong in an evaluation.
 
-use hyperalign_core::{atomic::WriteError, trajectory::KeyStepError};
+use hyperalign_core::{atomic::WriteError, movement::KeyStepError};
 use hyperalign_models::base::BaseError;
 use hyperalign_rewards::ScoreError;
 

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     noise::{Purpose, Stream, normal},
-    sampler::{self, StepState},
+    sampler::{Observer, Sampler, unobserved},
     schedule::SolverChoice,
 };
 use hyperalign_models::{
@@ -97,7 +97,7 @@ pub(super) fn latents(
     source: &dyn AdapterSource,
     sampling: &Sampling,
     shots: &[Shot],
-    observer: &mut dyn FnMut(&StepState),
+    observer: &mut Observer,
 ) -> Result<Tensor<4>, EvalError> {
     let scheduler = base.plan(sampling.steps, sampling.solver, base.latent_shape())?;
     let prompts: Vec<String> = shots.iter().map(|shot| shot.prompt.clone()).collect();
@@ -108,16 +108,11 @@ pub(super) fn latents(
         let streams = shots.iter().map(|shot| Stream::new(shot.seed, purpose, step as u32, 0));
         normal([1, channels, height, width], streams, &device)
     };
-    Ok(sampler::sample(
-        &guided(base, &base.unconditional(), sampling.guidance_scale),
-        scheduler.as_ref(),
-        source,
-        draw(Purpose::Start, 0) * scheduler.init_noise_sigma(),
-        &conditioning,
-        &|i| draw(Purpose::Sampler, i),
-        0..scheduler.steps(),
-        observer,
-    ))
+    let noise = |i| draw(Purpose::Sampler, i);
+    let denoiser = guided(base, &base.unconditional(), sampling.guidance_scale);
+    let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning).with_adapter(source);
+    let start = sampler.start(draw(Purpose::Start, 0));
+    Ok(sampler.run(start, scheduler.steps(), Some(&noise), observer).sample)
 }
 
 /// Makes the pictures of `shots`, at most [`Sampling::batch`] at once, and hands each batch to
@@ -141,7 +136,7 @@ pub fn generate(
         }
         let start = Instant::now();
         let source = Adapted::source(adapted, base);
-        let latents = latents(base, source.as_ref(), sampling, shots, &mut |_| {})?;
+        let latents = latents(base, source.as_ref(), sampling, shots, &mut unobserved)?;
         let images = base.decode(latents).detach();
         // This reading also waits for a GPU to be done, before the clock stops.
         let method = adapted.map_or("base", |adapted| adapted.variant.label());

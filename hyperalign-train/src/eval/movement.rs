@@ -1,6 +1,8 @@
 //! How far the base's estimates move from step to step: what key steps are chosen by.
 
-use hyperalign_core::{adapter::NoAdapter, trajectory::MovementRecorder};
+use std::ops::ControlFlow;
+
+use hyperalign_core::{adapter::NoAdapter, movement::MovementRecorder};
 use hyperalign_models::base::Base;
 
 use super::{EvalError, Sampling, Shot, generate::latents};
@@ -27,7 +29,10 @@ pub fn movement(
         if stop.is_requested() {
             return Ok(None);
         }
-        latents(base, &NoAdapter, sampling, shots, &mut |state| recorder.observe(state))?;
+        latents(base, &NoAdapter, sampling, shots, &mut |state| {
+            recorder.observe(state);
+            ControlFlow::Continue(())
+        })?;
     }
     Ok(Some(recorder.movement()))
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::noise::{Purpose, Stream};
 use hyperalign_models::base::Base;
 use hyperalign_rewards::{
-    Reward,
+    Prompt, Reward,
     emoji::{Caption, Picture, PromptError, World},
     geneval::{Row, Task},
 };
@@ -69,8 +69,8 @@ pub fn orderings(
             let wrong = world.corrupt(&caption, &mut stream);
             renders.push(Picture::render(&world.scene(&caption, &mut stream)));
             wrong_renders.push(Picture::render(&world.scene(&wrong, &mut stream)));
-            captions.push(caption.to_string());
-            wrong_captions.push(wrong.to_string());
+            captions.push(Prompt::from(caption.row()));
+            wrong_captions.push(Prompt::from(wrong.row()));
         }
         let images = picture_tensor(renders.iter(), device);
         let wrong_images = picture_tensor(wrong_renders.iter(), device);
@@ -142,7 +142,7 @@ pub fn separation(
     let mut judged: Vec<Judged> = Vec::with_capacity(rows.len());
     let finished = generate(base, None, sampling, &shots, stop, &mut |shots, batch| {
         let rows = &rows[judged.len()..judged.len() + shots.len()];
-        let prompts: Vec<String> = shots.iter().map(|shot| shot.prompt.clone()).collect();
+        let prompts: Vec<Prompt> = rows.iter().cloned().map(Prompt::from).collect();
         let right = EmojiGold.judge(&batch.images, rows);
         let scores = scores(reward, batch.images, &prompts);
         let found = rows.iter().zip(right).zip(scores);
@@ -214,7 +214,7 @@ fn wins(right: f32, wrong: f32) -> f64 {
     }
 }
 
-fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[String]) -> Vec<f32> {
+fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[Prompt]) -> Vec<f32> {
     let scores = reward.score(images, prompts).detach().into_data().convert::<f32>();
     scores.iter::<f32>().collect()
 }

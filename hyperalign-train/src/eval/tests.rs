@@ -256,7 +256,7 @@ fn what_cannot_be_measured_is_refused() {
     assert!(refused(twice).contains("`base` comes twice"));
     // Before the first picture: a prompt that a scorer does not read.
     let mut strange = rows.clone();
-    strange[1].text = "a gryphon".to_owned();
+    strange[1] = "a gryphon".into();
     let mut unread = Evaluation { prompts: &strange, ..whole() };
     unread.measures.scorers[0].reward = &emoji::Gold;
     let message = refused(unread);

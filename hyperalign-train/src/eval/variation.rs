@@ -4,7 +4,12 @@
 use std::cell::RefCell;
 
 use burn::tensor::Tensor;
-use hyperalign_core::{adapter::AdapterSource, denoiser::Conditioning, lora::LoraSet};
+use hyperalign_core::{
+    adapter::{AdapterSource, Held},
+    denoiser::Conditioning,
+    lora::LoraSet,
+    sampler::unobserved,
+};
 use hyperalign_models::{base::Base, hypernet::relative_deviation};
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +56,7 @@ pub fn variation(
             return Ok(None);
         }
         let recorder = Recorder { base, adapted, factors: RefCell::default() };
-        latents(base, &recorder, sampling, shots, &mut |_| {})?;
+        latents(base, &recorder, sampling, shots, &mut unobserved)?;
         for (update, rows) in recorder.factors.into_inner().into_iter().enumerate() {
             match updates.get_mut(update) {
                 Some(known) => known.extend(rows),
@@ -87,12 +92,13 @@ impl AdapterSource for Recorder<'_> {
     fn refresh(
         &self,
         i: usize,
+        held: Option<&Held>,
         sample: &Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
     ) -> Option<LoraSet> {
         let Adapted { adapter, variant, key_steps } = self.adapted;
-        variant.refreshes(i, key_steps).then(|| {
+        variant.is_due(i, key_steps, held).then(|| {
             let timesteps = Tensor::full([sample.dims()[0]], timestep, &sample.device());
             let (lora, factors) = adapter.emit(self.base, sample.clone(), timesteps, conditioning);
             if let Some(factors) = factors {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    denoiser::{Conditioning, Decoder, Denoiser as _},
+    contract::{Conditioning, Decoder, Denoiser as _},
     diffusion::{Level, Levels},
     noise::{Purpose, Stream, normal},
 };
@@ -16,7 +16,7 @@ use hyperalign_models::{
     base::Base,
     hypernet::{Adapter, Variant},
 };
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -216,7 +216,8 @@ impl HyperAlign {
             std::iter::repeat_n(prompts, supervised.len()).flatten().collect();
         let views = &self.settings.views;
         let stream = |number| Views::stream(self.seed, update, shard.index, number);
-        let reward = self.reward.score(views.of(image, stream), &views.prompts(prompts)).mean();
+        let prompts = Prompt::of(&views.prompts(prompts));
+        let reward = self.reward.score(views.of(image, stream), &prompts).mean();
 
         let score = reward.clone().detach().into_scalar::<f32>();
         losses.metrics.push(("reward".to_owned(), score.into()));

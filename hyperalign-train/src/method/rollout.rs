@@ -1,10 +1,12 @@
 //! Trajectories that a method learns from.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 use hyperalign_core::{
     denoiser::{Conditioning, Denoiser},
     noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::Sampler,
     schedule::Scheduler,
 };
 use hyperalign_models::{
@@ -44,22 +46,17 @@ impl Rollout {
     ) -> Self {
         let [channels, height, width] = base.latent_shape();
         let device = conditioning.context.device();
-        let start =
-            normal([1, channels, height, width], starts, &device) * scheduler.init_noise_sigma();
+        let noise = normal([1, channels, height, width], starts, &device);
         let source = adapter.source(base, variant, key_steps.to_vec());
         let denoiser = guided(base, &base.unconditional(), guidance_scale);
         let mut samples = Vec::with_capacity(last_step + 1);
-        let last = sampler::sample(
-            &denoiser,
-            scheduler,
-            source.as_ref(),
-            start,
-            conditioning,
-            &|_| unreachable!("the solver is deterministic"),
-            0..last_step,
-            &mut |state| samples.push(state.sample.clone()),
-        );
-        samples.push(last);
+        let sampler =
+            Sampler::new(&denoiser, scheduler, conditioning).with_adapter(source.as_ref());
+        let end = sampler.run(sampler.start(noise), last_step, None, &mut |state| {
+            samples.push(state.sample.clone());
+            ControlFlow::Continue(())
+        });
+        samples.push(end.sample);
         Self { samples }
     }
 

@@ -3,16 +3,16 @@
 
 use std::{
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     thread,
 };
 
 use burn::tensor::Device;
 use hyperalign_core::{
-    adapter::NoAdapter,
     atomic::{self, WriteError},
     noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::Sampler,
 };
 use hyperalign_models::base::{Base, BaseError};
 use hyperalign_rewards::{
@@ -219,22 +219,17 @@ fn make(
     let stream = |k: usize| Stream::new(seed, Purpose::Start, index as u32, k as u32);
     let kept = PREDICTED.start + stream(SEEDS).below(PREDICTED.len());
     let [channels, height, width] = base.latent_shape();
-    let start = normal([1, channels, height, width], (0..SEEDS).map(stream), device);
+    let noise = normal([1, channels, height, width], (0..SEEDS).map(stream), device);
     let mut predicted = None;
-    let finished = sampler::sample(
-        &guided(base, &base.unconditional(), GUIDANCE_SCALE),
-        scheduler.as_ref(),
-        &NoAdapter,
-        start * scheduler.init_noise_sigma(),
-        &conditioning,
-        &|_| unreachable!("a base's default solver is deterministic"),
-        0..scheduler.steps(),
-        &mut |state| {
-            if state.i == kept {
-                predicted = Some(state.pred_original.clone());
-            }
-        },
-    );
+    let denoiser = guided(base, &base.unconditional(), GUIDANCE_SCALE);
+    let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning);
+    let end = sampler.run(sampler.start(noise), scheduler.steps(), None, &mut |state| {
+        if state.i == kept {
+            predicted = Some(state.pred_original.clone());
+        }
+        ControlFlow::Continue(())
+    });
+    let finished = end.sample;
     let predicted = predicted.unwrap_or_else(|| finished.clone());
     let [finished, predicted] =
         [finished, predicted].map(|latents| pictures(&base.decode(latents).clamp(-1.0, 1.0)));

@@ -8,6 +8,7 @@ use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     denoiser::Denoiser,
     noise::{Purpose, Stream, normal},
+    sampler::unobserved,
 };
 use hyperalign_models::{
     base::Base,
@@ -80,7 +81,7 @@ pub(super) fn sampling(
                 Some(variant) => adapter.source(base, variant, key_steps.clone()),
                 None => Box::new(NoAdapter),
             };
-            let latents = way.latents(prompts, seeds, source.as_ref(), &mut |_| {});
+            let latents = way.latents(prompts, seeds, source.as_ref(), &mut unobserved);
             latents.map(wait).into_diagnostic()
         };
         (variant.map_or("base", Variant::label), Box::new(work))

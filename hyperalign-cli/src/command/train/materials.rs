@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use burn::tensor::Device;
 use hyperalign_rewards::{
-    Reward,
+    Prompt, Reward,
     emoji::{self, Split},
     geneval::Row,
     prompts,
@@ -138,7 +138,7 @@ impl DataArgs {
 
 fn checked(materials: Materials) -> miette::Result<Materials> {
     let size = materials.base.picture_size();
-    materials.reward.check(size, &materials.prompts).into_diagnostic()?;
+    materials.reward.check(size, &Prompt::of(&materials.prompts)).into_diagnostic()?;
     let prompts = materials.prompts.iter().chain(&materials.sample_prompts);
     base::warn_of_cuts(materials.base.as_ref(), prompts.map(String::as_str))?;
     Ok(materials)

@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-use hyperalign_core::denoiser::Decoder;
+use hyperalign_core::contract::Decoder;
 use hyperalign_core::schedule::SolverChoice;
-use hyperalign_core::{atomic, trajectory::key_steps_by_share};
+use hyperalign_core::{atomic, movement::key_steps_by_share};
 use hyperalign_models::weights;
 use hyperalign_train::{
     align::{AlignSettings, Aligned, Materials, align, check},

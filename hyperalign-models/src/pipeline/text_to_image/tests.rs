@@ -1,6 +1,7 @@
 use burn::tensor::{Device, s};
 use hyperalign_core::{
     adapter::NoAdapter,
+    sampler::unobserved,
     schedule::{Solver, SolverChoice},
 };
 
@@ -19,7 +20,7 @@ fn pipeline() -> StableDiffusion {
 }
 
 fn pictures(way: &TextToImage, prompts: &[&str], seeds: &[u64]) -> Tensor<4> {
-    way.generate(prompts, seeds, &NoAdapter, &mut |_| {}).unwrap()
+    way.generate(prompts, seeds, &NoAdapter, &mut unobserved).unwrap()
 }
 
 fn distance(a: Tensor<4>, b: Tensor<4>) -> f32 {
@@ -107,14 +108,14 @@ fn bad_requests_are_errors() {
     let pipeline = pipeline();
     let fails = |steps, prompt: &str| {
         TextToImage::new(&pipeline, steps, 2.0)
-            .generate(&[prompt], &[0], &NoAdapter, &mut |_| {})
+            .generate(&[prompt], &[0], &NoAdapter, &mut unobserved)
             .unwrap_err()
             .to_string()
     };
     assert!(fails(0, "a red dog").contains("0 sampling steps"));
     let size = |size| {
         let way = TextToImage { size: Some(size), ..TextToImage::new(&pipeline, 2, 2.0) };
-        way.generate(&["a red dog"], &[0], &NoAdapter, &mut |_| {})
+        way.generate(&["a red dog"], &[0], &NoAdapter, &mut unobserved)
     };
     let error = size([9, 12]).unwrap_err().to_string();
     assert!(error.contains("multiples of 2") && error.contains("take 10 x 12"), "{error}");
@@ -136,7 +137,7 @@ fn hypernet(base: &dyn Base) -> Hypernet {
 fn adapted(pipeline: &StableDiffusion, hypernet: &Hypernet, variant: Variant) -> Tensor<4> {
     let source = HyperSource::new(hypernet, pipeline, variant, vec![2]);
     let way = TextToImage::new(pipeline, 4, 2.0);
-    way.generate(&["a red dog", "a blue heart"], &[5, 6], &source, &mut |_| {}).unwrap()
+    way.generate(&["a red dog", "a blue heart"], &[5, 6], &source, &mut unobserved).unwrap()
 }
 
 #[test]
