@@ -28,8 +28,8 @@ use hyperalign_rewards::Reward;
 use hyperalign_train::{
     align::{AlignSettings, Materials, NetworkSettings, SampleSettings, TextStream, align},
     data::PreferredData,
-    learner::{AdamW, End, Objective, Resume, Run, Schedule, Settings, Shard, Stop},
-    method::{HyperAlignSettings, guided},
+    learner::{AdamW, Emitted, End, Objective, Part, Resume, Run, Schedule, Settings, Shard, Stop},
+    method::{HyperAlign, HyperAlignSettings, guided},
 };
 
 const STEPS: usize = 4;
@@ -136,6 +136,12 @@ fn settings() -> AlignSettings {
     }
 }
 
+fn parts(objective: &HyperAlign, adapter: &Adapter, update: u64) -> Vec<Part> {
+    let mut emitted = Emitted::default();
+    objective.losses(adapter, &(), update, Shard { index: 0, count: 1 }, &mut emitted);
+    emitted.parts
+}
+
 /// Rewards of pictures from noise that no training has seen, one for each row.
 fn scores(materials: &Materials, source: &dyn AdapterSource) -> Vec<f64> {
     const ROWS: usize = 24;
@@ -205,8 +211,7 @@ fn the_regulariser_alone_lowers_the_denoising_loss() {
         let objective = materials.method(settings.method.clone(), 1);
         let losses = |adapter: &Adapter| -> Vec<f64> {
             let loss = |update| {
-                let losses = objective.losses(adapter, update, Shard { index: 0, count: 1 });
-                let [part] = losses.parts.try_into().unwrap();
+                let [part] = parts(&objective, adapter, update).try_into().unwrap();
                 part.loss.into_scalar()
             };
             (0..12).map(loss).collect()
@@ -234,11 +239,11 @@ fn the_reward_of_some_updates_has_its_weight_on_average() {
         (method.reward_every, method.regulariser_weight) = (every, regulariser_weight);
         method.reward_weight = 0.5;
         let objective = materials.method(method, 1);
-        let parts = |update| {
-            let losses = objective.losses(&adapter, update, Shard { index: 0, count: 1 });
-            losses.parts.iter().map(|part| (part.name, part.weight)).collect()
+        let weights = |update| {
+            let parts = parts(&objective, &adapter, update);
+            parts.iter().map(|part| (part.name, part.weight)).collect()
         };
-        (0..4).map(parts).collect()
+        (0..4).map(weights).collect()
     };
     let alone = vec![("regulariser", 1.0)];
     let both = |reward| vec![("reward", reward), ("regulariser", 1.0)];

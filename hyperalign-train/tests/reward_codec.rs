@@ -20,7 +20,7 @@ use hyperalign_models::{
 use hyperalign_rewards::Reward;
 use hyperalign_train::{
     data::PreferredData,
-    learner::{Objective, Shard},
+    learner::{Emitted, Objective, Shard},
     method::{HyperAlign, HyperAlignSettings, Views},
 };
 
@@ -108,7 +108,9 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
         device,
     };
     let shard = Shard { index: 0, count: 1 };
-    let [part] = objective.losses(&adapter, 0, shard).parts.try_into().unwrap();
+    let mut emitted = Emitted::default();
+    objective.losses(&adapter, &(), 0, shard, &mut emitted);
+    let [part] = emitted.parts.try_into().unwrap();
     let far = |a: &Tensor<4>, b: &Tensor<4>| -> f32 {
         (a.clone() - b.clone()).abs().max().into_scalar::<f32>()
     };
@@ -122,7 +124,7 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
     assert!(largest > 0.0 && largest.is_finite(), "{largest}");
 
     objective.reward_decoder = None;
-    objective.losses(&adapter, 0, shard);
+    objective.losses(&adapter, &(), 0, shard, &mut Emitted::default());
     let own = reward.shown.lock().unwrap().remove(0);
     assert!(far(&own, &shown) > 1e-3, "the base's own decoder makes the same picture");
     assert!(codec.made.lock().unwrap().is_empty());

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::SampleSettings;
 use crate::{
-    learner::{Losses, Objective, Shard},
+    learner::{Emit, Names, Objective, Shard},
     method::{HyperAlign, guided},
 };
 
@@ -30,9 +30,29 @@ pub struct Aligning {
 
 impl Objective for Aligning {
     type Module = Adapter;
+    type Batch = ();
 
-    fn losses(&self, adapter: &Adapter, update: u64, shard: Shard) -> Losses {
-        self.method.losses(adapter, update, shard)
+    fn names(&self) -> Names {
+        self.method.names()
+    }
+
+    fn span(&self) -> u64 {
+        self.method.span()
+    }
+
+    fn prepare(&self, adapter: &Adapter, update: u64) {
+        self.method.prepare(adapter, update);
+    }
+
+    fn losses(
+        &self,
+        adapter: &Adapter,
+        batch: &(),
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
+        self.method.losses(adapter, batch, update, shard, emit);
     }
 
     fn after_update(

@@ -21,12 +21,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     rollout::{Rollout, guided, start_stream},
-    variation::variation,
+    variation::{VARIATION, variation},
     views::Views,
 };
 use crate::{
     data::PreferredData,
-    learner::{Losses, Objective, Part, Shard},
+    learner::{Emit, Metric, Names, Objective, Part, Shard},
 };
 
 /// Preferred pictures that the variation is measured on where there are no trajectories.
@@ -126,16 +126,26 @@ pub struct HyperAlign {
 
 impl Objective for HyperAlign {
     type Module = Adapter;
+    type Batch = ();
 
-    fn losses(&self, adapter: &Adapter, update: u64, shard: Shard) -> Losses {
-        let mut losses = Losses { parts: Vec::new(), metrics: Vec::new() };
+    fn names(&self) -> Names {
+        let rewarded = (self.settings.reward_weight != 0.0).then_some("reward");
+        let regularised = (self.settings.regulariser_weight != 0.0).then_some("regulariser");
+        Names {
+            parts: rewarded.into_iter().chain(regularised).collect(),
+            metrics: rewarded.into_iter().chain(VARIATION).collect(),
+        }
+    }
+
+    fn prepare(&self, _: &Adapter, _: u64) {}
+
+    fn losses(&self, adapter: &Adapter, (): &(), update: u64, shard: Shard, emit: &mut dyn Emit) {
         if self.has_reward(update) {
-            self.reward_loss(adapter, update, shard, &mut losses);
+            self.reward_loss(adapter, update, shard, emit);
         }
         if self.settings.regulariser_weight != 0.0 {
-            self.regulariser(adapter, update, shard, &mut losses);
+            self.regulariser(adapter, update, shard, emit);
         }
-        losses
     }
 }
 
@@ -154,7 +164,7 @@ impl HyperAlign {
     }
 
     /// `L_R = -mean R(D(x0hat_t), c)` over supervised steps of the model's own trajectories.
-    fn reward_loss(&self, adapter: &Adapter, update: u64, shard: Shard, losses: &mut Losses) {
+    fn reward_loss(&self, adapter: &Adapter, update: u64, shard: Shard, emit: &mut dyn Emit) {
         let HyperAlignSettings { variant, key_steps, steps, guidance_scale, .. } = &self.settings;
         let rows = shard.samples(self.settings.trajectories);
         let prompts: Vec<String> = rows
@@ -219,18 +229,17 @@ impl HyperAlign {
         let reward = self.reward.score(views.of(image, stream), &views.prompts(prompts)).mean();
 
         let score = reward.clone().detach().into_scalar::<f32>();
-        losses.metrics.push(("reward".to_owned(), score.into()));
+        emit.metric(Metric::mean("reward", score.into(), count * supervised.len()));
         if let Some(factors) = factors.filter(|_| !self.varies_on_data(update, shard)) {
-            losses.metrics.extend(variation(factors, supervised.len(), count));
+            let varied = variation(factors, supervised.len(), count);
+            varied.into_iter().for_each(|metric| emit.metric(metric));
         }
         let weight = self.settings.reward_weight * self.settings.updates_a_reward() as f64;
-        losses
-            .parts
-            .push(Part::new("reward", weight, reward.neg()).clipped(self.settings.reward_clip));
+        emit.part(Part::new("reward", weight, reward.neg()).clipped(self.settings.reward_clip));
     }
 
     /// `L_G`: the denoising loss of the adapted conditional model on preferred pictures.
-    fn regulariser(&self, adapter: &Adapter, update: u64, shard: Shard, losses: &mut Losses) {
+    fn regulariser(&self, adapter: &Adapter, update: u64, shard: Shard, emit: &mut dyn Emit) {
         let rows = shard.samples(self.settings.preferred_batch);
         let stream = |purpose, k: usize| self.stream(purpose, update, k);
         let first = update as u32 * self.settings.preferred_batch as u32;
@@ -255,14 +264,15 @@ impl HyperAlign {
         let times = self.times(&timesteps);
         if adapter.hypernet().is_some() && self.varies_on_data(update, shard) {
             let data = (&original, &noise, &conditioning);
-            losses.metrics.extend(self.variation_on_data(adapter, data, update, shard));
+            let varied = self.variation_on_data(adapter, data, update, shard);
+            varied.into_iter().for_each(|metric| emit.metric(metric));
         }
         let (lora, _) =
             adapter.emit(self.base.as_ref(), sample.clone(), times.clone(), &conditioning);
         let output = self.base.predict(sample, times, &conditioning, Some(&lora));
         let loss = (output - target).square().mean();
         let weight = self.settings.regulariser_weight;
-        losses.parts.push(Part::new("regulariser", weight, loss));
+        emit.part(Part::new("regulariser", weight, loss));
     }
 
     /// The [`variation`] at the supervised steps of noised data, where trajectories are not known.
@@ -272,7 +282,7 @@ impl HyperAlign {
         (original, noise, conditioning): (&Tensor<4>, &Tensor<4>, &Conditioning),
         update: u64,
         shard: Shard,
-    ) -> Vec<(String, f64)> {
+    ) -> Vec<Metric> {
         let HyperAlignSettings { variant, key_steps, steps, .. } = &self.settings;
         let scheduler = self.base.scheduler(*steps).expect("checked when the run was set up");
         let [available, ..] = original.dims();

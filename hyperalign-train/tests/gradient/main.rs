@@ -25,7 +25,7 @@ use hyperalign_models::{
 use hyperalign_rewards::Reward;
 use hyperalign_train::{
     data::PreferredData,
-    learner::{Objective, Shard},
+    learner::{Emitted, Objective, Shard},
     method::{HyperAlign, HyperAlignSettings},
 };
 use probe::Probe;
@@ -103,9 +103,11 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
     };
     let loss = |adapter: &Adapter| {
         replay.rewind();
-        let losses = objective.losses(adapter, 2, Shard { index: 0, count: 1 });
-        assert_eq!(losses.parts.len(), 2);
-        losses.parts.into_iter().map(|part| part.loss * part.weight).reduce(|a, b| a + b).unwrap()
+        let mut emitted = Emitted::default();
+        objective.losses(adapter, &(), 2, Shard { index: 0, count: 1 }, &mut emitted);
+        assert_eq!(emitted.parts.len(), 2);
+        let parts = emitted.parts.into_iter();
+        parts.map(|part| part.loss * part.weight).reduce(|a, b| a + b).unwrap()
     };
     let gradients = loss(&adapter).backward();
     let mut probe = Probe::of(&gradients);
