@@ -83,7 +83,7 @@ pub enum AlignError {
         method: &'static str,
     },
     /// There is no data of the kind that the method learns from.
-    #[error("the method `{method}` learns from {needed}, and there are none")]
+    #[error("the method `{method}` learns from {needed}, and there are none in the data at hand")]
     NoData {
         /// The method.
         method: &'static str,
@@ -178,6 +178,8 @@ fn check_needs(
     let is_offered = match needs.data {
         DataNeed::None => true,
         DataNeed::Pictures => data.pictures().is_some(),
+        DataNeed::Pairs => data.pairs().is_some(),
+        DataNeed::Labels => data.labels().is_some(),
     };
     if !is_offered {
         return Err(AlignError::NoData { method, needed: needs.data });

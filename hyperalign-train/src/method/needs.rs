@@ -31,6 +31,10 @@ pub enum RewardNeed {
 pub enum DataNeed {
     /// Pictures that people prefer.
     Pictures,
+    /// Pairs of pictures of which people prefer one.
+    Pairs,
+    /// Single pictures that people like or do not.
+    Labels,
     /// Nothing.
     None,
 }
@@ -39,6 +43,8 @@ impl fmt::Display for DataNeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pictures => "preferred pictures",
+            Self::Pairs => "pairs of pictures",
+            Self::Labels => "labelled pictures",
             Self::None => "no data",
         })
     }

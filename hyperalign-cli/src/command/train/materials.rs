@@ -109,7 +109,7 @@ impl DataArgs {
                 let said = preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?;
                 world.base.encode_prompts(&said).into_diagnostic()?;
                 let preferred = PreferredPictures::new(preferences, size).into_diagnostic()?;
-                world.data = TrainingData::Pictures(Arc::new(preferred));
+                world.data = TrainingData::Pairs(Arc::new(preferred));
             }
             world.reward = reward.or(world.reward);
             if let Some(prompts) = prompts {
@@ -127,7 +127,7 @@ impl DataArgs {
             None => TrainingData::None,
             Some(preferences) => {
                 let preferred = PreferredPictures::new(preferences, base.picture_size());
-                TrainingData::Pictures(Arc::new(preferred.into_diagnostic()?))
+                TrainingData::Pairs(Arc::new(preferred.into_diagnostic()?))
             }
         };
         let materials = checked(Materials {
