@@ -7,32 +7,56 @@ use hyperalign_core::{
     noise::{Purpose, Stream, normal},
     sampler::{Sampler, unobserved},
 };
-use hyperalign_models::hypernet::{Adapter, Variant};
+use hyperalign_models::hypernet::Adapter;
 use serde_json::json;
 
 use super::SampleSettings;
 use crate::{
-    learner::{Losses, Objective, Shard},
-    method::{HyperAlign, guided},
+    learner::{Emit, Names, Objective, Shard},
+    method::{Setup, guided},
 };
 
 /// A method's losses, and sample grids every so many updates.
-pub struct Aligning {
+pub(super) struct Aligning<O> {
     /// The losses.
-    pub method: HyperAlign,
-    /// When grids are made.
-    pub samples: SampleSettings,
-    /// Prompts of the grids.
-    pub prompts: Vec<String>,
-    /// Whom the grids have to name.
-    pub attribution: Option<&'static str>,
+    pub(super) method: O,
+    /// The grids.
+    pub(super) grids: Grids,
 }
 
-impl Objective for Aligning {
-    type Module = Adapter;
+/// Sample grids: the same prompts and seeds every time.
+pub(super) struct Grids {
+    /// When they are made.
+    pub(super) settings: SampleSettings,
+    /// With what.
+    pub(super) setup: Setup,
+}
 
-    fn losses(&self, adapter: &Adapter, update: u64, shard: Shard) -> Losses {
-        self.method.losses(adapter, update, shard)
+impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
+    type Module = Adapter;
+    type Batch = O::Batch;
+
+    fn names(&self) -> Names {
+        self.method.names()
+    }
+
+    fn span(&self) -> u64 {
+        self.method.span()
+    }
+
+    fn prepare(&self, adapter: &Adapter, update: u64) -> O::Batch {
+        self.method.prepare(adapter, update)
+    }
+
+    fn losses(
+        &self,
+        adapter: &Adapter,
+        batch: &O::Batch,
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
+        self.method.losses(adapter, batch, update, shard, emit);
     }
 
     fn after_update(
@@ -41,37 +65,42 @@ impl Objective for Aligning {
         done: u64,
         dir: &Path,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        if self.samples.every == 0 || !done.is_multiple_of(self.samples.every) {
+        self.method.after_update(adapter, done, dir)?;
+        let every = self.grids.settings.every;
+        if every == 0 || !done.is_multiple_of(every) {
             return Ok(());
         }
-        self.write_grid(Some(adapter), &dir.join(format!("samples/step-{done:06}.png")))
+        self.grids.write(Some(adapter), &dir.join(format!("samples/step-{done:06}.png")))
     }
 }
 
-impl Aligning {
+impl Grids {
     /// Writes pictures of the sample prompts: the base in the first row, and the adapted model,
-    /// if there is one, in the second. The same prompts and seeds every time.
+    /// if there is one, in the second.
     ///
     /// # Errors
     ///
     /// Fails if the base refuses a prompt or the file cannot be written.
-    pub fn write_grid(
+    pub(super) fn write(
         &self,
         adapter: Option<&Adapter>,
         path: &Path,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let base = self.method.base.as_ref();
-        let settings = &self.method.settings;
-        let scheduler = base.scheduler(settings.steps)?;
-        let conditioning = base.encode_prompts(&self.prompts)?;
+        let Setup { materials, trajectory, .. } = &self.setup;
+        let base = self.setup.base();
+        let prompts = materials.sample_prompts.iter().take(self.settings.prompts);
+        let prompts: Vec<String> = prompts.cloned().collect();
+        let scheduler = base.scheduler(trajectory.steps)?;
+        let conditioning = base.encode_prompts(&prompts)?;
         let [channels, height, width] = base.latent_shape();
-        let seeds = 0..self.prompts.len() as u64;
+        let seeds = 0..prompts.len() as u64;
         let streams = seeds.map(|seed| Stream::new(seed, Purpose::Start, 0, 0));
-        let noise = normal([1, channels, height, width], streams, &self.method.device);
-        let denoiser = guided(base, &base.unconditional(), settings.guidance_scale);
-        let pictures = |adapter: Option<&Adapter>, variant: Variant| {
+        let noise = normal([1, channels, height, width], streams, &materials.device);
+        let denoiser = guided(base, &base.unconditional(), trajectory.guidance_scale);
+        let pictures = |adapter: Option<&Adapter>| {
+            let key_steps = trajectory.key_steps.clone();
             let source = adapter
-                .map(|adapter| adapter.source(base, variant, settings.key_steps.clone()))
+                .map(|adapter| adapter.source(base, trajectory.variant, key_steps))
                 .unwrap_or_else(|| Box::new(hyperalign_core::adapter::NoAdapter));
             let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning)
                 .with_adapter(source.as_ref());
@@ -79,23 +108,23 @@ impl Aligning {
             let end = sampler.run(start, scheduler.steps(), None, &mut unobserved);
             to_images(base.decode(end.sample))
         };
-        let mut images = pictures(None, settings.variant);
+        let mut images = pictures(None);
         let mut rows = vec![format!("base {}", base.name())];
         if let Some(adapter) = adapter {
-            images.extend(pictures(Some(adapter), settings.variant));
-            rows.push(settings.variant.label().to_owned());
+            images.extend(pictures(Some(adapter)));
+            rows.push(trajectory.variant.label().to_owned());
         }
         let style = GridStyle::default();
-        let grid = captioned_grid(&images, self.prompts.len(), &self.prompts, &rows, style);
+        let grid = captioned_grid(&images, prompts.len(), &prompts, &rows, style);
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
         let about = json!({
             "base": base.name(),
-            "prompts": self.prompts,
-            "steps": settings.steps,
-            "guidance_scale": settings.guidance_scale,
-            "attribution": self.attribution,
+            "prompts": prompts,
+            "steps": trajectory.steps,
+            "guidance_scale": trajectory.guidance_scale,
+            "attribution": materials.attribution,
         });
         let metadata = Metadata { hyperalign: Some(about), ..Metadata::default() };
         Ok(write_png(path, &grid, &metadata)?)

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     data::picture_tensor,
-    learner::{Losses, Objective, Part, Shard},
+    learner::{Emit, Metric, Names, Objective, Part, Shard},
 };
 
 /// What this stage trains: the dual encoder, and a read-out that is thrown away.
@@ -63,8 +63,25 @@ pub struct PreferenceObjective {
 
 impl Objective for PreferenceObjective {
     type Module = PreferenceModel;
+    type Batch = ();
 
-    fn losses(&self, model: &PreferenceModel, update: u64, shard: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names {
+            parts: vec!["preference"],
+            metrics: vec!["preferences_right", "places", "text_places", "captions"],
+        }
+    }
+
+    fn prepare(&self, _: &PreferenceModel, _: u64) {}
+
+    fn losses(
+        &self,
+        model: &PreferenceModel,
+        (): &(),
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
         let items = self.captioned_items(update, shard);
         let pairs = self.preference_pairs(update, shard);
         let (n, m) = (items.len(), pairs.len());
@@ -112,14 +129,12 @@ impl Objective for PreferenceObjective {
         };
         let (places, text_places) = (told(pooled), told(text_pooled));
         let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
-        let metrics = vec![
-            ("preferences_right".to_owned(), f64::from(right)),
-            ("places".to_owned(), value(&places)),
-            ("text_places".to_owned(), value(&text_places)),
-            ("captions".to_owned(), value(&contrastive)),
-        ];
+        emit.metric(Metric::mean("preferences_right", f64::from(right), m));
+        emit.metric(Metric::new("places", value(&places)));
+        emit.metric(Metric::new("text_places", value(&text_places)));
+        emit.metric(Metric::mean("captions", value(&contrastive), n));
         let loss = contrastive + preference + (places + text_places) * self.places_weight;
-        Losses { parts: vec![Part::new("preference", 1.0, loss)], metrics }
+        emit.part(Part::new("preference", 1.0, loss));
     }
 }
 

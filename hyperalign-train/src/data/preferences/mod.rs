@@ -8,6 +8,7 @@
 
 mod columns;
 mod listing;
+mod pairs;
 mod pictures;
 mod rank;
 mod table;
@@ -243,6 +244,16 @@ impl Preferences {
     pub fn preferred(&self, index: u64) -> Result<(String, Vec<u8>), PreferenceError> {
         let choice = self.choice(index);
         Ok((self.prompt_of(choice)?, self.picture_of(choice, choice.preferred)?))
+    }
+
+    /// Prompt and rejected picture of item `index`; the preferred picture is not read.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read or a row is damaged.
+    pub fn rejected(&self, index: u64) -> Result<(String, Vec<u8>), PreferenceError> {
+        let choice = self.choice(index);
+        Ok((self.prompt_of(choice)?, self.picture_of(choice, choice.rejected)?))
     }
 
     /// The first `count` different prompts of the sequence, or as many as the first epoch has.

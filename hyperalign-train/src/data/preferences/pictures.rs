@@ -45,24 +45,34 @@ impl PreferredPictures {
 
     fn item(&self, index: u64) -> Result<(RgbImage, String), PreferenceError> {
         let (prompt, file) = self.preferences.preferred(index)?;
-        match decode_picture(&file) {
-            Ok(picture) => Ok((self.fit(&picture), prompt)),
+        Ok((self.picture(&prompt, &file)?, prompt))
+    }
+
+    /// The picture in the bytes of a file, at the size of the base.
+    pub(super) fn picture(&self, prompt: &str, file: &[u8]) -> Result<RgbImage, PreferenceError> {
+        let prompt = prompt.to_owned();
+        match decode_picture(file) {
+            Ok(picture) => Ok(self.fit(&picture)),
             Err(source) => Err(PreferenceError::Picture { prompt, source }),
         }
     }
 
-    /// The item, or the next one that is whole. Which one that is depends on the files only, so
-    /// a resumed run learns from the same.
-    fn whole_item(&self, index: u64) -> (RgbImage, String) {
+    /// What `read` gives for the item, or for the next one that is whole. Which one that is depends
+    /// on the files only, so a resumed run learns from the same.
+    pub(super) fn whole<T>(
+        &self,
+        index: u64,
+        read: impl Fn(u64) -> Result<T, PreferenceError>,
+    ) -> T {
         let mut last = None;
         for next in index..index + PATIENCE {
-            match self.item(next) {
+            match read(next) {
                 Ok(item) => return item,
                 Err(error) => last = Some(error),
             }
         }
         let reason = last.map(|error| error.to_string()).unwrap_or_default();
-        panic!("{PATIENCE} preferred pictures in a row cannot be read, the last because: {reason}")
+        panic!("{PATIENCE} pictures in a row cannot be read, the last because: {reason}")
     }
 
     fn fit(&self, picture: &RgbImage) -> RgbImage {
@@ -86,7 +96,8 @@ impl PreferredData for PreferredPictures {
     ///
     /// Panics if many items in a row cannot be read.
     fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
-        let items = indices.par_iter().map(|index| self.whole_item(u64::from(*index)));
+        let whole = |index: &u32| self.whole(u64::from(*index), |index| self.item(index));
+        let items = indices.par_iter().map(whole);
         let (pictures, prompts): (Vec<RgbImage>, Vec<String>) =
             items.collect::<Vec<_>>().into_iter().unzip();
         (from_images(&pictures, device), prompts)
