@@ -4,16 +4,18 @@ use std::{error::Error, path::Path};
 
 use hyperalign_core::{
     image::{GridStyle, Metadata, captioned_grid, to_images, write_png},
-    noise::{Purpose, Stream, normal},
-    sampler::{Sampler, unobserved},
+    sampler::unobserved,
 };
-use hyperalign_models::hypernet::{Adapter, Variant};
+use hyperalign_models::{
+    generate::{Generation, Sampling},
+    hypernet::{Adapter, Variant},
+};
 use serde_json::json;
 
 use super::SampleSettings;
 use crate::{
     learner::{Losses, Objective, Shard},
-    method::{HyperAlign, guided},
+    method::HyperAlign,
 };
 
 /// A method's losses, and sample grids every so many updates.
@@ -62,21 +64,14 @@ impl Aligning {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let base = self.method.base.as_ref();
         let settings = &self.method.settings;
-        let scheduler = base.scheduler(settings.steps)?;
-        let conditioning = base.encode_prompts(&self.prompts)?;
-        let [channels, height, width] = base.latent_shape();
-        let seeds = 0..self.prompts.len() as u64;
-        let streams = seeds.map(|seed| Stream::new(seed, Purpose::Start, 0, 0));
-        let noise = normal([1, channels, height, width], streams, &self.method.device);
-        let denoiser = guided(base, &base.unconditional(), settings.guidance_scale);
+        let sampling = Sampling::new(settings.steps, settings.guidance_scale);
+        let generation = Generation::new(base, &sampling, &self.prompts)?;
+        let seeds: Vec<u64> = (0..self.prompts.len() as u64).collect();
         let pictures = |adapter: Option<&Adapter>, variant: Variant| {
             let source = adapter
                 .map(|adapter| adapter.source(base, variant, settings.key_steps.clone()))
                 .unwrap_or_else(|| Box::new(hyperalign_core::adapter::NoAdapter));
-            let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning)
-                .with_adapter(source.as_ref());
-            let start = sampler.start(noise.clone());
-            let end = sampler.run(start, scheduler.steps(), None, &mut unobserved);
+            let end = generation.run(source.as_ref(), &seeds, &mut unobserved);
             to_images(base.decode(end.sample))
         };
         let mut images = pictures(None, settings.variant);

@@ -12,7 +12,6 @@ use std::{
 };
 
 use hyperalign_core::contract::Decoder;
-use hyperalign_core::schedule::SolverChoice;
 use hyperalign_core::{atomic, movement::key_steps_by_share};
 use hyperalign_models::weights;
 use hyperalign_train::{
@@ -228,7 +227,7 @@ fn key_steps(
     }
     let shots: Vec<Shot> = (0..)
         .zip(&world.sample_prompts)
-        .map(|(seed, prompt)| Shot { prompt: prompt.clone(), seed })
+        .map(|(seed, prompt)| Shot::new(prompt.as_str(), seed))
         .collect();
     let sampling = sampling(settings, KEY_STEP_BATCH);
     let movement = movement(world.base.as_ref(), &sampling, &shots, stop).into_diagnostic()?;
@@ -243,8 +242,7 @@ fn key_steps(
 
 fn sampling(settings: &AlignSettings, batch: usize) -> Sampling {
     let method = &settings.method;
-    let solver = SolverChoice::default();
-    Sampling { steps: method.steps, guidance_scale: method.guidance_scale, batch, solver }
+    Sampling { batch, ..Sampling::new(method.steps, method.guidance_scale) }
 }
 
 struct Trainer<'a> {

@@ -42,7 +42,7 @@ pub(super) fn run(
     let grid_shots: Vec<Shot> = emoji::prompts(Split::Test, GRID_PROMPTS, 1)
         .into_iter()
         .zip(0..)
-        .map(|(row, seed)| Shot { prompt: row.prompt, seed })
+        .map(|(row, seed)| Shot::new(row, seed))
         .collect();
     let base = world.base.as_ref();
     let grid = side_by_side(base, &methods, &sampling, &grid_shots, stop).into_diagnostic()?;
@@ -110,13 +110,10 @@ fn methods(trained: &[(String, Aligned)], steps: usize) -> Vec<Method<'_>> {
             key_steps: aligned.meta.key_steps_for(steps),
         };
         if name == "hyperalign" {
-            methods.extend([Variant::S, Variant::P, Variant::I].map(|variant| Method {
-                name: variant.label().to_owned(),
-                adapted: Some(adapted(variant)),
-            }));
+            let variants = [Variant::S, Variant::P, Variant::I];
+            methods.extend(variants.map(|variant| Method::new(variant.label(), adapted(variant))));
         } else {
-            let adapted = Some(adapted(aligned.meta.variant));
-            methods.push(Method { name: name.clone(), adapted });
+            methods.push(Method::new(name.clone(), adapted(aligned.meta.variant)));
         }
     }
     methods
