@@ -24,5 +24,6 @@ pub mod resize;
 mod rows;
 pub mod sampler;
 pub mod schedule;
+pub mod stop;
 
 pub use contract::{adapter, denoiser};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use hyperalign_core::schedule::SolverChoice;
+use hyperalign_core::stop::Stop;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_rewards::{
     ClipReward, Prompt, Reward,
@@ -16,7 +16,6 @@ use hyperalign_train::eval::{
     Format, Orderings, Reconstructions, Sampling, Separation, Table, draws_emoji, orderings,
     rebuilt, reconstructions, separation,
 };
-use hyperalign_train::learner::Stop;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
@@ -229,10 +228,11 @@ fn measure(
     let mut judged = Judged { name: name.to_owned(), split: args.split, orderings, samples: None };
     let Some((base, preset)) = base else { return Ok(Some(judged)) };
     let sampling = Sampling {
-        steps: args.steps.unwrap_or(preset.steps),
-        guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
-        solver: SolverChoice::default(),
         batch: args.batch,
+        ..Sampling::new(
+            args.steps.unwrap_or(preset.steps),
+            args.guidance.unwrap_or(preset.guidance_scale),
+        )
     };
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;

@@ -135,7 +135,7 @@ impl LoraSet {
     /// `f` of every factor but those of a row that the batch shares.
     fn map_rows(&self, f: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
         let f = |factor: Tensor<3>| if factor.dims()[0] == 1 { factor } else { f(factor) };
-        let deltas = self.deltas.iter().map(|(path, delta)| (path.clone(), delta.map_rows(&f)));
+        let deltas = self.deltas.iter().map(|(path, delta)| (path.clone(), delta.map_rows(f)));
         Self { deltas: deltas.collect() }
     }
 }

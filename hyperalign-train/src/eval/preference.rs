@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::noise::{Purpose, Stream};
-use hyperalign_models::base::Base;
+use hyperalign_models::{
+    base::Base,
+    generate::{Job, Meter, Plain, Sampling, Shot, generate},
+};
 use hyperalign_rewards::{
     Prompt, Reward,
     emoji::{Caption, Picture, PromptError, World},
@@ -13,7 +16,7 @@ use hyperalign_rewards::{
 };
 use serde::Serialize;
 
-use super::{EmojiGold, EvalError, Judge, Sampling, Shot, generate};
+use super::{EmojiGold, EvalError, Judge};
 use crate::{data::picture_tensor, learner::Stop};
 
 /// Pictures that go through a network at once.
@@ -138,17 +141,18 @@ pub fn separation(
     made: &mut dyn FnMut(usize),
 ) -> Result<Option<Separation>, EvalError> {
     let shots: Vec<Shot> =
-        rows.iter().zip(0..).map(|(row, seed)| Shot { prompt: row.prompt.clone(), seed }).collect();
+        rows.iter().zip(0..).map(|(row, seed)| Shot::new(row.clone(), seed)).collect();
+    let job = Job { base, sampling, shots: &shots, decoder: None, meter: &Meter::default() };
     let mut judged: Vec<Judged> = Vec::with_capacity(rows.len());
-    let finished = generate(base, None, sampling, &shots, stop, &mut |shots, batch| {
+    let finished = generate(&Plain, &job, stop, &mut |shots, batch| {
         let rows = &rows[judged.len()..judged.len() + shots.len()];
-        let prompts: Vec<Prompt> = rows.iter().cloned().map(Prompt::from).collect();
+        let prompts: Vec<Prompt> = shots.iter().map(|shot| shot.prompt.clone()).collect();
         let right = EmojiGold.judge(&batch.images, rows);
         let scores = scores(reward, batch.images, &prompts);
         let found = rows.iter().zip(right).zip(scores);
         judged.extend(found.map(|((row, right), score)| Judged { row, right, score }));
         made(judged.len());
-        Ok(())
+        Ok::<_, EvalError>(())
     })?;
     Ok(finished.then(|| separate(&judged)))
 }
@@ -221,7 +225,6 @@ fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[Prompt]) -> Vec<f32
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::schedule::SolverChoice;
     use hyperalign_rewards::emoji::{Gold, Split};
 
     use super::*;
@@ -276,8 +279,7 @@ mod tests {
     #[test]
     fn every_row_gets_a_picture_unless_stopped() {
         let rows = World::SMALL.prompts(Split::Tuning, 7, 1);
-        let sampling =
-            Sampling { steps: 2, guidance_scale: 1.0, batch: 3, solver: SolverChoice::default() };
+        let sampling = Sampling { batch: 3, ..Sampling::new(2, 1.0) };
         let (base, stop) = (ToyBase::new(), Stop::default());
         let mut seen = Vec::new();
         let found =

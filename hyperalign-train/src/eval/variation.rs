@@ -10,10 +10,14 @@ use hyperalign_core::{
     lora::LoraSet,
     sampler::unobserved,
 };
-use hyperalign_models::{base::Base, hypernet::relative_deviation};
+use hyperalign_models::{
+    base::Base,
+    generate::{Adapted, Generation, Sampling},
+    hypernet::relative_deviation,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{Adapted, EvalError, Sampling, Shot, generate::latents};
+use super::EvalError;
 use crate::learner::Stop;
 
 /// Relative standard deviations of the emitted factors
@@ -47,16 +51,15 @@ pub fn variation(
         let over_prompts = several.then_some(0.0);
         return Ok(Some(Variation { over_prompts, over_steps: 0.0 }));
     }
-    let shots: Vec<Shot> =
-        prompts.iter().map(|prompt| Shot { prompt: prompt.clone(), seed }).collect();
     // By update of a trajectory, then by prompt.
     let mut updates: Vec<Vec<Vec<f32>>> = Vec::new();
-    for shots in shots.chunks(sampling.batch.max(1)) {
+    for prompts in prompts.chunks(sampling.batch.max(1)) {
         if stop.is_requested() {
             return Ok(None);
         }
         let recorder = Recorder { base, adapted, factors: RefCell::default() };
-        latents(base, &recorder, sampling, shots, &mut unobserved)?;
+        let seeds = vec![seed; prompts.len()];
+        Generation::new(base, sampling, prompts)?.run(&recorder, &seeds, &mut unobserved);
         for (update, rows) in recorder.factors.into_inner().into_iter().enumerate() {
             match updates.get_mut(update) {
                 Some(known) => known.extend(rows),
@@ -115,18 +118,12 @@ impl AdapterSource for Recorder<'_> {
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::schedule::SolverChoice;
     use hyperalign_models::hypernet::Variant;
 
     use super::*;
     use crate::eval::toy::{ToyBase, adapter, static_lora};
 
-    const SAMPLING: Sampling = Sampling {
-        steps: 4,
-        guidance_scale: 2.0,
-        batch: 3,
-        solver: SolverChoice { solver: None, eta: None },
-    };
+    const SAMPLING: Sampling = Sampling::new(4, 2.0);
 
     fn measure(adapted: &Adapted, sampling: &Sampling, prompts: &[&str]) -> Variation {
         let prompts: Vec<String> = prompts.iter().map(|prompt| (*prompt).to_owned()).collect();

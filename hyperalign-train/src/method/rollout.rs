@@ -5,12 +5,11 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 use hyperalign_core::{
     denoiser::{Conditioning, Denoiser},
-    noise::{Purpose, Stream, normal},
-    sampler::Sampler,
-    schedule::Scheduler,
+    noise::{Purpose, Stream},
 };
 use hyperalign_models::{
     base::Base,
+    generate::{Generation, Sampling},
     hypernet::{Adapter, Variant},
 };
 
@@ -32,27 +31,30 @@ pub struct Rollout {
 impl Rollout {
     /// Samples with the adapter as it is, off the tape, up to the sample that enters `last_step`.
     ///
-    /// `starts` give the noise that each row begins from.
+    /// `starts` give the noise that each row begins from; `steps` are those of the whole plan.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the base refuses that number of steps.
     pub fn run(
         base: &dyn Base,
         adapter: &Adapter,
         variant: Variant,
         key_steps: &[usize],
-        scheduler: &dyn Scheduler,
+        steps: usize,
         guidance_scale: f64,
         conditioning: &Conditioning,
         starts: impl IntoIterator<Item = Stream>,
         last_step: usize,
     ) -> Self {
-        let [channels, height, width] = base.latent_shape();
-        let device = conditioning.context.device();
-        let noise = normal([1, channels, height, width], starts, &device);
         let source = adapter.source(base, variant, key_steps.to_vec());
-        let denoiser = guided(base, &base.unconditional(), guidance_scale);
+        let sampling = Sampling::new(steps, guidance_scale);
+        let generation = Generation::of(base, &sampling, conditioning.clone());
+        let generation = generation.expect("checked when the run was set up");
+        let sampler = generation.sampler().with_adapter(source.as_ref());
+        let start = sampler.start(generation.noise(starts));
         let mut samples = Vec::with_capacity(last_step + 1);
-        let sampler =
-            Sampler::new(&denoiser, scheduler, conditioning).with_adapter(source.as_ref());
-        let end = sampler.run(sampler.start(noise), last_step, None, &mut |state| {
+        let end = sampler.run(start, last_step, None, &mut |state| {
             samples.push(state.sample.clone());
             ControlFlow::Continue(())
         });

@@ -8,13 +8,14 @@ use std::{
     thread,
 };
 
-use burn::tensor::Device;
 use hyperalign_core::{
     atomic::{self, WriteError},
-    noise::{Purpose, Stream, normal},
-    sampler::Sampler,
+    noise::{Purpose, Stream},
 };
-use hyperalign_models::base::{Base, BaseError};
+use hyperalign_models::{
+    base::{Base, BaseError},
+    generate::{Generation, Sampling},
+};
 use hyperalign_rewards::{
     emoji::{CHANNELS, FLIPPED_LABELS, Picture, PreferencePair, SIZE, Split, gold_batch, pictures},
     geneval::{Row, Task},
@@ -22,7 +23,6 @@ use hyperalign_rewards::{
 use serde::{Deserialize, Serialize};
 
 use super::recipe;
-use crate::method::guided;
 
 /// Pictures of each prompt, made in one batch.
 const SEEDS: usize = 8;
@@ -101,7 +101,6 @@ impl SampleSet {
         prompts: usize,
         threads: usize,
         file: &Path,
-        device: &Device,
     ) -> Result<Self, SampleError> {
         let rows = recipe::WORLD.prompts(Split::Train, prompts, seed);
         let origin = Origin {
@@ -126,7 +125,7 @@ impl SampleSet {
                         let work = || {
                             rows.iter()
                                 .zip(first..)
-                                .map(|(row, k)| make(base, row, seed, k, device))
+                                .map(|(row, k)| make(base, row, seed, k))
                                 .collect()
                         };
                         match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
@@ -207,23 +206,15 @@ impl SampleSet {
 }
 
 /// Samples one prompt [`SEEDS`] times.
-fn make(
-    base: &dyn Base,
-    row: &Row,
-    seed: u64,
-    index: usize,
-    device: &Device,
-) -> Result<Made, BaseError> {
-    let scheduler = base.scheduler(STEPS)?;
-    let conditioning = base.encode_prompts(&vec![row.prompt.clone(); SEEDS])?;
+fn make(base: &dyn Base, row: &Row, seed: u64, index: usize) -> Result<Made, BaseError> {
+    let sampling = Sampling::new(STEPS, GUIDANCE_SCALE);
+    let generation = Generation::new(base, &sampling, &vec![row.prompt.clone(); SEEDS])?;
     let stream = |k: usize| Stream::new(seed, Purpose::Start, index as u32, k as u32);
     let kept = PREDICTED.start + stream(SEEDS).below(PREDICTED.len());
-    let [channels, height, width] = base.latent_shape();
-    let noise = normal([1, channels, height, width], (0..SEEDS).map(stream), device);
+    let sampler = generation.sampler();
+    let start = sampler.start(generation.noise((0..SEEDS).map(stream)));
     let mut predicted = None;
-    let denoiser = guided(base, &base.unconditional(), GUIDANCE_SCALE);
-    let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning);
-    let end = sampler.run(sampler.start(noise), scheduler.steps(), None, &mut |state| {
+    let end = sampler.run(start, sampler.scheduler().steps(), None, &mut |state| {
         if state.i == kept {
             predicted = Some(state.pred_original.clone());
         }
@@ -310,9 +301,8 @@ mod tests {
     fn pictures_are_made_once_for_a_base_and_a_seed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("work/samples.bin");
-        let device = Device::flex();
         let build = |seed| {
-            SampleSet::build(&ToyBase::new(), seed, 3, 2, &file, &device).unwrap();
+            SampleSet::build(&ToyBase::new(), seed, 3, 2, &file).unwrap();
             fs::read(&file).unwrap()
         };
         let first = build(1);

@@ -285,7 +285,7 @@ impl Pretraining {
         let base = StableDiffusion::from_folder(&Folder::disk(self.base()), &self.device)?;
         let file = self.work.join(format!("{}-samples.bin", stage.name()));
         let prompts = recipe::SAMPLED_PROMPTS;
-        Ok(SampleSet::build(&base, seed, prompts, threads, &file, &self.device)?)
+        Ok(SampleSet::build(&base, seed, prompts, threads, &file)?)
     }
 
     pub(super) fn tokenizer(&self) -> Result<Tokenizer, PretrainError> {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use hyperalign_core::image::{Header, png_metadata};
+use hyperalign_core::stop::Stop;
 use hyperalign_rewards::Prompt;
-use hyperalign_train::learner::Stop;
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;

@@ -9,8 +9,8 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::image::{Metadata, encode_png};
+use hyperalign_core::stop::Stop;
 use hyperalign_rewards::{Prompt, Reward};
-use hyperalign_train::learner::Stop;
 use image::{Rgb, RgbImage};
 use serde_json::json;
 

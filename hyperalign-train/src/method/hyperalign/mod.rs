@@ -162,7 +162,7 @@ impl HyperAlign {
             &plain,
             *variant,
             key_steps,
-            scheduler.as_ref(),
+            *steps,
             *guidance_scale,
             &conditioning,
             rows.clone().map(|k| start_stream(self.setup.seed, update, k)),
