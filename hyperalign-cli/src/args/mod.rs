@@ -14,8 +14,8 @@ pub use self::solver::SolverArgs;
 #[cfg(feature = "serve")]
 use crate::command::serve_rewards;
 use crate::command::{
-    bench, completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, score, train,
-    world,
+    bench, completions, doctor, eval, inspect, key_steps, pairs, parity, pretrain, sample, score,
+    train, world,
 };
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
@@ -77,6 +77,8 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Choose the steps at which HyperAlign-P writes a new update.
     KeySteps(key_steps::Args),
+    /// Draw the pictures of an embedded base that methods learn from.
+    Pairs(pairs::Args),
     /// Compare our networks and schedulers with the reference implementations.
     Parity(parity::Args),
     /// Open the device, compute something on it, and tell which number formats it knows.

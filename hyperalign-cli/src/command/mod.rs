@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod eval;
 pub mod inspect;
 pub mod key_steps;
+pub mod pairs;
 pub mod parity;
 pub mod pretrain;
 pub mod sample;
@@ -35,6 +36,7 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Train(args) => train::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Pairs(args) => pairs::run(&args, context),
         Command::Parity(args) => parity::run(&args, context),
         Command::Pretrain(args) => pretrain::run(&args, context),
         Command::World(args) => world::run(&args, context),

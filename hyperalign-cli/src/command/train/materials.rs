@@ -3,15 +3,20 @@
 use std::{path::PathBuf, sync::Arc};
 
 use burn::tensor::Device;
+use hyperalign_models::base::Base;
 use hyperalign_rewards::{
     Prompt, Reward,
-    emoji::{self, Split},
+    emoji::{self, Split, World},
     geneval::Row,
     prompts,
 };
 use hyperalign_train::{
     align::AlignSettings,
-    data::{EmojiPreferred, Preferences, PreferredPictures, TrainingData, world_of},
+    data::{
+        EmojiPreferred, Preferences, PreferredPictures, TrainingData,
+        drawn::{DrawError, DrawnSet, Ranked, Winners},
+        world_of,
+    },
     method::{DataNeed, Materials, RewardNeed},
 };
 use miette::{Diagnostic, IntoDiagnostic};
@@ -54,6 +59,20 @@ enum MaterialsError {
     KeptForMeasuring { given: String },
 }
 
+/// Data of the embedded worlds on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OwnData {
+    /// Clean and right renders of training prompts: the upper reference.
+    Curated,
+    /// The base's own pictures, of two the one that a careful annotator prefers.
+    Winners,
+    /// The same of other pictures and a hasty annotator.
+    WinnersHasty,
+    /// The best of four of the base's own pictures by the reward.
+    Ranked,
+}
+
 /// Flags that name data.
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
@@ -62,6 +81,12 @@ pub(super) struct DataArgs {
     /// run that is resumed needs it again.
     #[arg(long, value_name = "FILE_OR_DIR")]
     preferences: Option<PathBuf>,
+
+    /// Pictures of an embedded base's own world to learn from: `curated`, clean renders of what was
+    /// asked for; or what `hyperalign pairs` has drawn, `winners`, `winners-hasty` or `ranked`.
+    /// Default: curated for a base of the small world, winners for one of the large world.
+    #[arg(long, value_enum, value_name = "SET", conflicts_with = "preferences")]
+    data: Option<OwnData>,
 
     /// Prompts to learn from: a set in any of the formats of `hyperalign score`. Default: the
     /// embedded world's own, or those of the preferences. A run that is resumed needs it again.
@@ -72,8 +97,11 @@ pub(super) struct DataArgs {
 impl DataArgs {
     /// What tells a run with this data from one with other data; none for the world's own.
     pub(super) fn identity(&self) -> Option<serde_json::Value> {
-        let is_own = self.preferences.is_none() && self.prompts.is_none();
-        (!is_own).then(|| serde_json::json!([self.preferences, self.prompts]))
+        let is_own = self.preferences.is_none() && self.prompts.is_none() && self.data.is_none();
+        (!is_own).then(|| match self.data {
+            None => serde_json::json!([self.preferences, self.prompts]),
+            Some(data) => serde_json::json!([data, self.prompts]),
+        })
     }
 
     /// The materials of a run of the base called `given`, opened as `options` say, against `reward`
@@ -102,7 +130,9 @@ impl DataArgs {
                 let given = reward.name().to_owned();
                 return Err(MaterialsError::KeptForMeasuring { given }.into());
             }
-            let mut world = emoji((given, options), settings, device)?;
+            let has_data = preferences.is_some() || settings.method.needs().data == DataNeed::None;
+            let set = if has_data { Some(OwnData::Curated) } else { self.data };
+            let mut world = emoji((given, options), set, reward, settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
                 // Before anything is trained: this base knows only so many words.
@@ -111,7 +141,6 @@ impl DataArgs {
                 let preferred = PreferredPictures::new(preferences, size).into_diagnostic()?;
                 world.data = TrainingData::Pairs(Arc::new(preferred));
             }
-            world.reward = reward.or(world.reward);
             if let Some(prompts) = prompts {
                 world.prompts = prompts.into_iter().map(|prompt| prompt.text).collect();
             }
@@ -210,23 +239,59 @@ fn checked(materials: Materials) -> miette::Result<Materials> {
 /// Base, proxy reward, prompts and preferred pictures of the emoji world.
 fn emoji(
     (given, options): (&str, &BaseOptions),
+    set: Option<OwnData>,
+    reward: Option<Arc<dyn Reward>>,
     settings: &AlignSettings,
     device: &Device,
 ) -> miette::Result<Materials> {
     let (base, _) = base::open(given, options, device)?;
     let seed = settings.training.seed;
     let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
-    let reward = scorers::reward(scorers::PROXY, device)?;
+    let reward = match reward {
+        Some(reward) => reward,
+        None => Arc::new(scorers::reward(scorers::PROXY, device)?),
+    };
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     let drawn = world_of(base.as_ref());
+    let data = own_data(base.as_ref(), drawn, set, seed, reward.as_ref(), device)?;
     Ok(Materials {
         base,
-        reward: Some(Arc::new(reward)),
+        reward: Some(reward),
         reward_decoder: None,
         prompts: text(drawn.prompts(Split::Train, TRAINING_PROMPTS, seed)),
-        data: TrainingData::Pictures(Arc::new(EmojiPreferred { world: drawn, seed })),
+        data,
         sample_prompts: text(drawn.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })
+}
+
+/// The set that is learned from: the one that is named, or the world's default.
+fn own_data(
+    base: &dyn Base,
+    world: World,
+    set: Option<OwnData>,
+    seed: u64,
+    reward: &dyn Reward,
+    device: &Device,
+) -> miette::Result<TrainingData> {
+    let default = if world == World::SMALL { OwnData::Curated } else { OwnData::Winners };
+    let set = match set.unwrap_or(default) {
+        OwnData::Curated => {
+            return Ok(TrainingData::Pictures(Arc::new(EmojiPreferred { world, seed })));
+        }
+        OwnData::Winners => DrawnSet::Winners,
+        OwnData::WinnersHasty => DrawnSet::WinnersHasty,
+        OwnData::Ranked => DrawnSet::Ranked,
+    };
+    let file = set.file(base, world, DrawnSet::PROMPTS).into_diagnostic()?;
+    let Some(drawn) = file.read().into_diagnostic()? else {
+        let (base, data) = (base.name().to_owned(), set.name().to_owned());
+        return Err(DrawError::Missing { base, data }).into_diagnostic();
+    };
+    let rows = file.rows();
+    Ok(TrainingData::Pairs(match set.annotator() {
+        Some(annotator) => Arc::new(Winners::new(&drawn, &rows, annotator)),
+        None => Arc::new(Ranked::new(&drawn, &rows, reward, device)),
+    }))
 }
