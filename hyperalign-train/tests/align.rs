@@ -105,6 +105,7 @@ fn method() -> HyperAlignSettings {
     HyperAlignSettings {
         trajectories: 4,
         supervised_steps: 2,
+        updates_per_rollout: 2,
         preferred_batch: 8,
         ..HyperAlignSettings::default()
     }
@@ -177,7 +178,7 @@ fn gain(after: &[f64], before: &[f64]) -> (f64, f64) {
 #[test]
 fn training_on_a_reward_raises_it_on_new_noise() {
     let mut settings = settings();
-    settings.method = HyperAlignSettings { lambda: 0.0, trajectories: 8, ..method() }.into();
+    settings.method = HyperAlignSettings { lambda: Some(0.0), trajectories: 8, ..method() }.into();
     settings.training.updates = 100;
     for (base, variants) in bases() {
         // Nothing is learned from data.
@@ -212,8 +213,13 @@ fn fine_tuning_lowers_the_denoising_loss_without_a_reward() {
         let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
         assert_eq!(aligned.meta.reward, None);
         let trajectory = settings.trajectory.clone();
-        let objective =
-            method.objective(Setup { seed: 1, materials: materials.clone(), trajectory });
+        let objective = method.objective(Setup {
+            seed: 1,
+            materials: materials.clone(),
+            trajectory,
+            threads: 1,
+            micro_steps: 1,
+        });
         let losses = |adapter: &Adapter| -> Vec<f64> {
             let loss = |update| {
                 let mut emitted = Emitted::default();
@@ -229,6 +235,72 @@ fn fine_tuning_lowers_the_denoising_loss_without_a_reward() {
         let (mean, error) = gain(&losses(&aligned.adapter), &losses(&fresh));
         assert!(mean < -5.0 * error && mean < -0.05, "the loss changes by {mean} +- {error}");
     }
+}
+
+/// The rows of a run's `metrics.jsonl`.
+fn rows(dir: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_weight_of_the_reward_is_found_and_written_down() {
+    let materials = materials();
+    let method = HyperAlignSettings { ratio_updates: 4, reward_ratio: 2.0, ..method() };
+    let mut settings = AlignSettings { method: method.clone().into(), ..settings() };
+    settings.training.updates = 8;
+    settings.training.agreement_every = Some(4);
+    let dir = tempfile::tempdir().unwrap();
+    let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
+    let rows = rows(dir.path());
+    let of = |row: &serde_json::Value, group: &str, part: &str| row[group][part].as_f64().unwrap();
+    let ratio =
+        of(&rows[0], "gradient_norm", "reward") / of(&rows[0], "gradient_norm", "regulariser");
+    assert!((ratio - 2.0).abs() < 1e-6, "{ratio}");
+    let weights: Vec<f64> = rows.iter().map(|row| of(row, "weight", "reward")).collect();
+    assert!(weights[..4].windows(2).all(|pair| pair[0] != pair[1]), "{weights:?}");
+    assert!(weights[3..].iter().all(|weight| *weight == weights[3]), "{weights:?}");
+    let written = Adapter::load(&dir.path().join("adapter.safetensors"), &materials.device);
+    for meta in [aligned.meta, written.unwrap().1] {
+        assert_eq!(meta.reward.unwrap().weight, Some(weights[3]));
+    }
+    for (update, row) in rows.iter().enumerate() {
+        let share = of(row, "metrics", "limited_share");
+        // The median limits about half of the states, in the first update at most half.
+        assert!((0.0..=1.0).contains(&share) && (update > 0 || (0.1..=0.5).contains(&share)));
+        let agrees = row["metrics"]["reward_agreement"].as_f64();
+        assert_eq!(agrees.is_some(), update % 4 == 0, "update {update}");
+        assert!(agrees.is_none_or(|cosine| cosine.abs() <= 1.0 + 1e-6), "{agrees:?}");
+    }
+    // What is given is not looked for.
+    let method = HyperAlignSettings { lambda: Some(5.0), ..method };
+    settings.method = method.into();
+    let dir = tempfile::tempdir().unwrap();
+    let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
+    assert_eq!(aligned.meta.reward.unwrap().weight, Some(0.2));
+}
+
+/// A rollout of one update is as one that several share: its states are those of the model before
+/// the first of them.
+#[test]
+fn updates_of_a_span_learn_from_other_states_of_the_same_rollout() {
+    let materials = materials();
+    let of = |updates_per_rollout| {
+        let method = HyperAlignSettings { updates_per_rollout, ..method() };
+        let mut settings = AlignSettings { method: method.into(), ..settings() };
+        settings.training.updates = 2;
+        settings.training.optimizer.lr = 1e-12;
+        let dir = tempfile::tempdir().unwrap();
+        align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
+        let reward = |row: &serde_json::Value| row["metrics"]["reward"].as_f64().unwrap();
+        rows(dir.path()).iter().map(reward).collect::<Vec<f64>>()
+    };
+    let (one, two) = (of(1), of(2));
+    // Both steps of the first rollout in one update, or one in each of two: views of the second are
+    // drawn anew.
+    let mean = (two[0] + two[1]) / 2.0;
+    assert!((one[0] - mean).abs() < 0.05, "{one:?} {two:?}");
+    assert!((one[0] - two[0]).abs() > 1e-4, "{one:?} {two:?}");
 }
 
 /// What a run with these settings says of these materials.
@@ -260,7 +332,7 @@ fn an_encoder_of_a_u_net_may_end_sooner() {
     let materials = materials_of(Arc::new(small_base(1, &Device::flex())));
     let with = |depth| {
         let mut settings = settings();
-        settings.training.updates = 1;
+        settings.training.updates = 2;
         if let NetworkSettings::Hypernet { encoder_depth, .. } = &mut settings.network {
             *encoder_depth = depth;
         }
@@ -283,7 +355,7 @@ fn the_encoder_and_the_text_stream_of_a_flow_are_a_choice() {
     let materials = materials_of(Arc::new(small_flux(true, &Device::flex())));
     let with = |depth, stream| {
         let mut settings = settings();
-        settings.training.updates = 1;
+        settings.training.updates = 2;
         if let NetworkSettings::Hypernet { encoder_depth, text_stream, .. } = &mut settings.network
         {
             (*encoder_depth, *text_stream) = (depth, stream);
@@ -347,7 +419,9 @@ fn an_interrupted_run_ends_with_the_bytes_of_a_whole_one() {
         let reward = Interrupting { calls: Default::default(), at: 5, stop: run.stop.clone() };
         let interrupting = Materials { reward: Some(Arc::new(reward)), ..materials.clone() };
         let aligned = align(&interrupting, &settings, &[], &run).unwrap();
-        assert_eq!((aligned.end, aligned.updates, aligned.path), (End::Interrupted, 3, None));
+        // Its third update, the first of a span of two.
+        assert_eq!((aligned.end, aligned.updates, aligned.path), (End::Interrupted, 4, None));
+        assert!(cut.path().join("checkpoints/step-000004/objective.json").is_file());
         assert!(!cut.path().join("adapter.safetensors").exists());
         let run = Run { resume: Resume::Continue, ..Run::new(cut.path(), "") };
         align(&materials, &settings, &[], &run).unwrap();

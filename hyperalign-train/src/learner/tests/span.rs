@@ -118,5 +118,5 @@ impl Objective for Undeclared {
 #[test]
 #[should_panic(expected = "`surprise` is no declared part")]
 fn what_is_not_declared_is_not_taken() {
-    crate::learner::update::gradient(&Undeclared, &Line::new(), &(), 0, &settings()).ok();
+    crate::learner::update::gradient(&Undeclared, &Line::new(), &(), 0, &settings(), None).ok();
 }
