@@ -126,8 +126,8 @@ impl Default for NetworkSettings {
 
 impl NetworkSettings {
     /// `training` with the rates of this network's layers, where it does not say others: the
-    /// factor [`OWN`] is spelled out, and means nothing to a static LoRA.
-    pub(super) fn rates(&self, mut training: Settings) -> Settings {
+    /// factor `own` is spelled out, and means nothing to a static LoRA.
+    pub fn rates(&self, mut training: Settings) -> Settings {
         let factors = &mut training.optimizer.lr_factors;
         let own = factors.remove(OWN);
         if let (Self::Hypernet { .. }, Some(own)) = (self, own) {

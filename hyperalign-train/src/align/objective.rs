@@ -10,11 +10,11 @@ use hyperalign_models::{
     generate::{Generation, Sampling},
     hypernet::Adapter,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::SampleSettings;
 use crate::{
-    learner::{Emit, Names, Objective, Shard},
+    learner::{Emit, Names, Objective, Shard, WeighedPart},
     method::Setup,
 };
 
@@ -59,6 +59,18 @@ impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
         emit: &mut dyn Emit,
     ) {
         self.method.losses(adapter, batch, update, shard, emit);
+    }
+
+    fn weigh(&self, update: u64, parts: &mut [WeighedPart]) {
+        self.method.weigh(update, parts);
+    }
+
+    fn memory(&self) -> Option<Value> {
+        self.method.memory()
+    }
+
+    fn recall(&self, memory: Option<Value>) -> Result<(), serde_json::Error> {
+        self.method.recall(memory)
     }
 
     fn after_update(

@@ -12,13 +12,16 @@ use std::{
 };
 
 use hyperalign_core::contract::Decoder;
-use hyperalign_core::{atomic, movement::key_steps_by_share};
+use hyperalign_core::{
+    atomic,
+    movement::{key_steps_by_share, key_steps_spread},
+};
 use hyperalign_models::weights;
 use hyperalign_train::{
     align::{AlignSettings, Aligned, REMOVED, align, check},
     eval::{Sampling, Shot, movement},
     learner::{End, Progress, Resume, Run, Stop},
-    method::{Materials, MethodSettings, RewardNeed, TrajectorySettings},
+    method::{KeyStepChoice, Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -219,14 +222,19 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
     Ok(settings)
 }
 
-/// Key steps of P from the base's own movement over the tuning prompts.
+/// Key steps of P: those of the settings, or as the settings choose them.
 fn key_steps(
     world: &Materials,
     settings: &AlignSettings,
     stop: &Stop,
 ) -> miette::Result<Option<Vec<usize>>> {
-    if !settings.trajectory.key_steps.is_empty() {
-        return Ok(Some(settings.trajectory.key_steps.clone()));
+    let TrajectorySettings { steps, key_steps, key_step_choice, .. } = &settings.trajectory;
+    if !key_steps.is_empty() {
+        return Ok(Some(key_steps.clone()));
+    }
+    let count = settings.evaluation.key_steps;
+    if *key_step_choice == KeyStepChoice::Spread {
+        return key_steps_spread(*steps, count.min(*steps)).map(Some).into_diagnostic();
     }
     let shots: Vec<Shot> = (0..)
         .zip(&world.sample_prompts)
@@ -236,7 +244,7 @@ fn key_steps(
     let movement = movement(world.base.as_ref(), &sampling, &shots, stop).into_diagnostic()?;
     match movement {
         Some(movement) => {
-            let count = settings.evaluation.key_steps.min(movement.len());
+            let count = count.min(movement.len());
             Ok(Some(key_steps_by_share(&movement, count).into_diagnostic()?))
         }
         None => Ok(None),
