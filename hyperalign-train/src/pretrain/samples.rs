@@ -263,7 +263,7 @@ mod tests {
     use hyperalign_rewards::emoji::{Caption, Scene, gold, parse};
 
     use super::*;
-    use crate::eval::toy::ToyBase;
+    use crate::eval::toy;
 
     /// As if the base had drawn `captions` when it was asked for the first.
     fn made(captions: [&str; 2]) -> Made {
@@ -302,7 +302,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("work/samples.bin");
         let build = |seed| {
-            SampleSet::build(&ToyBase::new(), seed, 3, 2, &file).unwrap();
+            SampleSet::build(&toy::base(), seed, 3, 2, &file).unwrap();
             fs::read(&file).unwrap()
         };
         let first = build(1);

@@ -9,13 +9,11 @@ use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::{Conditioning, Decoder, Denoiser, Prediction},
     diffusion::Process,
-    guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},
-    noise::Stream,
     schedule::{Scheduler, Solver, SolverChoice},
 };
 use hyperalign_models::{
-    base::{Base, BaseError},
+    base::{Adaptable, BaseError, Guided, Identity, LatentSpace, Plans, PromptEncoder},
     hypernet::Perception,
     pipeline::StableDiffusion,
 };
@@ -82,24 +80,18 @@ impl Perception for Replay {
     }
 }
 
-impl Base for Replay {
+impl Identity for Replay {
     fn name(&self) -> &str {
         self.base.name()
     }
     fn hash(&self) -> &str {
         self.base.hash()
     }
+}
+
+impl Plans for Replay {
     fn process(&self) -> &Process {
         self.base.process()
-    }
-    fn draw_timestep(&self, stream: &mut Stream) -> f64 {
-        self.base.draw_timestep(stream)
-    }
-    fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
-        Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale))
-    }
-    fn downscale(&self) -> usize {
-        self.base.downscale()
     }
     fn plan(
         &self,
@@ -112,25 +104,36 @@ impl Base for Replay {
     fn solver(&self, choice: SolverChoice) -> Result<Solver, BaseError> {
         self.base.solver(choice)
     }
+}
+
+impl Guided for Replay {}
+
+impl PromptEncoder for Replay {
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
-        Base::encode_prompts(&self.base, prompts)
+        PromptEncoder::encode_prompts(&self.base, prompts)
     }
-    fn unconditional(&self) -> Conditioning {
-        Base::unconditional(&self.base)
+    fn context_dim(&self) -> usize {
+        self.base.context_dim()
+    }
+}
+
+impl LatentSpace for Replay {
+    fn latent_shape(&self) -> [usize; 3] {
+        self.base.latent_shape()
+    }
+    fn downscale(&self) -> usize {
+        self.base.downscale()
     }
     fn encode_images(&self, images: Tensor<4>) -> Tensor<4> {
         self.base.encode_images(images)
     }
-    fn latent_shape(&self) -> [usize; 3] {
-        Base::latent_shape(&self.base)
-    }
+}
+
+impl Adaptable for Replay {
     fn lora_targets(&self) -> Vec<LoraTarget> {
         self.base.lora_targets()
     }
     fn feature_dim(&self, depth: Option<usize>) -> usize {
         self.base.feature_dim(depth)
-    }
-    fn context_dim(&self) -> usize {
-        self.base.context_dim()
     }
 }
