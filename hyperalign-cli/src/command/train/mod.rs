@@ -28,7 +28,7 @@ use crate::{
     context::Context,
     interrupt,
     outcome::Outcome,
-    output, scorers,
+    output, rewards,
 };
 
 /// Pictures of one batch where key steps are chosen.
@@ -70,7 +70,7 @@ pub struct Args {
     #[arg(long, value_name = "REWARD", help = format!(
         "Reward to train against, instead of the embedded world's own: {}. A run that is resumed \
          needs it again",
-        scorers::kinds()
+        rewards::kinds()
     ))]
     reward: Option<String>,
 
@@ -134,8 +134,8 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
-    let files = scorers::files(args.reward.as_slice(), &args.reward_weights)?;
-    let open = |reward| scorers::open(reward, &files, &device);
+    let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
+    let open = |reward| rewards::open(reward, &files, &device);
     let reward = args.reward.as_deref().map(open).transpose()?;
     let mut world = args.data.open((&args.base, &args.base_options), reward, &settings, &device)?;
     let folder = args.reward_codec.as_deref();

@@ -19,7 +19,7 @@ use hyperalign_train::{
 use miette::IntoDiagnostic;
 
 use super::sampling;
-use crate::{outcome::Outcome, output, prompts, scorers};
+use crate::{outcome::Outcome, output, prompts, rewards};
 
 /// Pictures of one batch.
 const BATCH: usize = 32;
@@ -36,7 +36,7 @@ pub(super) fn run(
     stop: &Stop,
     json: bool,
 ) -> miette::Result<Outcome> {
-    let heldout = scorers::reward(scorers::HELD_OUT, &world.device)?;
+    let heldout = rewards::reward(rewards::HELD_OUT, &world.device)?;
     let methods = methods(trained, settings.method.steps);
     let sampling = sampling(settings, BATCH);
     let grid_shots: Vec<Shot> = emoji::prompts(Split::Test, GRID_PROMPTS, 1)
@@ -86,7 +86,7 @@ pub(super) fn run(
         cache: Some(out.join("evaluation")),
         stop: stop.clone(),
     };
-    let Some(summary) = scorers::measure(&evaluation)? else { return Ok(Outcome::Interrupted) };
+    let Some(summary) = rewards::measure(&evaluation)? else { return Ok(Outcome::Interrupted) };
     let text = serde_json::to_string_pretty(&summary).into_diagnostic()? + "\n";
     atomic::write(&out.join("summary.json"), text.as_bytes()).into_diagnostic()?;
     let markdown = summary.report(Format::Markdown);
