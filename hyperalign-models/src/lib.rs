@@ -16,6 +16,7 @@ pub mod pickle;
 pub mod pipeline;
 pub mod scope;
 pub mod t5;
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod timestep_embedding;
 pub mod tiny_codec;

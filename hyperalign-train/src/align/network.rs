@@ -206,13 +206,14 @@ mod tests {
 
     #[test]
     fn layers_are_named_by_the_end_of_their_paths() {
-        let base = hyperalign_models::testing::small_base(1, &burn::tensor::Device::flex());
+        let base = hyperalign_models::testing::small_base(1, &burn::tensor::Device::default());
+        let base: &dyn Base = &base;
         let with = |given: &[&str]| {
             let mut network = NetworkSettings::default();
             if let NetworkSettings::Hypernet { targets, .. } = &mut network {
                 *targets = Some(given.iter().map(|&end| end.to_owned()).collect());
             }
-            let kinds = [network.static_lora(), network].map(|network| network.kind(&base));
+            let kinds = [network.static_lora(), network].map(|network| network.kind(base));
             kinds.map(|kind| {
                 kind.map(|kind| match kind {
                     AdapterKind::Hypernet(config) => config.targets,

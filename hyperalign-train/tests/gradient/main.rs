@@ -17,7 +17,7 @@ use burn::{
 };
 use hyperalign_core::noise::{Purpose, Stream, normal};
 use hyperalign_models::{
-    base::Base,
+    base::{Adaptable, PromptEncoder},
     hypernet::{Adapter, AdapterKind, AdapterMeta, HypernetConfig, Variant},
     testing::{shaken, small_base},
 };

@@ -10,7 +10,7 @@ use hyperalign_core::{
     schedule::SchedulerConfig,
 };
 use hyperalign_models::{
-    base::Base,
+    base::{Adaptable, Base, PromptEncoder},
     clip::{ClipConfig, ClipModel, ClipTextConfig},
     embedded,
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},

@@ -132,7 +132,7 @@ mod tests {
     use image::Rgb;
 
     use super::*;
-    use crate::rewards::RewardArgs;
+    use crate::rewards::JudgeArgs;
 
     const GIB: u64 = 1 << 30;
 
@@ -212,9 +212,9 @@ mod tests {
 
     #[test]
     fn scores_do_not_depend_on_the_batch() {
-        let args = RewardArgs {
+        let args = JudgeArgs {
             reward: vec!["emoji-proxy".to_owned()],
-            weights: Vec::new(),
+            reward_weights: Vec::new(),
             trained_on: Vec::new(),
         };
         let (judges, _) = Judges::open_what_can_be(&args, &Device::flex()).unwrap();

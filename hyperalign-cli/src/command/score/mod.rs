@@ -18,7 +18,7 @@ use crate::{
     interrupt,
     outcome::Outcome,
     output,
-    rewards::{Judges, NotOpened, RewardArgs},
+    rewards::{JudgeArgs, Judges, NotOpened},
 };
 use batch::Batch;
 use items::{Item, PromptArgs, collect};
@@ -34,7 +34,7 @@ pub struct Args {
     images: Vec<PathBuf>,
 
     #[command(flatten)]
-    rewards: RewardArgs,
+    rewards: JudgeArgs,
 
     #[command(flatten)]
     prompts: PromptArgs,

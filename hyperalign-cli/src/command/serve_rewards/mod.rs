@@ -26,7 +26,7 @@ use crate::{
     context::Context,
     interrupt,
     outcome::Outcome,
-    rewards::{Judges, RewardArgs},
+    rewards::{JudgeArgs, Judges},
 };
 use http::App;
 use metrics::Metrics;
@@ -39,7 +39,7 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    rewards: RewardArgs,
+    rewards: JudgeArgs,
 
     /// Address to listen at. There is no login: whoever can reach it can ask.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]

@@ -23,7 +23,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
     base::{self, BaseOptions},
-    scorers,
+    rewards,
 };
 
 /// Prompts that a run learns from.
@@ -49,12 +49,12 @@ enum MaterialsError {
     #[error(
         "`--reward {given}` would train against `{}`, which is kept for measuring: the table at \
          the end calls it held-out",
-        scorers::HELD_OUT
+        rewards::HELD_OUT
     )]
     #[diagnostic(help(
         "leave `--reward` out for the embedded world's own, `{}`, or name a published reward or a \
          folder of a CLIP",
-        scorers::PROXY
+        rewards::PROXY
     ))]
     KeptForMeasuring { given: String },
 }
@@ -124,7 +124,7 @@ impl DataArgs {
         let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
         if base::embedded_base(given).is_some() {
             let kept = |reward: &&Arc<dyn Reward>| {
-                scorers::share_a_network(reward.name(), scorers::HELD_OUT)
+                rewards::share_a_network(reward.name(), rewards::HELD_OUT)
             };
             if let Some(reward) = reward.as_ref().filter(kept) {
                 let given = reward.name().to_owned();
@@ -249,7 +249,7 @@ fn emoji(
     let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
     let reward = match reward {
         Some(reward) => reward,
-        None => Arc::new(scorers::reward(scorers::PROXY, device)?),
+        None => Arc::new(rewards::reward(rewards::PROXY, device)?),
     };
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     let drawn = world_of(base.as_ref());

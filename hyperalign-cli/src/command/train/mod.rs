@@ -32,7 +32,7 @@ use crate::{
     context::Context,
     interrupt,
     outcome::Outcome,
-    output, scorers,
+    output, rewards,
 };
 
 /// Pictures of one batch where key steps are chosen.
@@ -74,7 +74,7 @@ pub struct Args {
     #[arg(long, value_name = "REWARD", help = format!(
         "Reward to train against, instead of the embedded world's own: {}. A run that is resumed \
          needs it again",
-        scorers::kinds()
+        rewards::kinds()
     ))]
     reward: Option<String>,
 
@@ -141,8 +141,8 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
-    let files = scorers::files(args.reward.as_slice(), &args.reward_weights)?;
-    let open = |reward| scorers::open(reward, &files, &device);
+    let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
+    let open = |reward| rewards::open(reward, &files, &device);
     let reward = args.reward.as_deref().map(open).transpose()?;
     if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
         return Err(TrainError::NoControls { method: settings.method.name() }.into());

@@ -290,7 +290,7 @@ fn encoded(prompt: &DrawnPrompt) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::toy::ToyBase;
+    use crate::eval::toy;
     use hyperalign_rewards::emoji::World;
 
     fn file(folder: &Path, count: usize, seed: u64) -> DrawnFile {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn drawn(file: &DrawnFile) -> Vec<DrawnPrompt> {
-        let (base, stop) = (ToyBase::new(), Stop::default());
+        let (base, stop) = (toy::base(), Stop::default());
         file.read_or_draw(&base, 2, &stop, &mut |_| ()).unwrap().unwrap()
     }
 
@@ -322,7 +322,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let whole = drawn(&file(&dir.path().join("whole"), 20, 1));
         let file = file(dir.path(), 20, 1);
-        let (base, stop) = (ToyBase::new(), Stop::default());
+        let (base, stop) = (toy::base(), Stop::default());
         let stopped = file.read_or_draw(&base, 1, &stop, &mut |done| {
             if done > 0 {
                 stop.request();
@@ -350,7 +350,7 @@ mod tests {
         assert!(other.read().unwrap_err().to_string().contains("no drawn pictures"));
         let blocked = file(&dir.path().join("file"), 8, 1);
         fs::write(dir.path().join("file"), "in the way").unwrap();
-        let (base, stop) = (ToyBase::new(), Stop::default());
+        let (base, stop) = (toy::base(), Stop::default());
         let error = blocked.read_or_draw(&base, 1, &stop, &mut |_| ()).unwrap_err().to_string();
         assert!(error.contains("HYPERALIGN_CACHE") || error.contains("cannot read"), "{error}");
     }
