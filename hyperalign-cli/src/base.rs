@@ -216,7 +216,7 @@ pub fn place(given: &str) -> Result<Place, UnknownBase> {
         return Ok(Place::Folder(folder));
     }
     let path = PathBuf::from(given);
-    if path.is_file() {
+    if hyperalign_core::input::is_there(&path) {
         return Ok(Place::File(path));
     }
     if let Some(id) = given.strip_prefix(HUB) {

@@ -15,6 +15,7 @@ pub mod diffusion;
 pub mod fused;
 pub mod guidance;
 pub mod image;
+pub mod input;
 pub mod lora;
 pub mod memory;
 pub mod noise;

@@ -250,7 +250,7 @@ fn adaptation(
     meta.check_base(base.name(), base.hash()).into_diagnostic()?;
     let variant = args.variant.and_then(VariantChoice::adapted).unwrap_or(meta.variant);
     let key_steps = meta.key_steps_for(steps);
-    let sha256 = weights::sha256(std::fs::read(file).into_diagnostic()?);
+    let sha256 = weights::sha256(hyperalign_core::input::read(file).into_diagnostic()?);
     Ok(Some(Adaptation { adapter, variant, key_steps, file: file.clone(), sha256 }))
 }
 

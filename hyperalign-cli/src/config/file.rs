@@ -48,7 +48,7 @@ enum ConfigError {
 /// Fails if the file cannot be read, is not TOML, has a key that the settings do not know or a
 /// value that they cannot take.
 pub fn read<T: Serialize + DeserializeOwned>(defaults: &T, path: &Path) -> miette::Result<T> {
-    let text = std::fs::read_to_string(path)
+    let text = hyperalign_core::input::read_text(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     Ok(parse(defaults, &text).map_err(|problem| ConfigError::Invalid {
         text: NamedSource::new(path.display().to_string(), text).with_language("toml"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use hyperalign_core::schedule::SchedulerConfig;
+use hyperalign_core::{input, schedule::SchedulerConfig};
 
 use super::{Formats, PipelineError, Sizes, StableDiffusion, networks::Weights};
 use crate::{
@@ -85,7 +85,7 @@ fn vocabulary(
     };
     let read = |name: &str| {
         let path = folder.join(name);
-        std::fs::read_to_string(&path).map_err(|source| LoadError::Io { path, source })
+        input::read_text(&path).map_err(|source| LoadError::Io { path, source })
     };
     let tokenizer = match folder.join("tokenizer_config.json").is_file() {
         true => Tokenizer::from_dir(folder),

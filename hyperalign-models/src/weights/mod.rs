@@ -14,6 +14,7 @@
 
 mod error;
 mod folder;
+mod foreign;
 mod gradients;
 mod hash;
 mod init;

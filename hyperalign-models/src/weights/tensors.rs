@@ -12,10 +12,11 @@ use std::{
     sync::Arc,
 };
 
+use hyperalign_core::input;
 use safetensors::{Dtype, SafeTensors};
 
 use super::{
-    LoadError,
+    LoadError, foreign,
     pickle::is_pickle,
     pytorch::{self, Stored},
 };
@@ -71,7 +72,7 @@ impl Tensors {
     /// Fails if the file cannot be read, or is not a whole safetensors file.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let io = |source| LoadError::Io { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(io)?;
+        let file = input::open(path).map_err(io)?;
         // An empty file cannot be mapped; the parser names what is wrong with it.
         if file.metadata().map_err(io)?.len() == 0 {
             return Self::parse(&path.display().to_string(), Bytes::Embedded(&[]));
@@ -80,7 +81,7 @@ impl Tensors {
         // would fault, as in every program that maps its model; we write weights beside the
         // target and rename, which leaves an existing map whole.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        if is_pickle(path, &map) {
+        if foreign::what_else(&map).is_none() && is_pickle(path, &map) {
             return Err(LoadError::Pickle { file: path.display().to_string() });
         }
         Self::parse(&path.display().to_string(), Bytes::Mapped(Arc::new(map)))
@@ -94,7 +95,7 @@ impl Tensors {
     /// Fails if the file cannot be read, or is neither.
     pub fn open_pytorch(path: &Path) -> Result<Self, LoadError> {
         let io = |source| LoadError::Io { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(io)?;
+        let file = input::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.len() == 0 {
             return Self::parse(&path.display().to_string(), Bytes::Embedded(&[]));
         }
@@ -127,9 +128,12 @@ impl Tensors {
     }
 
     fn parse(name: &str, bytes: Bytes) -> Result<Self, LoadError> {
+        if let Some(what) = foreign::what_else(bytes.as_ref()) {
+            return Err(LoadError::NoWeightFile { file: name.to_owned(), what });
+        }
         let corrupt = |reason: String| LoadError::Corrupt { file: name.to_owned(), reason };
         let (header, metadata) = SafeTensors::read_metadata(bytes.as_ref())
-            .map_err(|error| corrupt(error.to_string()))?;
+            .map_err(|error| corrupt(foreign::reason(bytes.as_ref(), &error)))?;
         let file: Arc<str> = name.into();
         // Eight bytes of header length come before the header.
         let start = 8 + header;

@@ -178,8 +178,9 @@ mod tests {
         let picture = |name: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, name).unwrap();
-            let (key, prompt) = (name.to_owned(), Some("x".to_owned()));
-            Item { path, key, prompt, by_place: false, unread: None, group: None }
+            let (key, prompt) = (name.into(), Some("x".to_owned()));
+            let (unread, named_instead) = (None, None);
+            Item { path, key, prompt, by_place: false, unread, named_instead, group: None }
         };
         let line = |item: &Item| Line {
             image: item.path.clone(),

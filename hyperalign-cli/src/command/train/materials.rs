@@ -7,7 +7,6 @@ use hyperalign_rewards::{
     Reward,
     emoji::{self, Split},
     geneval::Row,
-    prompts,
 };
 use hyperalign_train::{
     align::{AlignSettings, Materials},
@@ -17,6 +16,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
     base::{self, BaseOptions},
+    prompts::of_file,
     scorers,
 };
 
@@ -83,7 +83,7 @@ impl DataArgs {
         settings: &AlignSettings,
         device: &Device,
     ) -> miette::Result<Materials> {
-        let prompts = self.prompts.as_deref().map(prompts::read).transpose().into_diagnostic()?;
+        let prompts = self.prompts.as_deref().map(|file| of_file(file, None)).transpose()?;
         let prompts: Option<Vec<String>> =
             prompts.map(|prompts| prompts.into_iter().map(|prompt| prompt.text).collect());
         let open = |path| Preferences::open(path, settings.training.seed);
