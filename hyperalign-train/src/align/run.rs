@@ -10,7 +10,10 @@ use hyperalign_models::{
 };
 
 use super::{AlignSettings, Aligning, Materials, measure_statistics};
-use crate::learner::{End, FitError, Run, SettingsError, fit};
+use crate::{
+    data::PreferenceError,
+    learner::{End, FitError, Run, SettingsError, fit},
+};
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,9 @@ pub enum AlignError {
     /// Training failed.
     #[error(transparent)]
     Fit(#[from] FitError),
+    /// The preferred pictures cannot be read any more.
+    #[error("{0}; what was learned before is saved: mend the data and resume")]
+    Data(PreferenceError),
     /// The adapter cannot be written.
     #[error(transparent)]
     Save(#[from] SaveError),
@@ -156,7 +162,11 @@ pub fn align(
         run.progress.line(&format!("pictures of the base: {}", before.display()));
     }
     let training = settings.network.rates(settings.training.clone());
-    let outcome = fit(Arc::new(objective), adapter, &training, run)?;
+    let outcome = fit(Arc::new(objective), adapter, &training, run);
+    let outcome = outcome.map_err(|error| match materials.preferred.fault() {
+        Some(fault) => AlignError::Data(fault),
+        None => error.into(),
+    })?;
     let adapter = outcome.learned();
     let path = run.dir.join("adapter.safetensors");
     let finished = outcome.end != End::Interrupted;

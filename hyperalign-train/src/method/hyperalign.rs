@@ -236,6 +236,10 @@ impl HyperAlign {
         let first = update as u32 * self.settings.preferred_batch as u32;
         let indices: Vec<u32> = rows.clone().map(|k| first + k as u32).collect();
         let (images, mut prompts) = self.preferred.batch(&indices, &self.device);
+        if let Some(passed_over) = self.preferred.passed_over(&indices) {
+            let share = passed_over as f64 / (passed_over as f64 + indices.len() as f64);
+            losses.metrics.push(("passed_over".to_owned(), share));
+        }
         for (k, prompt) in rows.clone().zip(&mut prompts) {
             if stream(Purpose::Dropout, k).chance(self.settings.caption_dropout) {
                 prompt.clear();

@@ -10,12 +10,14 @@ use hyperalign_rewards::{
 };
 use hyperalign_train::{
     align::{AlignSettings, Materials},
-    data::{EmojiPreferred, Preferences, PreferredPictures},
+    data::{ColumnNames, EmojiPreferred, Preferences, PreferredPictures},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
+    args::share,
     base::{self, BaseOptions},
+    output,
     prompts::of_file,
     scorers,
 };
@@ -52,10 +54,26 @@ enum MaterialsError {
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
     /// Pictures that people preferred, for the regulariser: Pick-a-Pic or HPD as parquet, HPD's
-    /// JSON, or a folder of them. A base other than an embedded one needs it. A run that is
-    /// resumed needs it again.
+    /// JSON, or a folder of them. Rows without a caption are left out; the orientation that cameras
+    /// write is not applied. A base other than an embedded one needs it. A run that is resumed
+    /// needs it again.
     #[arg(long, value_name = "FILE_OR_DIR")]
     preferences: Option<PathBuf>,
+
+    /// The share of the preferred pictures that may be damaged or missing, from 0 to 1. They are
+    /// passed over, and the log has their share; with more there is no run.
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = PreferredPictures::MOST_DAMAGED,
+        value_parser = share
+    )]
+    max_damaged: f64,
+
+    /// What the columns of `--preferences` are called, where they are not called as in Pick-a-Pic
+    /// or HPD: `caption=text,jpg_0=left,jpg_1=right,label_0=left_is_better`.
+    #[arg(long, value_name = "KNOWN=OWN,..", requires = "preferences")]
+    columns: Option<ColumnNames>,
 
     /// Prompts to learn from: a set in any of the formats of `hyperalign score`. Default: the
     /// embedded world's own, or those of the preferences. A run that is resumed needs it again.
@@ -67,7 +85,12 @@ impl DataArgs {
     /// What tells a run with this data from one with other data; none for the world's own.
     pub(super) fn identity(&self) -> Option<serde_json::Value> {
         let is_own = self.preferences.is_none() && self.prompts.is_none();
-        (!is_own).then(|| serde_json::json!([self.preferences, self.prompts]))
+        (!is_own).then(|| match &self.columns {
+            None => serde_json::json!([self.preferences, self.prompts]),
+            Some(columns) => {
+                serde_json::json!([self.preferences, self.prompts, columns.to_string()])
+            }
+        })
     }
 
     /// The materials of a run of the base called `given`, opened as `options` say, against `reward` where one is named.
@@ -86,8 +109,15 @@ impl DataArgs {
         let prompts = self.prompts.as_deref().map(|file| of_file(file, None)).transpose()?;
         let prompts: Option<Vec<String>> =
             prompts.map(|prompts| prompts.into_iter().map(|prompt| prompt.text).collect());
-        let open = |path| Preferences::open(path, settings.training.seed);
+        let names = self.columns.clone().unwrap_or_default();
+        let open = |path| Preferences::open_with(path, settings.training.seed, &names);
         let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
+        let pictures = |preferences, size| -> miette::Result<Arc<PreferredPictures>> {
+            let pictures = PreferredPictures::new(preferences, size, self.max_damaged);
+            let pictures = pictures.into_diagnostic()?;
+            pictures.notes().iter().for_each(|note| output::warn(note));
+            Ok(Arc::new(pictures))
+        };
         if base::embedded_base(given).is_some() {
             let kept = |reward: &&Arc<dyn Reward>| {
                 scorers::share_a_network(reward.name(), scorers::HELD_OUT)
@@ -102,8 +132,7 @@ impl DataArgs {
                 // Before anything is trained: this base knows only so many words.
                 let said = preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?;
                 world.base.encode_prompts(&said).into_diagnostic()?;
-                let preferred = PreferredPictures::new(preferences, size).into_diagnostic()?;
-                world.preferred = Arc::new(preferred);
+                world.preferred = pictures(preferences, size)?;
             }
             if let Some(reward) = reward {
                 world.reward = reward;
@@ -122,14 +151,14 @@ impl DataArgs {
             None => preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?,
         };
         let sample_prompts = SAMPLE_PROMPTS[1].max(settings.samples.prompts);
-        let preferred = PreferredPictures::new(preferences, base.picture_size());
+        let preferred = pictures(preferences, base.picture_size())?;
         checked(Materials {
             base,
             reward,
             reward_decoder: None,
             sample_prompts: prompts.iter().take(sample_prompts).cloned().collect(),
             prompts,
-            preferred: Arc::new(preferred.into_diagnostic()?),
+            preferred,
             attribution: None,
             device: device.clone(),
         })

@@ -69,7 +69,7 @@ pub(super) fn run(
         methods,
         prompts: &prompts,
         seeds: settings.evaluation.seeds,
-        first_seed: 1_000_000 + settings.evaluation.seed,
+        first_seed: settings.evaluation.seed.wrapping_add(1_000_000),
         sampling,
         measures: Measures {
             gold: Some(&EmojiGold),

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use parquet::{
-    basic::Repetition,
+    basic::{Repetition, Type as PhysicalType},
     column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::{ByteArray, DataType},
     errors::{ParquetError, Result},
@@ -88,8 +88,19 @@ pub(super) struct Place {
     pub rows: usize,
 }
 
-/// The numbers of each row; a null is none. A row of a plain column has one.
-pub(super) fn numbers(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f64>>>> {
+/// Whether [`binaries`] reads a column of this kind.
+pub(super) fn is_binary(kind: PhysicalType) -> bool {
+    kind == PhysicalType::BYTE_ARRAY
+}
+
+/// Whether [`labels`] reads a column of this kind.
+pub(super) fn is_label(kind: PhysicalType) -> bool {
+    !matches!(kind, PhysicalType::INT96 | PhysicalType::FIXED_LEN_BYTE_ARRAY)
+}
+
+/// The labels of each row as numbers, with 1 for true; a null is none, and so is a text that says
+/// neither. A row of a plain column has one.
+pub(super) fn labels(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f64>>>> {
     match column(reader, place)? {
         ColumnReader::DoubleColumnReader(column) => read(column, reader, place, |value| value),
         ColumnReader::FloatColumnReader(column) => read(column, reader, place, f64::from),
@@ -98,7 +109,21 @@ pub(super) fn numbers(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f6
         ColumnReader::BoolColumnReader(column) => {
             read(column, reader, place, |v| f64::from(u8::from(v)))
         }
-        _ => Err(ParquetError::General("expected a column of numbers".to_owned())),
+        ColumnReader::ByteArrayColumnReader(column) => {
+            let rows = read(column, reader, place, |value: ByteArray| of_text(value.data()))?;
+            Ok(rows.into_iter().map(|row| row.into_iter().map(Option::flatten).collect()).collect())
+        }
+        _ => Err(ParquetError::General("expected a column of labels".to_owned())),
+    }
+}
+
+/// The number that the text of a label stands for.
+fn of_text(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" => Some(1.0),
+        "false" | "no" => Some(0.0),
+        number => number.parse().ok().filter(|value: &f64| value.is_finite()),
     }
 }
 
