@@ -31,6 +31,11 @@ pub struct BaseOptions {
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
 
+    /// Autoencoder for Stable Diffusion in one file that has none, or instead of its own: a
+    /// .safetensors file, or a folder in diffusers' layout.
+    #[arg(long, value_name = "FILE|DIR")]
+    vae: Option<PathBuf>,
+
     /// Folder with what belongs to the transformer of FLUX.1 in one file: tokenizer, tokenizer_2,
     /// text_encoder, text_encoder_2 and ae.safetensors (or vae). Default: the file's own.
     #[arg(long, value_name = "DIR")]
@@ -52,6 +57,7 @@ impl BaseOptions {
     pub fn first_given(&self) -> Option<&'static str> {
         let given = [
             ("--tokenizer", self.tokenizer.is_some()),
+            ("--vae", self.vae.is_some()),
             ("--components", self.components.is_some()),
             ("--offline", self.offline),
             ("--dtype", self.dtype.is_some()),
@@ -92,6 +98,7 @@ pub fn open(
     let formats = options.dtype.clone().unwrap_or_default();
     let beside = Beside {
         tokenizer: options.tokenizer.as_deref(),
+        vae: options.vae.as_deref(),
         components: options.components.as_deref(),
     };
     let folder = match place(given)? {

@@ -10,7 +10,7 @@ use hyperalign_core::input;
 use serde::de::DeserializeOwned;
 
 use super::{
-    LoadError, Tensors,
+    LoadError, Tensors, lenient,
     names::{self, Weights},
 };
 
@@ -97,7 +97,8 @@ impl Folder {
         // Python writes a setting without a bound as a number that JSON does not have, as in the
         // `lambda_min_clipped` of DPM-Solver's schedules; it is as good as not set.
         let text = text.replace(": -Infinity", ": null");
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+        let value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        lenient::read(value).map_err(wrong)
     }
 
     /// The weights of the component in `sub` (`unet`, or empty for the folder itself): a single

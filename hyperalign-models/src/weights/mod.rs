@@ -20,6 +20,7 @@ mod hash;
 mod init;
 mod keys;
 mod layout;
+mod lenient;
 mod load;
 mod names;
 mod pickle;
