@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use hyperalign_core::memory;
 use hyperalign_models::base::{Base, Cut, Preset};
 use hyperalign_models::embedded;
 #[cfg(feature = "hub")]
@@ -15,7 +16,7 @@ use hyperalign_models::weights::{Folder, published};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::output;
+use crate::{context::Context, output};
 
 /// What every diffusers folder of a whole pipeline has; an embedded reward model has none.
 const INDEX: &str = "model_index.json";
@@ -119,6 +120,25 @@ pub fn open(
         _ => base.preset(),
     };
     Ok((base.into(), preset))
+}
+
+/// Checks that pictures of `size` fit into memory, before it is asked for. What a device other than
+/// the CPU has, the system does not tell.
+///
+/// # Errors
+///
+/// Fails for a size that the base cannot read or that takes more than there is.
+pub fn check_size(
+    base: &dyn Base,
+    size: Option<[usize; 2]>,
+    context: &Context,
+) -> miette::Result<()> {
+    let Some(size) = size else { return Ok(()) };
+    base.latents_of(size).into_diagnostic()?;
+    match memory::available().filter(|_| context.device_name() == "cpu") {
+        Some(free) => base.check_memory(size, free).into_diagnostic(),
+        None => Ok(()),
+    }
 }
 
 /// Tells what the files of `given` hold that was not read.

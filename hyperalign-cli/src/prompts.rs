@@ -110,9 +110,10 @@ pub fn of_file(path: &Path, limit: Option<usize>) -> Result<Vec<Prompt>, Prompts
     let mut prompts = if path.as_os_str() == STANDARD_INPUT {
         let name = Path::new("standard input");
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|source| {
-            PromptFileError::Unreadable { path: name.to_owned(), source }
-        })?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map_err(|source| PromptFileError::Unreadable { path: name.to_owned(), source })?;
         prompts::read_bytes(name, &bytes)?
     } else {
         prompts::read(path)?

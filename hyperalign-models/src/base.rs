@@ -124,11 +124,34 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
         [height, width].map(|side| side * self.downscale())
     }
 
+    /// Bytes that decoding one picture of `[height, width]` takes at the very least: one feature map
+    /// of the autoencoder in front of a layer and one behind it.
+    fn decoding_memory(&self, [height, width]: [usize; 2]) -> u64 {
+        let channels = self.autoencoder().map_or(3, |config| config.block_out_channels[0]) as u64;
+        let pixels = (height as u64).saturating_mul(width as u64);
+        pixels.saturating_mul(2 * 4 * channels)
+    }
+
+    /// Checks that a picture of `[height, width]` can be decoded in `free` bytes of memory.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what it takes at the very least.
+    fn check_memory(&self, [height, width]: [usize; 2], free: u64) -> Result<(), BaseError> {
+        match self.decoding_memory([height, width]) {
+            least if least > free => {
+                Err(BaseError(Box::new(MemoryError { height, width, least, free })))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Channels, height and width of the latents of pictures of `[height, width]`.
     ///
     /// # Errors
     ///
-    /// Fails for a size that is no multiple of what the network reads as one.
+    /// Fails for a size that is no multiple of what the network reads as one, and for one that no
+    /// memory suffices for.
     fn latents_of(&self, [height, width]: [usize; 2]) -> Result<[usize; 3], BaseError> {
         let multiple = self.downscale() * self.patch();
         let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
@@ -136,6 +159,7 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
             let base = self.name().to_owned();
             return Err(BaseError(Box::new(SizeError { base, height, width, multiple })));
         }
+        self.check_memory([height, width], MOST_MEMORY)?;
         let [channels, ..] = self.latent_shape();
         Ok([channels, height / self.downscale(), width / self.downscale()])
     }
@@ -218,6 +242,28 @@ impl BaseError {
     pub(crate) fn of(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self(Box::new(error))
     }
+}
+
+/// More memory than a device has: a tebibyte.
+const MOST_MEMORY: u64 = 1 << 40;
+
+/// A picture's size that no memory suffices for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a picture of {height} x {width} takes at least {} GiB to decode, and {} GiB are there; take a \
+     smaller one",
+    gibibytes(*least), gibibytes(*free)
+)]
+struct MemoryError {
+    height: usize,
+    width: usize,
+    least: u64,
+    free: u64,
+}
+
+/// With a digit behind the point.
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 30))
 }
 
 /// A picture's size that the network cannot read.

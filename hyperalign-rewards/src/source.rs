@@ -169,7 +169,9 @@ impl Source {
             Err(LoadError::NoWeights { tried, .. }) => tried,
             other => return Ok(other?),
         };
-        if let Some(name) = WEIGHTS.into_iter().find(|name| input::is_there(&self.folder.join(name))) {
+        if let Some(name) =
+            WEIGHTS.into_iter().find(|name| input::is_there(&self.folder.join(name)))
+        {
             return Ok(Tensors::open_pytorch(&self.folder.join(name))?);
         }
         let tried = tried.iter().chain(&WEIGHTS).map(|name| (*name).to_owned());

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use hyperalign_core::schedule::SolverChoice;
-use hyperalign_core::trajectory::{curvature, key_steps_by_curvature, key_steps_by_share};
+use hyperalign_core::trajectory::{
+    KeyStepError, curvature, key_steps_by_curvature, key_steps_by_share,
+};
 use hyperalign_models::hypernet::Adapter;
 use hyperalign_train::eval::{Sampling, Shot, movement};
 use hyperalign_train::learner::Stop;
@@ -116,6 +118,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         solver: SolverChoice::default(),
         batch: BATCH,
     };
+    // Before the pictures, which take their time.
+    let steps = base.scheduler(sampling.steps).into_diagnostic()?.steps();
+    if args.count > steps {
+        return Err(KeyStepError::Count { count: args.count, steps }).into_diagnostic();
+    }
     let Some(movement) = movement(base.as_ref(), &sampling, &shots, &stop).into_diagnostic()?
     else {
         return Ok(Outcome::Interrupted);

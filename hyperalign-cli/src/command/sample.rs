@@ -158,6 +158,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     }
     let device = context.device()?;
     let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
+    base::check_size(base.as_ref(), args.size, context)?;
     let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
     let adaptation = adaptation(args, base.as_ref(), steps, &device)?;
     let folder = args.preview_codec.as_deref();

@@ -47,7 +47,8 @@ fn missing(has_scan: bool) -> &'static str {
 fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     loop {
         let from = bytes.get(*at..)?;
-        let skipped = from.windows(2).position(|two| two[0] == 0xFF && !matches!(two[1], 0 | 0xFF))?;
+        let skipped =
+            from.windows(2).position(|two| two[0] == 0xFF && !matches!(two[1], 0 | 0xFF))?;
         *at += skipped + 2;
         let marker = bytes[*at - 1];
         // Restarts lie within a scan.

@@ -181,7 +181,9 @@ mod tests {
         // A ring, which no one can walk to its end.
         flow["9"]["inputs"]["value"] = json!(["6", 0]);
         assert!(other(&[("prompt", &flow.to_string())]).contains("ComfyUI"));
-        assert!(other(&[("prompt", "{\"3\": {\"class_type\": \"KSampler\"}}")]).contains("no sampler"));
+        assert!(
+            other(&[("prompt", "{\"3\": {\"class_type\": \"KSampler\"}}")]).contains("no sampler")
+        );
         flow["5"] = json!({"inputs": {"positive": ["7", 0]}});
         flow["9"]["inputs"]["value"] = json!("a dog");
         assert!(other(&[("prompt", &flow.to_string())]).contains("several prompts"));

@@ -116,8 +116,9 @@ fn vocabulary(
         Some(folder) => vec![folder.to_owned()],
         None => vec![beside.join("tokenizer"), beside.to_owned()],
     };
-    let has_one =
-        |folder: &&std::path::PathBuf| VOCABULARY.iter().any(|name| input::is_there(&folder.join(name)));
+    let has_one = |folder: &&std::path::PathBuf| {
+        VOCABULARY.iter().any(|name| input::is_there(&folder.join(name)))
+    };
     let Some(folder) = places.iter().find(has_one) else {
         return Err(PipelineError::NoVocabulary {
             file: path.display().to_string(),

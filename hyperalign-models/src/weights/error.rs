@@ -47,7 +47,9 @@ pub enum LoadError {
         what: &'static str,
     },
     /// A safetensors file that is damaged.
-    #[error("`{file}` is not a whole safetensors file ({reason}): fetch it again and compare its size")]
+    #[error(
+        "`{file}` is not a whole safetensors file ({reason}): fetch it again and compare its size"
+    )]
     Corrupt {
         /// The file.
         file: String,

@@ -13,10 +13,7 @@ const MAGICS: [(&[u8], &str); 7] = [
     (b"\x28\xB5\x2F\xFD", "compressed with zstd; unpack it first"),
     (b"7z\xBC\xAF", "a 7z archive; unpack it first"),
     (b"Rar!", "a RAR archive; unpack it first"),
-    (
-        b"\x89HDF\r\n",
-        "an HDF5 file, as TensorFlow writes; get the model as .safetensors",
-    ),
+    (b"\x89HDF\r\n", "an HDF5 file, as TensorFlow writes; get the model as .safetensors"),
     (b"\x89PNG", "a picture"),
 ];
 
@@ -30,7 +27,8 @@ pub(super) fn what_else(bytes: &[u8]) -> Option<&'static str> {
     }
     // The header of a safetensors file begins behind eight bytes; JSON that begins before is an
     // index or a configuration. A length that begins with a brace would be absurd.
-    let is_json = bytes.trim_ascii_start().starts_with(b"{") && bytes.get(7).is_some_and(|b| *b != 0);
+    let is_json =
+        bytes.trim_ascii_start().starts_with(b"{") && bytes.get(7).is_some_and(|b| *b != 0);
     is_json.then_some(
         "a JSON text, such as the index of shards; give the folder that it lies in instead",
     )
@@ -39,7 +37,9 @@ pub(super) fn what_else(bytes: &[u8]) -> Option<&'static str> {
 /// What is wrong with the safetensors file `bytes`, in words that say where to look.
 pub(super) fn reason(bytes: &[u8], error: &SafeTensorError) -> String {
     match (error, lengths(bytes)) {
-        (SafeTensorError::MetadataIncompleteBuffer, Some((promised, found))) if found > promised => {
+        (SafeTensorError::MetadataIncompleteBuffer, Some((promised, found)))
+            if found > promised =>
+        {
             format!(
                 "its header describes {promised} bytes and it has {found}: something was written \
                  behind the weights"

@@ -19,7 +19,7 @@ pub(super) fn read<T: DeserializeOwned>(mut value: Value) -> Result<T, String> {
         let Value::Object(settings) = &mut value else { return Err(error) };
         let Some(key) = culprit::<T>(settings, &error) else { return Err(error) };
         // Each round takes a null or a list away, so that there are no more than keys.
-        match settings.get(&key).and_then(meant) {
+        match settings.get(&key).and_then(|value| meant(value, &error)) {
             Some(Value::Null) => settings.remove(&key),
             Some(number) => settings.insert(key, number),
             None if error.contains(&key) => return Err(error),
@@ -38,11 +38,12 @@ fn culprit<T: DeserializeOwned>(settings: &Map<String, Value>, error: &str) -> O
     settings.iter().find(|(key, value)| makes_it(key, value)).map(|(key, _)| key.clone())
 }
 
-/// What else a value may mean: `null` for not set, a number for a list of it.
-fn meant(value: &Value) -> Option<Value> {
+/// What else a value may mean whose kind is the error: `null` for not set, a number for a list of
+/// it.
+fn meant(value: &Value, error: &str) -> Option<Value> {
     match value {
-        Value::Null => Some(Value::Null),
-        Value::Array(values) => {
+        Value::Null if error.contains("invalid type: null") => Some(Value::Null),
+        Value::Array(values) if error.contains("invalid type: sequence") => {
             let first = values.first().filter(|first| first.is_number())?;
             values.iter().all(|value| value == first).then(|| first.clone())
         }

@@ -55,10 +55,8 @@ pub fn fit<O: Objective>(
     };
     let state = begin(fresh, &origin, run)?;
     for (path, bytes) in &run.files {
-        atomic::write(path, bytes).map_err(|error| FitError::Io {
-            path: error.path,
-            source: error.source,
-        })?;
+        atomic::write(path, bytes)
+            .map_err(|error| FitError::Io { path: error.path, source: error.source })?;
     }
     let journal_path = run.dir.join("metrics.jsonl");
     let journal = Journal::open(&journal_path, state.update).map_err(write_error(&journal_path))?;

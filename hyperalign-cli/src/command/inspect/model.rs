@@ -113,9 +113,7 @@ fn weight_file(path: &Path) -> miette::Result<Weights> {
     let (name, keys) = known.unzip();
     let what = match kind {
         Some(kind) => kind.to_string(),
-        None if is_adapter => {
-            "an adapter: `hyperalign inspect adapter` tells more".to_owned()
-        }
+        None if is_adapter => "an adapter: `hyperalign inspect adapter` tells more".to_owned(),
         None => "not known here".to_owned(),
     };
     // The other kinds are parts of models, whose sizes a file alone does not tell.

@@ -106,10 +106,11 @@ pub fn collect(paths: &[PathBuf], args: &PromptArgs) -> miette::Result<Collected
                 .map_err(|source| ItemsError::Unreadable { path: path.clone(), source })?;
             walk.files.sort_by_cached_key(|file| natural(file));
             left_out.extend(walk.left_out);
-            refused.extend(walk.refused.into_iter().map(|(path, reason)| Failed {
-                image: path.display().to_string(),
-                reason,
-            }));
+            refused.extend(
+                walk.refused
+                    .into_iter()
+                    .map(|(path, reason)| Failed { image: path.display().to_string(), reason }),
+            );
             (walk.files, path.as_path())
         } else {
             (vec![path.clone()], path.parent().unwrap_or(Path::new("")))
@@ -260,7 +261,9 @@ fn caption(picture: &Path) -> Option<PathBuf> {
     let mut whole = picture.as_os_str().to_owned();
     whole.push(".txt");
     let of_stem = ["txt", "TXT", "Txt", "caption"].map(|ending| picture.with_extension(ending));
-    std::iter::once(PathBuf::from(whole)).chain(of_stem).find(|file| file.symlink_metadata().is_ok())
+    std::iter::once(PathBuf::from(whole))
+        .chain(of_stem)
+        .find(|file| file.symlink_metadata().is_ok())
 }
 
 /// The row of `rows` that names the picture; without names, the only one that there is.

@@ -26,8 +26,7 @@ fn prompts(folder: &tempfile::TempDir, name: &str) -> PromptArgs {
 
 #[test]
 fn pictures_of_a_folder_in_the_order_of_their_names() {
-    let files =
-        [("b/2.PNG", ""), ("a.webp", ""), ("b/1.jpg", ""), ("x.txt", ""), (".c.png", "")];
+    let files = [("b/2.PNG", ""), ("a.webp", ""), ("b/1.jpg", ""), ("x.txt", ""), (".c.png", "")];
     let keys: Vec<_> = found(&folder(&files), &NONE).into_iter().map(|found| found.0).collect();
     assert_eq!(keys, ["a.webp", "b/1.jpg", "b/2.PNG"]);
     let error = collect(&[folder(&[("x.txt", "")]).path().to_owned()], &NONE).unwrap_err();
@@ -83,21 +82,14 @@ fn prompts_by_name_and_in_order() {
     assert_eq!(texts("q.txt"), ["one", "two"]);
     std::fs::write(folder.path().join("q.txt"), "one\n").unwrap();
     let error = collect(&[folder.path().to_owned()], &prompts(&folder, "q.txt")).unwrap_err();
-    assert!(
-        error.to_string().contains("1 prompts") && error.to_string().contains("2 pictures")
-    );
+    assert!(error.to_string().contains("1 prompts") && error.to_string().contains("2 pictures"));
 }
 
 #[test]
 fn groups() {
     let table = "image,prompt,category\na.png,x,photo\nb.png,y,anime\n";
-    let files = folder(&[
-        ("a.png", ""),
-        ("b.png", ""),
-        ("p.csv", table),
-        ("c/1.png", ""),
-        ("c/2.png", ""),
-    ]);
+    let files =
+        folder(&[("a.png", ""), ("b.png", ""), ("p.csv", table), ("c/1.png", ""), ("c/2.png", "")]);
     let groups = |args: &PromptArgs| -> Vec<_> {
         let items = collect(&[files.path().to_owned()], args).unwrap().items;
         items.into_iter().map(|item| item.group.unwrap_or_default()).collect()

@@ -133,8 +133,7 @@ pub fn matched<'a>(pictures: &[Named], rows: &'a [Prompt]) -> Vec<Found<'a>> {
             let is_for_each = common == name.len();
             let is_sole = all[&fitting[0]] == 1
                 || (is_for_each && of_root[&(pictures[index].root, fitting[0])] == 1);
-            found[index] =
-                if agree && is_sole { Found::Row(row) } else { Found::Ambiguous(row) };
+            found[index] = if agree && is_sole { Found::Row(row) } else { Found::Ambiguous(row) };
             used.extend(fitting);
         }
     }

@@ -124,7 +124,10 @@ mod tests {
         let (pairs, failed) = found(&["1.jpg", "1.png"], &["1.png"]);
         assert_eq!((pairs, failed), (vec!["A/1.png=B/1.png".into()], vec!["A/1.jpg".to_owned()]));
         let (pairs, failed) = found(&["1.jpg", "1.png"], &["1.webp"]);
-        assert_eq!((pairs.len(), failed), (0, ["A/1.jpg", "A/1.png", "B/1.webp"].map(String::from).into()));
+        assert_eq!(
+            (pairs.len(), failed),
+            (0, ["A/1.jpg", "A/1.png", "B/1.webp"].map(String::from).into())
+        );
     }
 
     #[test]

@@ -75,7 +75,9 @@ struct ListenError {
 /// A host that no address is known of.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("`--host {host}` is no address of this machine{}", known(source))]
-#[diagnostic(help("give an address such as 127.0.0.1, ::1 or 0.0.0.0, or a name such as localhost"))]
+#[diagnostic(help(
+    "give an address such as 127.0.0.1, ::1 or 0.0.0.0, or a name such as localhost"
+))]
 struct HostError {
     host: String,
     source: Option<std::io::Error>,

@@ -9,8 +9,7 @@ use base64::{
 use serde_json::Value;
 
 /// What a request must look like.
-const EXPECTED: &str =
-    "{\"images\": [base64 of files], \"prompts\": [..] or \"prompt\": \"..\"}";
+const EXPECTED: &str = "{\"images\": [base64 of files], \"prompts\": [..] or \"prompt\": \"..\"}";
 
 /// Base64 with its padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -38,7 +37,8 @@ impl Question {
     pub fn read(body: &[u8]) -> Result<Self, String> {
         let bad = |reason: &str| format!("{reason}; expected {EXPECTED}");
         let value: Value = serde_json::from_slice(body).map_err(|error| {
-            let what = if error.is_eof() { "the JSON ends too early" } else { "the body is no JSON" };
+            let what =
+                if error.is_eof() { "the JSON ends too early" } else { "the body is no JSON" };
             bad(&format!("{what} (line {}, column {})", error.line(), error.column()))
         })?;
         let Value::Object(object) = value else { return Err(bad("the body is no JSON object")) };
@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn base64_as_languages_write_it() {
-        for text in ["aGVsbG8=", "aGVsbG8", "aGVs\nbG8=\n", "aGVs\r\n bG8", "data:x;base64,aGVsbG8="] {
+        for text in
+            ["aGVsbG8=", "aGVsbG8", "aGVs\nbG8=\n", "aGVs\r\n bG8", "data:x;base64,aGVsbG8="]
+        {
             assert_eq!(file(text).unwrap(), b"hello", "{text:?}");
         }
         let error = file(&"?".repeat(10_000)).unwrap_err();

@@ -72,9 +72,9 @@ impl SingleFile {
 
 /// Whether a single file has an autoencoder; those that were made to share one have none.
 pub fn has_autoencoder(tensors: &Tensors) -> bool {
-    tensors.iter().any(|(key, _)| {
-        key.strip_prefix(AUTOENCODER).is_some_and(|key| !key.starts_with("loss."))
-    })
+    tensors
+        .iter()
+        .any(|(key, _)| key.strip_prefix(AUTOENCODER).is_some_and(|key| !key.starts_with("loss.")))
 }
 
 /// The tensors with the level `text_model.` in the keys below `prefix`, where a text encoder is
@@ -85,8 +85,7 @@ pub fn with_text_level(tensors: Tensors, prefix: &str) -> Tensors {
         return tensors;
     }
     tensors.rename(|key| {
-        let is_part =
-            |below: &String| BELOW_LEVEL.iter().any(|part| below.starts_with(part));
+        let is_part = |below: &String| BELOW_LEVEL.iter().any(|part| below.starts_with(part));
         Some(match below(key).filter(is_part) {
             Some(below) => format!("{prefix}{LEVEL}{below}"),
             None => key.to_owned(),

@@ -30,10 +30,7 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Reads the file at `path` and tells `found` of every entry with a preferred picture.
-    pub(super) fn open(
-        path: &Path,
-        found: &mut dyn FnMut(Found),
-    ) -> Result<Self, PreferenceError> {
+    pub(super) fn open(path: &Path, found: &mut dyn FnMut(Found)) -> Result<Self, PreferenceError> {
         let unreadable = |source| PreferenceError::Unreadable { path: path.to_owned(), source };
         let mut file = BufReader::new(input::open(path).map_err(unreadable)?);
         let head = file.fill_buf().map_err(unreadable)?;

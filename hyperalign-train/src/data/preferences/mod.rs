@@ -108,11 +108,7 @@ impl Preferences {
     /// # Errors
     ///
     /// Fails as [`open`](Self::open) does.
-    pub fn open_with(
-        path: &Path,
-        seed: u64,
-        names: &ColumnNames,
-    ) -> Result<Self, PreferenceError> {
+    pub fn open_with(path: &Path, seed: u64, names: &ColumnNames) -> Result<Self, PreferenceError> {
         let files = files(path)?;
         let root = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
         let (mut choices, mut without_caption) = (Vec::new(), 0);

@@ -57,8 +57,7 @@ impl FromStr for ColumnNames {
 
 impl fmt::Display for ColumnNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries: Vec<_> =
-            self.0.iter().map(|(known, own)| format!("{known}={own}")).collect();
+        let entries: Vec<_> = self.0.iter().map(|(known, own)| format!("{known}={own}")).collect();
         f.write_str(&entries.join(","))
     }
 }

@@ -53,10 +53,12 @@ impl PreferredPictures {
             ));
         }
         let drawn = pairs.min(CHECKED);
-        let read = |index: u64| preferences.preferred(index).and_then(|(prompt, file)| {
-            let decoded = decode_picture(&file).map(drop);
-            decoded.map_err(|source| PreferenceError::Picture { prompt, source })
-        });
+        let read = |index: u64| {
+            preferences.preferred(index).and_then(|(prompt, file)| {
+                let decoded = decode_picture(&file).map(drop);
+                decoded.map_err(|source| PreferenceError::Picture { prompt, source })
+            })
+        };
         let errors: Vec<PreferenceError> =
             (0..drawn).into_par_iter().filter_map(|index| read(index).err()).collect();
         if let Some(first) = errors.first().map(ToString::to_string) {

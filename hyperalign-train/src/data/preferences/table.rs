@@ -121,7 +121,11 @@ impl Table {
                 if let Some([preferred, rejected]) = choice {
                     let (group, row) = (group as u32, row as u32);
                     let pair = Choice { source: 0, group, row, preferred, rejected };
-                    found(if is_caption(&caption) { Found::Pair(pair) } else { Found::WithoutCaption });
+                    found(if is_caption(&caption) {
+                        Found::Pair(pair)
+                    } else {
+                        Found::WithoutCaption
+                    });
                 }
             }
         }
@@ -214,7 +218,12 @@ fn check_kinds(
         let kind = column.physical_type();
         if !is_known(kind) {
             let (path, column) = (path.to_owned(), column.path().string());
-            return Err(PreferenceError::Column { path, column, found: kind.to_string(), expected });
+            return Err(PreferenceError::Column {
+                path,
+                column,
+                found: kind.to_string(),
+                expected,
+            });
         }
     }
     Ok(())
