@@ -13,6 +13,7 @@ mod derivative;
 pub mod device;
 pub mod diffusion;
 pub mod fused;
+pub mod fuzz;
 pub mod guidance;
 pub mod image;
 pub mod input;

@@ -60,7 +60,7 @@ pub fn read<T: Serialize + DeserializeOwned>(defaults: &T, path: &Path) -> miett
 
 /// What is wrong, and at which bytes.
 #[derive(Debug, PartialEq)]
-struct Problem {
+pub(super) struct Problem {
     message: String,
     span: Range<usize>,
     help: Option<String>,
@@ -73,7 +73,10 @@ impl Problem {
     }
 }
 
-fn parse<T: Serialize + DeserializeOwned>(defaults: &T, text: &str) -> Result<T, Problem> {
+pub(super) fn parse<T: Serialize + DeserializeOwned>(
+    defaults: &T,
+    text: &str,
+) -> Result<T, Problem> {
     let whole = 0..text.len();
     let syntax = |error: toml::de::Error| {
         Problem::new(&error, error.span().unwrap_or_else(|| whole.clone()))

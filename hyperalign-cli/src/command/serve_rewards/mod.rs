@@ -2,6 +2,8 @@
 
 mod connections;
 mod flow_grpo;
+#[cfg(test)]
+mod fuzz;
 mod http;
 #[cfg(test)]
 mod http_tests;
