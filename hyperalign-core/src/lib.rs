@@ -8,6 +8,7 @@
 pub mod adapter;
 pub mod atomic;
 pub mod attention;
+pub mod caught;
 pub mod denoiser;
 mod derivative;
 pub mod device;

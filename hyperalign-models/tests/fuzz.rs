@@ -19,7 +19,7 @@ use hyperalign_models::{
     t5::T5Config,
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
-    weights::{FileFloat, Folder, Tensors, published, reinit, to_bytes},
+    weights::{FileFloat, Tensors, parse_config, published, reinit, to_bytes},
 };
 use serde::de::DeserializeOwned;
 
@@ -33,8 +33,6 @@ fn fuzz(fuzz: &Fuzz, read: impl FnMut(&[u8]) -> bool) {
 
 #[test]
 fn safetensors() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.safetensors");
     let layer = reinit(LinearConfig::new(3, 4).init(&Device::flex()), 1);
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     let corpus = [FileFloat::F32, FileFloat::F16];
@@ -52,8 +50,7 @@ fn safetensors() {
         "<html",
     ];
     fuzz(&Fuzz { name: "safetensors", corpus, words, constant: 1 << 20 }, |bytes| {
-        std::fs::write(&path, bytes).unwrap();
-        let Ok(tensors) = Tensors::open(&path) else { return false };
+        let Ok(tensors) = Tensors::held("model.safetensors", bytes) else { return false };
         let _ = published::identify(&tensors).map(|kind| published::extras(kind, &tensors));
         tensors.iter().all(|(key, _)| tensors.f32(key).is_ok())
     });
@@ -100,13 +97,10 @@ fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
 
 #[test]
 fn torch_archives() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.pt");
     let corpus = vec![archive(&[("x/data.pkl", STATE), ("x/data/0", &[1; 8])])];
     let words = &["PK\x03\x04", "PK\x01\x02", "PK\x05\x06", "(", "]", "}", "t", "R", "."];
     fuzz(&Fuzz { name: "torch archives", corpus, words, constant: 1 << 20 }, |bytes| {
-        std::fs::write(&path, bytes).unwrap();
-        Tensors::open_pytorch(&path).is_ok()
+        Tensors::held("model.pt", bytes).is_ok()
     });
 }
 
@@ -130,8 +124,6 @@ fn pickles() {
 
 /// Fuzzes the configuration of which `samples` are.
 fn config<C: DeserializeOwned>(name: &str, samples: &[serde_json::Value]) {
-    let folder = tempfile::tempdir().unwrap();
-    let disk = Folder::disk(folder.path());
     let corpus = samples.iter().map(|sample| sample.to_string().into_bytes()).collect();
     let words = &[
         "null",
@@ -150,8 +142,7 @@ fn config<C: DeserializeOwned>(name: &str, samples: &[serde_json::Value]) {
     ];
     // Keys are tried one by one for the blame, and each try is a copy.
     fuzz(&Fuzz { name, corpus, words, constant: 4 << 20 }, |bytes| {
-        std::fs::write(folder.path().join("config.json"), bytes).unwrap();
-        disk.read_config::<C>("config.json").is_ok()
+        parse_config::<C>("config.json", bytes).is_ok()
     });
 }
 

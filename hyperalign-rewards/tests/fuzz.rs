@@ -5,7 +5,7 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use hyperalign_core::fuzz::{Counting, Fuzz, inputs};
 use hyperalign_rewards::prompts;
@@ -15,15 +15,11 @@ static ALLOCATOR: Counting = Counting;
 
 /// Fuzzes files that end in `ending`, of which `samples` are.
 fn fuzz(ending: &str, samples: &[&str], words: &[&str]) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("prompts").with_extension(ending);
+    let path = Path::new("prompts").with_extension(ending);
     let corpus = samples.iter().map(|sample| sample.as_bytes().to_vec()).collect();
     // A prompt of one letter is a few hundred bytes with what belongs to it.
     let fuzz = Fuzz { name: ending, corpus, words, constant: 8 << 20 };
-    let figures = fuzz.run(inputs(), |bytes| {
-        std::fs::write(&path, bytes).unwrap();
-        prompts::read(&path).is_ok()
-    });
+    let figures = fuzz.run(inputs(), |bytes| prompts::parse(&path, bytes).is_ok());
     writeln!(std::io::stderr(), "fuzz {ending}: {figures}").unwrap();
 }
 

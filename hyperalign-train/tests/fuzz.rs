@@ -13,6 +13,11 @@ use hyperalign_train::data::Preferences;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// A folder for what is read anew for each input, in memory where the system has such a place.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn fuzz(fuzz: &Fuzz, path: &Path) {
     let figures = fuzz.run(inputs(), |bytes| {
         std::fs::write(path, bytes).unwrap();
@@ -28,7 +33,7 @@ fn fuzz(fuzz: &Fuzz, path: &Path) {
 
 #[test]
 fn parquet_files() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let sets = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/preferences");
     let sample = |name: &str| std::fs::read(sets.join(name)).unwrap();
     let mut corpus = vec![sample("hpd/test.parquet")];
@@ -51,7 +56,7 @@ fn parquet_files() {
 
 #[test]
 fn listings() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let entry =
         r#"{"prompt": "a dog", "image_path": ["a.png", "b.png"], "human_preference": [1, 0]}"#;
     let ranked = r#"{"prompt": null, "image_path": ["a.png", "b.png"], "rank": [2, 1]}"#;

@@ -88,17 +88,7 @@ impl Folder {
     ///
     /// Fails if the file cannot be read, or does not describe a `T`.
     pub fn read_config<T: DeserializeOwned>(&self, path: &str) -> Result<T, LoadError> {
-        let wrong = |reason: String| LoadError::Config { file: self.display(path), reason };
-        let bytes = self.read(path)?;
-        if let Some(what) = input::not_the_file(&bytes) {
-            return Err(wrong(format!("it is {what}")));
-        }
-        let text = input::decode_text(&bytes).map_err(|error| wrong(error.to_string()))?;
-        // Python writes a setting without a bound as a number that JSON does not have, as in the
-        // `lambda_min_clipped` of DPM-Solver's schedules; it is as good as not set.
-        let text = text.replace(": -Infinity", ": null");
-        let value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        lenient::read(value).map_err(wrong)
+        parse_config(&self.display(path), &self.read(path)?)
     }
 
     /// The weights of the component in `sub` (`unet`, or empty for the folder itself): a single
@@ -185,4 +175,22 @@ impl Folder {
             }
         }
     }
+}
+
+/// Reads the JSON text in `bytes`, as [`Folder::read_config`] does; `name` stands for it in errors.
+///
+/// # Errors
+///
+/// Fails if the text does not describe a `T`.
+pub fn parse_config<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, LoadError> {
+    let wrong = |reason: String| LoadError::Config { file: name.to_owned(), reason };
+    if let Some(what) = input::not_the_file(bytes) {
+        return Err(wrong(format!("it is {what}")));
+    }
+    let text = input::decode_text(bytes).map_err(|error| wrong(error.to_string()))?;
+    // Python writes a setting without a bound as a number that JSON does not have, as in the
+    // `lambda_min_clipped` of DPM-Solver's schedules; it is as good as not set.
+    let text = text.replace(": -Infinity", ": null");
+    let value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    lenient::read(value).map_err(wrong)
 }

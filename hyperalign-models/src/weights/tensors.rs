@@ -25,6 +25,7 @@ use super::{
 #[derive(Debug, Clone)]
 enum Bytes {
     Mapped(Arc<memmap2::Mmap>),
+    Held(Arc<[u8]>),
     Embedded(&'static [u8]),
 }
 
@@ -32,6 +33,7 @@ impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
+            Self::Held(bytes) => bytes,
             Self::Embedded(bytes) => bytes,
         }
     }
@@ -101,20 +103,34 @@ impl Tensors {
         }
         // SAFETY: as in `open`.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        let name = path.display().to_string();
+        Self::parse_pytorch(&path.display().to_string(), Bytes::Mapped(Arc::new(map)))
+    }
+
+    /// Reads a file of weights that is in memory already, of safetensors or of `torch.save`; `name`
+    /// stands for it in errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes are neither.
+    pub fn held(name: &str, bytes: impl Into<Arc<[u8]>>) -> Result<Self, LoadError> {
+        Self::parse_pytorch(name, Bytes::Held(bytes.into()))
+    }
+
+    fn parse_pytorch(name: &str, bytes: Bytes) -> Result<Self, LoadError> {
         // Some publish safetensors under the endings of PyTorch.
-        if !pytorch::is_archive(&map) {
-            return Self::parse(&name, Bytes::Mapped(Arc::new(map)));
+        if !pytorch::is_archive(bytes.as_ref()) {
+            return Self::parse(name, bytes);
         }
-        let stored = pytorch::tensors(&map)
-            .map_err(|reason| LoadError::PyTorch { file: name.clone(), reason })?;
-        let (file, bytes): (Arc<str>, _) = (name.as_str().into(), Bytes::Mapped(Arc::new(map)));
+        let stored = pytorch::tensors(bytes.as_ref())
+            .map_err(|reason| LoadError::PyTorch { file: name.to_owned(), reason })?;
+        let file: Arc<str> = name.into();
         let entries = stored.into_iter().map(|stored| {
             let Stored { key, range, dtype, shape, transposed } = stored;
             let (file, bytes) = (file.clone(), bytes.clone());
             let name = key.as_str().into();
             (key, Entry { file, key: name, bytes, range, dtype, shape, transposed, swapped: false })
         });
+        let name = name.to_owned();
         Ok(Self { name, entries: entries.collect(), metadata: BTreeMap::new() })
     }
 

@@ -8,7 +8,10 @@
 mod json;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use hyperalign_core::input;
 
@@ -120,17 +123,42 @@ pub fn read(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
+    // What cannot be told by its name is not read at all.
+    parser(path)?;
+    let unreadable = |source| PromptFileError::Unreadable { path: path.to_owned(), source };
+    parse(path, &input::read(path).map_err(unreadable)?)
+}
+
+/// Reads the `bytes` of a file by the ending of its name, `path`, as [`read`] does.
+///
+/// # Errors
+///
+/// Fails if they are not UTF-8 or have an entry that is no prompt.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Prompt>, PromptFileError> {
+    let parser = parser(path)?;
+    parser(path, &decoded(path, bytes)?)
+}
+
+type Parser = fn(&Path, &str) -> Result<Vec<Prompt>, PromptFileError>;
+
+fn parser(path: &Path) -> Result<Parser, PromptFileError> {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    let parse: fn(&Path, &str) -> Result<Vec<Prompt>, PromptFileError> = match ending.as_deref() {
+    Ok(match ending.as_deref() {
         Some("txt") => |_, text| Ok(plain(text)),
         Some("jsonl" | "ndjson") => json::lines,
         Some("json") => json::document,
         Some("tsv") => table::tabs,
         Some("csv") => table::commas,
         _ => return Err(PromptFileError::Format { path: path.to_owned() }),
+    })
+}
+
+fn decoded<'a>(name: &Path, bytes: &'a [u8]) -> Result<Cow<'a, str>, PromptFileError> {
+    let told = |what: &str| PromptFileError::Unreadable {
+        path: name.to_owned(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, what),
     };
-    let unreadable = |source| PromptFileError::Unreadable { path: path.to_owned(), source };
-    parse(path, &input::read_text(path).map_err(unreadable)?)
+    input::decode_text(bytes).map_err(|error| told(&error.to_string()))
 }
 
 /// Reads prompts that have no file, such as those of standard input: an object a line if the first
@@ -140,10 +168,7 @@ fn read_file(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
 ///
 /// Fails if the text is not UTF-8, has a line that is no prompt, or has none.
 pub fn read_bytes(name: &Path, bytes: &[u8]) -> Result<Vec<Prompt>, PromptFileError> {
-    let text = input::decode_text(bytes).map_err(|error| PromptFileError::Unreadable {
-        path: name.to_owned(),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
-    })?;
+    let text = decoded(name, bytes)?;
     let is_object = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).is_ok_and(|value| value.is_object())
     };

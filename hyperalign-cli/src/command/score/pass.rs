@@ -7,6 +7,7 @@ use std::{
 };
 
 use hyperalign_core::{
+    caught::caught,
     image::{Header, OwnPrompt, png_prompt},
     input,
 };
@@ -16,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
 use super::{
-    batch::{Batch, caught},
+    batch::Batch,
     items::Item,
     journal::{Journal, JournalError, Line, stamp},
 };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hyperalign_core::caught::caught;
 use parquet::{
     basic::{Repetition, Type as PhysicalType},
     column::reader::{ColumnReader, ColumnReaderImpl},
@@ -31,7 +32,7 @@ impl Disk {
     /// Reads the footer of the file at `path`.
     pub(super) fn open(path: PathBuf) -> Result<Reader> {
         let length = path.metadata()?.len();
-        SerializedFileReader::new(Self { path, length })
+        whole(|| SerializedFileReader::new(Self { path, length }))
     }
 
     fn at(&self, start: u64) -> io::Result<File> {
@@ -59,6 +60,12 @@ impl ChunkReader for Disk {
         self.at(start)?.read_exact(&mut bytes)?;
         Ok(bytes.into())
     }
+}
+
+/// What `read` gives. On a damaged file the parquet crate may panic in the middle of a page; that is
+/// an error of the file.
+fn whole<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    caught(read).unwrap_or_else(|panic| Err(ParquetError::General(format!("damaged: {panic}"))))
 }
 
 /// The leaf called `path`, as in `jpg_0` or `image_path.list.element`.
@@ -101,6 +108,10 @@ pub(super) fn is_label(kind: PhysicalType) -> bool {
 /// The labels of each row as numbers, with 1 for true; a null is none, and so is a text that says
 /// neither. A row of a plain column has one.
 pub(super) fn labels(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f64>>>> {
+    whole(|| labels_of(reader, place))
+}
+
+fn labels_of(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f64>>>> {
     match column(reader, place)? {
         ColumnReader::DoubleColumnReader(column) => read(column, reader, place, |value| value),
         ColumnReader::FloatColumnReader(column) => read(column, reader, place, f64::from),
@@ -129,6 +140,10 @@ fn of_text(text: &[u8]) -> Option<f64> {
 
 /// The texts or binaries of each row.
 pub(super) fn binaries(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
+    whole(|| binaries_of(reader, place))
+}
+
+fn binaries_of(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
     match column(reader, place)? {
         ColumnReader::ByteArrayColumnReader(column) => {
             read(column, reader, place, |value: ByteArray| value.data().to_vec())
