@@ -14,8 +14,10 @@ use hyperalign_models::weights::{FileFloat, hash, reinit, save};
 use tiny::{World, message};
 
 const SETTINGS: &str = "
-[method]
+[trajectory]
 steps = 2
+
+[method]
 trajectories = 1
 supervised_steps = 1
 preferred_batch = 1

@@ -50,7 +50,9 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("dir")).unwrap();
     for (text, words) in [
-        ("method.steps = 0", "`method.steps = 0` is no usable"),
+        ("trajectory.steps = 0", "`trajectory.steps = 0` is no usable"),
+        ("method.reward_every = 2", "leave it out"),
+        ("network.own_rate = 0.1", "`training.optimizer.lr_factors.own`"),
         ("method.min_signal = 2.0", "`method.min_signal = 2`"),
         ("method.trajectories = 3", "`method.trajectories = 3`"),
         ("training.ema = 1.5", "`ema = 1.5`"),
@@ -66,7 +68,17 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     }
     let output = train(folder.path(), &["--base", "dir", "--out", "x"]);
     let message = String::from_utf8(output.stderr).unwrap();
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(message.contains("`dir` has no data and no reward of its own"), "{message}");
+    assert!(message.contains("`hyperalign` needs both"), "{message}");
+    let text = "[method]\nname = \"fine-tuning\"\n";
+    std::fs::write(folder.path().join("run.toml"), text).unwrap();
+    let flags = ["--base", "dir", "--config", "run.toml", "--out", "x"];
+    let message = String::from_utf8(train(folder.path(), &flags).stderr).unwrap();
     assert!(message.contains("`dir` has no data of its own"), "{message}");
+    let flags = ["--config", "run.toml", "--controls", "--out", "x"];
+    let message = String::from_utf8(train(folder.path(), &flags).stderr).unwrap();
+    assert!(message.contains("`--controls` are those of `hyperalign`"), "{message}");
 }
 
 /// The table calls it held-out.

@@ -11,8 +11,10 @@ use std::{
 
 /// A run of seconds: few trajectories, few steps, a checkpoint after every update.
 const SETTINGS: &str = "
-[method]
+[trajectory]
 steps = 3
+
+[method]
 trajectories = 2
 supervised_steps = 1
 preferred_batch = 2

@@ -101,6 +101,18 @@ pub fn check_name(name: &str) -> Result<(), DeviceError> {
     parse(name).map(|_| ())
 }
 
+/// Whether tensors of `device` lie in this process's own memory, so that reading one costs no
+/// transfer and waits for nothing.
+pub fn is_cpu(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return device.clone().without_autodiff() == Device::flex();
+    #[cfg(not(feature = "flex"))]
+    return {
+        let _ = device;
+        false
+    };
+}
+
 /// The backend and the index in the name of a device.
 fn parse(name: &str) -> Result<(&'static str, usize), DeviceError> {
     let unknown = || DeviceError::Unknown { given: name.to_owned() };

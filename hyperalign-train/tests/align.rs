@@ -17,19 +17,22 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::{Sampler, unobserved},
 };
 use hyperalign_models::{
     base::Base,
     hypernet::{Adapter, AdapterKind, AdapterMeta, Variant},
     testing::{small_base, small_flux},
 };
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
-    align::{AlignSettings, Materials, NetworkSettings, SampleSettings, TextStream, align},
-    data::PreferredData,
-    learner::{AdamW, End, Objective, Resume, Run, Schedule, Settings, Shard, Stop},
-    method::{HyperAlignSettings, guided},
+    align::{AlignSettings, NetworkSettings, SampleSettings, TextStream, align},
+    data::{PreferredData, TrainingData},
+    learner::{AdamW, Emitted, End, Objective, Resume, Run, Schedule, Settings, Shard, Stop},
+    method::{
+        FineTuningSettings, HyperAlignSettings, Materials, Method, Setup, TrajectorySettings,
+        guided,
+    },
 };
 
 const STEPS: usize = 4;
@@ -45,8 +48,8 @@ impl Reward for Colour {
     fn version(&self) -> String {
         "1".to_owned()
     }
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-        let sign = |prompt: &String| if prompt.contains("red") { 1.0 } else { -1.0 };
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        let sign = |prompt: &Prompt| if prompt.text.contains("red") { 1.0 } else { -1.0 };
         let signs: Vec<f32> = prompts.iter().map(sign).collect();
         let of = |channel: usize| -> Tensor<1> {
             let pixels: Tensor<2> = images.clone().narrow(1, channel, 1).flatten(1, 3);
@@ -88,26 +91,32 @@ fn materials_of(base: Arc<dyn Base>) -> Materials {
     let prompts = ["a red dog", "a blue heart", "red heart", "blue"].map(str::to_owned).to_vec();
     Materials {
         base,
-        reward: Arc::new(Colour),
+        reward: Some(Arc::new(Colour)),
         reward_decoder: None,
         sample_prompts: prompts.clone(),
         attribution: None,
         prompts,
-        preferred: Arc::new(Plain),
+        data: TrainingData::Pictures(Arc::new(Plain)),
         device,
+    }
+}
+
+fn method() -> HyperAlignSettings {
+    HyperAlignSettings {
+        trajectories: 4,
+        supervised_steps: 2,
+        preferred_batch: 8,
+        ..HyperAlignSettings::default()
     }
 }
 
 fn settings() -> AlignSettings {
     AlignSettings {
-        method: HyperAlignSettings {
+        method: method().into(),
+        trajectory: TrajectorySettings {
             steps: STEPS,
             guidance_scale: 2.0,
-            reward_every: 1,
-            trajectories: 4,
-            supervised_steps: 2,
-            preferred_batch: 8,
-            ..HyperAlignSettings::default()
+            ..TrajectorySettings::default()
         },
         network: NetworkSettings::Hypernet {
             rank: 2,
@@ -118,7 +127,6 @@ fn settings() -> AlignSettings {
             heads: 2,
             head_gain: 1.0,
             position_scale: 0.1,
-            own_rate: 1.0,
             encoder_depth: None,
             text_stream: TextStream::Frozen,
             targets: None,
@@ -143,18 +151,13 @@ fn scores(materials: &Materials, source: &dyn AdapterSource) -> Vec<f64> {
     let prompts: Vec<String> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
     let streams = (0..ROWS as u32).map(|row| Stream::new(99, Purpose::Start, 0, row));
     let scheduler = base.scheduler(STEPS).unwrap();
-    let latents = sampler::sample(
-        &guided(base, &base.unconditional(), 2.0),
-        scheduler.as_ref(),
-        source,
-        normal([1, 2, 4, 4], streams, &materials.device),
-        &base.encode_prompts(&prompts).unwrap(),
-        &|_| unreachable!("no noise"),
-        0..STEPS,
-        &mut |_| {},
-    );
-    let images = base.decode(latents).clamp(-1.0, 1.0);
-    materials.reward.score(images, &prompts).into_data().iter::<f64>().collect()
+    let denoiser = guided(base, &base.unconditional(), 2.0);
+    let conditioning = base.encode_prompts(&prompts).unwrap();
+    let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning).with_adapter(source);
+    let start = sampler.start(normal([1, 2, 4, 4], streams, &materials.device));
+    let end = sampler.run(start, STEPS, None, &mut unobserved);
+    let images = base.decode(end.sample).clamp(-1.0, 1.0);
+    Colour.score(images, &Prompt::of(&prompts)).into_data().iter::<f64>().collect()
 }
 
 /// Mean and standard error of the paired differences.
@@ -169,15 +172,15 @@ fn gain(after: &[f64], before: &[f64]) -> (f64, f64) {
 #[test]
 fn training_on_a_reward_raises_it_on_new_noise() {
     let mut settings = settings();
-    settings.method.regulariser_weight = 0.0;
-    settings.method.trajectories = 8;
+    settings.method = HyperAlignSettings { lambda: 0.0, trajectories: 8, ..method() }.into();
     settings.training.updates = 100;
     for (base, variants) in bases() {
-        let materials = materials_of(base);
+        // Nothing is learned from data.
+        let materials = Materials { data: TrainingData::None, ..materials_of(base) };
         let base = materials.base.as_ref();
         let before = scores(&materials, &NoAdapter);
         for &variant in variants {
-            settings.method.variant = variant;
+            settings.trajectory.variant = variant;
             let dir = tempfile::tempdir().unwrap();
             let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
             let as_variant = |variant: Variant| {
@@ -195,18 +198,23 @@ fn training_on_a_reward_raises_it_on_new_noise() {
 }
 
 #[test]
-fn the_regulariser_alone_lowers_the_denoising_loss() {
+fn fine_tuning_lowers_the_denoising_loss_without_a_reward() {
     for (base, _) in bases() {
-        let materials = materials_of(base);
-        let mut settings = settings();
-        settings.method.reward_weight = 0.0;
+        let materials = Materials { reward: None, ..materials_of(base) };
+        let method = FineTuningSettings { batch: 8, ..FineTuningSettings::default() };
+        let settings = AlignSettings { method: method.clone().into(), ..settings() };
         let dir = tempfile::tempdir().unwrap();
         let aligned = align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
-        let objective = materials.method(settings.method.clone(), 1);
+        assert_eq!(aligned.meta.reward, None);
+        let trajectory = settings.trajectory.clone();
+        let objective =
+            method.objective(Setup { seed: 1, materials: materials.clone(), trajectory });
         let losses = |adapter: &Adapter| -> Vec<f64> {
             let loss = |update| {
-                let losses = objective.losses(adapter, update, Shard { index: 0, count: 1 });
-                let [part] = losses.parts.try_into().unwrap();
+                let mut emitted = Emitted::default();
+                let shard = Shard { index: 0, count: 1 };
+                objective.losses(adapter, &(), update, shard, &mut emitted);
+                let [part] = emitted.parts.try_into().unwrap();
                 part.loss.into_scalar()
             };
             (0..12).map(loss).collect()
@@ -218,58 +226,28 @@ fn the_regulariser_alone_lowers_the_denoising_loss() {
     }
 }
 
-#[test]
-fn the_reward_of_some_updates_has_its_weight_on_average() {
-    let (base, _) = bases().into_iter().next().unwrap();
-    let materials = materials_of(base);
-    let meta = AdapterMeta::new(
-        materials.base.name(),
-        "",
-        Variant::S,
-        settings().network.kind(materials.base.as_ref()).unwrap(),
-    );
-    let adapter = meta.init(0, &materials.device.clone().autodiff()).unwrap();
-    let weights = |every, regulariser_weight| -> Vec<Vec<(&str, f64)>> {
-        let mut method = settings().method;
-        (method.reward_every, method.regulariser_weight) = (every, regulariser_weight);
-        method.reward_weight = 0.5;
-        let objective = materials.method(method, 1);
-        let parts = |update| {
-            let losses = objective.losses(&adapter, update, Shard { index: 0, count: 1 });
-            losses.parts.iter().map(|part| (part.name, part.weight)).collect()
-        };
-        (0..4).map(parts).collect()
-    };
-    let alone = vec![("regulariser", 1.0)];
-    let both = |reward| vec![("reward", reward), ("regulariser", 1.0)];
-    assert_eq!(weights(1, 1.0), [both(0.5), both(0.5), both(0.5), both(0.5)]);
-    assert_eq!(weights(3, 1.0), [both(1.5), alone.clone(), alone, both(1.5)]);
-    // Without the regulariser there would be updates of nothing.
-    assert_eq!(weights(3, 0.0), vec![vec![("reward", 0.5)]; 4]);
+/// What a run with these settings says of these materials.
+fn refusal(materials: &Materials, settings: &AlignSettings) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let error = align(materials, settings, &[], &Run::new(dir.path(), "")).unwrap_err();
+    assert!(!dir.path().join("checkpoints").exists());
+    error.to_string()
 }
 
 #[test]
-fn updates_without_trajectories_know_their_variation_too() {
-    for (base, _) in bases() {
-        let materials = materials_of(base);
-        let variation = |reward_weight: f64, trajectories| {
-            let mut settings = settings();
-            settings.training.updates = 30;
-            settings.method.reward_weight = reward_weight;
-            settings.method.trajectories = trajectories;
-            let dir = tempfile::tempdir().unwrap();
-            align(&materials, &settings, &[], &Run::new(dir.path(), "")).unwrap();
-            let text = std::fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
-            let row: serde_json::Value =
-                serde_json::from_str(text.lines().last().unwrap()).unwrap();
-            ["variation_over_prompts", "variation_over_steps"]
-                .map(|name| row["metrics"][name].as_f64().unwrap())
-        };
-        // No reward, and a reward with one trajectory in each of two shards.
-        for values in [variation(0.0, 4), variation(0.05, 2)] {
-            assert!(values.iter().all(|value| *value > 1e-3), "{values:?}");
-        }
-    }
+fn what_a_method_needs_is_asked_for_and_nothing_else() {
+    let without_reward = Materials { reward: None, ..materials() };
+    let told = refusal(&without_reward, &settings());
+    assert!(told.contains("`hyperalign` needs a reward"), "{told}");
+    let without_data = Materials { data: TrainingData::None, ..materials() };
+    let told = refusal(&without_data, &settings());
+    assert!(told.contains("learns from preferred pictures"), "{told}");
+    let tuned = AlignSettings { method: FineTuningSettings::default().into(), ..settings() };
+    let told = refusal(&without_data, &tuned);
+    assert!(told.contains("`fine-tuning` learns from preferred pictures"), "{told}");
+    let without_prompts = Materials { prompts: Vec::new(), ..materials() };
+    let told = refusal(&without_prompts, &settings());
+    assert!(told.contains("no prompts"), "{told}");
 }
 
 #[test]
@@ -334,7 +312,7 @@ impl Reward for Interrupting {
     fn version(&self) -> String {
         "1".to_owned()
     }
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
         if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
             self.stop.request();
         }
@@ -362,7 +340,7 @@ fn an_interrupted_run_ends_with_the_bytes_of_a_whole_one() {
         let cut = tempfile::tempdir().unwrap();
         let run = Run::new(cut.path(), "");
         let reward = Interrupting { calls: Default::default(), at: 5, stop: run.stop.clone() };
-        let interrupting = Materials { reward: Arc::new(reward), ..materials.clone() };
+        let interrupting = Materials { reward: Some(Arc::new(reward)), ..materials.clone() };
         let aligned = align(&interrupting, &settings, &[], &run).unwrap();
         assert_eq!((aligned.end, aligned.updates, aligned.path), (End::Interrupted, 3, None));
         assert!(!cut.path().join("adapter.safetensors").exists());

@@ -13,7 +13,7 @@ use hyperalign_models::{
 };
 use hyperalign_rewards::emoji;
 use hyperalign_train::{
-    learner::{AdamW, Objective, Run, Schedule, Settings, Shard, fit},
+    learner::{AdamW, Emitted, Objective, Run, Schedule, Settings, Shard, fit},
     pretrain::{FlowObjective, LatentSet, TextToVelocity, recipe},
 };
 
@@ -79,8 +79,9 @@ fn the_loss_falls_and_every_part_learns() {
     let objective = Arc::new(objective);
     let loss = |model: &TextToVelocity| -> f64 {
         let of = |update: u64| {
-            let mut losses = objective.losses(model, 1000 + update, Shard { index: 0, count: 1 });
-            losses.parts.remove(0).loss.into_scalar::<f64>()
+            let (shard, mut emitted) = (Shard { index: 0, count: 1 }, Emitted::default());
+            objective.losses(model, &(), 1000 + update, shard, &mut emitted);
+            emitted.parts.remove(0).loss.into_scalar::<f64>()
         };
         (0..8).map(of).sum::<f64>() / 8.0
     };

@@ -217,7 +217,8 @@ fn a_damaged_picture_is_passed_over_whatever_the_seed() {
         assert!(images.mean().into_scalar::<f32>().is_finite());
         assert!(prompts.iter().all(|prompt| prompt == "a dog"));
         // Once in each of ten rounds, and once more where the one before begins with it.
-        let passed_over = pictures.passed_over(&indices).unwrap();
+        let (passed_over, drawn) = pictures.passed_over().unwrap();
+        assert_eq!(drawn, 60);
         assert!((10..=11).contains(&passed_over), "{passed_over}");
         assert!(pictures.fault().is_none());
     }

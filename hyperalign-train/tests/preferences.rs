@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use hyperalign_core::image::decode_picture;
-use hyperalign_train::data::{Preferences, PreferredData, PreferredPictures};
+use hyperalign_train::data::{
+    LabelData as _, PairData as _, Preferences, PreferredData as _, PreferredPictures, TrainingData,
+};
 
 fn set(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/preferences").join(name)
@@ -80,7 +83,7 @@ fn pictures_have_the_size_of_the_base_and_damaged_ones_are_passed_over() {
     let (images, prompts) = pictures.batch(&indices, &device);
     assert_eq!(images.dims(), [n as usize, 3, 12, 8]);
     assert!(!prompts.contains(&"picture 7".to_owned()));
-    assert_eq!(pictures.passed_over(&indices), Some(1));
+    assert_eq!(pictures.passed_over(), Some((1, 13)));
     assert!(pictures.notes()[0].contains("1 of 13 pictures cannot be read"));
     assert!(pictures.fault().is_none());
     let green = images.narrow(1, 1, 1);
@@ -91,6 +94,61 @@ fn pictures_have_the_size_of_the_base_and_damaged_ones_are_passed_over() {
     let (again, _) = pictures.batch(&indices, &device);
     assert_eq!(one.into_data(), again.narrow(0, 5, 1).into_data());
     assert_eq!(prompt[0], prompts[5]);
+}
+
+/// How far the green of pictures is at most from that of the preferred or the rejected ones.
+fn off_green(images: &Tensor<4>, preferred: bool) -> f32 {
+    let green = if preferred { 200.0 } else { 20.0 };
+    let wanted = green / 127.5 - 1.0;
+    (images.clone().narrow(1, 1, 1) - wanted).abs().max().into_scalar()
+}
+
+#[test]
+fn pairs_are_both_pictures_of_a_prompt() {
+    let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8], 0.1).unwrap();
+    let device = Device::flex();
+    let indices: Vec<u32> = (0..pictures.preferences().len() as u32).collect();
+    let pairs = pictures.pairs(&indices, &device);
+    assert_eq!(pairs.rejected.dims(), [indices.len(), 3, 12, 8]);
+    assert!(off_green(&pairs.preferred, true) < 1e-6);
+    assert!(off_green(&pairs.rejected, false) < 1e-6);
+    assert!(!pairs.prompts.contains(&"picture 7".to_owned()), "one of its pictures is damaged");
+    // The stream of the preferred pictures, and a function of the index.
+    let (images, prompts) = pictures.batch(&indices, &device);
+    assert_eq!(pairs.preferred.into_data(), images.into_data());
+    assert_eq!(pairs.prompts, prompts);
+    let later = pictures.pairs(&indices[4..], &device);
+    assert_eq!(later.rejected.into_data(), pairs.rejected.slice([4..indices.len()]).into_data());
+}
+
+#[test]
+fn every_second_labelled_picture_is_desirable() {
+    let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8], 0.1).unwrap();
+    let device = Device::flex();
+    let n = pictures.preferences().len() as u32;
+    let mut seen = BTreeSet::new();
+    for index in 0..2 * n {
+        let one = pictures.labelled(&[index], &device);
+        assert_eq!(one.desirable, [index % 2 == 0]);
+        assert!(off_green(&one.images, one.desirable[0]) < 1e-6);
+        seen.insert((one.prompts[0].clone(), one.desirable[0]));
+    }
+    assert!(seen.len() > n as usize, "another epoch shows other pictures of the pairs");
+    let all = pictures.labelled(&[3, 8, 5], &device);
+    let one = pictures.labelled(&[5], &device);
+    assert_eq!(all.images.narrow(0, 2, 1).into_data(), one.images.into_data());
+}
+
+#[test]
+fn pairs_serve_every_need_and_others_their_own() {
+    let pictures = || Arc::new(PreferredPictures::new(open("hpd", 2), [8, 8], 0.1).unwrap());
+    let of = |data: TrainingData| {
+        [data.pictures().is_some(), data.pairs().is_some(), data.labels().is_some()]
+    };
+    assert_eq!(of(TrainingData::Pairs(pictures())), [true, true, true]);
+    assert_eq!(of(TrainingData::Pictures(pictures())), [true, false, false]);
+    assert_eq!(of(TrainingData::Labels(pictures())), [false, false, true]);
+    assert_eq!(of(TrainingData::None), [false; 3]);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Tensor};
-use hyperalign_core::denoiser::Decoder;
+use hyperalign_core::contract::Decoder;
 use hyperalign_models::{
     base::Base,
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
@@ -17,11 +17,11 @@ use hyperalign_models::{
     tiny_codec::TinyDecoder,
     weights::{gradients, reinit},
 };
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
-    data::PreferredData,
-    learner::{Objective, Shard},
-    method::{HyperAlign, HyperAlignSettings, Views},
+    data::TrainingData,
+    learner::{Emitted, Objective, Shard},
+    method::{HyperAlignSettings, Materials, Method, Setup, TrajectorySettings, Views},
 };
 
 /// The small codec, which keeps what it made.
@@ -51,21 +51,12 @@ impl Reward for Bright {
     fn version(&self) -> String {
         "1".to_owned()
     }
-    fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
         self.shown.lock().unwrap().push(images.clone().inner());
         images.flatten::<2>(1, 3).mean_dim(1).squeeze_dim(1)
     }
     fn differentiable(&self) -> bool {
         true
-    }
-}
-
-/// Nothing is learned from data here.
-struct Nothing;
-
-impl PreferredData for Nothing {
-    fn batch(&self, _: &[u32], _: &Device) -> (Tensor<4>, Vec<String>) {
-        unreachable!("the regulariser is off")
     }
 }
 
@@ -88,27 +79,33 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
     };
     let meta = AdapterMeta::new("small", "", Variant::S, AdapterKind::Hypernet(config));
     let adapter = shaken(meta.init(1, &device.clone().autodiff()).unwrap(), 0.3);
-    let mut objective = HyperAlign {
-        seed: 3,
+    let mut materials = Materials {
         base,
-        reward: reward.clone(),
+        reward: Some(reward.clone()),
         reward_decoder: Some(codec.clone()),
         prompts: vec!["a red dog".to_owned()],
-        preferred: Arc::new(Nothing),
-        settings: HyperAlignSettings {
-            steps: 3,
+        data: TrainingData::None,
+        sample_prompts: Vec::new(),
+        attribution: None,
+        device,
+    };
+    let objective = |materials: &Materials| {
+        let trajectory = TrajectorySettings { steps: 3, ..TrajectorySettings::default() };
+        HyperAlignSettings {
             trajectories: 2,
             supervised_steps: 1,
-            regulariser_weight: 0.0,
+            lambda: 0.0,
             views: Views { count: 0, ..Views::default() },
             min_signal: 0.0,
             max_signal: 1.0,
             ..HyperAlignSettings::default()
-        },
-        device,
+        }
+        .objective(Setup { seed: 3, materials: materials.clone(), trajectory })
     };
     let shard = Shard { index: 0, count: 1 };
-    let [part] = objective.losses(&adapter, 0, shard).parts.try_into().unwrap();
+    let mut emitted = Emitted::default();
+    objective(&materials).losses(&adapter, &(), 0, shard, &mut emitted);
+    let [part] = emitted.parts.try_into().unwrap();
     let far = |a: &Tensor<4>, b: &Tensor<4>| -> f32 {
         (a.clone() - b.clone()).abs().max().into_scalar::<f32>()
     };
@@ -121,8 +118,8 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
     let largest = largest.fold(0.0f32, |largest, value| largest.max(value.abs()));
     assert!(largest > 0.0 && largest.is_finite(), "{largest}");
 
-    objective.reward_decoder = None;
-    objective.losses(&adapter, 0, shard);
+    materials.reward_decoder = None;
+    objective(&materials).losses(&adapter, &(), 0, shard, &mut Emitted::default());
     let own = reward.shown.lock().unwrap().remove(0);
     assert!(far(&own, &shown) > 1e-3, "the base's own decoder makes the same picture");
     assert!(codec.made.lock().unwrap().is_empty());

@@ -47,10 +47,16 @@ enum ConfigError {
 ///
 /// Fails if the file cannot be read, is not TOML, has a key that the settings do not know or a
 /// value that they cannot take.
-pub fn read<T: Serialize + DeserializeOwned>(defaults: &T, path: &Path) -> miette::Result<T> {
+///
+/// `removed` are keys that settings had once, with what to write instead.
+pub fn read<T: Serialize + DeserializeOwned>(
+    defaults: &T,
+    removed: &[(&str, &str)],
+    path: &Path,
+) -> miette::Result<T> {
     let text = hyperalign_core::input::read_text(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    Ok(parse(defaults, &text).map_err(|problem| ConfigError::Invalid {
+    Ok(parse(defaults, removed, &text).map_err(|problem| ConfigError::Invalid {
         text: NamedSource::new(path.display().to_string(), text).with_language("toml"),
         message: problem.message,
         span: problem.span.into(),
@@ -75,6 +81,7 @@ impl Problem {
 
 pub(super) fn parse<T: Serialize + DeserializeOwned>(
     defaults: &T,
+    removed: &[(&str, &str)],
     text: &str,
 ) -> Result<T, Problem> {
     let whole = 0..text.len();
@@ -84,19 +91,22 @@ pub(super) fn parse<T: Serialize + DeserializeOwned>(
     let places = DeTable::parse(text).map_err(syntax)?;
     let values: Table = toml::from_str(text).map_err(syntax)?;
     let settings = Table::try_from(defaults).expect("defaults are plain data");
-    let mut merge = Merge { settings, read: |settings| T::deserialize(settings).map(drop) };
+    let read = |settings| T::deserialize(settings).map(drop);
+    let mut merge = Merge { settings, removed, read };
     merge.lay(&mut Vec::new(), places.get_ref(), values)?;
     T::deserialize(merge.settings).map_err(|error| Problem::new(&error, whole))
 }
 
 /// Settings that keys are laid over.
-struct Merge<F> {
+struct Merge<'a, F> {
     settings: Table,
+    /// Keys of earlier settings, with what to write instead.
+    removed: &'a [(&'a str, &'a str)],
     /// Whether the settings can be read as what they are to be.
     read: F,
 }
 
-impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<F> {
+impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
     /// Lays every key of `values`, which stand at `places` of the file, over the table at `path`.
     fn lay(
         &mut self,
@@ -108,6 +118,7 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<F> {
             let name = key.get_ref().as_ref();
             let Some(value) = values.get(name).cloned() else { continue };
             path.push(name.to_owned());
+            self.check_removed(path, key.span(), place.get_ref())?;
             let old = self.at(path);
             match (place.get_ref(), value) {
                 (DeValue::Table(places), Value::Table(values)) if is_same_kind(old, &values) => {
@@ -122,6 +133,25 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<F> {
                 }
             }
             path.pop();
+        }
+        Ok(())
+    }
+
+    /// Fails where the key at `path`, or one in its table, is one of earlier settings.
+    fn check_removed(
+        &self,
+        path: &[String],
+        span: Range<usize>,
+        value: &DeValue,
+    ) -> Result<(), Problem> {
+        let name = path.join(".");
+        if let Some((_, instead)) = self.removed.iter().find(|(key, _)| *key == name) {
+            let message = format!("`{name}` is no setting any more");
+            return Err(Problem { message, span, help: Some((*instead).to_owned()) });
+        }
+        for (key, place) in value.as_table().into_iter().flatten() {
+            let inside = [path, &[key.get_ref().to_string()]].concat();
+            self.check_removed(&inside, key.span(), place.get_ref())?;
         }
         Ok(())
     }
@@ -144,10 +174,12 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<F> {
 }
 
 /// Whether a table of the file changes the default at its place key by key. Where it names
-/// another `kind`, the default's keys mean nothing and the table stands for itself.
+/// another `kind` or `name`, the default's keys mean nothing and the table stands for itself.
 fn is_same_kind(default: Option<&Value>, table: &Table) -> bool {
     let Some(Value::Table(default)) = default else { return false };
-    table.get("kind").is_none_or(|kind| default.get("kind") == Some(kind))
+    ["kind", "name"]
+        .into_iter()
+        .all(|tag| table.get(tag).is_none_or(|of| default.get(tag) == Some(of)))
 }
 
 /// The bytes to point at: the unknown key, or the value that cannot be taken, which may stand in
@@ -230,29 +262,32 @@ mod tests {
         }
     }
 
+    const REMOVED: &[(&str, &str)] =
+        &[("epochs", "write `steps`"), ("network.depth", "write `network.width`")];
+
     /// The words that the error points at, its message and its help.
     fn problem(text: &str) -> (String, String, String) {
-        let Problem { message, span, help } = parse(&defaults(), text).unwrap_err();
+        let Problem { message, span, help } = parse(&defaults(), REMOVED, text).unwrap_err();
         (text[span].to_owned(), message, help.unwrap_or_default())
     }
 
     #[test]
     fn what_is_left_out_keeps_its_default() {
-        assert_eq!(parse(&defaults(), ""), Ok(defaults()));
+        assert_eq!(parse(&defaults(), &[], ""), Ok(defaults()));
         let text = "[optimizer]\nlearning_rate = 1\ntime_limit = 5\n[network]\nwidth = 64\n";
         let expected = Run {
             optimizer: Optimizer { learning_rate: 1.0, weight_decay: 0.2, time_limit: Some(5) },
             network: Network::Hypernet { rank: 4, width: 64 },
             ..defaults()
         };
-        assert_eq!(parse(&defaults(), text), Ok(expected));
+        assert_eq!(parse(&defaults(), REMOVED, text), Ok(expected));
     }
 
     #[test]
     fn another_kind_stands_for_itself() {
         let text = "[network]\nkind = \"static-lora\"\nrank = 8\n";
         let expected = Run { network: Network::StaticLora { rank: 8 }, ..defaults() };
-        assert_eq!(parse(&defaults(), text), Ok(expected));
+        assert_eq!(parse(&defaults(), REMOVED, text), Ok(expected));
         let (pointed, message, _) = problem("[network]\nkind = \"static-lora\"\n");
         assert_eq!(pointed, "network");
         assert!(message.contains("missing field `rank`"), "{message}");
@@ -281,6 +316,19 @@ mod tests {
             (pointed.as_str(), help.as_str()),
             ("\"zzz\"", "known values here: hypernet, static-lora")
         );
+    }
+
+    #[test]
+    fn a_key_of_earlier_settings_says_what_to_write_instead() {
+        let (pointed, message, help) = problem("steps = 1\nepochs = 3\n");
+        assert_eq!((pointed.as_str(), help.as_str()), ("epochs", "write `steps`"));
+        assert!(message.contains("`epochs` is no setting any more"), "{message}");
+        for text in ["[network]\ndepth = 3\n", "network.depth = 3\n"] {
+            assert_eq!(problem(text).2, "write `network.width`");
+        }
+        // In a table of another kind as well.
+        let text = "[network]\nkind = \"static-lora\"\nrank = 1\ndepth = 3\n";
+        assert_eq!(problem(text).0, "depth");
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn toml() {
     let fuzz = Fuzz { name: "toml", corpus: vec![few, whole], words, constant: 16 << 20 };
     let figures = fuzz.run(inputs(), |bytes| {
         let Ok(text) = decode_text(bytes) else { return false };
-        parse(&defaults, &text).is_ok()
+        parse(&defaults, &[], &text).is_ok()
     });
     writeln!(std::io::stderr(), "fuzz toml: {figures}").expect("standard error");
 }

@@ -1,14 +1,12 @@
 //! One alignment run, from settings to a trained adapter: the network is built and fitted to the
 //! base's features, trained, and written with what it needs to be used.
 
+mod network;
 mod objective;
-mod prepare;
 mod run;
 mod settings;
+mod statistics;
 
-pub use objective::Aligning;
-pub use prepare::{Materials, measure_statistics};
+pub use network::{NetworkSettings, TextStream};
 pub use run::{AlignError, Aligned, align, check};
-pub use settings::{
-    AlignSettings, EvaluationSettings, NetworkSettings, SampleSettings, TextStream,
-};
+pub use settings::{AlignSettings, EvaluationSettings, REMOVED, SampleSettings};

@@ -4,35 +4,79 @@ use std::{error::Error, path::Path};
 
 use hyperalign_core::{
     image::{GridStyle, Metadata, captioned_grid, to_images, write_png},
-    noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::unobserved,
 };
-use hyperalign_models::hypernet::{Adapter, Variant};
+use hyperalign_models::{
+    generate::{Generation, Sampling},
+    hypernet::Adapter,
+};
 use serde_json::json;
 
 use super::SampleSettings;
 use crate::{
-    learner::{Losses, Objective, Shard},
-    method::{HyperAlign, guided},
+    data::PreferredData,
+    learner::{Emit, Metric, Names, Objective, Shard},
+    method::Setup,
 };
 
 /// A method's losses, and sample grids every so many updates.
-pub struct Aligning {
+pub(super) struct Aligning<O> {
     /// The losses.
-    pub method: HyperAlign,
-    /// When grids are made.
-    pub samples: SampleSettings,
-    /// Prompts of the grids.
-    pub prompts: Vec<String>,
-    /// Whom the grids have to name.
-    pub attribution: Option<&'static str>,
+    pub(super) method: O,
+    /// The grids.
+    pub(super) grids: Grids,
 }
 
-impl Objective for Aligning {
-    type Module = Adapter;
+/// Sample grids: the same prompts and seeds every time.
+pub(super) struct Grids {
+    /// When they are made.
+    pub(super) settings: SampleSettings,
+    /// With what.
+    pub(super) setup: Setup,
+}
 
-    fn losses(&self, adapter: &Adapter, update: u64, shard: Shard) -> Losses {
-        self.method.losses(adapter, update, shard)
+/// The share of damaged pictures in what was drawn from files.
+const PASSED_OVER: &str = "passed_over";
+
+impl<O> Aligning<O> {
+    fn data(&self) -> Option<&dyn PreferredData> {
+        self.grids.setup.materials.data.pictures()
+    }
+}
+
+impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
+    type Module = Adapter;
+    type Batch = O::Batch;
+
+    fn names(&self) -> Names {
+        let mut names = self.method.names();
+        if self.data().is_some_and(|data| data.passed_over().is_some()) {
+            names.metrics.push(PASSED_OVER);
+        }
+        names
+    }
+
+    fn span(&self) -> u64 {
+        self.method.span()
+    }
+
+    fn prepare(&self, adapter: &Adapter, update: u64) -> O::Batch {
+        self.method.prepare(adapter, update)
+    }
+
+    fn losses(
+        &self,
+        adapter: &Adapter,
+        batch: &O::Batch,
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
+        self.method.losses(adapter, batch, update, shard, emit);
+        if let Some((passed_over, drawn)) = self.data().and_then(|data| data.passed_over()) {
+            let count = (passed_over + drawn) as usize;
+            emit.metric(Metric { name: PASSED_OVER, sum: passed_over as f64, count });
+        }
     }
 
     fn after_update(
@@ -41,68 +85,59 @@ impl Objective for Aligning {
         done: u64,
         dir: &Path,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        if self.samples.every == 0 || !done.is_multiple_of(self.samples.every) {
+        self.method.after_update(adapter, done, dir)?;
+        let every = self.grids.settings.every;
+        if every == 0 || !done.is_multiple_of(every) {
             return Ok(());
         }
-        self.write_grid(Some(adapter), &dir.join(format!("samples/step-{done:06}.png")))
+        self.grids.write(Some(adapter), &dir.join(format!("samples/step-{done:06}.png")))
     }
 }
 
-impl Aligning {
+impl Grids {
     /// Writes pictures of the sample prompts: the base in the first row, and the adapted model,
-    /// if there is one, in the second. The same prompts and seeds every time.
+    /// if there is one, in the second.
     ///
     /// # Errors
     ///
     /// Fails if the base refuses a prompt or the file cannot be written.
-    pub fn write_grid(
+    pub(super) fn write(
         &self,
         adapter: Option<&Adapter>,
         path: &Path,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let base = self.method.base.as_ref();
-        let settings = &self.method.settings;
-        let scheduler = base.scheduler(settings.steps)?;
-        let conditioning = base.encode_prompts(&self.prompts)?;
-        let [channels, height, width] = base.latent_shape();
-        let seeds = 0..self.prompts.len() as u64;
-        let streams = seeds.map(|seed| Stream::new(seed, Purpose::Start, 0, 0));
-        let start = normal([1, channels, height, width], streams, &self.method.device)
-            * scheduler.init_noise_sigma();
-        let denoiser = guided(base, &base.unconditional(), settings.guidance_scale);
-        let pictures = |adapter: Option<&Adapter>, variant: Variant| {
+        let Setup { materials, trajectory, .. } = &self.setup;
+        let base = self.setup.base();
+        let prompts = materials.sample_prompts.iter().take(self.settings.prompts);
+        let prompts: Vec<String> = prompts.cloned().collect();
+        let sampling = Sampling::new(trajectory.steps, trajectory.guidance_scale);
+        let generation = Generation::new(base, &sampling, &prompts)?;
+        let seeds: Vec<u64> = (0..prompts.len() as u64).collect();
+        let pictures = |adapter: Option<&Adapter>| {
+            let key_steps = trajectory.key_steps.clone();
             let source = adapter
-                .map(|adapter| adapter.source(base, variant, settings.key_steps.clone()))
+                .map(|adapter| adapter.source(base, trajectory.variant, key_steps))
                 .unwrap_or_else(|| Box::new(hyperalign_core::adapter::NoAdapter));
-            let latents = sampler::sample(
-                &denoiser,
-                scheduler.as_ref(),
-                source.as_ref(),
-                start.clone(),
-                &conditioning,
-                &|_| unreachable!("the solver is deterministic"),
-                0..scheduler.steps(),
-                &mut |_| {},
-            );
-            to_images(base.decode(latents))
+            let end = generation.run(source.as_ref(), &seeds, &mut unobserved);
+            to_images(base.decode(end.sample))
         };
-        let mut images = pictures(None, settings.variant);
+        let mut images = pictures(None);
         let mut rows = vec![format!("base {}", base.name())];
         if let Some(adapter) = adapter {
-            images.extend(pictures(Some(adapter), settings.variant));
-            rows.push(settings.variant.label().to_owned());
+            images.extend(pictures(Some(adapter)));
+            rows.push(trajectory.variant.label().to_owned());
         }
         let style = GridStyle::default();
-        let grid = captioned_grid(&images, self.prompts.len(), &self.prompts, &rows, style);
+        let grid = captioned_grid(&images, prompts.len(), &prompts, &rows, style);
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
         let about = json!({
             "base": base.name(),
-            "prompts": self.prompts,
-            "steps": settings.steps,
-            "guidance_scale": settings.guidance_scale,
-            "attribution": self.attribution,
+            "prompts": prompts,
+            "steps": trajectory.steps,
+            "guidance_scale": trajectory.guidance_scale,
+            "attribution": materials.attribution,
         });
         let metadata = Metadata { hyperalign: Some(about), ..Metadata::default() };
         Ok(write_png(path, &grid, &metadata)?)

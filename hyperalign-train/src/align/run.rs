@@ -2,17 +2,22 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hyperalign_core::trajectory::KeyStepError;
+use hyperalign_core::movement::KeyStepError;
 use hyperalign_models::{
     base::BaseError,
     hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
     weights::SaveError,
 };
 
-use super::{AlignSettings, Aligning, Materials, measure_statistics};
+use super::{
+    AlignSettings,
+    objective::{Aligning, Grids},
+    statistics::measure_statistics,
+};
 use crate::{
     data::PreferenceError,
-    learner::{End, FitError, Run, SettingsError, fit},
+    learner::{End, FitError, Run, Settings, SettingsError, fit},
+    method::{DataNeed, Materials, Method, MethodVisitor, Needs, Plan, RewardNeed, Setup},
 };
 
 /// Why a run failed.
@@ -53,12 +58,45 @@ pub enum AlignError {
         /// The base.
         base: String,
     },
+    /// The base's own solver draws no noise.
+    #[error(
+        "the method `{method}` learns from noise that its trajectories draw, and the scheduler of \
+         the base `{base}` draws none"
+    )]
+    Deterministic {
+        /// The method.
+        method: &'static str,
+        /// The base.
+        base: String,
+    },
     /// The reward has no gradient.
-    #[error("the reward `{name}` has no gradient and cannot be trained on")]
+    #[error(
+        "the reward `{name}` has no gradient, and the method `{method}` learns from it; name a \
+         reward that has one"
+    )]
     NotDifferentiable {
         /// The reward.
         name: String,
+        /// The method.
+        method: &'static str,
     },
+    /// There is no reward.
+    #[error("the method `{method}` needs a reward, and there is none")]
+    NoReward {
+        /// The method.
+        method: &'static str,
+    },
+    /// There is no data of the kind that the method learns from.
+    #[error("the method `{method}` learns from {needed}, and there are none in the data at hand")]
+    NoData {
+        /// The method.
+        method: &'static str,
+        /// What it learns from.
+        needed: DataNeed,
+    },
+    /// There is no prompt to learn from.
+    #[error("there are no prompts to learn from")]
+    NoPrompts,
 }
 
 /// A finished or interrupted run.
@@ -85,21 +123,23 @@ pub struct Aligned {
 /// Fails for settings that no run can be made with, and where the settings, the base and the
 /// reward do not fit each other.
 pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), AlignError> {
-    let Materials { base, reward, .. } = materials;
-    if settings.method.reward_weight != 0.0 && !reward.differentiable() {
-        return Err(AlignError::NotDifferentiable { name: reward.name().to_owned() });
-    }
-    let AlignSettings { method, training, samples, evaluation, .. } = settings;
+    let base = &materials.base;
+    let AlignSettings { method, trajectory, training, samples, evaluation, .. } = settings;
+    check_needs(materials, method.name(), method.needs())?;
     training.validate()?;
-    if method.steps == 0 {
-        let (given, expected) = ("0".to_owned(), "1 or more".to_owned());
-        return Err(SettingsError { name: "method.steps", given, expected }.into());
+    trajectory.validate()?;
+    let scheduler = base.scheduler(trajectory.steps)?;
+    let is_stochastic = scheduler.is_stochastic();
+    let named = || base.name().to_owned();
+    match (method.needs().stochastic, is_stochastic) {
+        (false, true) => return Err(AlignError::Stochastic { base: named() }),
+        (true, false) => {
+            return Err(AlignError::Deterministic { method: method.name(), base: named() });
+        }
+        _ => {}
     }
-    let scheduler = base.scheduler(method.steps)?;
-    if (0..scheduler.steps()).any(|i| scheduler.needs_noise(i)) {
-        return Err(AlignError::Stochastic { base: base.name().to_owned() });
-    }
-    method.validate(scheduler.as_ref(), training.shards * training.accumulate)?;
+    let shards = training.shards * training.accumulate;
+    method.check(&Plan { scheduler: scheduler.as_ref(), shards })?;
     for (name, given) in [
         ("samples.prompts", samples.prompts),
         ("evaluation.prompts", evaluation.prompts),
@@ -123,6 +163,34 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     Ok(())
 }
 
+/// Checks that there is what a method cannot do without.
+fn check_needs(
+    materials: &Materials,
+    method: &'static str,
+    needs: Needs,
+) -> Result<(), AlignError> {
+    let Materials { reward, prompts, data, .. } = materials;
+    match (needs.reward, reward) {
+        (RewardNeed::None, _) => {}
+        (_, None) => return Err(AlignError::NoReward { method }),
+        (RewardNeed::Gradient, Some(reward)) if !reward.differentiable() => {
+            let name = reward.name().to_owned();
+            return Err(AlignError::NotDifferentiable { name, method });
+        }
+        _ => {}
+    }
+    let is_offered = match needs.data {
+        DataNeed::None => true,
+        DataNeed::Pictures => data.pictures().is_some(),
+        DataNeed::Pairs => data.pairs().is_some(),
+        DataNeed::Labels => data.labels().is_some(),
+    };
+    if !is_offered {
+        return Err(AlignError::NoData { method, needed: needs.data });
+    }
+    if prompts.is_empty() { Err(AlignError::NoPrompts) } else { Ok(()) }
+}
+
 /// Trains an adapter in `run.dir` and writes `adapter.safetensors` there.
 ///
 /// # Errors
@@ -134,51 +202,84 @@ pub fn align(
     key_steps: &[usize],
     run: &Run,
 ) -> Result<Aligned, AlignError> {
-    let Materials { base, reward, device, .. } = materials;
     check(materials, settings)?;
-    let seed = settings.training.seed;
-    let network = settings.network.kind(base.as_ref())?;
-    let against = || TrainingReward { name: reward.name().to_owned(), version: reward.version() };
-    let meta = AdapterMeta {
-        reward: (settings.method.reward_weight != 0.0).then(against),
-        key_steps: key_steps.to_vec(),
-        key_steps_of: settings.method.steps,
-        ..AdapterMeta::new(base.name(), base.hash(), settings.method.variant, network)
-    };
-    let (features, context) = measure_statistics(materials, meta.encoder_depth(), seed)?;
-    let adapter = meta.init(seed, &device.clone().autodiff())?.with_statistics(features, context);
-    let mut method = settings.method.clone();
-    method.key_steps = key_steps.to_vec();
-    let grid_prompts = materials.sample_prompts.iter().take(settings.samples.prompts).cloned();
-    let objective = Aligning {
-        method: materials.method(method, seed),
-        samples: settings.samples.clone(),
-        prompts: grid_prompts.collect(),
-        attribution: materials.attribution,
-    };
+    let mut trajectory = settings.trajectory.clone();
+    trajectory.key_steps = key_steps.to_vec();
+    let setup = Setup { seed: settings.training.seed, materials: materials.clone(), trajectory };
+    let (adapter, meta) = fresh(&setup, settings)?;
+    let grids = Grids { settings: settings.samples.clone(), setup: setup.clone() };
     let before = run.dir.join("samples/step-000000.png");
     if settings.samples.every > 0 && !before.exists() {
-        objective.write_grid(None, &before).map_err(AlignError::Samples)?;
+        grids.write(None, &before).map_err(AlignError::Samples)?;
         run.progress.line(&format!("pictures of the base: {}", before.display()));
     }
     let training = settings.network.rates(settings.training.clone());
-    let outcome = fit(Arc::new(objective), adapter, &training, run);
-    let outcome = outcome.map_err(|error| match materials.preferred.fault() {
-        Some(fault) => AlignError::Data(fault),
-        None => error.into(),
-    })?;
-    let adapter = outcome.learned();
-    let path = run.dir.join("adapter.safetensors");
-    let finished = outcome.end != End::Interrupted;
-    if finished {
-        adapter.save(&path, &meta)?;
+    settings.method.accept(Training { setup, adapter, meta, grids, training, run })
+}
+
+/// An adapter that is the base as yet, and what it says about itself.
+fn fresh(setup: &Setup, settings: &AlignSettings) -> Result<(Adapter, AdapterMeta), AlignError> {
+    let Setup { seed, materials, trajectory } = setup;
+    let Materials { base, reward, device, .. } = materials;
+    let rewarded = settings.method.needs().reward != RewardNeed::None;
+    let against = reward
+        .as_ref()
+        .filter(|_| rewarded)
+        .map(|reward| TrainingReward { name: reward.name().to_owned(), version: reward.version() });
+    let network = settings.network.kind(base.as_ref())?;
+    let meta = AdapterMeta {
+        reward: against,
+        key_steps: trajectory.key_steps.clone(),
+        key_steps_of: trajectory.steps,
+        ..AdapterMeta::new(base.name(), base.hash(), trajectory.variant, network)
+    };
+    let adapter = meta.init(*seed, &device.clone().autodiff())?;
+    // A static LoRA reads nothing.
+    if adapter.hypernet().is_none() {
+        return Ok((adapter, meta));
     }
-    Ok(Aligned {
-        adapter,
-        meta,
-        end: outcome.end,
-        updates: outcome.update,
-        seconds: outcome.elapsed.as_secs_f64(),
-        path: finished.then_some(path),
-    })
+    let (features, context) = measure_statistics(setup, meta.encoder_depth())?;
+    Ok((adapter.with_statistics(features, context), meta))
+}
+
+/// The training itself, whatever the method.
+struct Training<'a> {
+    setup: Setup,
+    adapter: Adapter,
+    meta: AdapterMeta,
+    grids: Grids,
+    training: Settings,
+    run: &'a Run,
+}
+
+impl MethodVisitor for Training<'_> {
+    type Output = Result<Aligned, AlignError>;
+
+    fn visit<M: Method>(self, method: &M) -> Self::Output {
+        let Self { setup, adapter, mut meta, grids, training, run } = self;
+        let objective = Arc::new(Aligning { method: method.objective(setup), grids });
+        let outcome = fit(objective.clone(), adapter, &training, run);
+        let outcome = outcome.map_err(|error| {
+            let data = objective.grids.setup.materials.data.pictures();
+            match data.and_then(|data| data.fault()) {
+                Some(fault) => AlignError::Data(fault),
+                None => error.into(),
+            }
+        })?;
+        method.describe(&objective.method, &mut meta);
+        let adapter = outcome.learned();
+        let path = run.dir.join("adapter.safetensors");
+        let finished = outcome.end != End::Interrupted;
+        if finished {
+            adapter.save(&path, &meta)?;
+        }
+        Ok(Aligned {
+            adapter,
+            meta,
+            end: outcome.end,
+            updates: outcome.update,
+            seconds: outcome.elapsed.as_secs_f64(),
+            path: finished.then_some(path),
+        })
+    }
 }

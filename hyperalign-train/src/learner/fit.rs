@@ -1,7 +1,7 @@
 //! Setting up a run and launching it in burn's trainer.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use burn::module::{Module, ParamGroup};
 use burn::train::renderer::MetricsRenderer;
@@ -14,13 +14,13 @@ use super::average::Average;
 use super::checkpoint::{self, State};
 use super::dashboard::Dashboard;
 use super::journal::Journal;
-use super::loader::{Nothing, Updates};
+use super::loader::Nothing;
 use super::origin::Origin;
 use super::progress::{LineRenderer, NoFiles, Value, shown_names};
 use super::run::{End, FitError, Outcome, Progress, Resume, Run};
-use super::strategy::{ByUpdate, Ended, Sitting, write_error};
+use super::strategy::{ByUpdate, Sitting, write_error};
 use super::student::{Position, Student};
-use super::{Objective, ResumeError, Settings, parameters, update};
+use super::{Objective, ResumeError, Settings, SettingsError, parameters};
 
 /// Trains `module` towards `objective`.
 ///
@@ -38,6 +38,7 @@ pub fn fit<O: Objective>(
     run: &Run,
 ) -> Result<Outcome<O::Module>, FitError> {
     settings.validate()?;
+    check_span(settings.updates, objective.span())?;
     let module = parameters::number(module);
     let known = parameters::list(&module);
     let rates = settings.optimizer.lr_groups(&known)?;
@@ -67,14 +68,26 @@ pub fn fit<O: Objective>(
         origin,
         journal,
         journal_path,
-        average: state.average.clone(),
-        update: state.update,
-        elapsed: state.elapsed,
         saved: (state.update > 0).then_some(state.update),
-        begun: None,
+        state,
+        batch: None,
+        ended: None,
     };
-    let (end, State { module, average, update, elapsed, .. }) = launch(sitting, state, rates)?;
+    let (end, state) = launch(sitting, rates)?;
+    let State { module, average, update, elapsed, .. } = state;
     Ok(Outcome { module, average: average.map(|a| a.module), update, end, elapsed })
+}
+
+/// Checks that a run ends where it may be saved. An endless run ends by its time.
+fn check_span(updates: u64, span: u64) -> Result<(), SettingsError> {
+    if updates == u64::MAX || updates.is_multiple_of(span) {
+        return Ok(());
+    }
+    Err(SettingsError {
+        name: "updates",
+        given: updates.to_string(),
+        expected: format!("a multiple of {span}, the updates that learn from the same rollout"),
+    })
 }
 
 /// Looks for an earlier sitting.
@@ -103,70 +116,45 @@ fn begin<M: Module>(fresh: State<M>, origin: &Origin, run: &Run) -> Result<State
     }
 }
 
-/// Runs `sitting` from `state` in burn's trainer.
+/// Runs `sitting` in burn's trainer.
 fn launch<O: Objective>(
-    mut sitting: Sitting<O>,
-    state: State<O::Module>,
+    sitting: Sitting<O>,
     rates: Vec<(ParamGroup, f64)>,
-) -> Ended<O::Module> {
+) -> Result<(End, State<O::Module>), FitError> {
     let interrupter = Interrupter::new();
-    let over = state.update >= sitting.settings.updates;
-    if over || sitting.early_end(&interrupter)?.is_some() {
-        // Nothing to do: there is no first update to learn the names of the metrics from.
-        let end = sitting.early_end(&interrupter)?.unwrap_or(End::Finished);
-        return Ok((end, state));
+    if let Some(end) = sitting.end(&interrupter)? {
+        return Ok((end, sitting.state));
     }
-    let settings = sitting.settings.clone();
-    let objective = sitting.objective.clone();
-    // The metrics must be registered before the launch, and only the losses know their names: the
-    // passes of the first update are made here, and handed over when the trainer comes to it. Not
-    // every part has a share in every update, but all have one in the first of a run.
-    sitting.begun = Some(Instant::now());
-    let first = update::gradient(&*objective, &state.module, state.update, &settings);
-    let names = match (sitting.journal.names(), &first) {
-        (Some(names), _) => names,
-        (None, Ok(first)) => (
-            first.parts.iter().map(|part| part.name.clone()).collect(),
-            first.metrics.iter().map(|(name, _)| name.clone()).collect(),
-        ),
-        (None, Err(_)) => Default::default(),
-    };
-    let first = Mutex::new(Some(first));
-    let work = {
-        let settings = settings.clone();
-        move |module: &O::Module, update: u64| {
-            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-            first.unwrap_or_else(|| update::gradient(&*objective, module, update, &settings))
-        }
-    };
-
+    let Sitting { settings, run, state, .. } = &sitting;
     let position = Position {
         schedule: settings.schedule.clone(),
         lr: settings.optimizer.lr,
         updates: settings.updates,
         next: state.update,
     };
-    let student = Student::new(state.module, state.optimizer.clone(), work);
-    let learner = Learner::new(student, state.optimizer, position.of_module(rates));
-    let updates = Updates { next: state.update, end: settings.updates };
-    let covered = matches!(sitting.run.progress, Progress::Dashboard(_)).then(Dashboard::new);
-    let renderer = renderer(&sitting.run.progress, &settings, &interrupter);
-    let dir = sitting.run.dir.clone();
+    let student = Student::new(state.module.clone(), state.optimizer.clone());
+    let learner = Learner::new(student, state.optimizer.clone(), position.of_module(rates));
+    let covered = matches!(run.progress, Progress::Dashboard(_)).then(Dashboard::new);
+    let renderer = renderer(&run.progress, settings, &interrupter);
+    let dir = run.dir.clone();
+    let names = shown_names(&sitting.objective.names());
     let strategy = Arc::new(ByUpdate::new(sitting));
-    let mut training = SupervisedTraining::new(dir, Arc::new(updates), Arc::new(Nothing))
+    let mut training = SupervisedTraining::new(dir, Arc::new(Nothing), Arc::new(Nothing))
         .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
         .with_interrupter(interrupter)
         .with_metric_logger(NoFiles)
         // burn's installs a logger and a panic hook that prints, for the whole process.
         .with_application_logger(None)
         .renderer(renderer);
-    for name in shown_names(names) {
+    for name in names {
         training = training.metric_train_numeric(Value::new(&name));
     }
     // Dropping the result closes the dashboard.
     drop(training.launch(learner));
     drop(covered);
-    strategy.result()
+    let strategy = Arc::into_inner(strategy).expect("burn's trainer has returned");
+    let Sitting { ended, state, .. } = strategy.into_sitting();
+    Ok((ended.expect("burn's trainer runs its strategy")?, state))
 }
 
 fn renderer(

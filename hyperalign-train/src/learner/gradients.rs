@@ -1,10 +1,8 @@
-//! Sums, weights, norms and clipping of the gradients of a whole module.
+//! Sums, weights and clipping of the gradients of a whole module.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-
-use super::parameters::squares;
 
 /// Adds `from`, times `factor`, to `into`.
 pub(crate) fn add<M: Module>(
@@ -33,26 +31,6 @@ impl ModuleVisitor for Adder<'_> {
             None => gradient,
         };
         self.into.register(param.id, sum);
-    }
-}
-
-/// The norm of all gradients together, in `f64`. Not a number where a gradient is not.
-pub(crate) fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
-    let mut norm = Norm { gradients, squares: 0.0 };
-    module.visit(&mut norm);
-    norm.squares.sqrt()
-}
-
-struct Norm<'a> {
-    gradients: &'a GradientsParams,
-    squares: f64,
-}
-
-impl ModuleVisitor for Norm<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.squares += squares(gradient);
-        }
     }
 }
 

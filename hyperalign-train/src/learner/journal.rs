@@ -72,8 +72,6 @@ impl Row {
 /// The open file.
 pub(crate) struct Journal {
     file: File,
-    /// The run's first row, if an earlier sitting wrote it.
-    first: Option<Value>,
 }
 
 impl Journal {
@@ -86,7 +84,6 @@ impl Journal {
             Err(error) => return Err(error),
         };
         let mut kept = 0;
-        let mut first = None;
         for line in text.split_inclusive(|&byte| byte == b'\n') {
             // A killed run may leave half a line.
             let row: Option<Value> = serde_json::from_slice(line).ok();
@@ -95,22 +92,10 @@ impl Journal {
                 break;
             }
             kept += line.len();
-            first = first.or(row);
         }
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         file.set_len(kept as u64)?;
-        Ok(Self { file, first })
-    }
-
-    /// What the run's first row has values of, in its order: the terms of the loss, and the
-    /// objective's own values. `None` in a new run.
-    pub(crate) fn names(&self) -> Option<(Vec<String>, Vec<String>)> {
-        let row = self.first.as_ref()?;
-        let keys = |group: &str| -> Option<Vec<String>> {
-            let names = row.get(group)?.as_object()?.keys();
-            Some(names.filter(|name| *name != "total").cloned().collect())
-        };
-        Some((keys("loss")?, keys("metrics")?))
+        Ok(Self { file })
     }
 
     /// Appends one row, in one write.

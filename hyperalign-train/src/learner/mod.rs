@@ -3,12 +3,13 @@
 //! It knows nothing of diffusion: HyperAlign training, its controls and the pretraining of the
 //! embedded models are objectives. An update is
 //!
-//! 1. the losses of every [`Shard`] of the batch, each on its own thread with its own fork of the
-//!    module, and one backward pass for each [`Part`];
-//! 2. the mean over shards and micro-steps, the weighted sum over parts, the clipping of the
+//! 1. once in [`Objective::span`] updates, what the shards share ([`Objective::prepare`]);
+//! 2. the losses of every [`Shard`] of the batch, each on its own thread with its own fork of the
+//!    module, and one backward pass for each [`Part`] as it is emitted;
+//! 3. the mean over shards and micro-steps, the weighted sum over parts, the clipping of the
 //!    global norm;
-//! 3. AdamW, then the exponential moving average of the weights;
-//! 4. a row of `metrics.jsonl`, [`Objective::after_update`], and now and then a checkpoint.
+//! 4. AdamW, then the exponential moving average of the weights;
+//! 5. a row of `metrics.jsonl`, [`Objective::after_update`], and now and then a checkpoint.
 //!
 //! Nothing is random here. Objectives draw from counter-based streams of (seed, update), so a run
 //! that was killed and resumed ends with the bytes of one that was not.
@@ -29,8 +30,10 @@ mod loader;
 mod lock;
 mod objective;
 mod origin;
+pub(crate) mod parallel;
 mod parameters;
 mod progress;
+mod reduce;
 mod run;
 mod schedule;
 pub(crate) mod seed;
@@ -42,10 +45,11 @@ mod update;
 pub use checkpoint::ResumeError;
 pub use dashboard::{abandon_dashboard, dashboard_is_open};
 pub use fit::fit;
+pub use hyperalign_core::stop::Stop;
 pub use journal::{PartRow, Row};
 pub use lock::{FolderLock, LockError};
-pub use objective::{Losses, Objective, Part, Shard};
-pub use run::{End, FitError, LineWriter, Outcome, Progress, Resume, Run, Stop};
+pub use objective::{Emit, Emitted, Metric, Names, Objective, Part, Shard};
+pub use run::{End, FitError, LineWriter, Outcome, Progress, Resume, Run};
 pub use schedule::Schedule;
 pub use settings::{AdamW, Settings, SettingsError};
 pub use update::NonFinite;

@@ -17,13 +17,41 @@ pub trait Objective: Send + Sync + 'static {
     /// What is trained. Its parameters lie on an autodiff device.
     type Module: Module + ModuleDisplay + 'static;
 
-    /// The losses of one shard of update `update`, counted from 0.
+    /// What [`prepare`](Self::prepare) makes; `()` for a method without anything to share.
+    type Batch: Send + Sync + 'static;
+
+    /// The names of everything that [`losses`](Self::losses) may emit, in the order in which they
+    /// are shown.
+    fn names(&self) -> Names;
+
+    /// Updates that share one batch. A run is saved and ends at multiples of it only, so that a
+    /// resumed run prepares the same batches.
+    fn span(&self) -> u64 {
+        1
+    }
+
+    /// What the shards of the next [`span`](Self::span) updates share, of which `update`, counted
+    /// from 0, is the first: trajectories, advantages within a group, old log-probabilities.
+    ///
+    /// Runs once, before the shards. `module` lies on the plain device: nothing is recorded.
+    fn prepare(&self, module: &Self::Module, update: u64) -> Self::Batch;
+
+    /// Emits the losses of one shard of update `update`, counted from 0.
     ///
     /// Runs on the shard's own thread with its own fork of the module. Each loss must be a mean
     /// over the samples of the shard, and all shards must have the same number of samples: the
-    /// engine averages over shards. All shards of an update must return the same parts in the same
-    /// order. The first update must have all parts; later ones may leave some out.
-    fn losses(&self, module: &Self::Module, update: u64, shard: Shard) -> Losses;
+    /// engine averages over shards. The backward pass of a part runs while it is emitted, so that
+    /// only the graph of one part is alive at a time: parts must not share intermediate results
+    /// that depend on the module. All shards of an update must emit the same parts with the same
+    /// weights in the same order; an update may leave a part out.
+    fn losses(
+        &self,
+        module: &Self::Module,
+        batch: &Self::Batch,
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    );
 
     /// Called after every update, `done` of which are done, for example to write sample pictures.
     ///
@@ -41,6 +69,44 @@ pub trait Objective: Send + Sync + 'static {
         _dir: &Path,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
+    }
+}
+
+/// What an objective may emit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The terms of the loss.
+    pub parts: Vec<&'static str>,
+    /// The values that are only logged.
+    pub metrics: Vec<&'static str>,
+}
+
+/// Takes in what a shard computes.
+pub trait Emit {
+    /// One term of the loss. Its backward pass is done when this returns.
+    fn part(&mut self, part: Part);
+
+    /// A value to log.
+    fn metric(&mut self, metric: Metric);
+}
+
+/// Everything that a shard emits, with the graphs of all parts: for whoever looks at the losses
+/// themselves.
+#[derive(Debug, Default)]
+pub struct Emitted {
+    /// The terms, in their order.
+    pub parts: Vec<Part>,
+    /// The values to log.
+    pub metrics: Vec<Metric>,
+}
+
+impl Emit for Emitted {
+    fn part(&mut self, part: Part) {
+        self.parts.push(part);
+    }
+
+    fn metric(&mut self, metric: Metric) {
+        self.metrics.push(metric);
     }
 }
 
@@ -71,20 +137,10 @@ impl Shard {
     }
 }
 
-/// What an objective returns for one shard.
-#[derive(Debug)]
-pub struct Losses {
-    /// The terms of the loss. Each has its own graph and gets its own backward pass: parts must
-    /// not share intermediate results that depend on the module.
-    pub parts: Vec<Part>,
-    /// Values to log; averaged over shards.
-    pub metrics: Vec<(String, f64)>,
-}
-
 /// One term of the loss.
 #[derive(Debug)]
 pub struct Part {
-    /// Its name in the logs, such as `reward`.
+    /// Its name in the logs, such as `reward`; one of [`Names::parts`].
     pub name: &'static str,
     /// Its factor in the total loss.
     pub weight: f64,
@@ -106,5 +162,28 @@ impl Part {
     #[must_use]
     pub fn clipped(self, limit: Option<f64>) -> Self {
         Self { clip: limit, ..self }
+    }
+}
+
+/// A value to log: the mean over the samples of all shards that have it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metric {
+    /// Its name; one of [`Names::metrics`].
+    pub name: &'static str,
+    /// The sum over samples.
+    pub sum: f64,
+    /// The number of samples.
+    pub count: usize,
+}
+
+impl Metric {
+    /// A value that a shard has as a whole.
+    pub fn new(name: &'static str, value: f64) -> Self {
+        Self { name, sum: value, count: 1 }
+    }
+
+    /// A mean over `count` samples.
+    pub fn mean(name: &'static str, mean: f64, count: usize) -> Self {
+        Self { name, sum: mean * count as f64, count }
     }
 }

@@ -1,4 +1,4 @@
-//! Looking at the parameters of a module: stable identities, names, norms.
+//! Looking at the parameters of a module: stable identities and names.
 
 use std::collections::HashMap;
 
@@ -86,37 +86,5 @@ impl ModuleMapper for Numberer {
         param: Param<Tensor<D, Bool>>,
     ) -> Param<Tensor<D, Bool>> {
         self.number(param)
-    }
-}
-
-/// The norm of all trained parameters together.
-///
-/// Summed on the host, in `f64` and in order: the backend's own sum of a large tensor depends on
-/// the order in which its threads finish.
-pub(crate) fn norm<M: Module>(module: &M) -> f64 {
-    let mut norm = Norm { squares: 0.0 };
-    module.visit(&mut norm);
-    norm.squares.sqrt()
-}
-
-struct Norm {
-    squares: f64,
-}
-
-impl ModuleVisitor for Norm {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = param.val();
-        if value.is_require_grad() {
-            self.squares += squares(value.inner());
-        }
-    }
-}
-
-/// The sum of the squares of the elements, in `f64` and in order.
-pub(crate) fn squares<const D: usize>(tensor: Tensor<D>) -> f64 {
-    let data = tensor.into_data();
-    match data.as_slice::<f32>() {
-        Ok(values) => values.iter().map(|&v| f64::from(v) * f64::from(v)).sum(),
-        Err(_) => data.iter::<f64>().map(|v| v * v).sum(),
     }
 }

@@ -16,8 +16,8 @@ use burn::train::renderer::{
 };
 
 use super::journal::{PartRow, Row};
+use super::objective::Names;
 use super::run::LineWriter;
-use super::student::Passes;
 
 /// The values of a row that are shown, by name.
 pub(crate) fn shown(row: &Row) -> Vec<(String, f64)> {
@@ -34,11 +34,16 @@ pub(crate) fn shown(row: &Row) -> Vec<(String, f64)> {
 }
 
 /// The names of what [`shown`] gives for a row with these parts and metrics.
-pub(crate) fn shown_names((parts, metrics): (Vec<String>, Vec<String>)) -> Vec<String> {
-    let part = |name| PartRow { name, loss: 0.0, weight: 0.0, gradient_norm: 0.0 };
+pub(crate) fn shown_names(names: &Names) -> Vec<String> {
+    let part = |name: &&str| PartRow {
+        name: (*name).to_owned(),
+        loss: 0.0,
+        weight: 0.0,
+        gradient_norm: 0.0,
+    };
     let row = Row {
-        parts: parts.into_iter().map(part).collect(),
-        metrics: metrics.into_iter().map(|name| (name, 0.0)).collect(),
+        parts: names.parts.iter().map(part).collect(),
+        metrics: names.metrics.iter().map(|name| ((*name).to_owned(), 0.0)).collect(),
         ..Row::default()
     };
     shown(&row).into_iter().map(|(name, _)| name).collect()
@@ -47,9 +52,9 @@ pub(crate) fn shown_names((parts, metrics): (Vec<String>, Vec<String>)) -> Vec<S
 /// The values of one update, as burn's metrics take them.
 pub(crate) struct Values(Vec<(String, f64)>);
 
-impl Adaptor<Values> for Passes {
+impl Adaptor<Values> for Row {
     fn adapt(&self) -> Values {
-        Values(self.0.as_ref().map(shown).unwrap_or_default())
+        Values(shown(self))
     }
 }
 

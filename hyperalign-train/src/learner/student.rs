@@ -1,6 +1,5 @@
 //! The module as burn-train's `Learner` sees it.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,34 +11,25 @@ use burn::tensor::ExecutionError;
 use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
+use super::Schedule;
 use super::journal::Row;
-use super::update::Gradient;
-use super::{NonFinite, Schedule, parameters};
+use super::reduce::Sum;
 
-/// A module together with what is to be done with it.
+/// A module together with what the optimizer left behind.
 #[derive(Module, Debug)]
 pub(crate) struct Student<M: Module + ModuleDisplay> {
     /// What is trained.
     pub(crate) module: M,
     #[module(skip)]
-    teacher: Teacher,
+    step: LastStep,
 }
 
-/// The gradient of an update, given module and update.
-type Work<M> = Box<dyn Fn(&M, u64) -> Result<Gradient, NonFinite> + Send + Sync>;
-
-/// What a student is trained with. Not part of the module: no parameter, not recorded.
+/// The optimizer after its last step: burn's `Learner` does not give its optimizer away, but a
+/// checkpoint needs it.
 #[derive(Clone)]
-struct Teacher {
-    /// A [`Work`] of the student's module; derived modules have no generic fields but modules.
-    work: Arc<dyn Any + Send + Sync>,
-    /// What the last step of the optimizer left behind.
-    step: Arc<Mutex<OptimizerStep>>,
-}
+struct LastStep(Arc<Mutex<OptimizerStep>>);
 
-/// The optimizer after its last step.
-///
-/// burn's `Learner` does not give its optimizer away, but a checkpoint needs it.
+/// The optimizer after a step.
 #[derive(Clone)]
 pub(crate) struct OptimizerStep {
     pub(crate) optimizer: ModuleOptimizer,
@@ -48,60 +38,38 @@ pub(crate) struct OptimizerStep {
     pub(crate) weight_norm: f64,
 }
 
-impl fmt::Debug for Teacher {
+impl fmt::Debug for LastStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Teacher")
-    }
-}
-
-impl<M: Module + ModuleDisplay + 'static> Student<M> {
-    pub(crate) fn new(
-        module: M,
-        optimizer: ModuleOptimizer,
-        work: impl Fn(&M, u64) -> Result<Gradient, NonFinite> + Send + Sync + 'static,
-    ) -> Self {
-        let work: Work<M> = Box::new(work);
-        let step = OptimizerStep { optimizer, weight_norm: 0.0 };
-        Self { module, teacher: Teacher { work: Arc::new(work), step: Arc::new(Mutex::new(step)) } }
+        f.write_str("LastStep")
     }
 }
 
 impl<M: Module + ModuleDisplay> Student<M> {
+    pub(crate) fn new(module: M, optimizer: ModuleOptimizer) -> Self {
+        let step = OptimizerStep { optimizer, weight_norm: 0.0 };
+        Self { module, step: LastStep(Arc::new(Mutex::new(step))) }
+    }
+
     /// The optimizer after its last step.
     pub(crate) fn last_step(&self) -> OptimizerStep {
-        self.teacher.step.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.step.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// What forward and backward passes of an update gave, without the gradients.
-pub(crate) struct Passes(pub(crate) Result<Row, NonFinite>);
-
-impl ItemLazy for Passes {
+impl ItemLazy for Row {
     fn sync(self) -> Result<Self, ExecutionError> {
         Ok(self)
     }
 }
 
-impl<M: Module + ModuleDisplay + 'static> TrainStep for Student<M> {
-    /// The index of an update: the data are a function of it.
-    type Input = u64;
-    type Output = Passes;
+impl<M: Module + ModuleDisplay> TrainStep for Student<M> {
+    /// An update after its forward and backward passes, which the loop has made: they take shards,
+    /// threads and a prepared batch.
+    type Input = (Row, GradientsParams);
+    type Output = Row;
 
-    fn step(&self, update: u64) -> TrainOutput<Passes> {
-        let work = self.teacher.work.downcast_ref::<Work<M>>();
-        match work.expect("a student is made with work for its own module")(&self.module, update) {
-            Err(error) => TrainOutput { grads: GradientsParams::new(), item: Passes(Err(error)) },
-            Ok(Gradient { parts, norm, gradients, metrics }) => {
-                let row = Row {
-                    update: update + 1,
-                    parts,
-                    gradient_norm: norm,
-                    metrics,
-                    ..Row::default()
-                };
-                TrainOutput { grads: gradients, item: Passes(Ok(row)) }
-            }
-        }
+    fn step(&self, (item, grads): Self::Input) -> TrainOutput<Row> {
+        TrainOutput { grads, item }
     }
 
     fn optimize(
@@ -113,12 +81,12 @@ impl<M: Module + ModuleDisplay + 'static> TrainStep for Student<M> {
         // Clones share their tensors: this keeps the last good state until the next is known to be.
         let before = optimizer.clone();
         let module = optimizer.step(lr, self.clone(), gradients).module;
-        let weight_norm = parameters::norm(&module);
+        let weight_norm = Sum::of_parameters(&module).value().sqrt();
         if !weight_norm.is_finite() {
             *optimizer = before;
         }
         let step = OptimizerStep { optimizer: optimizer.clone(), weight_norm };
-        *self.teacher.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+        *self.step.0.lock().unwrap_or_else(PoisonError::into_inner) = step;
         if weight_norm.is_finite() { Self { module, ..self } } else { self }
     }
 }

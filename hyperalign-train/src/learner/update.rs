@@ -4,6 +4,9 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 
 use super::journal::PartRow;
+use super::objective::{Emit, Metric, Names};
+use super::parallel::{self, pooled};
+use super::reduce::{self, Sum};
 use super::{Objective, Part, Settings, Shard, gradients};
 
 /// A value that ends a run, because no update after it would mean anything.
@@ -40,137 +43,129 @@ pub(crate) struct Gradient {
     pub(crate) metrics: Vec<(String, f64)>,
 }
 
-/// One part of one shard after its backward pass.
+/// One part of one shard after its backward pass, or the sum over shards.
 struct Share {
     name: &'static str,
     weight: f64,
-    loss: f64,
+    loss: Sum,
     gradients: GradientsParams,
 }
 
-/// The parts and the metrics of one shard.
-type ShardResult = (Vec<Share>, Vec<(String, f64)>);
-
-/// The clipped gradient of update `update`, counted from 0.
+/// The clipped gradient of update `update`, counted from 0, on a prepared `batch`.
 ///
 /// Shards are summed in the order of their indices, whichever thread is first.
 pub(crate) fn gradient<O: Objective>(
     objective: &O,
     module: &O::Module,
+    batch: &O::Batch,
     update: u64,
     settings: &Settings,
 ) -> Result<Gradient, NonFinite> {
+    let names = objective.names();
     let count = settings.shards * settings.accumulate;
-    let mut sum: Vec<Share> = Vec::new();
-    let mut metrics: Vec<(String, f64)> = Vec::new();
+    let mut sum = Collector::new(module, &names);
     for micro in 0..settings.accumulate {
-        let first = micro * settings.shards;
-        let shards = (first..first + settings.shards).map(|index| Shard { index, count });
-        for (shares, values) in run(objective, module, update, shards.collect()) {
-            add_shares(module, &mut sum, shares);
-            add_metrics(&mut metrics, values);
+        let of_thread = |thread: usize, module: &O::Module| {
+            let shard = Shard { index: micro * settings.shards + thread, count };
+            let mut collector = Collector::new(module, &names);
+            objective.losses(module, batch, update, shard, &mut collector);
+            (collector.shares, collector.metrics)
+        };
+        for (shares, metrics) in on_threads(module, settings.shards, of_thread) {
+            sum.take(shares);
+            metrics.into_iter().for_each(|metric| sum.metric(metric));
         }
     }
-    let scale = 1.0 / count as f64;
-    metrics.iter_mut().for_each(|(_, value)| *value *= scale);
-    combine(module, update, sum, scale, settings.clip, metrics)
+    let Collector { shares, metrics, .. } = sum;
+    combine(module, update, shares, 1.0 / count as f64, settings.clip, metrics)
 }
 
-/// Losses and backward passes of some shards, each on a thread of its own.
-fn run<O: Objective>(
-    objective: &O,
-    module: &O::Module,
-    update: u64,
-    shards: Vec<Shard>,
-) -> Vec<ShardResult> {
-    if let [shard] = shards[..] {
-        return vec![one(objective, module, update, shard)];
+/// `work` for each of `count` threads, with a fork of the module and a pool of its own.
+fn on_threads<M: Module, T: Send>(
+    module: &M,
+    count: usize,
+    work: impl Fn(usize, &M) -> T + Sync,
+) -> Vec<T> {
+    if count == 1 {
+        return vec![work(0, module)];
     }
-    let count = shards.len();
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = shards
-            .into_iter()
-            .map(|shard| {
-                // A fork has leaves of its own: on shared leaves the backward passes of all
-                // threads would be one graph, and run one after the other.
-                let fork = match module.devices().first() {
-                    Some(device) => module.clone().fork(device),
-                    None => module.clone(),
-                };
-                scope.spawn(move || {
-                    let work = move || one(objective, &fork, update, shard);
-                    match pool(count) {
-                        Some(pool) => pool.install(work),
-                        None => work(),
-                    }
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| match thread.join() {
-                Ok(share) => share,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect()
-    })
+    let works = (0..count).map(|thread| {
+        // A fork has leaves of its own: on shared leaves the backward passes of all threads would
+        // be one graph, and run one after the other.
+        let fork = match module.devices().first() {
+            Some(device) => module.clone().fork(device),
+            None => module.clone(),
+        };
+        let work = &work;
+        pooled(count, move || work(thread, &fork))
+    });
+    parallel::all(works.collect())
 }
 
-/// A pool of its own for one of `count` threads: its share of the processors. In the pool that
-/// the whole process shares, every small matrix product would wait for threads that are busy
-/// with another shard; half of the time went there. `None` where the system gives no threads.
-fn pool(count: usize) -> Option<rayon::ThreadPool> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads((processors / count).max(1)).build().ok()
+/// What one shard emits: gradients are taken as parts come in.
+struct Collector<'a, M> {
+    module: &'a M,
+    names: &'a Names,
+    shares: Vec<Share>,
+    metrics: Vec<Metric>,
 }
 
-fn one<O: Objective>(objective: &O, module: &O::Module, update: u64, shard: Shard) -> ShardResult {
-    let losses = objective.losses(module, update, shard);
-    let shares = losses.parts.into_iter().map(|Part { name, weight, loss, clip }| {
-        let gradients = GradientsParams::from_grads(loss.backward(), module);
+impl<M: Module> Emit for Collector<'_, M> {
+    fn part(&mut self, Part { name, weight, loss, clip }: Part) {
+        assert!(self.names.parts.contains(&name), "`{name}` is no declared part of the loss");
+        let gradients = GradientsParams::from_grads(loss.backward(), self.module);
         let gradients = match clip {
             Some(limit) => {
-                let norm = gradients::norm(module, &gradients);
-                gradients::clip(module, gradients, norm, limit)
+                let norm = Sum::of_gradients(self.module, &gradients).value().sqrt();
+                gradients::clip(self.module, gradients, norm, limit)
             }
             None => gradients,
         };
-        Share { name, weight, loss: loss.into_scalar::<f64>(), gradients }
-    });
-    (shares.collect(), losses.metrics)
-}
-
-fn add_shares<M: Module>(module: &M, sum: &mut Vec<Share>, shares: Vec<Share>) {
-    if sum.is_empty() {
-        *sum = shares;
-        return;
+        let mut value = Sum::default();
+        value.add(loss);
+        self.shares.push(Share { name, weight, loss: value, gradients });
     }
-    let key = |shares: &[Share]| -> Vec<_> { shares.iter().map(|s| (s.name, s.weight)).collect() };
-    assert_eq!(key(sum), key(&shares), "all shards must return the same parts and weights");
-    for (sum, share) in sum.iter_mut().zip(shares) {
-        sum.loss += share.loss;
-        gradients::add(module, &mut sum.gradients, share.gradients, 1.0);
+
+    fn metric(&mut self, metric: Metric) {
+        let Metric { name, sum, count } = metric;
+        assert!(self.names.metrics.contains(&name), "`{name}` is no declared metric");
+        match self.metrics.iter_mut().find(|known| known.name == name) {
+            Some(known) => (known.sum, known.count) = (known.sum + sum, known.count + count),
+            None => self.metrics.push(metric),
+        }
     }
 }
 
-fn add_metrics(sum: &mut Vec<(String, f64)>, values: Vec<(String, f64)>) {
-    if sum.is_empty() {
-        *sum = values;
-        return;
+impl<'a, M: Module> Collector<'a, M> {
+    fn new(module: &'a M, names: &'a Names) -> Self {
+        Self { module, names, shares: Vec::new(), metrics: Vec::new() }
     }
-    let key = |v: &[(String, f64)]| -> Vec<_> { v.iter().map(|(name, _)| name.clone()).collect() };
-    assert_eq!(key(sum), key(&values), "all shards must return the same metrics");
-    sum.iter_mut().zip(values).for_each(|((_, sum), (_, value))| *sum += value);
+
+    /// Adds the shares of another shard.
+    fn take(&mut self, shares: Vec<Share>) {
+        if self.shares.is_empty() {
+            self.shares = shares;
+            return;
+        }
+        let key =
+            |shares: &[Share]| -> Vec<_> { shares.iter().map(|s| (s.name, s.weight)).collect() };
+        let (known, new) = (key(&self.shares), key(&shares));
+        assert_eq!(known, new, "all shards must emit the same parts and weights");
+        for (sum, share) in self.shares.iter_mut().zip(shares) {
+            sum.loss.append(share.loss);
+            gradients::add(self.module, &mut sum.gradients, share.gradients, 1.0);
+        }
+    }
 }
 
 /// The weighted sum over parts, checked and clipped.
 fn combine<M: Module>(
     module: &M,
     update: u64,
-    sum: Vec<Share>,
+    shares: Vec<Share>,
     scale: f64,
     limit: Option<f64>,
-    metrics: Vec<(String, f64)>,
+    metrics: Vec<Metric>,
 ) -> Result<Gradient, NonFinite> {
     let finite = |part: &str, quantity, value: f64| {
         if value.is_finite() {
@@ -179,23 +174,32 @@ fn combine<M: Module>(
             Err(NonFinite { update: update + 1, part: part.to_owned(), quantity, value })
         }
     };
+    let (mut terms, mut sums) = (Vec::new(), Vec::new());
+    for Share { name, weight, loss, gradients } in shares {
+        sums.extend([loss, Sum::of_gradients(module, &gradients)]);
+        terms.push((name, weight, gradients));
+    }
+    let values = reduce::read(sums);
     let mut parts = Vec::new();
     let mut total = GradientsParams::new();
-    for Share { name, weight, loss, gradients } in sum {
+    for ((name, weight, gradients), values) in terms.into_iter().zip(values.chunks(2)) {
         let factor = weight * scale;
-        let norm = gradients::norm(module, &gradients) * factor.abs();
+        let norm = values[1].sqrt() * factor.abs();
         parts.push(PartRow {
             name: name.to_owned(),
-            loss: finite(name, "loss", loss * scale)?,
+            loss: finite(name, "loss", values[0] * scale)?,
             weight,
             gradient_norm: finite(name, "gradient norm", norm)?,
         });
         gradients::add(module, &mut total, gradients, factor);
     }
-    let norm = finite("total", "gradient norm", gradients::norm(module, &total))?;
+    let norm = Sum::of_gradients(module, &total).value().sqrt();
+    let norm = finite("total", "gradient norm", norm)?;
     let gradients = match limit {
         Some(limit) => gradients::clip(module, total, norm, limit),
         None => total,
     };
+    let mean = |metric: Metric| (metric.name.to_owned(), metric.sum / metric.count as f64);
+    let metrics = metrics.into_iter().filter(|metric| metric.count > 0).map(mean).collect();
     Ok(Gradient { parts, norm, gradients, metrics })
 }

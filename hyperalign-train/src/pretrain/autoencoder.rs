@@ -1,12 +1,13 @@
 //! Stage 1: the autoencoder.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use hyperalign_core::noise::{Purpose, Stream, normal};
 use hyperalign_models::vae::AutoencoderKl;
 
+use super::recipe;
 use crate::{
     data::base_batch,
-    learner::{Losses, Objective, Part, Shard},
+    learner::{Emit, Metric, Names, Objective, Part, Shard},
 };
 
 /// L1 + MSE reconstruction with a light pull of the posterior to the standard normal
@@ -25,12 +26,19 @@ pub struct AutoencoderObjective {
 
 impl Objective for AutoencoderObjective {
     type Module = AutoencoderKl;
+    type Batch = ();
 
-    fn losses(&self, vae: &AutoencoderKl, update: u64, shard: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names { parts: vec!["reconstruction"], metrics: vec!["psnr", "kl"] }
+    }
+
+    fn prepare(&self, _: &AutoencoderKl, _: u64) {}
+
+    fn losses(&self, vae: &AutoencoderKl, (): &(), update: u64, shard: Shard, emit: &mut dyn Emit) {
         let samples = shard.samples(self.batch);
         let first = update as u32 * self.batch as u32;
         let indices: Vec<u32> = samples.clone().map(|k| first + k as u32).collect();
-        let (images, _) = base_batch(self.seed, &indices, &self.device);
+        let (images, _) = base_batch(recipe::WORLD, self.seed, &indices, &self.device);
         let posterior = vae.encode(images.clone());
         let [_, channels, height, width] = posterior.mean.dims();
         let streams =
@@ -41,12 +49,10 @@ impl Objective for AutoencoderObjective {
         let error = vae.decode(vae.scale(posterior.sample(noise))) - images;
         let mse = error.clone().square().mean();
         let l1 = error.abs().mean();
-        let metrics = vec![
-            ("psnr".to_owned(), psnr(mse.clone().detach().into_scalar::<f32>().into())),
-            ("kl".to_owned(), kl.clone().detach().into_scalar::<f32>().into()),
-        ];
-        let loss = l1 + mse + kl * self.kl_weight;
-        Losses { parts: vec![Part::new("reconstruction", 1.0, loss)], metrics }
+        let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
+        emit.metric(Metric::new("psnr", psnr(value(&mse))));
+        emit.metric(Metric::new("kl", value(&kl)));
+        emit.part(Part::new("reconstruction", 1.0, l1 + mse + kl * self.kl_weight));
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     latents::{Draw, Drawn, LatentSet},
     places::{fixed_readout, places_loss},
 };
-use crate::learner::{Losses, Objective, Part, Shard};
+use crate::learner::{Emit, Metric, Names, Objective, Part, Shard};
 
 /// What this stage trains. The text encoder learns from the denoiser, as in the text-to-image
 /// model of Rombach et al. 2022 (arXiv:2112.10752, section 4.3.1), and from the sides that
@@ -59,8 +59,22 @@ pub struct DenoiserObjective {
 
 impl Objective for DenoiserObjective {
     type Module = TextToLatent;
+    type Batch = ();
 
-    fn losses(&self, model: &TextToLatent, update: u64, shard: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names { parts: vec!["denoising"], metrics: vec!["denoising", "sides"] }
+    }
+
+    fn prepare(&self, _: &TextToLatent, _: u64) {}
+
+    fn losses(
+        &self,
+        model: &TextToLatent,
+        (): &(),
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
         let samples = shard.samples(self.batch);
         let timesteps: Vec<f64> = samples
             .clone()
@@ -92,9 +106,8 @@ impl Objective for DenoiserObjective {
         let output = model.unet.forward(sample, times, context, None);
         let denoising = (output - target).square().mean();
         let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
-        let metrics =
-            vec![("denoising".to_owned(), value(&denoising)), ("sides".to_owned(), value(&sides))];
-        let loss = denoising + sides * self.sides_weight;
-        Losses { parts: vec![Part::new("denoising", 1.0, loss)], metrics }
+        emit.metric(Metric::new("denoising", value(&denoising)));
+        emit.metric(Metric::new("sides", value(&sides)));
+        emit.part(Part::new("denoising", 1.0, denoising + sides * self.sides_weight));
     }
 }

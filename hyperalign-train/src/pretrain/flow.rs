@@ -20,7 +20,7 @@ use super::{
     latents::{Draw, Drawn, LatentSet},
     places::{fixed_readout, places_loss},
 };
-use crate::learner::{Losses, Objective, Part, Shard};
+use crate::learner::{Emit, Metric, Names, Objective, Part, Shard};
 
 /// What this stage trains. The text encoders learn from the transformer, and from the sides
 /// that captions speak of.
@@ -60,8 +60,22 @@ pub struct FlowObjective {
 
 impl Objective for FlowObjective {
     type Module = TextToVelocity;
+    type Batch = ();
 
-    fn losses(&self, model: &TextToVelocity, update: u64, shard: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names { parts: vec!["flow"], metrics: vec!["flow", "sides"] }
+    }
+
+    fn prepare(&self, _: &TextToVelocity, _: u64) {}
+
+    fn losses(
+        &self,
+        model: &TextToVelocity,
+        (): &(),
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
         let samples = shard.samples(self.batch);
         let timesteps: Vec<f64> = samples
             .clone()
@@ -107,8 +121,8 @@ impl Objective for FlowObjective {
         };
         let flow = (model.transformer.forward(input, None) - target).square().mean();
         let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
-        let metrics = vec![("flow".to_owned(), value(&flow)), ("sides".to_owned(), value(&sides))];
-        let loss = flow + sides * self.sides_weight;
-        Losses { parts: vec![Part::new("flow", 1.0, loss)], metrics }
+        emit.metric(Metric::new("flow", value(&flow)));
+        emit.metric(Metric::new("sides", value(&sides)));
+        emit.part(Part::new("flow", 1.0, flow + sides * self.sides_weight));
     }
 }

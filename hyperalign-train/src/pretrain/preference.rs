@@ -18,18 +18,17 @@ use hyperalign_models::{
     clip::{ClipModel, normalize},
     tokenizer::Tokenizer,
 };
-use hyperalign_rewards::emoji::{
-    Caption, PairSet, Picture, PreferencePair, Scene, corrupt, data, preference_pair,
-};
+use hyperalign_rewards::emoji::{PairSet, Picture, PreferencePair, data};
 use hyperalign_rewards::geneval::Task;
 
 use super::{
     SampleSet,
     places::{Places, places, places_loss},
+    recipe::WORLD,
 };
 use crate::{
     data::picture_tensor,
-    learner::{Losses, Objective, Part, Shard},
+    learner::{Emit, Metric, Names, Objective, Part, Shard},
 };
 
 /// What this stage trains: the dual encoder, and a read-out that is thrown away.
@@ -64,8 +63,25 @@ pub struct PreferenceObjective {
 
 impl Objective for PreferenceObjective {
     type Module = PreferenceModel;
+    type Batch = ();
 
-    fn losses(&self, model: &PreferenceModel, update: u64, shard: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names {
+            parts: vec!["preference"],
+            metrics: vec!["preferences_right", "places", "text_places", "captions"],
+        }
+    }
+
+    fn prepare(&self, _: &PreferenceModel, _: u64) {}
+
+    fn losses(
+        &self,
+        model: &PreferenceModel,
+        (): &(),
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
         let items = self.captioned_items(update, shard);
         let pairs = self.preference_pairs(update, shard);
         let (n, m) = (items.len(), pairs.len());
@@ -113,14 +129,12 @@ impl Objective for PreferenceObjective {
         };
         let (places, text_places) = (told(pooled), told(text_pooled));
         let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
-        let metrics = vec![
-            ("preferences_right".to_owned(), f64::from(right)),
-            ("places".to_owned(), value(&places)),
-            ("text_places".to_owned(), value(&text_places)),
-            ("captions".to_owned(), value(&contrastive)),
-        ];
+        emit.metric(Metric::mean("preferences_right", f64::from(right), m));
+        emit.metric(Metric::new("places", value(&places)));
+        emit.metric(Metric::new("text_places", value(&text_places)));
+        emit.metric(Metric::mean("captions", value(&contrastive), n));
         let loss = contrastive + preference + (places + text_places) * self.places_weight;
-        Losses { parts: vec![Part::new("preference", 1.0, loss)], metrics }
+        emit.part(Part::new("preference", 1.0, loss));
     }
 }
 
@@ -157,11 +171,12 @@ impl PreferenceObjective {
             };
             // Of all combinations: like the base, and like the networks that large rewards
             // were made from, it has seen the world. Its preferences are of training prompts.
-            let caption = Caption::draw(task, &mut stream).colored(0.3, &mut stream);
-            let scene = Scene::draw(&caption, &mut stream);
+            let caption = WORLD.caption(task, &mut stream);
+            let caption = WORLD.colored(caption, 0.3, &mut stream);
+            let scene = WORLD.scene(&caption, &mut stream);
             Captioned {
                 image: Picture::render(&scene),
-                wrong: std::array::from_fn(|_| corrupt(&caption, &mut stream).to_string()),
+                wrong: std::array::from_fn(|_| WORLD.corrupt(&caption, &mut stream).to_string()),
                 caption: caption.to_string(),
                 places: places(&scene),
             }
@@ -178,7 +193,7 @@ impl PreferenceObjective {
                         Stream::new(self.seed, Purpose::World, self.purpose() + 2, index);
                     samples.pair(&mut stream)
                 }
-                _ => preference_pair(self.seed, index, self.pairs),
+                _ => WORLD.preference_pair(self.seed, index, self.pairs),
             }
         })
     }

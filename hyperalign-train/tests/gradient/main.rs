@@ -22,11 +22,11 @@ use hyperalign_models::{
     hypernet::{Adapter, AdapterKind, AdapterMeta, HypernetConfig, Variant},
     testing::{shaken, small_base},
 };
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
-    data::PreferredData,
-    learner::{Objective, Shard},
-    method::{HyperAlign, HyperAlignSettings},
+    data::{PreferredData, TrainingData},
+    learner::{Emitted, Objective, Shard},
+    method::{HyperAlignSettings, Materials, Method, Setup, TrajectorySettings},
 };
 use probe::Probe;
 use replay::Replay;
@@ -41,8 +41,8 @@ impl Reward for Ripple {
     fn version(&self) -> String {
         "1".to_owned()
     }
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-        let rates: Vec<f64> = prompts.iter().map(|prompt| prompt.len() as f64 * 0.3).collect();
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        let rates: Vec<f64> = prompts.iter().map(|prompt| prompt.text.len() as f64 * 0.3).collect();
         let rates = Tensor::<1>::from_data(&rates[..], &images.device()).unsqueeze_dim::<2>(1);
         let pixels: Tensor<2> = images.flatten(1, 3);
         (pixels * rates).sin().mean_dim(1).squeeze_dim(1)
@@ -79,33 +79,38 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
     let meta = AdapterMeta::new("small", "", Variant::P, AdapterKind::Hypernet(config));
     let adapter = shaken(meta.init(1, &device.clone().autodiff()).unwrap(), 0.3);
     let replay = Arc::new(Replay::new(base));
-    let objective = HyperAlign {
-        seed: 3,
+    let materials = Materials {
         base: replay.clone(),
-        reward: Arc::new(Ripple),
+        reward: Some(Arc::new(Ripple)),
         reward_decoder: None,
         prompts: ["a red dog", "blue"].map(str::to_owned).to_vec(),
-        preferred: Arc::new(Noise),
-        settings: HyperAlignSettings {
-            // Both a step that refreshes and one that keeps an older update.
-            variant: Variant::P,
-            key_steps: vec![2],
-            steps: 4,
-            guidance_scale: 3.0,
-            trajectories: 2,
-            supervised_steps: 3,
-            preferred_batch: 3,
-            regulariser_weight: 0.7,
-            reward_every: 1,
-            ..HyperAlignSettings::default()
-        },
+        data: TrainingData::Pictures(Arc::new(Noise)),
+        sample_prompts: Vec::new(),
+        attribution: None,
         device,
     };
+    // Both a step that refreshes and one that keeps an older update.
+    let trajectory = TrajectorySettings {
+        steps: 4,
+        guidance_scale: 3.0,
+        variant: Variant::P,
+        key_steps: vec![2],
+    };
+    let objective = HyperAlignSettings {
+        trajectories: 2,
+        supervised_steps: 3,
+        preferred_batch: 3,
+        lambda: 14.0,
+        ..HyperAlignSettings::default()
+    }
+    .objective(Setup { seed: 3, materials, trajectory });
     let loss = |adapter: &Adapter| {
         replay.rewind();
-        let losses = objective.losses(adapter, 2, Shard { index: 0, count: 1 });
-        assert_eq!(losses.parts.len(), 2);
-        losses.parts.into_iter().map(|part| part.loss * part.weight).reduce(|a, b| a + b).unwrap()
+        let mut emitted = Emitted::default();
+        objective.losses(adapter, &(), 2, Shard { index: 0, count: 1 }, &mut emitted);
+        assert_eq!(emitted.parts.len(), 2);
+        let parts = emitted.parts.into_iter();
+        parts.map(|part| part.loss * part.weight).reduce(|a, b| a + b).unwrap()
     };
     let gradients = loss(&adapter).backward();
     let mut probe = Probe::of(&gradients);

@@ -7,7 +7,7 @@ use std::sync::{
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::{Conditioning, Decoder, Denoiser, Prediction},
+    contract::{Conditioning, Decoder, Denoiser, Prediction},
     diffusion::Process,
     guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},

@@ -13,6 +13,7 @@ use hyperalign_models::{
     t5::T5Config,
     vae::AutoencoderKlConfig,
 };
+use hyperalign_train::method::TrajectorySettings;
 use miette::IntoDiagnostic;
 
 use super::subject::{Lessons, PROMPT, Subject, last_step, random, words};
@@ -61,7 +62,6 @@ impl Subject {
         let steps = steps.max(2);
         let plan = base.scheduler(steps).into_diagnostic()?;
         let last = plan.level(plan.steps() - 1).signal.powi(2);
-        let guidance_scale = Preset::FLUX_DEV.guidance_scale;
         Ok(Self {
             adapter: AdapterMeta::new(base.name(), "", Variant::S, network),
             base,
@@ -69,8 +69,12 @@ impl Subject {
             weights: "random weights of FLUX.1-dev's size".to_owned(),
             calls: ["transformer", "transformer with an update", "transformer, guided (told so)"],
             prompt: PROMPT.to_owned(),
-            guidance_scale,
-            method: last_step(steps, guidance_scale, last * 0.999),
+            method: last_step(last * 0.999),
+            trajectory: TrajectorySettings {
+                steps,
+                guidance_scale: Preset::FLUX_DEV.guidance_scale,
+                ..TrajectorySettings::default()
+            },
             shards: 1,
             lessons: Lessons::published,
         })

@@ -8,16 +8,18 @@ use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     denoiser::Denoiser,
     noise::{Purpose, Stream, normal},
+    sampler::unobserved,
 };
 use hyperalign_models::{
     base::Base,
+    generate::{Generation, Sampling},
     hypernet::{Adapter, HypernetInput, Variant},
-    pipeline::TextToImage,
 };
 use hyperalign_train::{
     align::AlignSettings,
+    data::TrainingData,
     learner::{FitError, NonFinite, Run, Settings, fit},
-    method::{HyperAlign, guided},
+    method::{Materials, Method, Setup, guided},
 };
 use miette::IntoDiagnostic;
 use serde::Serialize;
@@ -67,21 +69,22 @@ pub(super) fn sampling(
 ) -> miette::Result<Vec<Row>> {
     let adapter = fresh(subject)?;
     let base = subject.base.as_ref();
-    let way = TextToImage::new(base, steps, subject.guidance_scale);
+    let settings = Sampling::new(steps, subject.trajectory.guidance_scale);
     let prompts = vec![subject.prompt.clone(); batch];
     let seeds: Vec<u64> = (0..batch as u64).collect();
     let mut key_steps: Vec<usize> = (0..KEY_STEPS).map(|k| k * steps / KEY_STEPS).collect();
     key_steps.dedup();
     let sampling = |variant: Option<Variant>| -> Work {
-        let (adapter, way, prompts, seeds) = (&adapter, &way, &prompts, &seeds);
+        let (adapter, settings, prompts, seeds) = (&adapter, &settings, &prompts, &seeds);
         let key_steps = key_steps.clone();
         let work = move || {
             let source: Box<dyn AdapterSource> = match variant {
                 Some(variant) => adapter.source(base, variant, key_steps.clone()),
                 None => Box::new(NoAdapter),
             };
-            let latents = way.latents(prompts, seeds, source.as_ref(), &mut |_| {});
-            latents.map(wait).into_diagnostic()
+            let generation = Generation::new(base, settings, prompts).into_diagnostic()?;
+            wait(generation.run(source.as_ref(), seeds, &mut unobserved).sample);
+            Ok(())
         };
         (variant.map_or("base", Variant::label), Box::new(work))
     };
@@ -107,7 +110,7 @@ pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette
     let features = base.features(sample.clone(), timesteps.clone(), &conditioning);
     let context = conditioning.context.clone();
     let (lora, _) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
-    let guided = guided(base, &base.unconditional(), subject.guidance_scale);
+    let guided = guided(base, &base.unconditional(), subject.trajectory.guidance_scale);
     let predict = |denoiser: &dyn Denoiser, lora| {
         wait(denoiser.predict(sample.clone(), timesteps.clone(), &conditioning, lora));
     };
@@ -160,16 +163,18 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
     let adapter = subject.adapter.init(SEED, &device.clone().autodiff()).into_diagnostic()?;
     let Lessons { reward, preferred } = (subject.lessons)(subject.base.as_ref(), &device)?;
     let reward_name = reward.name().to_owned();
-    let objective = HyperAlign {
-        seed: SEED,
+    let materials = Materials {
         base: subject.base.clone(),
-        reward,
+        reward: Some(reward),
         reward_decoder: None,
         prompts: vec![subject.prompt.clone()],
-        preferred,
-        settings: subject.method.clone(),
+        data: TrainingData::Pictures(preferred),
+        sample_prompts: Vec::new(),
+        attribution: None,
         device: device.clone(),
     };
+    let trajectory = subject.trajectory.clone();
+    let objective = subject.method.objective(Setup { seed: SEED, materials, trajectory });
     let updates = (repeats.warmup + repeats.timed) as u64;
     let settings = Settings {
         updates,

@@ -233,7 +233,7 @@ fn text(report: &Report, subject: &Subject) -> String {
              and scored\nby {}; {} preferred pictures; two backward passes, {} threads. Peak \
              memory is\nthe process's own, models and all that ran before included.\n",
             method.trajectories,
-            method.steps,
+            subject.trajectory.steps,
             method.supervised_steps,
             reward,
             method.preferred_batch,

@@ -20,11 +20,11 @@ use hyperalign_models::{
     vae::AutoencoderKlConfig,
     weights::reinit,
 };
-use hyperalign_rewards::{ClipReward, Preprocessing, Reward, emoji};
+use hyperalign_rewards::{ClipReward, Preprocessing, Prompt, Reward, emoji};
 use hyperalign_train::{
     align::AlignSettings,
     data::{EmojiPreferred, PreferredData},
-    method::{HyperAlignSettings, Views},
+    method::{HyperAlignSettings, TrajectorySettings, Views},
     pretrain::recipe,
 };
 use miette::IntoDiagnostic;
@@ -52,8 +52,8 @@ pub(super) struct Subject {
     /// What to call a call of the network, one with an update and one under guidance.
     pub calls: [&'static str; 3],
     pub prompt: String,
-    pub guidance_scale: f64,
     pub method: HyperAlignSettings,
+    pub trajectory: TrajectorySettings,
     /// Threads that share a training step.
     pub shards: usize,
     /// What training steps learn from; made when they are timed, for it is as large as the base.
@@ -102,9 +102,8 @@ impl Subject {
             calls: UNET_CALLS,
             weights: base_weights,
             prompt: PROMPT.to_owned(),
-            guidance_scale: settings.method.guidance_scale,
-            // The dear kind of update, with both losses, whenever it is measured.
-            method: HyperAlignSettings { reward_every: 1, ..settings.method },
+            method: HyperAlignSettings::default(),
+            trajectory: settings.trajectory,
             shards: settings.training.shards,
             lessons: Lessons::emoji,
         })
@@ -138,8 +137,12 @@ impl Subject {
             calls: UNET_CALLS,
             weights: "random weights of Stable Diffusion 1.5's size".to_owned(),
             prompt: PROMPT.to_owned(),
-            guidance_scale: 7.5,
-            method: last_step(steps, 7.5, 0.99),
+            method: last_step(0.99),
+            trajectory: TrajectorySettings {
+                steps,
+                guidance_scale: 7.5,
+                ..TrajectorySettings::default()
+            },
             shards: 1,
             lessons: Lessons::published,
         })
@@ -148,16 +151,13 @@ impl Subject {
 
 /// One trajectory, one preferred picture and both losses. Supervised is the last step alone, the only
 /// one whose squared signal is `min_signal` or more: its rollout is the same in every repeat.
-pub(super) fn last_step(steps: usize, guidance_scale: f64, min_signal: f64) -> HyperAlignSettings {
+pub(super) fn last_step(min_signal: f64) -> HyperAlignSettings {
     HyperAlignSettings {
-        steps,
-        guidance_scale,
         trajectories: 1,
         supervised_steps: 1,
         min_signal,
         max_signal: 1.0,
         views: Views { count: 0, ..Views::default() },
-        reward_every: 1,
         preferred_batch: 1,
         ..HyperAlignSettings::default()
     }
@@ -177,7 +177,7 @@ impl Lessons {
                 ClipReward::new("random", model, tokenizer, Preprocessing::default())
             }
         };
-        let preferred = Arc::new(EmojiPreferred { seed: SEED });
+        let preferred = Arc::new(EmojiPreferred { world: emoji::World::SMALL, seed: SEED });
         Ok(Self { reward: Arc::new(reward), preferred })
     }
 
@@ -228,8 +228,8 @@ impl Reward for HpsSized {
         "random".to_owned()
     }
 
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        let texts: Vec<&str> = prompts.iter().map(|prompt| prompt.text.as_str()).collect();
         let ids = self.tokenizer.encode(&texts).expect("the prompt of the bench itself");
         let ids = ids.to_tensor(&images.device().without_autodiff());
         let images = resize(images, self.edge, self.edge, Filter::Bicubic);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use hyperalign_core::input::{self, LeftOut};
+use hyperalign_rewards::geneval::Row;
 use hyperalign_rewards::prompts::{self, Prompt};
 use miette::Diagnostic;
 
@@ -30,6 +31,8 @@ pub struct Item {
     pub key: PathBuf,
     /// What it is a picture of; where it is not known, the file itself is asked later.
     pub prompt: Option<String>,
+    /// The rules that the prompt comes with.
+    pub row: Option<Row>,
     /// Whether the prompt is its own only because of its place in a list.
     pub by_place: bool,
     /// What should say its prompt and does not, and why.
@@ -187,8 +190,8 @@ fn says_something(path: &Path) -> bool {
 }
 
 fn item(path: PathBuf, key: PathBuf) -> Item {
-    let (unread, named_instead) = (None, None);
-    Item { path, key, prompt: None, by_place: false, unread, named_instead, group: None }
+    let (prompt, row, unread, named_instead) = (None, None, None, None);
+    Item { path, key, prompt, row, by_place: false, unread, named_instead, group: None }
 }
 
 /// Gives each picture its prompt from a file: by name where the file has names, else in order.
@@ -226,6 +229,7 @@ fn assign(items: &mut [Item], named: &[Named], file: &Path) -> miette::Result<()
 
 fn take(item: &mut Item, prompt: &Prompt) {
     item.prompt = Some(prompt.text.clone());
+    item.row.clone_from(&prompt.row);
     item.group.clone_from(&prompt.group);
 }
 

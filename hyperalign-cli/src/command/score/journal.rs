@@ -194,8 +194,8 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, name).unwrap();
             let (key, prompt) = (name.into(), Some("x".to_owned()));
-            let (unread, named_instead) = (None, None);
-            Item { path, key, prompt, by_place: false, unread, named_instead, group: None }
+            let (row, unread, named_instead) = (None, None, None);
+            Item { path, key, prompt, row, by_place: false, unread, named_instead, group: None }
         };
         let line = |item: &Item| Line {
             image: item.path.clone(),

@@ -12,7 +12,7 @@ mod spread;
 
 use std::path::PathBuf;
 
-use hyperalign_train::learner::Stop;
+use hyperalign_core::stop::Stop;
 
 use crate::{
     args::at_least_one,

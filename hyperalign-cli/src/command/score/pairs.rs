@@ -89,6 +89,7 @@ mod tests {
             path: Path::new(folder).join(name),
             key: PathBuf::from(name),
             prompt: None,
+            row: None,
             by_place: false,
             unread: None,
             named_instead: None,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use hyperalign_train::align::AlignSettings;
+use hyperalign_train::{
+    align::AlignSettings,
+    method::{FineTuningSettings, HyperAlignSettings, MethodSettings},
+};
 
 /// Pictures of each method in the table of the controls, at least.
 const PICTURES: usize = 1020;
@@ -15,29 +18,29 @@ pub(super) fn measured(settings: &AlignSettings) -> AlignSettings {
     settings
 }
 
-/// Reward only, regulariser only, and a LoRA that is the same for every prompt and step: the same
-/// data, settings and wall time.
+/// Reward only, preferred pictures only, and a LoRA that is the same for every prompt and step: the
+/// same data, settings and wall time. `None` for another method, which has no controls.
 pub(super) fn all(
-    hyperalign: &AlignSettings,
+    main: &AlignSettings,
     wall_time: Duration,
-) -> Vec<(&'static str, AlignSettings)> {
-    let timed = || {
-        let mut settings = hyperalign.clone();
+) -> Option<Vec<(&'static str, AlignSettings)>> {
+    let MethodSettings::Hyperalign(method) = &main.method else { return None };
+    let timed = |method: MethodSettings| {
+        let mut settings = AlignSettings { method, ..main.clone() };
         settings.training.updates = u64::MAX;
         settings.training.time_limit = Some(wall_time);
         settings
     };
-    let mut reward_only = timed();
-    reward_only.method.regulariser_weight = 0.0;
-    let mut regulariser_only = timed();
-    regulariser_only.method.reward_weight = 0.0;
-    let mut static_lora = timed();
-    static_lora.network = hyperalign.network.static_lora();
+    let reward_only = HyperAlignSettings { lambda: 0.0, ..method.clone() };
+    let HyperAlignSettings { preferred_batch: batch, caption_dropout, .. } = *method;
+    let regulariser_only = FineTuningSettings { batch, caption_dropout };
+    let mut static_lora = timed(main.method.clone());
+    static_lora.network = main.network.static_lora();
     // Factors are of the hypernetwork's own parts; the LoRA learns at the whole rate.
     static_lora.training.optimizer.lr_factors.clear();
-    vec![
-        ("reward-only", reward_only),
-        ("regulariser-only", regulariser_only),
+    Some(vec![
+        ("reward-only", timed(reward_only.into())),
+        ("regulariser-only", timed(regulariser_only.into())),
         ("static-lora", static_lora),
-    ]
+    ])
 }

@@ -4,13 +4,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use burn::tensor::Device;
 use hyperalign_rewards::{
-    Reward,
+    Prompt, Reward,
     emoji::{self, Split},
     geneval::Row,
 };
 use hyperalign_train::{
-    align::{AlignSettings, Materials},
-    data::{ColumnNames, EmojiPreferred, Preferences, PreferredPictures},
+    align::AlignSettings,
+    data::{ColumnNames, EmojiPreferred, Preferences, PreferredPictures, TrainingData, world_of},
+    method::{DataNeed, Materials, RewardNeed},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -27,16 +28,21 @@ const TRAINING_PROMPTS: usize = 1200;
 /// Prompts that key steps are chosen over; sample grids show the first of them. Of the embedded
 /// world, as many as `hyperalign key-steps` takes; of a base whose pictures may take minutes, few.
 const SAMPLE_PROMPTS: [usize; 2] = [96, 12];
+/// Prompts of a base other than an embedded one that the table at the end is made on, at most.
+const TABLE_PROMPTS: usize = 24;
 
 /// A base or a model that this command cannot train with.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum MaterialsError {
-    #[error("the base `{given}` has no data of its own to learn from")]
-    #[diagnostic(help(
-        "add `--preferences PATH` (Pick-a-Pic or HPD) and `--reward NAME`, or take `--base \
-         emoji-sd` or `--base emoji-flux`"
-    ))]
-    NoData { given: String },
+    #[error("the base `{given}` has no {missing} of its own, and `{method}` needs {it}")]
+    #[diagnostic(help("add {flags}, or take `--base emoji-sd` or `--base emoji-flux`"))]
+    Missing {
+        given: String,
+        method: &'static str,
+        missing: &'static str,
+        it: &'static str,
+        flags: &'static str,
+    },
     #[error(
         "`--reward {given}` would train against `{}`, which is kept for measuring: the table at \
          the end calls it held-out",
@@ -53,10 +59,10 @@ enum MaterialsError {
 /// Flags that name data.
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
-    /// Pictures that people preferred, for the regulariser: Pick-a-Pic or HPD as parquet, HPD's
-    /// JSON, or a folder of them. Rows without a caption are left out; the orientation that cameras
-    /// write is not applied. A base other than an embedded one needs it. A run that is resumed
-    /// needs it again.
+    /// Pictures that people preferred: Pick-a-Pic or HPD as parquet, HPD's JSON, or a folder of
+    /// them. Rows without a caption are left out; the orientation that cameras write is not
+    /// applied. A method that learns from pictures needs it on a base other than an embedded one. A
+    /// run that is resumed needs it again.
     #[arg(long, value_name = "FILE_OR_DIR")]
     preferences: Option<PathBuf>,
 
@@ -93,22 +99,22 @@ impl DataArgs {
         })
     }
 
-    /// The materials of a run of the base called `given`, opened as `options` say, against `reward` where one is named.
+    /// The materials of a run of the base called `given`, opened as `options` say, against `reward`
+    /// where one is named, and the prompts that the table at the end is made on, where they are not
+    /// the embedded world's.
     ///
     /// # Errors
     ///
-    /// Fails if the base, its data or its prompts are missing or cannot be read, and if the
-    /// reward cannot score pictures of the base.
+    /// Fails if the base, its prompts or what the method needs are missing or cannot be read, and
+    /// if the reward cannot score pictures of the base.
     pub(super) fn open(
         &self,
         (given, options): (&str, &BaseOptions),
         reward: Option<Arc<dyn Reward>>,
         settings: &AlignSettings,
         device: &Device,
-    ) -> miette::Result<Materials> {
+    ) -> miette::Result<(Materials, Option<Vec<Prompt>>)> {
         let prompts = self.prompts.as_deref().map(|file| of_file(file, None)).transpose()?;
-        let prompts: Option<Vec<String>> =
-            prompts.map(|prompts| prompts.into_iter().map(|prompt| prompt.text).collect());
         let names = self.columns.clone().unwrap_or_default();
         let open = |path| Preferences::open_with(path, settings.training.seed, &names);
         let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
@@ -132,42 +138,96 @@ impl DataArgs {
                 // Before anything is trained: this base knows only so many words.
                 let said = preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?;
                 world.base.encode_prompts(&said).into_diagnostic()?;
-                world.preferred = pictures(preferences, size)?;
+                world.data = TrainingData::Pairs(pictures(preferences, size)?);
             }
-            if let Some(reward) = reward {
-                world.reward = reward;
+            world.reward = reward.or(world.reward);
+            if let Some(prompts) = prompts {
+                world.prompts = prompts.into_iter().map(|prompt| prompt.text).collect();
             }
-            world.prompts = prompts.unwrap_or(world.prompts);
-            return checked(world);
+            return Ok((checked(world)?, None));
         }
         // Says which bases there are, if it is none at all.
         base::place(given)?;
-        let (Some(preferences), Some(reward)) = (preferences, reward) else {
-            return Err(MaterialsError::NoData { given: given.to_owned() }.into());
-        };
+        self.check_needs(given, settings, reward.is_some())?;
         let (base, _) = base::open(given, options, device)?;
-        let prompts = match prompts {
-            Some(prompts) => prompts,
-            None => preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?,
-        };
+        let (prompts, table) = shares(prompts, preferences.as_ref(), settings)?;
         let sample_prompts = SAMPLE_PROMPTS[1].max(settings.samples.prompts);
-        let preferred = pictures(preferences, base.picture_size())?;
-        checked(Materials {
+        let data = match preferences {
+            None => TrainingData::None,
+            Some(preferences) => TrainingData::Pairs(pictures(preferences, base.picture_size())?),
+        };
+        let materials = checked(Materials {
             base,
             reward,
             reward_decoder: None,
             sample_prompts: prompts.iter().take(sample_prompts).cloned().collect(),
             prompts,
-            preferred,
+            data,
             attribution: None,
             device: device.clone(),
-        })
+        })?;
+        Ok((materials, Some(table)))
     }
+
+    /// Checks, before a base is read, that the flags name what the method needs and the base has
+    /// not.
+    fn check_needs(
+        &self,
+        given: &str,
+        settings: &AlignSettings,
+        has_reward: bool,
+    ) -> Result<(), MaterialsError> {
+        let (needs, has_data) = (settings.method.needs(), self.preferences.is_some());
+        let needs_data = needs.data != DataNeed::None && !has_data;
+        let needs_reward = needs.reward != RewardNeed::None && !has_reward;
+        let (missing, it, flags) = match (needs_data, needs_reward) {
+            (true, true) => (
+                "data and no reward",
+                "both",
+                "`--preferences PATH` (Pick-a-Pic or HPD) and `--reward NAME`",
+            ),
+            (true, false) => ("data", "it", "`--preferences PATH` (Pick-a-Pic or HPD)"),
+            (false, true) => ("reward", "one", "`--reward NAME`"),
+            (false, false) if self.prompts.is_none() && !has_data => {
+                ("prompts", "them", "`--prompts FILE`")
+            }
+            (false, false) => return Ok(()),
+        };
+        let (given, method) = (given.to_owned(), settings.method.name());
+        Err(MaterialsError::Missing { given, method, missing, it, flags })
+    }
+}
+
+/// Prompts to learn from, and others for the table at the end: the last of the file, or of the
+/// preferences.
+fn shares(
+    given: Option<Vec<Prompt>>,
+    preferences: Option<&Preferences>,
+    settings: &AlignSettings,
+) -> miette::Result<(Vec<String>, Vec<Prompt>)> {
+    let mut prompts: Vec<Prompt> = match (given, preferences) {
+        (Some(prompts), _) => prompts,
+        (None, Some(preferences)) => {
+            let found = preferences.prompts(TRAINING_PROMPTS + TABLE_PROMPTS).into_diagnostic()?;
+            let prompt = |text| Prompt { text, ..Prompt::default() };
+            found.into_iter().map(prompt).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    let most = settings.evaluation.prompts.min(TABLE_PROMPTS);
+    // A set of a few prompts is learned from whole, and measured on as well.
+    let table = match prompts.len() / 10 {
+        0 => prompts.iter().take(most).cloned().collect(),
+        tenth => prompts.split_off(prompts.len() - tenth.min(most)),
+    };
+    Ok((prompts.into_iter().map(|prompt| prompt.text).collect(), table))
 }
 
 fn checked(materials: Materials) -> miette::Result<Materials> {
     let size = materials.base.picture_size();
-    materials.reward.check(size, &materials.prompts).into_diagnostic()?;
+    if let Some(reward) = &materials.reward {
+        reward.check(size, &Prompt::of(&materials.prompts)).into_diagnostic()?;
+    }
     let prompts = materials.prompts.iter().chain(&materials.sample_prompts);
     base::warn_of_cuts(materials.base.as_ref(), prompts.map(String::as_str))?;
     Ok(materials)
@@ -184,13 +244,14 @@ fn emoji(
     let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
     let reward = scorers::reward(scorers::PROXY, device)?;
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
+    let drawn = world_of(base.as_ref());
     Ok(Materials {
         base,
-        reward: Arc::new(reward),
+        reward: Some(Arc::new(reward)),
         reward_decoder: None,
-        prompts: text(emoji::prompts(Split::Train, TRAINING_PROMPTS, seed)),
-        preferred: Arc::new(EmojiPreferred { seed }),
-        sample_prompts: text(emoji::prompts(Split::Tuning, sample_prompts, 0)),
+        prompts: text(drawn.prompts(Split::Train, TRAINING_PROMPTS, seed)),
+        data: TrainingData::Pictures(Arc::new(EmojiPreferred { world: drawn, seed })),
+        sample_prompts: text(drawn.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })

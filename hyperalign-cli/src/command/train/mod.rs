@@ -11,20 +11,20 @@ use std::{
     time::Duration,
 };
 
-use hyperalign_core::denoiser::Decoder;
-use hyperalign_core::schedule::SolverChoice;
-use hyperalign_core::{atomic, trajectory::key_steps_by_share};
+use hyperalign_core::contract::Decoder;
+use hyperalign_core::{atomic, movement::key_steps_by_share};
 use hyperalign_models::weights;
 use hyperalign_train::{
-    align::{AlignSettings, Aligned, Materials, align, check},
+    align::{AlignSettings, Aligned, REMOVED, align, check},
     eval::{Sampling, Shot, movement},
     learner::{End, FolderLock, Progress, Resume, Run, Stop},
+    method::{Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
     args::{seed, updates},
-    base::{self, BaseOptions},
+    base::BaseOptions,
     codec, config,
     context::Context,
     interrupt,
@@ -92,8 +92,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "config")]
     resume: bool,
 
-    /// Train the controls too (reward only, regulariser only, a static LoRA), each for the wall
-    /// time of HyperAlign, and measure all of them together, on 1,020 pictures or more.
+    /// Train HyperAlign's controls too (reward only, regulariser only, a static LoRA), each for its
+    /// wall time, and measure all of them together, on 1,020 pictures or more.
     #[arg(long)]
     controls: bool,
 
@@ -124,6 +124,9 @@ enum TrainError {
         "leave `--seed` out to go on with it, or start a new run in another `--out`"
     ))]
     OtherSeed { dir: PathBuf, stored: u64, given: u64 },
+    #[error("`--controls` are those of `hyperalign`, and the method is `{method}`")]
+    #[diagnostic(help("leave `--controls` out, or choose `[method] name = \"hyperalign\"`"))]
+    NoControls { method: &'static str },
 }
 
 /// Trains and measures.
@@ -139,7 +142,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let files = scorers::files(args.reward.as_slice(), &args.reward_weights)?;
     let open = |reward| scorers::open(reward, &files, &device);
     let reward = args.reward.as_deref().map(open).transpose()?;
-    let mut world = args.data.open((&args.base, &args.base_options), reward, &settings, &device)?;
+    if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
+        return Err(TrainError::NoControls { method: settings.method.name() }.into());
+    }
+    let (mut world, held_out) =
+        args.data.open((&args.base, &args.base_options), reward, &settings, &device)?;
     let folder = args.reward_codec.as_deref();
     let codec = codec::decoder("--reward-codec", folder, world.base.as_ref(), &device)?;
     let codec_hash = codec.as_ref().map(weights::hash);
@@ -163,15 +170,15 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let Some(key_steps) = key_steps(&world, &settings, &stop)? else {
         return Ok(Outcome::Interrupted);
     };
-    eprintln!("key steps of P: {key_steps:?} of {}", settings.method.steps);
+    eprintln!("key steps of P: {key_steps:?} of {}", settings.trajectory.steps);
 
     let Some(main) = trainer.train(&settings, &key_steps, &args.out)? else {
         return Ok(Outcome::Interrupted);
     };
-    let mut trained = vec![("hyperalign".to_owned(), main)];
+    let mut trained = vec![(settings.method.name().to_owned(), main)];
     if args.controls {
         let seconds = Duration::from_secs_f64(trained[0].1.seconds);
-        for (name, control) in controls::all(&settings, seconds) {
+        for (name, control) in controls::all(&settings, seconds).unwrap_or_default() {
             let dir = args.out.join("controls").join(name);
             let Some(aligned) = trainer.train(&control, &key_steps, &dir)? else {
                 return Ok(Outcome::Interrupted);
@@ -182,14 +189,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     if args.no_eval {
         return Ok(Outcome::Done);
     }
-    if base::embedded_base(&args.base).is_none() {
-        eprintln!(
-            "no table: its prompts and scorers are the embedded world's; `hyperalign eval` measures other bases"
-        );
-        return Ok(Outcome::Done);
-    }
     let settings = if args.controls { controls::measured(&settings) } else { settings };
-    report::run(&world, &settings, &trained, &args.out, &stop, args.json)
+    let report = report::Report { world: &world, settings: &settings, trained: &trained, held_out };
+    report.run(&args.out, &stop, args.json)
 }
 
 /// The settings of a new run, or those of the run that is resumed.
@@ -199,9 +201,9 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
         (None, true) if !stored.is_file() => {
             return Err(TrainError::NothingToResume { dir: args.out.clone() }.into());
         }
-        (None, true) => config::read(&AlignSettings::default(), &stored)?,
+        (None, true) => config::read(&AlignSettings::default(), REMOVED, &stored)?,
         _ if stored.exists() => return Err(TrainError::Occupied { dir: args.out.clone() }.into()),
-        (Some(file), _) => config::read(&AlignSettings::default(), file)?,
+        (Some(file), _) => config::read(&AlignSettings::default(), REMOVED, file)?,
         (None, false) => AlignSettings::default(),
     };
     if let Some(steps) = args.steps {
@@ -227,12 +229,12 @@ fn key_steps(
     settings: &AlignSettings,
     stop: &Stop,
 ) -> miette::Result<Option<Vec<usize>>> {
-    if !settings.method.key_steps.is_empty() {
-        return Ok(Some(settings.method.key_steps.clone()));
+    if !settings.trajectory.key_steps.is_empty() {
+        return Ok(Some(settings.trajectory.key_steps.clone()));
     }
     let shots: Vec<Shot> = (0..)
         .zip(&world.sample_prompts)
-        .map(|(seed, prompt)| Shot { prompt: prompt.clone(), seed })
+        .map(|(seed, prompt)| Shot::new(prompt.as_str(), seed))
         .collect();
     let sampling = sampling(settings, KEY_STEP_BATCH);
     let movement = movement(world.base.as_ref(), &sampling, &shots, stop).into_diagnostic()?;
@@ -246,9 +248,8 @@ fn key_steps(
 }
 
 fn sampling(settings: &AlignSettings, batch: usize) -> Sampling {
-    let method = &settings.method;
-    let solver = SolverChoice::default();
-    Sampling { steps: method.steps, guidance_scale: method.guidance_scale, batch, solver }
+    let TrajectorySettings { steps, guidance_scale, .. } = settings.trajectory;
+    Sampling { batch, ..Sampling::new(steps, guidance_scale) }
 }
 
 /// Takes the folder of the run, which has not become another's meanwhile.
@@ -278,10 +279,13 @@ impl Trainer<'_> {
         key_steps: &[usize],
         dir: &Path,
     ) -> miette::Result<Option<Aligned>> {
+        let needs_reward = settings.method.needs().reward != RewardNeed::None;
+        let reward = self.world.reward.as_ref().filter(|_| needs_reward);
         let mut identity = serde_json::json!({
             "base": self.world.base.hash(),
-            "reward": self.world.reward.version(),
+            "reward": reward.map(|reward| reward.version()),
             "method": settings.method,
+            "trajectory": settings.trajectory,
             "network": settings.network,
             "key_steps": key_steps,
         });

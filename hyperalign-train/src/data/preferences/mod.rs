@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod listing;
 mod names;
+mod pairs;
 mod pictures;
 mod rank;
 mod table;
@@ -173,6 +174,16 @@ impl Preferences {
     pub fn preferred(&self, index: u64) -> Result<(String, Vec<u8>), PreferenceError> {
         let choice = self.choice(index);
         Ok((self.prompt_of(choice)?, self.picture_of(choice, choice.preferred)?))
+    }
+
+    /// Prompt and rejected picture of item `index`; the preferred picture is not read.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read or a row is damaged.
+    pub fn rejected(&self, index: u64) -> Result<(String, Vec<u8>), PreferenceError> {
+        let choice = self.choice(index);
+        Ok((self.prompt_of(choice)?, self.picture_of(choice, choice.rejected)?))
     }
 
     /// The first `count` different prompts of the sequence, or as many as the first epoch has.

@@ -84,25 +84,65 @@ impl PreferredPictures {
 
     fn item(&self, index: u64) -> Result<(RgbImage, String), PreferenceError> {
         let (prompt, file) = self.preferences.preferred(index)?;
-        match decode_picture(&file) {
-            Ok(picture) => Ok((self.fit(&picture), prompt)),
+        Ok((self.picture(&prompt, &file)?, prompt))
+    }
+
+    /// The picture in the bytes of a file, at the size of the base.
+    pub(super) fn picture(&self, prompt: &str, file: &[u8]) -> Result<RgbImage, PreferenceError> {
+        let prompt = prompt.to_owned();
+        match decode_picture(file) {
+            Ok(picture) => Ok(self.fit(&picture)),
             Err(source) => Err(PreferenceError::Picture { prompt, source }),
         }
     }
 
-    /// The item, or the next one that is whole. Which one that is depends on the files only, so
-    /// a resumed run learns from the same.
-    fn whole_item(&self, index: u64) -> Result<(RgbImage, String), PreferenceError> {
+    /// What `read` gives for the item, or for the next one that is whole. Which one that is depends
+    /// on the files only, so a resumed run learns from the same. The second value is how many were
+    /// passed over.
+    fn whole<T>(
+        &self,
+        index: u64,
+        read: impl Fn(u64) -> Result<T, PreferenceError>,
+    ) -> Result<(T, u64), PreferenceError> {
         self.tally.drawn();
         let mut next = index;
         loop {
-            match self.item(next) {
-                Ok(item) => return Ok(item),
+            match read(next) {
+                Ok(item) => return Ok((item, next - index)),
                 // With every picture damaged, this fails after one round.
-                Err(error) => self.tally.damaged(self.preferences.row(next), index, &error)?,
+                Err(error) => self.tally.damaged(self.preferences.row(next), &error)?,
             }
             next += 1;
         }
+    }
+
+    /// What `read` gives for each of the items `indices`, damaged ones passed over. None once too
+    /// many are: why, [`fault`](PreferredData::fault) tells.
+    pub(super) fn all<T: Send>(
+        &self,
+        indices: &[u32],
+        read: impl Fn(u32, u64) -> Result<T, PreferenceError> + Sync,
+    ) -> Option<Vec<T>> {
+        let items =
+            indices.par_iter().map(|&index| self.whole(u64::from(index), |next| read(index, next)));
+        match items.collect::<Result<Vec<(T, u64)>, _>>() {
+            Ok(items) => {
+                let passed_over = items.iter().map(|(_, passed_over)| passed_over).sum();
+                self.tally.count_here(passed_over, indices.len() as u64);
+                Some(items.into_iter().map(|(item, _)| item).collect())
+            }
+            Err(error) => {
+                self.tally.give_up(error);
+                None
+            }
+        }
+    }
+
+    /// Pictures that are not numbers, in the place of `count` that cannot be read: no loss of them is
+    /// a number, and no weight is touched.
+    pub(super) fn none(&self, count: usize, device: &Device) -> (Tensor<4>, Vec<String>) {
+        let shape = [count, 3, self.height, self.width];
+        (Tensor::full(shape, f32::NAN, device), vec![String::new(); count])
     }
 
     fn fit(&self, picture: &RgbImage) -> RgbImage {
@@ -123,22 +163,17 @@ impl PreferredData for PreferredPictures {
     /// Damaged items are passed over. Once too many are, the pictures are not numbers: no loss of
     /// them is, and no weight is touched before [`fault`](PreferredData::fault) is asked why.
     fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
-        let items = indices.par_iter().map(|index| self.whole_item(u64::from(*index)));
-        match items.collect::<Result<Vec<_>, _>>() {
-            Ok(items) => {
+        match self.all(indices, |_, next| self.item(next)) {
+            Some(items) => {
                 let (pictures, prompts): (Vec<RgbImage>, Vec<String>) = items.into_iter().unzip();
                 (from_images(&pictures, device), prompts)
             }
-            Err(error) => {
-                self.tally.give_up(error);
-                let shape = [indices.len(), 3, self.height, self.width];
-                (Tensor::full(shape, f32::NAN, device), vec![String::new(); indices.len()])
-            }
+            None => self.none(indices.len(), device),
         }
     }
 
-    fn passed_over(&self, indices: &[u32]) -> Option<u64> {
-        Some(self.tally.passed_over(indices))
+    fn passed_over(&self) -> Option<(u64, u64)> {
+        Some(self.tally.take_here())
     }
 
     fn fault(&self) -> Option<PreferenceError> {

@@ -1,8 +1,9 @@
 //! How many pictures cannot be read, and whether that is too many.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
+    thread::ThreadId,
 };
 
 use super::PreferenceError;
@@ -27,8 +28,8 @@ struct Counts {
     /// Pairs whose picture is damaged. A small set comes by again and again, and one damaged
     /// picture in it stays one.
     damaged: HashSet<u32>,
-    /// How many were passed over for each item that had to be replaced.
-    passed_over: BTreeMap<u64, u64>,
+    /// How many were passed over and how many drawn since each thread last asked.
+    here: HashMap<ThreadId, (u64, u64)>,
     first: Option<String>,
     fault: Option<PreferenceError>,
 }
@@ -47,20 +48,14 @@ impl Tally {
         self.counts().drawn += 1;
     }
 
-    /// Counts that the picture of the pair `row` could not be read when item `index` was drawn.
+    /// Counts that a picture of the pair `row` could not be read.
     ///
     /// # Errors
     ///
     /// Fails if these are more than may be passed over.
-    pub(super) fn damaged(
-        &self,
-        row: u32,
-        index: u64,
-        error: &PreferenceError,
-    ) -> Result<(), PreferenceError> {
+    pub(super) fn damaged(&self, row: u32, error: &PreferenceError) -> Result<(), PreferenceError> {
         let mut counts = self.counts();
         counts.damaged.insert(row);
-        *counts.passed_over.entry(index).or_default() += 1;
         counts.first.get_or_insert_with(|| error.to_string());
         let drawn = counts.drawn.max(CHECKED).min(self.pairs);
         self.check(counts.damaged.len() as u64, drawn, counts.first.as_deref())
@@ -82,11 +77,16 @@ impl Tally {
         Err(PreferenceError::Damaged { damaged, drawn, most: self.most, first })
     }
 
-    /// How many pictures were passed over for the items `indices`.
-    pub(super) fn passed_over(&self, indices: &[u32]) -> u64 {
-        let counts = self.counts();
-        let each = indices.iter().filter_map(|index| counts.passed_over.get(&u64::from(*index)));
-        each.sum()
+    /// Counts for this thread that `passed_over` pictures were passed over while it drew `drawn`.
+    pub(super) fn count_here(&self, passed_over: u64, drawn: u64) {
+        let mut counts = self.counts();
+        let here = counts.here.entry(std::thread::current().id()).or_default();
+        *here = (here.0 + passed_over, here.1 + drawn);
+    }
+
+    /// What was counted for this thread since it last asked: passed over, and drawn.
+    pub(super) fn take_here(&self) -> (u64, u64) {
+        self.counts().here.remove(&std::thread::current().id()).unwrap_or_default()
     }
 
     /// Keeps the first error that a run cannot go on with.
@@ -107,7 +107,7 @@ mod tests {
     fn outcome(most: f64, pairs: u64, damaged: u32) -> Result<(), PreferenceError> {
         let tally = Tally::new(most, pairs);
         let error = PreferenceError::Empty { path: "set".into(), without_caption: 0 };
-        (0..damaged).try_for_each(|row| tally.damaged(row, row.into(), &error))
+        (0..damaged).try_for_each(|row| tally.damaged(row, &error))
     }
 
     #[test]
@@ -126,10 +126,12 @@ mod tests {
     fn a_damaged_picture_that_comes_by_again_is_one() {
         let tally = Tally::new(0.1, 6);
         let error = PreferenceError::Empty { path: "set".into(), without_caption: 0 };
-        for index in 0..50 {
+        for _ in 0..50 {
             tally.drawn();
-            tally.damaged(3, 6 * index + 3, &error).unwrap();
+            tally.damaged(3, &error).unwrap();
+            tally.count_here(1, 2);
         }
-        assert_eq!(tally.passed_over(&[3, 4, 9]), 2);
+        assert_eq!(tally.take_here(), (50, 100));
+        assert_eq!(tally.take_here(), (0, 0), "told once");
     }
 }

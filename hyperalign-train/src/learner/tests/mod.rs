@@ -3,6 +3,7 @@
 
 mod kill;
 mod resume;
+mod span;
 mod stop;
 mod update;
 
@@ -77,8 +78,15 @@ impl Regression {
 
 impl Objective for Regression {
     type Module = Line;
+    type Batch = ();
 
-    fn losses(&self, module: &Line, update: u64, shard: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names { parts: vec!["fit", "shrink"], metrics: vec!["first sample"] }
+    }
+
+    fn prepare(&self, _: &Line, _: u64) {}
+
+    fn losses(&self, module: &Line, (): &(), update: u64, shard: Shard, emit: &mut dyn Emit) {
         let factor = (self.0)(update);
         let device = Device::flex();
         let samples = shard.samples(BATCH);
@@ -91,10 +99,9 @@ impl Objective for Regression {
         let error = x.matmul(module.weight.val()) + module.bias.val().unsqueeze() - y;
         let fit = error.powi_scalar(2).mean() * factor;
         let shrink = module.weight.val().powi_scalar(2).sum();
-        Losses {
-            parts: vec![Part::new("fit", 1.0, fit), Part::new("shrink", SHRINK, shrink)],
-            metrics: vec![("first sample".to_owned(), shard.samples(BATCH).start as f64)],
-        }
+        emit.part(Part::new("fit", 1.0, fit));
+        emit.part(Part::new("shrink", SHRINK, shrink));
+        emit.metric(Metric::new("first sample", shard.samples(BATCH).start as f64));
     }
 }
 

@@ -37,13 +37,19 @@ struct Kink;
 
 impl Objective for Kink {
     type Module = Line;
+    type Batch = ();
 
-    fn losses(&self, module: &Line, update: u64, _: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names { parts: vec!["smooth", "kink"], metrics: Vec::new() }
+    }
+
+    fn prepare(&self, _: &Line, _: u64) {}
+
+    fn losses(&self, module: &Line, (): &(), update: u64, _: Shard, emit: &mut dyn Emit) {
         let smooth = module.weight.val().powi_scalar(2).mean();
         let zero = module.bias.val() * if update == 0 { 1.0 } else { 0.0 };
-        let parts =
-            vec![Part::new("smooth", 1.0, smooth), Part::new("kink", 1.0, zero.abs().sqrt())];
-        Losses { parts, metrics: Vec::new() }
+        emit.part(Part::new("smooth", 1.0, smooth));
+        emit.part(Part::new("kink", 1.0, zero.abs().sqrt()));
     }
 }
 
@@ -115,19 +121,44 @@ fn progress_is_lines_of_means() {
     }
 }
 
-/// The regression, with its second part in every third update only.
+/// The regression, with its second part and its metric in every third update only.
 struct Now(Arc<Regression>);
+
+/// Passes the first part on, and everything where it is asked for.
+struct First<'a> {
+    emit: &'a mut dyn Emit,
+    whole: bool,
+    parts: usize,
+}
+
+impl Emit for First<'_> {
+    fn part(&mut self, part: Part) {
+        self.parts += 1;
+        if self.whole || self.parts == 1 {
+            self.emit.part(part);
+        }
+    }
+
+    fn metric(&mut self, metric: Metric) {
+        if self.whole {
+            self.emit.metric(metric);
+        }
+    }
+}
 
 impl Objective for Now {
     type Module = Line;
+    type Batch = ();
 
-    fn losses(&self, module: &Line, update: u64, shard: Shard) -> Losses {
-        let mut losses = self.0.losses(module, update, shard);
-        if !update.is_multiple_of(3) {
-            losses.parts.truncate(1);
-            losses.metrics.clear();
-        }
-        losses
+    fn names(&self) -> Names {
+        self.0.names()
+    }
+
+    fn prepare(&self, _: &Line, _: u64) {}
+
+    fn losses(&self, module: &Line, (): &(), update: u64, shard: Shard, emit: &mut dyn Emit) {
+        let mut first = First { emit, whole: update.is_multiple_of(3), parts: 0 };
+        self.0.losses(module, &(), update, shard, &mut first);
     }
 }
 
@@ -175,9 +206,16 @@ struct Watched(Mutex<Vec<(u64, Vec<f32>)>>);
 
 impl Objective for Watched {
     type Module = Line;
+    type Batch = ();
 
-    fn losses(&self, module: &Line, update: u64, shard: Shard) -> Losses {
-        Regression(Box::new(|_| 1.0)).losses(module, update, shard)
+    fn names(&self) -> Names {
+        Regression::plain().names()
+    }
+
+    fn prepare(&self, _: &Line, _: u64) {}
+
+    fn losses(&self, module: &Line, (): &(), update: u64, shard: Shard, emit: &mut dyn Emit) {
+        Regression::plain().losses(module, &(), update, shard, emit);
     }
 
     fn after_update(

@@ -208,16 +208,22 @@ struct Wide;
 
 impl Objective for Wide {
     type Module = Layers;
+    type Batch = ();
 
-    fn losses(&self, module: &Layers, update: u64, shard: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names { parts: vec!["wide"], metrics: Vec::new() }
+    }
+
+    fn prepare(&self, _: &Layers, _: u64) {}
+
+    fn losses(&self, module: &Layers, (): &(), update: u64, shard: Shard, emit: &mut dyn Emit) {
         let phase = (update * 7 + shard.index as u64) as f32;
         let x: Vec<f32> = (0..64 * 256).map(|i| (phase + i as f32).sin()).collect();
         let mut x = Tensor::<2>::from_data(TensorData::new(x, [64, 256]), &Device::flex());
         for layer in &module.layers {
             x = x.matmul(layer.val()).tanh();
         }
-        let loss = x.powi_scalar(2).mean();
-        Losses { parts: vec![Part::new("wide", 1.0, loss)], metrics: Vec::new() }
+        emit.part(Part::new("wide", 1.0, x.powi_scalar(2).mean()));
     }
 }
 
@@ -243,11 +249,18 @@ struct Uneven(Option<f64>);
 
 impl Objective for Uneven {
     type Module = Line;
+    type Batch = ();
 
-    fn losses(&self, module: &Line, _update: u64, shard: Shard) -> Losses {
+    fn names(&self) -> Names {
+        Names { parts: vec!["pull"], metrics: Vec::new() }
+    }
+
+    fn prepare(&self, _: &Line, _: u64) {}
+
+    fn losses(&self, module: &Line, (): &(), _: u64, shard: Shard, emit: &mut dyn Emit) {
         let pull = [1000.0, 0.5][shard.index];
         let loss = module.weight.val().narrow(0, shard.index, 1).sum() * pull;
-        Losses { parts: vec![Part::new("pull", 2.0, loss).clipped(self.0)], metrics: Vec::new() }
+        emit.part(Part::new("pull", 2.0, loss).clipped(self.0));
     }
 }
 
@@ -256,7 +269,8 @@ fn a_part_is_clipped_in_each_shard_before_the_mean() {
     let norm = |limit: Option<f64>| {
         let settings = Settings { shards: 2, ..Settings::default() };
         let gradient =
-            super::super::update::gradient(&Uneven(limit), &Line::new(), 0, &settings).unwrap();
+            crate::learner::update::gradient(&Uneven(limit), &Line::new(), &(), 0, &settings)
+                .unwrap();
         gradient.parts[0].gradient_norm
     };
     // Mean of two shards, times the weight of 2: the sum of two perpendicular vectors.

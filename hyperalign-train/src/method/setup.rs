@@ -1,0 +1,88 @@
+//! What a method is set up with.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::{
+    contract::{Conditioning, Decoder},
+    noise::{Purpose, Stream},
+};
+use hyperalign_models::base::Base;
+use hyperalign_rewards::Reward;
+
+use super::TrajectorySettings;
+use crate::data::TrainingData;
+
+/// What a run is made of.
+#[derive(Clone)]
+pub struct Materials {
+    /// The frozen base, on the plain device.
+    pub base: Arc<dyn Base>,
+    /// The reward to maximise, on the plain device, where the method needs one.
+    pub reward: Option<Arc<dyn Reward>>,
+    /// What makes the pictures that the reward is shown, in place of the base's own decoder.
+    pub reward_decoder: Option<Arc<dyn Decoder + Send + Sync>>,
+    /// Prompts to learn from.
+    pub prompts: Vec<String>,
+    /// What is learned from beside prompts.
+    pub data: TrainingData,
+    /// Prompts of the sample grids.
+    pub sample_prompts: Vec<String>,
+    /// What pictures of this base have to say of the origin of its data, where a licence asks for
+    /// it.
+    pub attribution: Option<&'static str>,
+    /// The plain device.
+    pub device: Device,
+}
+
+/// What every method gets: materials that have been checked against its needs, and what all of
+/// them share.
+#[derive(Clone)]
+pub struct Setup {
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// What is learned from.
+    pub materials: Materials,
+    /// How trajectories are sampled.
+    pub trajectory: TrajectorySettings,
+}
+
+impl Setup {
+    /// The base.
+    pub fn base(&self) -> &dyn Base {
+        self.materials.base.as_ref()
+    }
+
+    /// The reward.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is none: a method that needs none does not ask.
+    pub fn reward(&self) -> &dyn Reward {
+        self.materials.reward.as_deref().expect("checked when the run was set up")
+    }
+
+    /// Decodes latents for the reward, clamped to `[-1, 1]`.
+    pub(super) fn picture(&self, latents: Tensor<4>) -> Tensor<4> {
+        let image = match &self.materials.reward_decoder {
+            Some(decoder) => decoder.decode(latents),
+            None => self.base().decode(latents),
+        };
+        image.clamp(-1.0, 1.0)
+    }
+
+    /// The stream of sample `k` of an update.
+    pub(super) fn stream(&self, purpose: Purpose, update: u64, k: usize) -> Stream {
+        Stream::new(self.seed, purpose, update as u32, k as u32)
+    }
+
+    pub(super) fn encode(&self, prompts: &[String]) -> Conditioning {
+        self.base().encode_prompts(prompts).expect("prompts were checked when the run was set up")
+    }
+
+    /// Shape `[timesteps]`.
+    pub(super) fn times(&self, timesteps: &[f64]) -> Tensor<1> {
+        let values: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
+        Tensor::from_data(&values[..], &self.materials.device)
+    }
+}
