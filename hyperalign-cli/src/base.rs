@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use hyperalign_core::memory;
 use hyperalign_models::base::{Base, Cut, Preset};
 use hyperalign_models::embedded;
 #[cfg(feature = "hub")]
@@ -15,7 +16,7 @@ use hyperalign_models::weights::{Folder, published};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::output;
+use crate::{context::Context, output};
 
 /// What every diffusers folder of a whole pipeline has; an embedded reward model has none.
 const INDEX: &str = "model_index.json";
@@ -30,6 +31,11 @@ pub struct BaseOptions {
     /// the folder `tokenizer` beside the file, or the file's own.
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
+
+    /// Autoencoder for Stable Diffusion in one file that has none, or instead of its own: a
+    /// .safetensors file, or a folder in diffusers' layout.
+    #[arg(long, value_name = "FILE|DIR")]
+    vae: Option<PathBuf>,
 
     /// Folder with what belongs to the transformer of FLUX.1 in one file: tokenizer, tokenizer_2,
     /// text_encoder, text_encoder_2 and ae.safetensors (or vae). Default: the file's own.
@@ -52,6 +58,7 @@ impl BaseOptions {
     pub fn first_given(&self) -> Option<&'static str> {
         let given = [
             ("--tokenizer", self.tokenizer.is_some()),
+            ("--vae", self.vae.is_some()),
             ("--components", self.components.is_some()),
             ("--offline", self.offline),
             ("--dtype", self.dtype.is_some()),
@@ -92,6 +99,7 @@ pub fn open(
     let formats = options.dtype.clone().unwrap_or_default();
     let beside = Beside {
         tokenizer: options.tokenizer.as_deref(),
+        vae: options.vae.as_deref(),
         components: options.components.as_deref(),
     };
     let folder = match place(given)? {
@@ -112,6 +120,25 @@ pub fn open(
         _ => base.preset(),
     };
     Ok((base.into(), preset))
+}
+
+/// Checks that pictures of `size` fit into memory, before it is asked for. What a device other than
+/// the CPU has, the system does not tell.
+///
+/// # Errors
+///
+/// Fails for a size that the base cannot read or that takes more than there is.
+pub fn check_size(
+    base: &dyn Base,
+    size: Option<[usize; 2]>,
+    context: &Context,
+) -> miette::Result<()> {
+    let Some(size) = size else { return Ok(()) };
+    base.latents_of(size).into_diagnostic()?;
+    match memory::available().filter(|_| context.device_name() == "cpu") {
+        Some(free) => base.check_memory(size, free).into_diagnostic(),
+        None => Ok(()),
+    }
 }
 
 /// Tells what the files of `given` hold that was not read.
@@ -216,7 +243,7 @@ pub fn place(given: &str) -> Result<Place, UnknownBase> {
         return Ok(Place::Folder(folder));
     }
     let path = PathBuf::from(given);
-    if path.is_file() {
+    if hyperalign_core::input::is_there(&path) {
         return Ok(Place::File(path));
     }
     if let Some(id) = given.strip_prefix(HUB) {

@@ -32,8 +32,14 @@ use crate::output::OutputError;
 
 /// Tensors of a megabyte come and go by the thousand. The system's allocator gives each of them
 /// back to the kernel and pays for every page anew: attention took twice the time.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Tests ask what readers take.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: hyperalign_core::fuzz::Counting = hyperalign_core::fuzz::Counting;
 
 fn main() -> ExitCode {
     // Clap answers `--help` and `--version` itself, and ends with status 2 on wrong usage.

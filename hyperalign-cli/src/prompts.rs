@@ -1,5 +1,6 @@
 //! The prompts that a command works on: a file of any format, or the embedded world's own.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hyperalign_models::{base::Base, embedded};
@@ -13,7 +14,8 @@ use serde::Serialize;
 #[derive(Debug, clap::Args)]
 pub struct PromptArgs {
     /// Prompts: PartiPrompts' .tsv, GenEval's .jsonl, HPSv2's or HPDv2's .json or a folder of them,
-    /// a .csv table, or .txt with a prompt a line. Default: those of an embedded base.
+    /// a .csv table, .txt with a prompt a line, or `-` for lines of standard input. Default: those of
+    /// an embedded base.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Which of an embedded base's own prompts.
@@ -100,13 +102,26 @@ impl PromptArgs {
     }
 }
 
-/// The prompts of a file, at most `limit` of them.
+/// What stands for standard input.
+const STANDARD_INPUT: &str = "-";
+
+/// The prompts of a file, at most `limit` of them; `-` is standard input.
 ///
 /// # Errors
 ///
 /// Fails if the file cannot be read or has an entry that is no prompt.
 pub fn of_file(path: &Path, limit: Option<usize>) -> Result<Vec<Prompt>, PromptsError> {
-    let mut prompts = prompts::read(path)?;
+    let mut prompts = if path.as_os_str() == STANDARD_INPUT {
+        let name = Path::new("standard input");
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map_err(|source| PromptFileError::Unreadable { path: name.to_owned(), source })?;
+        prompts::read_bytes(name, &bytes)?
+    } else {
+        prompts::read(path)?
+    };
     prompts.truncate(limit.unwrap_or(prompts.len()));
     Ok(prompts)
 }

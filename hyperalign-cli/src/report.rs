@@ -1,11 +1,19 @@
 //! How errors are shown.
 
+use hyperalign_core::caught;
 use miette::{Diagnostic, MietteHandlerOpts, ReportHandler};
 
 /// Shows the causes of an error below it only where its message does not name them already, as
 /// ours do.
 pub fn install() {
     miette::set_hook(Box::new(|error| handler(error))).expect("nothing was reported yet");
+    // A panic that is made an error is told as one, and not twice.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !caught::is_expected() {
+            report(panic);
+        }
+    }));
 }
 
 fn handler(error: &(dyn Diagnostic + 'static)) -> Box<dyn ReportHandler> {

@@ -124,7 +124,7 @@ fn what_is_missing_is_named_with_the_places() {
     fs::create_dir(world.path("empty")).unwrap();
     let file = "bfl/flux1.safetensors";
     fails(file, &["--components", "empty"], &["text_encoder_2", "looked for in empty and bfl"]);
-    fails("bfl", &["--tokenizer", "bfl/tokenizer"], &["whose tokenizers are among"]);
+    fails("bfl", &["--tokenizer", "bfl/tokenizer"], &["whose other parts are among"]);
     fails("bfl/text_encoder/model.safetensors", &[], &["CLIP's text encoder", "Black Forest Labs"]);
 }
 

@@ -106,15 +106,26 @@ fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
         (question(&[], "a dog"), 422, "no picture"),
         (json!({"images": [""], "prompts": []}), 422, "one for each picture"),
         (json!({"images": [""]}), 422, "one for each picture"),
-        (json!({"pictures": []}), 400, "pictures"),
+        (json!({"pictures": []}), 400, "a key that is none of these"),
+        (json!({"images": BASE64_STANDARD.encode(picture(1))}), 400, "`images` is no list"),
     ] {
         let (found, answer) = server.score(&question);
         assert_eq!(found, status, "{answer}");
         assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
     }
     assert_eq!(server.ask("POST", "/v1/score", b"{").0, 400);
-    assert_eq!(server.ask("GET", "/v1/score", b"").0, 405);
-    assert_eq!(server.ask("GET", "/nothing", b"").0, 404);
+    for (path, status, words) in [("/v1/score", 405, "POST"), ("/nothing", 404, "/v1/score")] {
+        let (found, _, body) = server.ask("GET", path, b"");
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(found, status);
+        assert!(body["error"].as_str().unwrap().contains(words), "{body}");
+    }
+    // As Python's `encodebytes` writes it.
+    let encoded = BASE64_STANDARD.encode(picture(2));
+    let lines: Vec<_> = encoded.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
+    let (status, broken) =
+        server.score(&json!({"images": [lines.join("\n") + "\n"], "prompt": "a dog"}));
+    assert_eq!((status, of(&broken, 0)), (200, of(&alone, 0)));
     assert_eq!(server.ask("POST", "/", b"\x80\x04.").0, 400);
     assert_eq!(server.ask("POST", "/", b"\x80\x02NN(\x86t.").0, 400);
     assert_eq!(server.ask("POST", "/flow-grpo/nobody", b"").0, 404);
@@ -124,8 +135,8 @@ fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
     assert_eq!((status, &health["status"], &health["waiting"]), (200, &"ok".into(), &0.into()));
     let (_, _, metrics) = server.ask("GET", "/metrics", b"");
     let metrics = String::from_utf8(metrics).unwrap();
-    assert!(metrics.contains("hyperalign_requests_total{result=\"answered\"} 2"), "{metrics}");
-    assert!(metrics.contains("hyperalign_pictures_total 3"), "{metrics}");
+    assert!(metrics.contains("hyperalign_requests_total{result=\"answered\"} 3"), "{metrics}");
+    assert!(metrics.contains("hyperalign_pictures_total 4"), "{metrics}");
 }
 
 #[test]

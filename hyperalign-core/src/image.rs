@@ -4,6 +4,8 @@
 mod caption;
 mod decode;
 mod grid;
+mod jpeg;
+mod own_prompt;
 mod parameters;
 mod png;
 
@@ -12,6 +14,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 pub use decode::{DecodeError, Header, MAX_PIXELS, MAX_SIDE, MIN_SIDE, decode_picture};
 pub use grid::{GridStyle, captioned_grid, grid};
+pub use own_prompt::{OwnPrompt, png_prompt};
 pub use parameters::{Parameters, ParametersError};
 pub use png::{ImageError, Metadata, encode_png, png_metadata, read_png, write_png};
 

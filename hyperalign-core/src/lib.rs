@@ -8,13 +8,16 @@
 pub mod atomic;
 pub mod attention;
 pub mod cache;
+pub mod caught;
 pub mod contract;
 mod derivative;
 pub mod device;
 pub mod diffusion;
 pub mod fused;
+pub mod fuzz;
 pub mod guidance;
 pub mod image;
+pub mod input;
 pub mod lora;
 pub mod memory;
 pub mod movement;

@@ -57,8 +57,13 @@ fn a_file_cut_off_anywhere_is_an_error() {
     read(&path, &whole).unwrap();
     for length in 0..whole.len() {
         let error = read(&path, &whole[..length]).unwrap_err();
-        assert!(matches!(error, LoadError::Corrupt { .. }), "{length} bytes: {error}");
+        match length {
+            0 => assert!(error.to_string().contains("empty"), "{error}"),
+            _ => assert!(matches!(error, LoadError::Corrupt { .. }), "{length} bytes: {error}"),
+        }
     }
+    let error = read(&path, &[whole, vec![0; 16]].concat()).unwrap_err().to_string();
+    assert!(error.contains("behind the weights"), "{error}");
 }
 
 /// A flipped bit in a value is another value; anywhere else it is an error or another name.
@@ -151,8 +156,12 @@ fn pickles_are_refused_by_name_and_by_content() {
     let folder = tempfile::tempdir().unwrap();
     let zip = b"PK\x03\x04and so on".to_vec();
     let pickle = b"\x80\x02}q\x00(X\x05\x00\x00\x00state".to_vec();
-    let cases =
-        [("a.ckpt", bytes()), ("b.PT", bytes()), ("c.safetensors", zip), ("d.safetensors", pickle)];
+    let cases = [
+        ("a.ckpt", zip.clone()),
+        ("b.PT", b"old pickles begin with anything".to_vec()),
+        ("c.safetensors", zip),
+        ("d.safetensors", pickle),
+    ];
     for (name, bytes) in cases {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
@@ -160,6 +169,9 @@ fn pickles_are_refused_by_name_and_by_content() {
         assert!(matches!(error, LoadError::Pickle { .. }), "{name}: {error}");
         assert!(error.to_string().contains(".safetensors"), "{error}");
     }
+    // What is in it counts, where that is plain.
+    let path = folder.path().join("e.ckpt");
+    read(&path, &bytes()).unwrap();
     // A folder that has nothing else.
     std::fs::create_dir(folder.path().join("unet")).unwrap();
     std::fs::write(folder.path().join("unet/diffusion_pytorch_model.bin"), "").unwrap();

@@ -12,7 +12,7 @@ use hyperalign_models::{
     base::Identity,
     clip::ClipTextConfig,
     flux::FluxConfig,
-    pipeline::{Formats, PipelineError, Sizes, StableDiffusion},
+    pipeline::{Beside, Formats, PipelineError, Sizes, StableDiffusion},
     testing::{File, published_file, write_file as write},
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
@@ -169,7 +169,8 @@ fn from_single_file(
     tokenizer: Option<&Path>,
 ) -> Result<StableDiffusion, PipelineError> {
     let formats = Formats::default();
-    StableDiffusion::from_single_file(path, sizes, tokenizer, &formats, &Device::flex())
+    let beside = Beside { tokenizer, ..Beside::default() };
+    StableDiffusion::from_single_file(path, sizes, beside, &formats, &Device::flex())
 }
 
 #[test]
@@ -191,6 +192,74 @@ fn a_single_file_is_the_same_base_as_its_folder() {
     let disk = hyperalign_models::weights::Folder::disk(folder.path().join("diffusers"));
     let again = StableDiffusion::from_folder(&disk, &device).unwrap();
     assert_eq!(again.hash(), base.hash());
+}
+
+/// What trainers and mergers make of such files.
+#[test]
+fn single_files_in_the_wild() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let (sizes, whole) = single_file(folder.path());
+    let path = folder.path().join("model.safetensors");
+    let expected = from_single_file(&path, &sizes, None).unwrap().hash().to_owned();
+    let mut file = whole.clone();
+    for extra in [
+        "cond_stage_model.logit_scale",
+        "cond_stage_model.transformer.text_projection.weight",
+        "first_stage_model.loss.logvar",
+        "first_stage_model.loss.discriminator.main.0.weight",
+        "embedding_manager.embedder.transformer.x",
+        "denoiser.sigmas",
+    ] {
+        file.insert(extra.to_owned(), (vec![2], vec![0.0; 2]));
+    }
+    // The level that other versions of transformers leave out.
+    let level = "cond_stage_model.transformer.text_model.";
+    let file: File = file
+        .into_iter()
+        .map(|(key, value)| (key.replace(level, "cond_stage_model.transformer."), value))
+        .collect();
+    write(&path, &file);
+    let base = from_single_file(&path, &sizes, None).unwrap();
+    assert_eq!(base.hash(), expected);
+    let told = published::summary(Identity::passed_over(&base)).unwrap();
+    assert!(told.contains("6 tensors of trainers and mergers"), "{told}");
+
+    // Without an autoencoder, and with one from elsewhere.
+    let is_vae = |key: &str| key.starts_with("first_stage_model.");
+    let (vae, rest): (File, File) = file.into_iter().partition(|(key, _)| is_vae(key));
+    write(&path, &rest);
+    let message = from_single_file(&path, &sizes, None).unwrap_err().to_string();
+    assert!(message.contains("--vae"), "{message}");
+    let elsewhere = folder.path().join("vae.safetensors");
+    let bare = |key: String| key.trim_start_matches("first_stage_model.").to_owned();
+    let with_vae = |at: &Path| {
+        let beside = Beside { vae: Some(at), ..Beside::default() };
+        let formats = Formats::default();
+        StableDiffusion::from_single_file(&path, &sizes, beside, &formats, &device)
+    };
+    for named in [vae.clone(), vae.into_iter().map(|(key, value)| (bare(key), value)).collect()] {
+        write(&elsewhere, &named);
+        assert_eq!(with_vae(&elsewhere).unwrap().hash(), expected);
+    }
+    base.save(&folder.path().join("diffusers"), FileFloat::F32).unwrap();
+    for at in ["diffusers", "diffusers/vae"] {
+        assert_eq!(with_vae(&folder.path().join(at)).unwrap().hash(), expected, "{at}");
+    }
+    // A folder of that age has the text encoder without the level, too.
+    let encoder = folder.path().join("diffusers/text_encoder/model.safetensors");
+    let tensors = Tensors::open(&encoder).unwrap();
+    let bare: File = tensors
+        .iter()
+        .map(|(key, shape)| {
+            let values = (shape.to_vec(), tensors.f32(key).unwrap());
+            (key.trim_start_matches("text_model.").to_owned(), values)
+        })
+        .collect();
+    drop(tensors);
+    write(&encoder, &bare);
+    let disk = hyperalign_models::weights::Folder::disk(folder.path().join("diffusers"));
+    assert_eq!(StableDiffusion::from_folder(&disk, &device).unwrap().hash(), expected);
 }
 
 #[test]
@@ -261,7 +330,7 @@ fn what_is_wrong_with_a_single_file_is_said() {
     assert!(matches!(error, PipelineError::NoVocabulary { .. }), "{error}");
     assert!(error.to_string().contains("--tokenizer DIR"), "{error}");
     let pickle = folder.path().join("model.ckpt");
-    std::fs::copy(&path, &pickle).unwrap();
+    std::fs::write(&pickle, b"PK\x03\x04").unwrap();
     let error = open(&pickle, None);
     assert!(matches!(error, PipelineError::Load(LoadError::Pickle { .. })), "{error}");
 }

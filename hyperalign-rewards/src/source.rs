@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hyperalign_core::input;
 use hyperalign_models::{
     clip::{ClipConfig, ConfigError},
     tokenizer::{Tokenizer, TokenizerError},
@@ -133,7 +134,7 @@ impl Source {
         if path.is_dir() {
             return Ok(Self { folder: path.to_owned(), file: None, takes_any_sizes: false });
         }
-        if !path.is_file() {
+        if !input::is_there(path) {
             return Err(OpenError::NoPath { path: path.to_owned() });
         }
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
@@ -148,7 +149,7 @@ impl Source {
 
     /// The file that was named, or else the first of `names` that is there.
     pub(crate) fn file(&self, names: &[&str]) -> Option<PathBuf> {
-        let there = |name: &&str| Some(self.folder.join(name)).filter(|path| path.is_file());
+        let there = |name: &&str| Some(self.folder.join(name)).filter(|path| input::is_there(path));
         self.file.clone().or_else(|| names.iter().find_map(there))
     }
 
@@ -168,7 +169,9 @@ impl Source {
             Err(LoadError::NoWeights { tried, .. }) => tried,
             other => return Ok(other?),
         };
-        if let Some(name) = WEIGHTS.into_iter().find(|name| self.folder.join(name).is_file()) {
+        if let Some(name) =
+            WEIGHTS.into_iter().find(|name| input::is_there(&self.folder.join(name)))
+        {
             return Ok(Tensors::open_pytorch(&self.folder.join(name))?);
         }
         let tried = tried.iter().chain(&WEIGHTS).map(|name| (*name).to_owned());
@@ -258,8 +261,8 @@ impl Source {
     fn text(&self, name: &str) -> Result<Option<String>, OpenError> {
         let mut places =
             [self.folder.join(name), self.folder.join("tokenizer").join(name)].into_iter();
-        let Some(path) = places.find(|path| path.is_file()) else { return Ok(None) };
-        let read = std::fs::read_to_string(&path);
+        let Some(path) = places.find(|path| input::is_there(path)) else { return Ok(None) };
+        let read = input::read_text(&path);
         Ok(Some(read.map_err(|source| LoadError::Io { path, source })?))
     }
 }

@@ -76,13 +76,16 @@ fn the_position_is_all_that_a_resumed_run_needs() {
 
 #[test]
 fn pictures_have_the_size_of_the_base_and_damaged_ones_are_passed_over() {
-    let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8]).unwrap();
+    let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8], 0.1).unwrap();
     let n = pictures.preferences().len() as u32;
     let indices: Vec<u32> = (0..n).collect();
     let device = Device::flex();
     let (images, prompts) = pictures.batch(&indices, &device);
     assert_eq!(images.dims(), [n as usize, 3, 12, 8]);
     assert!(!prompts.contains(&"picture 7".to_owned()));
+    assert_eq!(pictures.passed_over(), Some((1, 13)));
+    assert!(pictures.notes()[0].contains("1 of 13 pictures cannot be read"));
+    assert!(pictures.fault().is_none());
     let green = images.narrow(1, 1, 1);
     let error: f32 = (green - (200.0 / 127.5 - 1.0)).abs().max().into_scalar();
     assert!(error < 1e-6, "only preferred pictures: {error}");
@@ -102,7 +105,7 @@ fn off_green(images: &Tensor<4>, preferred: bool) -> f32 {
 
 #[test]
 fn pairs_are_both_pictures_of_a_prompt() {
-    let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8]).unwrap();
+    let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8], 0.1).unwrap();
     let device = Device::flex();
     let indices: Vec<u32> = (0..pictures.preferences().len() as u32).collect();
     let pairs = pictures.pairs(&indices, &device);
@@ -123,7 +126,7 @@ fn pairs_are_both_pictures_of_a_prompt() {
 
 #[test]
 fn every_second_labelled_picture_is_desirable() {
-    let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8]).unwrap();
+    let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8], 0.1).unwrap();
     let device = Device::flex();
     let n = pictures.preferences().len() as u32;
     let mut seen = BTreeSet::new();
@@ -141,7 +144,7 @@ fn every_second_labelled_picture_is_desirable() {
 
 #[test]
 fn pairs_serve_every_need_and_others_their_own() {
-    let pictures = || Arc::new(PreferredPictures::new(open("hpd", 2), [8, 8]).unwrap());
+    let pictures = || Arc::new(PreferredPictures::new(open("hpd", 2), [8, 8], 0.1).unwrap());
     let of = |data: TrainingData| {
         [data.pictures().is_some(), data.pairs().is_some(), data.labels().is_some()]
     };
@@ -173,7 +176,7 @@ fn what_cannot_be_used_is_said() {
     std::fs::write(at("cut.parquet"), &whole[..whole.len() / 2]).unwrap();
     assert!(message(&at("cut.parquet")).contains("not a whole parquet file"));
     std::fs::write(at("empty.parquet"), "").unwrap();
-    assert!(message(&at("empty.parquet")).contains("not a whole parquet file"));
+    assert!(message(&at("empty.parquet")).contains("empty"));
 
     std::fs::write(at("bad.json"), r#"[{"promt": "x"}]"#).unwrap();
     assert!(message(&at("bad.json")).contains("human_preference"));
@@ -192,6 +195,6 @@ fn what_cannot_be_used_is_said() {
     )
     .unwrap();
     let preferences = Preferences::open(&at("away.json"), 0).unwrap();
-    let error = PreferredPictures::new(preferences, [8, 8]).unwrap_err().to_string();
+    let error = PreferredPictures::new(preferences, [8, 8], 1.0).unwrap_err().to_string();
     assert!(error.contains("cannot read"), "{error}");
 }

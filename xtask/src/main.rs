@@ -8,6 +8,7 @@
 
 mod check;
 mod docs;
+mod fuzz;
 mod golden;
 mod process;
 mod program;
@@ -25,6 +26,7 @@ const TASKS: &[Task] = &[
     program::TRAIN,
     test::TASK,
     check::TASK,
+    fuzz::TASK,
     golden::TASK,
     program::PRETRAIN,
     program::BENCH,

@@ -10,13 +10,17 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(refused)
 }
 
-/// Reads a number of updates.
+/// Reads a number of updates, which a run's settings can hold.
 ///
 /// # Errors
 ///
-/// Fails where [`at_least_one`] does.
+/// Fails where [`at_least_one`] does, and beyond 63 bits.
 pub fn updates(text: &str) -> Result<u64, String> {
-    at_least_one(text).map(|number| number as u64)
+    let number = at_least_one(text)? as u64;
+    match i64::try_from(number) {
+        Ok(_) => Ok(number),
+        Err(_) => Err(format!("at most {} are possible", i64::MAX)),
+    }
 }
 
 /// Reads a seed.
@@ -39,4 +43,14 @@ pub fn finite(text: &str) -> Result<f64, String> {
         Ok(_) => Err("a finite number is needed".to_owned()),
         Err(error) => Err(format!("{error}")),
     }
+}
+
+/// Reads a share.
+///
+/// # Errors
+///
+/// Fails outside of 0 to 1 and for what is no number.
+pub fn share(text: &str) -> Result<f64, String> {
+    let refused = || "a share from 0 to 1 is needed, such as 0.1".to_owned();
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(refused)
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use hyperalign_core::movement::{curvature, key_steps_by_curvature, key_steps_by_share};
+use hyperalign_core::movement::{
+    KeyStepError, curvature, key_steps_by_curvature, key_steps_by_share,
+};
 use hyperalign_core::stop::Stop;
 use hyperalign_models::generate::{AdapterFile, Shot};
 use hyperalign_train::eval::movement;
@@ -90,6 +92,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let shots: Vec<Shot> = (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt, seed }).collect();
     let sampling = args.steps.sampling(preset);
+    // Before the pictures, which take their time.
+    let steps = base.scheduler(sampling.steps).into_diagnostic()?.steps();
+    if args.count > steps {
+        return Err(KeyStepError::Count { count: args.count, steps }).into_diagnostic();
+    }
     let Some(movement) = movement(base.as_ref(), &sampling, &shots, &stop).into_diagnostic()?
     else {
         return Ok(Outcome::Interrupted);

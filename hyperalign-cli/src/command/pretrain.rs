@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use hyperalign_train::{
-    learner::{End, Progress, Stop},
+    learner::{End, FolderLock, Progress, Stop},
     pretrain::{Pretraining, Stage},
 };
 use miette::{Diagnostic, IntoDiagnostic};
@@ -118,6 +118,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     for folder in [&work, &args.out] {
         output::check_writable(&folder.join("stage")).into_diagnostic()?;
     }
+    let _lock = FolderLock::take(&work).into_diagnostic()?;
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let pretraining = Pretraining {

@@ -139,6 +139,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     }
     let device = context.device()?;
     let (base, preset) = args.base.open(&device)?;
+    base::check_size(base.as_ref(), args.size, context)?;
     let sampling = args.steps.sampling(preset);
     let file = adapter(args, base.as_ref(), &device)?;
     let chosen = args.variant.and_then(VariantChoice::adapted);

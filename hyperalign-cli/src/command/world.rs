@@ -20,7 +20,7 @@ use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 
-use crate::args::{at_least_one, finite};
+use crate::args::{at_least_one, finite, seed};
 use crate::base::{self, BaseOptions};
 use crate::context::Context;
 use crate::interrupt;
@@ -70,7 +70,7 @@ pub struct Args {
     split: OwnPrompts,
 
     /// Seed of renders and prompts.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed)]
     seed: u64,
 
     /// Sampling steps. Default: what suits the base.

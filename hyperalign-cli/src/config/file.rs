@@ -54,7 +54,7 @@ pub fn read<T: Serialize + DeserializeOwned>(
     removed: &[(&str, &str)],
     path: &Path,
 ) -> miette::Result<T> {
-    let text = std::fs::read_to_string(path)
+    let text = hyperalign_core::input::read_text(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     Ok(parse(defaults, removed, &text).map_err(|problem| ConfigError::Invalid {
         text: NamedSource::new(path.display().to_string(), text).with_language("toml"),
@@ -66,7 +66,7 @@ pub fn read<T: Serialize + DeserializeOwned>(
 
 /// What is wrong, and at which bytes.
 #[derive(Debug, PartialEq)]
-struct Problem {
+pub(super) struct Problem {
     message: String,
     span: Range<usize>,
     help: Option<String>,
@@ -79,7 +79,7 @@ impl Problem {
     }
 }
 
-fn parse<T: Serialize + DeserializeOwned>(
+pub(super) fn parse<T: Serialize + DeserializeOwned>(
     defaults: &T,
     removed: &[(&str, &str)],
     text: &str,

@@ -4,6 +4,8 @@
 //! an error at its place in the file and not a silent default.
 
 mod file;
+#[cfg(test)]
+mod fuzz;
 
 pub use file::read;
 

@@ -7,6 +7,9 @@ use ::image::{
     DynamicImage, ImageDecoder, ImageError as CodecError, ImageFormat, ImageReader, RgbImage,
 };
 
+use super::jpeg;
+use crate::input::not_the_file;
+
 /// The shortest side that is read, in pixels. Below, no reward has anything to see.
 pub const MIN_SIDE: u32 = 8;
 /// The longest side that is read, in pixels.
@@ -21,6 +24,12 @@ pub enum DecodeError {
     /// No PNG, JPEG or WebP.
     #[error("it is not a picture in PNG, JPEG or WebP")]
     NotAPicture,
+    /// What a tool left that did not fetch the file.
+    #[error("it is no picture but {what}")]
+    NotTheFile {
+        /// What it is, and what to do.
+        what: &'static str,
+    },
     /// The file is cut off or damaged.
     #[error("the {format} picture is cut off or damaged: {reason}")]
     Damaged {
@@ -79,10 +88,14 @@ impl<'a> Header<'a> {
         let reader = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
             .map_err(|_| DecodeError::NotAPicture)?;
-        let format = reader.format().ok_or(DecodeError::NotAPicture)?;
-        if format == ImageFormat::Jpeg {
-            check_jpeg(bytes)?;
-        }
+        let Some(format) = reader.format() else {
+            return Err(match not_the_file(bytes) {
+                Some(what) => DecodeError::NotTheFile { what },
+                None => DecodeError::NotAPicture,
+            });
+        };
+        let bytes = if format == ImageFormat::Jpeg { jpeg::picture(bytes)? } else { bytes };
+        let reader = ImageReader::with_format(Cursor::new(bytes), format);
         let decoder = reader.into_decoder().map_err(|error| damaged(format, &error))?;
         let (width, height) = decoder.dimensions();
         if width < MIN_SIDE || height < MIN_SIDE {
@@ -146,49 +159,6 @@ fn damaged(format: ImageFormat, error: &CodecError) -> DecodeError {
     DecodeError::Damaged { format: name, reason }
 }
 
-/// What the decoder of JPEG would let pass: inks, 12 bits, and a file that is cut off, whose rest
-/// it fills with grey.
-fn check_jpeg(bytes: &[u8]) -> Result<(), DecodeError> {
-    let cut_off = |reason: &str| DecodeError::Damaged { format: "JPEG", reason: reason.to_owned() };
-    if let Some((bits, components)) = jpeg_frame(bytes) {
-        if components == 4 {
-            return Err(DecodeError::Cmyk);
-        }
-        if bits > 8 {
-            return Err(DecodeError::Deep { bits: bits.into() });
-        }
-    }
-    // Neither marker can occur in compressed data, where every FF is followed by 00 or a restart.
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|window| window == marker);
-    match (last([0xFF, 0xDA]), last([0xFF, 0xD9])) {
-        (None, _) => Err(cut_off("it holds no picture data")),
-        (Some(scan), end) if end.is_none_or(|end| end < scan) => {
-            Err(cut_off("the end of the picture is missing"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Bits a sample and number of components, from the frame header.
-fn jpeg_frame(bytes: &[u8]) -> Option<(u8, u8)> {
-    let mut at = 2;
-    loop {
-        let [0xFF, marker] = *bytes.get(at..at + 2)? else { return None };
-        match marker {
-            // A fill byte, and markers without a segment.
-            0xFF => at += 1,
-            0x01 | 0xD0..=0xD8 => at += 2,
-            0xC0..=0xCF if ![0xC4, 0xC8, 0xCC].contains(&marker) => {
-                return Some((*bytes.get(at + 4)?, *bytes.get(at + 9)?));
-            }
-            _ => {
-                let length = u16::from_be_bytes(bytes.get(at + 2..at + 4)?.try_into().ok()?);
-                at += 2 + usize::from(length);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ::image::{ImageBuffer, Luma, Rgb};
@@ -234,7 +204,7 @@ mod tests {
             }
         }
         assert!(reason(b"no picture at all").contains("PNG, JPEG or WebP"));
-        assert!(reason(b"").contains("PNG, JPEG or WebP"));
+        assert!(reason(b"").contains("empty"));
         assert!(reason(b"GIF89a\x01\x00\x01\x00\x00\x00\x00").contains("PNG, JPEG or WebP"));
     }
 

@@ -12,9 +12,12 @@ use ::image::RgbImage;
 use serde_json::Value;
 
 use super::Parameters;
-use crate::atomic::{self, WriteError};
+use crate::{
+    atomic::{self, WriteError},
+    input,
+};
 
-const PARAMETERS: &str = "parameters";
+pub(super) const PARAMETERS: &str = "parameters";
 const HYPERALIGN: &str = "hyperalign";
 
 /// What a picture's file says about it.
@@ -108,7 +111,7 @@ pub fn write_png(path: &Path, image: &RgbImage, metadata: &Metadata) -> Result<(
 /// Fails if the file cannot be read or is not a PNG picture.
 pub fn read_png(path: &Path) -> Result<(RgbImage, Metadata), ImageError> {
     let bytes =
-        std::fs::read(path).map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
+        input::read(path).map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
     let damaged = |source: Box<dyn std::error::Error + Send + Sync>| ImageError::Decode {
         path: path.to_owned(),
         source,
@@ -126,9 +129,7 @@ pub fn read_png(path: &Path) -> Result<(RgbImage, Metadata), ImageError> {
 ///
 /// Fails if it is not a PNG file, or damaged.
 pub fn png_metadata(bytes: &[u8]) -> Result<Metadata, png::DecodingError> {
-    let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info()?;
-    // Text may stand behind the picture too.
-    reader.finish()?;
+    let reader = read_info(bytes)?;
     Ok(Metadata {
         parameters: text(reader.info(), PARAMETERS).and_then(|text| text.parse().ok()),
         hyperalign: text(reader.info(), HYPERALIGN)
@@ -136,13 +137,40 @@ pub fn png_metadata(bytes: &[u8]) -> Result<Metadata, png::DecodingError> {
     })
 }
 
+/// What stands in the chunks of the PNG file `bytes`, before the picture and behind it.
+pub(super) fn read_info(bytes: &[u8]) -> Result<png::Reader<Cursor<&[u8]>>, png::DecodingError> {
+    let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info()?;
+    reader.finish()?;
+    Ok(reader)
+}
+
 fn text(info: &png::Info, keyword: &str) -> Option<String> {
-    let mut latin1 = info.uncompressed_latin1_text.iter();
-    let mut utf8 = info.utf8_text.iter();
-    match latin1.find(|chunk| chunk.keyword == keyword) {
-        Some(chunk) => Some(chunk.text.clone()),
-        None => utf8.find(|chunk| chunk.keyword == keyword)?.get_text().ok(),
+    texts(info).into_iter().find(|(known, _)| known == keyword).map(|(_, text)| text)
+}
+
+/// All text of a PNG file by its keywords, in the order of its kinds of chunks. A compressed text
+/// that would be larger than any that says how a picture was made is left out.
+pub(super) fn texts(info: &png::Info) -> Vec<(String, String)> {
+    let plain = info.uncompressed_latin1_text.iter();
+    let mut texts: Vec<_> =
+        plain.map(|chunk| (chunk.keyword.clone(), chunk.text.clone())).collect();
+    for chunk in &info.utf8_text {
+        let mut chunk = chunk.clone();
+        if chunk.decompress_text().is_ok()
+            && let Ok(text) = chunk.get_text()
+        {
+            texts.push((chunk.keyword, text));
+        }
     }
+    for chunk in &info.compressed_latin1_text {
+        let mut chunk = chunk.clone();
+        if chunk.decompress_text().is_ok()
+            && let Ok(text) = chunk.get_text()
+        {
+            texts.push((chunk.keyword, text));
+        }
+    }
+    texts
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ impl Default for SchedulerConfig {
 
 /// Reads the settings in `path`.
 pub(super) fn read<C: serde::de::DeserializeOwned>(path: &Path) -> Result<C, SchedulerConfigError> {
-    let text = std::fs::read_to_string(path)
+    let text = crate::input::read_text(path)
         .map_err(|source| SchedulerConfigError::Read { path: path.to_owned(), source })?;
     serde_json::from_str(&text)
         .map_err(|source| SchedulerConfigError::Parse { path: path.to_owned(), source })

@@ -207,6 +207,36 @@ mod tests {
         assert!(error.contains("`heun`") && error.contains("dpm++2m-karras"), "{error}");
     }
 
+    /// Whoever takes the number that an error names is not told another one.
+    #[test]
+    fn limits_of_steps_are_told_right_the_first_time() {
+        use super::super::{FlowSchedulerConfig, SchedulerConfig, StepCountError};
+        let (gaussian, flow) =
+            (SchedulerConfig::stable_diffusion(), FlowSchedulerConfig::flux_schnell());
+        for solver in Solver::ALL {
+            let choice = SolverChoice { solver: Some(solver), eta: None };
+            let build = |steps: usize| {
+                let built = match solver.is_for_flows() {
+                    true => flow.plan(steps, 64, choice).err(),
+                    false => gaussian.plan(steps, choice).err(),
+                };
+                match built {
+                    None => Ok(()),
+                    Some(SchedulerConfigError::StepCount(error)) => Err(error),
+                    Some(error) => panic!("{solver}: {error}"),
+                }
+            };
+            assert_eq!(build(0), Err(StepCountError::Zero), "{solver}");
+            let Err(StepCountError::TooMany { most, .. }) = build(usize::MAX) else { continue };
+            assert_eq!(build(most), Ok(()), "{solver}: {most} were promised");
+            for steps in [most + 1, most + 7, 2 * most] {
+                if let Err(StepCountError::TooMany { most: told, .. }) = build(steps) {
+                    assert_eq!(build(told), Ok(()), "{solver}: {steps}, then {told}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn eta_where_it_has_a_meaning() {
         let of = |solver, eta| SolverChoice { solver: None, eta }.eta_of(solver);

@@ -41,14 +41,13 @@ impl TimestepSpacing {
         if steps == 0 {
             return Err(StepCountError::Zero);
         }
-        let too_many = |most| StepCountError::TooMany {
-            given: steps,
-            train_steps,
-            spacing: self.name(),
-            most,
-        };
-        if steps > train_steps {
-            return Err(too_many(train_steps));
+        if !self.fits(train_steps, steps, offset) {
+            return Err(StepCountError::TooMany {
+                given: steps,
+                train_steps,
+                spacing: self.name(),
+                most: self.most(train_steps, steps, offset),
+            });
         }
         let rising: Vec<usize> = match self {
             Self::Leading => {
@@ -66,12 +65,23 @@ impl TimestepSpacing {
                 (0..steps).map(|k| (k as f64 * gap).round_ties_even() as usize).collect()
             }
         };
-        if rising.last().is_some_and(|last| *last >= train_steps) {
-            // The offset pushes the last step out of the schedule: fewer steps leave room for it.
-            let fits = |n: usize| (n - 1) * (train_steps / n) + offset < train_steps;
-            return Err(too_many((1..steps).rev().find(|n| fits(*n)).unwrap_or(0)));
-        }
         Ok(rising.into_iter().rev().collect())
+    }
+
+    /// Whether so many timesteps are in the schedule. The offset of the leading spacing may push
+    /// the last of them out; fewer steps leave room for it.
+    fn fits(self, train_steps: usize, steps: usize, offset: usize) -> bool {
+        match self {
+            _ if steps == 0 || steps > train_steps => false,
+            Self::Leading => (steps - 1) * (train_steps / steps) + offset < train_steps,
+            Self::Trailing | Self::Linspace => true,
+        }
+    }
+
+    /// The most steps below `steps` that fit.
+    fn most(self, train_steps: usize, steps: usize, offset: usize) -> usize {
+        let below = 1..steps.min(train_steps + 1);
+        below.rev().find(|steps| self.fits(train_steps, *steps, offset)).unwrap_or(0)
     }
 
     /// [`timesteps`](Self::timesteps) for solvers that may be told a time between two training
@@ -114,7 +124,7 @@ impl TimestepSpacing {
             _ if steps == 0 => Err(StepCountError::Zero),
             Self::Trailing => self.timesteps(train_steps, steps, offset),
             Self::Leading | Self::Linspace => {
-                let with_end = self.timesteps(train_steps, steps + 1, offset);
+                let with_end = self.timesteps(train_steps, steps.saturating_add(1), offset);
                 let mut timesteps = with_end.map_err(|error| match error {
                     StepCountError::TooMany { train_steps, spacing, most, .. } => {
                         let most = most.saturating_sub(1);

@@ -29,3 +29,22 @@ pub(super) struct SizeError {
 fn nearest(side: usize, multiple: usize) -> usize {
     ((side + multiple / 2) / multiple).max(1) * multiple
 }
+
+/// A picture's size that no memory suffices for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a picture of {height} x {width} takes at least {} GiB to decode, and {} GiB are there; take a \
+     smaller one",
+    gibibytes(*least), gibibytes(*free)
+)]
+pub(super) struct MemoryError {
+    pub height: usize,
+    pub width: usize,
+    pub least: u64,
+    pub free: u64,
+}
+
+/// With a digit behind the point.
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 30))
+}

@@ -50,11 +50,34 @@ pub trait Base:
         self.plan(steps, SolverChoice::default(), self.latent_shape())
     }
 
+    /// Bytes that decoding one picture of `[height, width]` takes at the very least: one feature map
+    /// of the autoencoder in front of a layer and one behind it.
+    fn decoding_memory(&self, [height, width]: [usize; 2]) -> u64 {
+        let channels = self.autoencoder().map_or(3, |config| config.block_out_channels[0]) as u64;
+        let pixels = (height as u64).saturating_mul(width as u64);
+        pixels.saturating_mul(2 * 4 * channels)
+    }
+
+    /// Checks that a picture of `[height, width]` can be decoded in `free` bytes of memory.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what it takes at the very least.
+    fn check_memory(&self, [height, width]: [usize; 2], free: u64) -> Result<(), BaseError> {
+        match self.decoding_memory([height, width]) {
+            least if least > free => {
+                Err(BaseError::of(error::MemoryError { height, width, least, free }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Channels, height and width of the latents of pictures of `[height, width]`.
     ///
     /// # Errors
     ///
-    /// Fails for a size that is no multiple of what the network reads as one.
+    /// Fails for a size that is no multiple of what the network reads as one, and for one that no
+    /// memory suffices for.
     fn latents_of(&self, [height, width]: [usize; 2]) -> Result<[usize; 3], BaseError> {
         let multiple = self.downscale() * self.patch();
         let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
@@ -62,10 +85,14 @@ pub trait Base:
             let base = self.name().to_owned();
             return Err(BaseError::of(error::SizeError { base, height, width, multiple }));
         }
+        self.check_memory([height, width], MOST_MEMORY)?;
         let [channels, ..] = self.latent_shape();
         Ok([channels, height / self.downscale(), width / self.downscale()])
     }
 }
+
+/// More memory than a device has: a tebibyte.
+const MOST_MEMORY: u64 = 1 << 40;
 
 impl<T> Base for T where
     T: Identity + Plans + PromptEncoder + LatentSpace + Adaptable + Guided + Decoder + Send + Sync

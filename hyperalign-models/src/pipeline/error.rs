@@ -88,6 +88,15 @@ pub enum PipelineError {
         /// The folders that were searched.
         tried: Vec<String>,
     },
+    /// A single file without an autoencoder.
+    #[error(
+        "`{file}` has no autoencoder in it; say with `--vae FILE|DIR` where one of Stable Diffusion \
+         1.x is (a .safetensors file, or a folder in the layout of diffusers)"
+    )]
+    NoAutoencoder {
+        /// The file.
+        file: String,
+    },
     /// The transformer of FLUX.1 in one file, and not everything that belongs to it.
     #[error(
         "`{file}` holds the transformer of FLUX.1 alone; missing are {}, looked for in {}; put \

@@ -11,7 +11,7 @@ use crate::{
     vae::AutoencoderKlConfig,
     weights::{
         Tensors, load_in,
-        published::{Kind, without_extras},
+        published::{Kind, with_text_level, without_extras},
     },
 };
 
@@ -74,7 +74,8 @@ impl StableDiffusion {
     ) -> Result<Self, PipelineError> {
         formats.check(CLASS, PARTS, device)?;
         let vae = sizes.vae.init(device);
-        let (text_encoder, extras) = without_extras(Kind::ClipText, weights.text_encoder);
+        let text_encoder = with_text_level(weights.text_encoder, "");
+        let (text_encoder, extras) = without_extras(Kind::ClipText, text_encoder);
         let stored = Stored { unet: weights.unet, vae: vae.arrange(&weights.vae)?, text_encoder };
         let text_encoder = load_in(
             sizes.text_encoder.init(device),

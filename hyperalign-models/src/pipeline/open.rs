@@ -21,15 +21,18 @@ use crate::{
 pub struct Beside<'a> {
     /// CLIP's vocabulary, for Stable Diffusion.
     pub tokenizer: Option<&'a Path>,
+    /// An autoencoder, for Stable Diffusion; in the place of the file's own if it has one.
+    pub vae: Option<&'a Path>,
     /// Text encoders, tokenizers and autoencoder, for FLUX.1.
     pub components: Option<&'a Path>,
 }
 
 impl Beside<'_> {
-    /// Fails if a vocabulary was named for the model `base`, which `is` one that has its own.
+    /// Fails if a vocabulary or an autoencoder was named for the model `base`, which `is` one that has its own.
     fn without_tokenizer(self, base: &str, is: &'static str) -> Result<(), PipelineError> {
-        let (option, wanted) = ("--tokenizer", "Stable Diffusion 1.x in one file");
-        unneeded(self.tokenizer, option, wanted, base, is)
+        let wanted = "Stable Diffusion 1.x in one file";
+        unneeded(self.tokenizer, "--tokenizer", wanted, base, is)?;
+        unneeded(self.vae, "--vae", wanted, base, is)
     }
 
     /// Fails if other parts were named for the model `base`, which `is` one that has its own.
@@ -53,7 +56,7 @@ fn unneeded(
 }
 
 /// What the files of Black Forest Labs are, to whoever names a vocabulary for them.
-const FLUX_FILE: &str = "is FLUX.1, whose tokenizers are among its components";
+const FLUX_FILE: &str = "is FLUX.1, whose other parts are among its components";
 
 /// Opens the model in the single file `path`, whichever it is: Stable Diffusion 1.x, or FLUX.1 as
 /// Black Forest Labs publish it.
@@ -79,8 +82,8 @@ pub fn open_file(
             Box::new(Flux::from_single_file(path, beside.components, formats, device)?)
         }
         _ => {
-            let (sizes, tokenizer) = (Sizes::sd15(), beside.tokenizer);
-            Box::new(StableDiffusion::from_single_file(path, &sizes, tokenizer, formats, device)?)
+            let sizes = Sizes::sd15();
+            Box::new(StableDiffusion::from_single_file(path, &sizes, beside, formats, device)?)
         }
     })
 }

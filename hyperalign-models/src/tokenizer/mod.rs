@@ -127,7 +127,7 @@ impl Tokenizer {
     ///
     /// Fails if files are missing, cannot be read or contradict each other.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self, TokenizerError> {
-        Self::from_files(|name| match std::fs::read_to_string(dir.as_ref().join(name)) {
+        Self::from_files(|name| match hyperalign_core::input::read_text(&dir.as_ref().join(name)) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

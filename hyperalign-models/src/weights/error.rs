@@ -38,10 +38,17 @@ pub enum LoadError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A safetensors file that is damaged, or is something else.
+    /// Something else under the name of a file of weights.
+    #[error("`{file}` holds no weights: it is {what}")]
+    NoWeightFile {
+        /// The file.
+        file: String,
+        /// What it is, and what to do.
+        what: &'static str,
+    },
+    /// A safetensors file that is damaged.
     #[error(
-        "`{file}` is not a whole safetensors file ({reason}); it may have been cut off while it \
-         was copied: fetch it again and compare its size"
+        "`{file}` is not a whole safetensors file ({reason}): fetch it again and compare its size"
     )]
     Corrupt {
         /// The file.

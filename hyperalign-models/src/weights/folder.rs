@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hyperalign_core::input;
 use serde::de::DeserializeOwned;
 
 use super::{
-    LoadError, Tensors,
+    LoadError, Tensors, lenient,
     names::{self, Weights},
 };
 
@@ -49,10 +50,10 @@ impl Folder {
         }
     }
 
-    /// Whether there is a file at `path`.
+    /// Whether there is a file at `path`, or a link that should lead to one.
     pub fn contains(&self, path: &str) -> bool {
         match self {
-            Self::Disk(root) => root.join(path).is_file(),
+            Self::Disk(root) => input::is_there(&root.join(path)),
             Self::Embedded { .. } => self.embedded(path).is_some(),
         }
     }
@@ -66,7 +67,7 @@ impl Folder {
         match self {
             Self::Disk(root) => {
                 let path = root.join(path);
-                match std::fs::read(&path) {
+                match input::read(&path) {
                     Ok(bytes) => Ok(Cow::Owned(bytes)),
                     Err(source) => Err(LoadError::Io { path, source }),
                 }
@@ -87,14 +88,7 @@ impl Folder {
     ///
     /// Fails if the file cannot be read, or does not describe a `T`.
     pub fn read_config<T: DeserializeOwned>(&self, path: &str) -> Result<T, LoadError> {
-        let text = String::from_utf8_lossy(&self.read(path)?).into_owned();
-        // Python writes a setting without a bound as a number that JSON does not have, as in the
-        // `lambda_min_clipped` of DPM-Solver's schedules; it is as good as not set.
-        let text = text.replace(": -Infinity", ": null");
-        serde_json::from_str(&text).map_err(|error| LoadError::Config {
-            file: self.display(path),
-            reason: error.to_string(),
-        })
+        parse_config(&self.display(path), &self.read(path)?)
     }
 
     /// The weights of the component in `sub` (`unet`, or empty for the folder itself): a single
@@ -181,4 +175,22 @@ impl Folder {
             }
         }
     }
+}
+
+/// Reads the JSON text in `bytes`, as [`Folder::read_config`] does; `name` stands for it in errors.
+///
+/// # Errors
+///
+/// Fails if the text does not describe a `T`.
+pub fn parse_config<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, LoadError> {
+    let wrong = |reason: String| LoadError::Config { file: name.to_owned(), reason };
+    if let Some(what) = input::not_the_file(bytes) {
+        return Err(wrong(format!("it is {what}")));
+    }
+    let text = input::decode_text(bytes).map_err(|error| wrong(error.to_string()))?;
+    // Python writes a setting without a bound as a number that JSON does not have, as in the
+    // `lambda_min_clipped` of DPM-Solver's schedules; it is as good as not set.
+    let text = text.replace(": -Infinity", ": null");
+    let value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    lenient::read(value).map_err(wrong)
 }

@@ -14,11 +14,13 @@
 
 mod error;
 mod folder;
+mod foreign;
 mod gradients;
 mod hash;
 mod init;
 mod keys;
 mod layout;
+mod lenient;
 mod load;
 mod names;
 mod pickle;
@@ -29,7 +31,7 @@ mod settings;
 mod tensors;
 
 pub use error::{KeyMismatch, LoadError};
-pub use folder::Folder;
+pub use folder::{Folder, parse_config};
 pub use gradients::{Gradient, gradients};
 #[cfg(feature = "hub")]
 pub(crate) use hash::hexadecimal;

@@ -23,5 +23,13 @@ pub(super) fn is_pickle(path: &Path, bytes: &[u8]) -> bool {
         matches!(bytes, [PICKLE, protocol, ..] if PROTOCOLS.contains(protocol))
             && bytes.get(7).is_some_and(|high| *high != 0)
     };
-    named || bytes.starts_with(ZIP) || pickled(bytes)
+    (named && !is_safetensors(bytes)) || bytes.starts_with(ZIP) || pickled(bytes)
+}
+
+/// Whether `bytes` begin as a safetensors file, under whatever name: the length of a header that
+/// lies within the file, and a header.
+fn is_safetensors(bytes: &[u8]) -> bool {
+    let length =
+        bytes.get(..8).and_then(|length| Some(u64::from_le_bytes(length.try_into().ok()?)));
+    length.is_some_and(|length| length < bytes.len() as u64) && bytes.get(8) == Some(&b'{')
 }

@@ -108,8 +108,12 @@ pub(crate) fn implemented(
     Ok(Value::Object(settings))
 }
 
-/// `1` and `1.0` are the same setting, and so are `null` and `false`.
+/// `1` and `1.0` are the same setting, and so are `null` and `false`, and a list of what is the
+/// same for every block.
 fn same(a: &Value, b: &Value) -> bool {
     let off = |value: &Value| matches!(value, Value::Null | Value::Bool(false));
+    if let (Value::Array(values), false) = (a, b.is_array()) {
+        return !values.is_empty() && values.iter().all(|value| same(value, b));
+    }
     a == b || (a.as_f64().is_some() && a.as_f64() == b.as_f64()) || (off(a) && off(b))
 }

@@ -12,10 +12,11 @@ use std::{
     sync::Arc,
 };
 
+use hyperalign_core::input;
 use safetensors::{Dtype, SafeTensors};
 
 use super::{
-    LoadError,
+    LoadError, foreign,
     pickle::is_pickle,
     pytorch::{self, Stored},
 };
@@ -24,6 +25,7 @@ use super::{
 #[derive(Debug, Clone)]
 enum Bytes {
     Mapped(Arc<memmap2::Mmap>),
+    Held(Arc<[u8]>),
     Embedded(&'static [u8]),
 }
 
@@ -31,6 +33,7 @@ impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
+            Self::Held(bytes) => bytes,
             Self::Embedded(bytes) => bytes,
         }
     }
@@ -71,7 +74,7 @@ impl Tensors {
     /// Fails if the file cannot be read, or is not a whole safetensors file.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let io = |source| LoadError::Io { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(io)?;
+        let file = input::open(path).map_err(io)?;
         // An empty file cannot be mapped; the parser names what is wrong with it.
         if file.metadata().map_err(io)?.len() == 0 {
             return Self::parse(&path.display().to_string(), Bytes::Embedded(&[]));
@@ -80,7 +83,7 @@ impl Tensors {
         // would fault, as in every program that maps its model; we write weights beside the
         // target and rename, which leaves an existing map whole.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        if is_pickle(path, &map) {
+        if foreign::what_else(&map).is_none() && is_pickle(path, &map) {
             return Err(LoadError::Pickle { file: path.display().to_string() });
         }
         Self::parse(&path.display().to_string(), Bytes::Mapped(Arc::new(map)))
@@ -94,26 +97,40 @@ impl Tensors {
     /// Fails if the file cannot be read, or is neither.
     pub fn open_pytorch(path: &Path) -> Result<Self, LoadError> {
         let io = |source| LoadError::Io { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(io)?;
+        let file = input::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.len() == 0 {
             return Self::parse(&path.display().to_string(), Bytes::Embedded(&[]));
         }
         // SAFETY: as in `open`.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        let name = path.display().to_string();
+        Self::parse_pytorch(&path.display().to_string(), Bytes::Mapped(Arc::new(map)))
+    }
+
+    /// Reads a file of weights that is in memory already, of safetensors or of `torch.save`; `name`
+    /// stands for it in errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes are neither.
+    pub fn held(name: &str, bytes: impl Into<Arc<[u8]>>) -> Result<Self, LoadError> {
+        Self::parse_pytorch(name, Bytes::Held(bytes.into()))
+    }
+
+    fn parse_pytorch(name: &str, bytes: Bytes) -> Result<Self, LoadError> {
         // Some publish safetensors under the endings of PyTorch.
-        if !pytorch::is_archive(&map) {
-            return Self::parse(&name, Bytes::Mapped(Arc::new(map)));
+        if !pytorch::is_archive(bytes.as_ref()) {
+            return Self::parse(name, bytes);
         }
-        let stored = pytorch::tensors(&map)
-            .map_err(|reason| LoadError::PyTorch { file: name.clone(), reason })?;
-        let (file, bytes): (Arc<str>, _) = (name.as_str().into(), Bytes::Mapped(Arc::new(map)));
+        let stored = pytorch::tensors(bytes.as_ref())
+            .map_err(|reason| LoadError::PyTorch { file: name.to_owned(), reason })?;
+        let file: Arc<str> = name.into();
         let entries = stored.into_iter().map(|stored| {
             let Stored { key, range, dtype, shape, transposed } = stored;
             let (file, bytes) = (file.clone(), bytes.clone());
             let name = key.as_str().into();
             (key, Entry { file, key: name, bytes, range, dtype, shape, transposed, swapped: false })
         });
+        let name = name.to_owned();
         Ok(Self { name, entries: entries.collect(), metadata: BTreeMap::new() })
     }
 
@@ -127,9 +144,12 @@ impl Tensors {
     }
 
     fn parse(name: &str, bytes: Bytes) -> Result<Self, LoadError> {
+        if let Some(what) = foreign::what_else(bytes.as_ref()) {
+            return Err(LoadError::NoWeightFile { file: name.to_owned(), what });
+        }
         let corrupt = |reason: String| LoadError::Corrupt { file: name.to_owned(), reason };
         let (header, metadata) = SafeTensors::read_metadata(bytes.as_ref())
-            .map_err(|error| corrupt(error.to_string()))?;
+            .map_err(|error| corrupt(foreign::reason(bytes.as_ref(), &error)))?;
         let file: Arc<str> = name.into();
         // Eight bytes of header length come before the header.
         let start = 8 + header;

@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 use super::{GROUP, IMAGE, Prompt, PromptFileError, TEXT, entry};
 use crate::geneval;
 
-/// An object a line. Empty lines are passed over.
+/// An object a line. Empty lines are passed over, and comments, which no object begins as.
 pub(super) fn lines(path: &Path, text: &str) -> Result<Vec<Prompt>, PromptFileError> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let is_row = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let lines = text.lines().enumerate().filter(|(_, line)| is_row(line));
     lines.map(|(index, line)| object_line(path, index + 1, line)).collect()
 }
 

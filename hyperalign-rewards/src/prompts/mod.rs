@@ -8,7 +8,12 @@
 mod json;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
+
+use hyperalign_core::input;
 
 pub use hyperalign_core::contract::Prompt;
 
@@ -67,7 +72,7 @@ pub enum PromptFileError {
 ///
 /// | ending | content |
 /// |---|---|
-/// | `.txt` | a prompt a line |
+/// | `.txt` | a prompt a line; a line that begins with `#` is a comment |
 /// | `.jsonl` | an object a line: GenEval's metadata rows, or any with `prompt` |
 /// | `.json` | a list of texts or objects (HPSv2, ImageReward), or lists by group |
 /// | `.tsv` | PartiPrompts, or any table with a column `prompt` |
@@ -77,9 +82,13 @@ pub enum PromptFileError {
 /// `group`, `category`, `style` or `tag`; `image`, `file_name`, `file_path`, `filename`, `path` or
 /// `image_path`.
 ///
+/// A mark before the first letter and the line ends of any system are taken as such. What begins
+/// with a dot in a folder is no group.
+///
 /// # Errors
 ///
-/// Fails if the file cannot be read, has an entry that is no prompt, or has none.
+/// Fails if the file cannot be read, is no regular file or no UTF-8, has an entry that is no
+/// prompt, or has none.
 pub fn read(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
     let prompts = if path.is_dir() { read_folder(path)? } else { read_file(path)? };
     if prompts.is_empty() {
@@ -89,19 +98,63 @@ pub fn read(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
+    // What cannot be told by its name is not read at all.
+    parser(path)?;
+    let unreadable = |source| PromptFileError::Unreadable { path: path.to_owned(), source };
+    parse(path, &input::read(path).map_err(unreadable)?)
+}
+
+/// Reads the `bytes` of a file by the ending of its name, `path`, as [`read`] does.
+///
+/// # Errors
+///
+/// Fails if they are not UTF-8 or have an entry that is no prompt.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Prompt>, PromptFileError> {
+    let parser = parser(path)?;
+    parser(path, &decoded(path, bytes)?)
+}
+
+type Parser = fn(&Path, &str) -> Result<Vec<Prompt>, PromptFileError>;
+
+fn parser(path: &Path) -> Result<Parser, PromptFileError> {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    let parse: fn(&Path, &str) -> Result<Vec<Prompt>, PromptFileError> = match ending.as_deref() {
+    Ok(match ending.as_deref() {
         Some("txt") => |_, text| Ok(plain(text)),
         Some("jsonl" | "ndjson") => json::lines,
         Some("json") => json::document,
         Some("tsv") => table::tabs,
         Some("csv") => table::commas,
         _ => return Err(PromptFileError::Format { path: path.to_owned() }),
+    })
+}
+
+fn decoded<'a>(name: &Path, bytes: &'a [u8]) -> Result<Cow<'a, str>, PromptFileError> {
+    let told = |what: &str| PromptFileError::Unreadable {
+        path: name.to_owned(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, what),
     };
-    let unreadable = |source| PromptFileError::Unreadable { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    // Spreadsheets write a mark before the first letter.
-    parse(path, text.strip_prefix('\u{FEFF}').unwrap_or(&text))
+    input::decode_text(bytes).map_err(|error| told(&error.to_string()))
+}
+
+/// Reads prompts that have no file, such as those of standard input: an object a line if the first
+/// line is one, else a prompt a line. `name` stands for them in errors.
+///
+/// # Errors
+///
+/// Fails if the text is not UTF-8, has a line that is no prompt, or has none.
+pub fn read_bytes(name: &Path, bytes: &[u8]) -> Result<Vec<Prompt>, PromptFileError> {
+    let text = decoded(name, bytes)?;
+    let is_object = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).is_ok_and(|value| value.is_object())
+    };
+    let prompts = match text.lines().find(|line| !line.trim().is_empty()) {
+        Some(first) if is_object(first) => json::lines(name, &text)?,
+        _ => plain(&text),
+    };
+    match prompts.is_empty() {
+        true => Err(PromptFileError::Empty { path: name.to_owned() }),
+        false => Ok(prompts),
+    }
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<Prompt>, PromptFileError> {
@@ -109,7 +162,10 @@ fn read_folder(folder: &Path) -> Result<Vec<Prompt>, PromptFileError> {
     let entries: Vec<_> =
         std::fs::read_dir(folder).and_then(Iterator::collect).map_err(unreadable)?;
     let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "json"));
+    files.retain(|file| {
+        let is_json = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+        is_json && !input::is_hidden(file)
+    });
     files.sort();
     let mut prompts = Vec::new();
     for file in files {
@@ -122,8 +178,9 @@ fn read_folder(folder: &Path) -> Result<Vec<Prompt>, PromptFileError> {
     Ok(prompts)
 }
 
+/// A prompt a line. Comments are those of the files that trainers sample from while they train.
 fn plain(text: &str) -> Vec<Prompt> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
     lines.map(Prompt::from).collect()
 }
 
@@ -156,6 +213,35 @@ mod tests {
     fn plain_text() {
         let text = "\u{FEFF}a dog\r\n\r\n  a \"red\" heart, big \n";
         assert_eq!(texts("p.txt", text), ["a dog", "a \"red\" heart, big"]);
+    }
+
+    #[test]
+    fn text_as_tools_write_it() {
+        assert_eq!(texts("p.TXT", "# of today\na dog\ra cat #2\r\n"), ["a dog", "a cat #2"]);
+        let rows = "\u{FEFF}{\"prompt\": \"a dog\"}\r\n{\"prompt\": \"a cat\"}\r\n";
+        assert_eq!(texts("p.jsonl", rows), ["a dog", "a cat"]);
+        assert_eq!(texts("p.json", "\u{FEFF}[\"a dog\"]"), ["a dog"]);
+        assert_eq!(texts("p.csv", "\u{FEFF}prompt,x\ra dog,1\ra cat,2\r"), ["a dog", "a cat"]);
+        assert_eq!(texts("p.tsv", "\u{FEFF}prompt\tx\r\na dog\t1\r\n"), ["a dog"]);
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["p.txt", "p.jsonl", "p.json", "p.csv", "p.tsv"] {
+            let path = folder.path().join(name);
+            let wide: Vec<u8> = "\u{FEFF}a dog".encode_utf16().flat_map(u16::to_le_bytes).collect();
+            std::fs::write(&path, wide).unwrap();
+            let message = read(&path).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("UTF-16"), "{message}");
+        }
+    }
+
+    #[test]
+    fn without_a_file() {
+        let read = |text: &str| {
+            let prompts = read_bytes(Path::new("-"), text.as_bytes()).unwrap();
+            prompts.into_iter().map(|prompt| prompt.text).collect::<Vec<_>>()
+        };
+        assert_eq!(read("a dog\r\n[a cat:2]\n"), ["a dog", "[a cat:2]"]);
+        assert_eq!(read("\n{\"prompt\": \"a dog\"}\n"), ["a dog"]);
+        assert!(read_bytes(Path::new("-"), b"\n").is_err());
     }
 
     /// The four columns of PartiPrompts; quotes are part of its texts.
@@ -239,7 +325,8 @@ mod tests {
     fn a_folder_of_styles() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("photo.json"), r#"["a dog"]"#).unwrap();
-        std::fs::write(folder.path().join("anime.json"), r#"["a cat", "a cow"]"#).unwrap();
+        std::fs::write(folder.path().join("anime.JSON"), r#"["a cat", "a cow"]"#).unwrap();
+        std::fs::write(folder.path().join("._anime.json"), b"\0\x05\x16\x07").unwrap();
         let groups: Vec<_> =
             read(folder.path()).unwrap().into_iter().filter_map(|prompt| prompt.group).collect();
         assert_eq!(groups, ["anime", "anime", "photo"]);

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::SampleSettings;
 use crate::{
-    learner::{Emit, Names, Objective, Shard, WeighedPart},
+    data::PreferredData,
+    learner::{Emit, Metric, Names, Objective, Shard, WeighedPart},
     method::Setup,
 };
 
@@ -34,12 +35,25 @@ pub(super) struct Grids {
     pub(super) setup: Setup,
 }
 
+/// The share of damaged pictures in what was drawn from files.
+const PASSED_OVER: &str = "passed_over";
+
+impl<O> Aligning<O> {
+    fn data(&self) -> Option<&dyn PreferredData> {
+        self.grids.setup.materials.data.pictures()
+    }
+}
+
 impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
     type Module = Adapter;
     type Batch = O::Batch;
 
     fn names(&self) -> Names {
-        self.method.names()
+        let mut names = self.method.names();
+        if self.data().is_some_and(|data| data.passed_over().is_some()) {
+            names.metrics.push(PASSED_OVER);
+        }
+        names
     }
 
     fn span(&self) -> u64 {
@@ -59,6 +73,10 @@ impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
         emit: &mut dyn Emit,
     ) {
         self.method.losses(adapter, batch, update, shard, emit);
+        if let Some((passed_over, drawn)) = self.data().and_then(|data| data.passed_over()) {
+            let count = (passed_over + drawn) as usize;
+            emit.metric(Metric { name: PASSED_OVER, sum: passed_over as f64, count });
+        }
     }
 
     fn weigh(&self, update: u64, parts: &mut [WeighedPart]) {

@@ -15,6 +15,7 @@ use super::{
     statistics::measure_statistics,
 };
 use crate::{
+    data::PreferenceError,
     learner::{End, FitError, Run, Settings, SettingsError, fit},
     method::{DataNeed, Materials, Method, MethodVisitor, Needs, Plan, RewardNeed, Setup},
 };
@@ -35,6 +36,9 @@ pub enum AlignError {
     /// Training failed.
     #[error(transparent)]
     Fit(#[from] FitError),
+    /// The preferred pictures cannot be read any more.
+    #[error("{0}; what was learned before is saved: mend the data and resume")]
+    Data(PreferenceError),
     /// The adapter cannot be written.
     #[error(transparent)]
     Save(#[from] SaveError),
@@ -262,7 +266,14 @@ impl MethodVisitor for Training<'_> {
     fn visit<M: Method>(self, method: &M) -> Self::Output {
         let Self { setup, adapter, mut meta, grids, training, run } = self;
         let objective = Arc::new(Aligning { method: method.objective(setup), grids });
-        let outcome = fit(objective.clone(), adapter, &training, run)?;
+        let outcome = fit(objective.clone(), adapter, &training, run);
+        let outcome = outcome.map_err(|error| {
+            let data = objective.grids.setup.materials.data.pictures();
+            match data.and_then(|data| data.fault()) {
+                Some(fault) => AlignError::Data(fault),
+                None => error.into(),
+            }
+        })?;
         method.describe(&objective.method, &mut meta);
         let adapter = outcome.learned();
         let path = run.dir.join("adapter.safetensors");

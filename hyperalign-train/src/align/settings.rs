@@ -83,6 +83,7 @@ pub struct EvaluationSettings {
     /// Pictures of each.
     pub seeds: usize,
     /// Seed of the choice of prompts and of the pictures.
+    #[serde(with = "crate::learner::seed")]
     pub seed: u64,
     /// How many key steps P has.
     pub key_steps: usize,

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 
 pub use emoji::{EmojiPreferred, base_batch, picture_tensor, world_of};
-pub use preferences::{Pair, PreferenceError, Preferences, PreferredPictures};
+pub use preferences::{
+    ColumnNames, ColumnNamesError, Pair, PreferenceError, Preferences, PreferredPictures,
+};
 
 /// Pictures that people prefer, with their prompts.
 pub trait PreferredData: Send + Sync {
@@ -19,6 +21,18 @@ pub trait PreferredData: Send + Sync {
     ///
     /// - output: `[indices, 3, height, width]` in `[-1, 1]`, and as many prompts
     fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>);
+
+    /// How many damaged pictures were passed over, and how many pictures or pairs were drawn, by this
+    /// thread since it last asked; none for data that cannot be damaged.
+    fn passed_over(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Why a run cannot go on with this data, if it cannot: asked when a loss is not a number. It
+    /// is told once.
+    fn fault(&self) -> Option<PreferenceError> {
+        None
+    }
 }
 
 /// Pairs of pictures of one prompt each, of which people prefer one.

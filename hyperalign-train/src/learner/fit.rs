@@ -7,6 +7,7 @@ use burn::module::{Module, ParamGroup};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use hyperalign_core::atomic;
 use serde_json::json;
 
 use super::average::Average;
@@ -60,6 +61,10 @@ pub fn fit<O: Objective>(
         path: run.dir.join("checkpoints"),
         reason: format!("what the method remembers: {error}"),
     })?;
+    for (path, bytes) in &run.files {
+        atomic::write(path, bytes)
+            .map_err(|error| FitError::Io { path: error.path, source: error.source })?;
+    }
     let journal_path = run.dir.join("metrics.jsonl");
     let journal = Journal::open(&journal_path, state.update).map_err(write_error(&journal_path))?;
     let sitting = Sitting {

@@ -21,6 +21,9 @@ pub struct Run {
     /// What the run is made with beside [`Settings`](super::Settings): the configuration of the
     /// objective, the hash of the base. A checkpoint of another identity is refused.
     pub identity: String,
+    /// Files of the run that say what it is, written once it is known that it can begin or go on: a
+    /// run that is refused leaves its folder as it was.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
     /// A handle that ends the run after the update at hand.
     pub stop: Stop,
     /// Where progress goes.
@@ -34,6 +37,7 @@ impl Run {
             dir: dir.into(),
             resume: Resume::Fresh,
             identity: identity.into(),
+            files: Vec::new(),
             stop: Stop::default(),
             progress: Progress::Quiet,
         }

@@ -20,6 +20,7 @@ pub struct Settings {
     pub updates: u64,
     /// The seed of the run. The engine draws nothing: objectives use it, and a checkpoint of
     /// another seed is refused.
+    #[serde(with = "super::seed")]
     pub seed: u64,
     /// The optimizer.
     pub optimizer: AdamW,

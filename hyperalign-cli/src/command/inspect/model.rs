@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use hyperalign_models::clip::{ClipConfig, ClipTextConfig, open_clip};
 use hyperalign_models::flux::FluxConfig;
+use hyperalign_models::pipeline::PipelineError;
 use hyperalign_models::t5::T5Config;
 use hyperalign_models::tiny_codec::{TinyDecoder, TinyEncoder};
 use hyperalign_models::unet::UnetConfig;
@@ -100,20 +101,40 @@ pub(super) fn file(path: &Path) -> miette::Result<Answer> {
 fn weight_file(path: &Path) -> miette::Result<Weights> {
     let tensors = Tensors::open(path).into_diagnostic()?;
     let kind = published::identify(&tensors);
+    let is_adapter = kind.is_none() && tensors.metadata().contains_key(adapter::METADATA);
+    let tensors = match kind {
+        Some(Kind::StableDiffusion1) => {
+            published::with_text_level(tensors, "cond_stage_model.transformer.")
+        }
+        Some(Kind::ClipText) => published::with_text_level(tensors, ""),
+        _ => tensors,
+    };
     let known = kind.and_then(|kind| expected(kind, &tensors));
     let (name, keys) = known.unzip();
     let what = match kind {
         Some(kind) => kind.to_string(),
-        None if tensors.metadata().contains_key(adapter::METADATA) => {
-            "an adapter: `hyperalign inspect adapter` tells more".to_owned()
-        }
+        None if is_adapter => "an adapter: `hyperalign inspect adapter` tells more".to_owned(),
         None => "not known here".to_owned(),
     };
     // The other kinds are parts of models, whose sizes a file alone does not tell.
     let must_fit = kind == Some(Kind::StableDiffusion1);
     let mut weights = describe(&tensors, what, keys.as_deref(), must_fit);
     weights.compared_with = name.map(str::to_owned);
-    if kind.is_none() && tensors.metadata().contains_key(adapter::METADATA) {
+    let refused = |what: &str| {
+        format!("`{}` holds {what}; as a base in one file it is not read", path.display())
+    };
+    match kind {
+        Some(Kind::StableDiffusion1) if !published::has_autoencoder(&tensors) => {
+            let file = path.display().to_string();
+            weights.problems.insert(0, PipelineError::NoAutoencoder { file }.to_string());
+        }
+        Some(kind @ (Kind::StableDiffusion2 | Kind::StableDiffusionXl)) => {
+            weights.problems.push(refused(&kind.to_string()));
+        }
+        None if !is_adapter => weights.problems.push(refused(&published::unknown(&tensors))),
+        _ => {}
+    }
+    if is_adapter {
         weights.problems.extend(adapter::load(path).err().map(|error| error.to_string()));
     }
     // Nothing is known of one that has other sizes than the published model.
@@ -211,6 +232,10 @@ fn component(folder: &Folder, sub: &str) -> Weights {
     let kind = tensors.as_ref().ok().and_then(published::identify);
     let network = network(folder, sub, kind).map_err(&mut or_problem).ok();
     let tensors = tensors.map_err(&mut or_problem).ok();
+    let tensors = match kind {
+        Some(Kind::ClipText) => tensors.map(|tensors| published::with_text_level(tensors, "")),
+        _ => tensors,
+    };
     let (class, keys) = match network {
         Some(network) => (network.class, network.keys),
         None => ("its configuration cannot be read".to_owned(), None),
@@ -347,7 +372,10 @@ fn expected(kind: Kind, tensors: &Tensors) -> Option<(&'static str, Vec<Key>)> {
     let (name, ours) = match kind {
         Kind::StableDiffusion1 => {
             let unet = keys(&UnetConfig::sd15().init(&device));
-            let vae = keys(&AutoencoderKlConfig::sd15().init(&device));
+            let vae = match published::has_autoencoder(tensors) {
+                true => keys(&AutoencoderKlConfig::sd15().init(&device)),
+                false => Vec::new(),
+            };
             let text = keys(&ClipTextConfig::sd15().init(&device));
             ("Stable Diffusion 1.5", SingleFile::keys(&unet, &vae, &text))
         }

@@ -1,11 +1,8 @@
 //! How many pictures are scored at once.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::fmt;
 
-use hyperalign_core::{image::MAX_PIXELS, memory};
+use hyperalign_core::{caught::caught, image::MAX_PIXELS, memory};
 use hyperalign_rewards::Prompt;
 use image::RgbImage;
 
@@ -112,15 +109,6 @@ impl fmt::Display for Batch {
         let s = if self.most == 1 { "" } else { "s" };
         write!(f, "{} picture{s} at once", self.most)
     }
-}
-
-/// What `f` gives, or what it panicked with.
-pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        text.unwrap_or_else(|| "a panic without words".to_owned())
-    })
 }
 
 #[cfg(test)]

@@ -1,35 +1,44 @@
 //! Which pictures are scored, and what each is a picture of.
 
 use std::{
-    collections::HashMap,
-    io::ErrorKind,
+    collections::HashSet,
     path::{Path, PathBuf},
 };
 
+use hyperalign_core::input::{self, LeftOut};
 use hyperalign_rewards::geneval::Row;
 use hyperalign_rewards::prompts::{self, Prompt};
-use miette::{Diagnostic, IntoDiagnostic};
+use miette::Diagnostic;
 
-use super::order::natural;
+use super::{
+    names::{Found, Named, matched},
+    order::natural,
+    pass::Failed,
+};
+use crate::{output, prompts::of_file};
 
 /// The endings that are looked for in folders.
-const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "jfif", "jpe", "webp"];
+/// The endings of what lies beside pictures and says something of them.
+const BESIDE: [&str; 7] = ["txt", "caption", "json", "jsonl", "ndjson", "csv", "tsv"];
 
 /// A picture to score.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// The file.
     pub path: PathBuf,
-    /// Its path from the folder that was given, without the ending: what pairs are found by.
-    pub key: String,
+    /// Its path from the folder that was given: what pairs are found by.
+    pub key: PathBuf,
     /// What it is a picture of; where it is not known, the file itself is asked later.
     pub prompt: Option<String>,
     /// The rules that the prompt comes with.
     pub row: Option<Row>,
     /// Whether the prompt is its own only because of its place in a list.
     pub by_place: bool,
-    /// A file beside it that should hold its prompt and cannot be read, and why.
+    /// What should say its prompt and does not, and why.
     pub unread: Option<String>,
+    /// A picture that the list of prompts names instead.
+    pub named_instead: Option<String>,
     /// The part of the set that it belongs to.
     pub group: Option<String>,
 }
@@ -44,17 +53,29 @@ pub struct PromptArgs {
 
     /// Prompts by picture: a .jsonl, .json, .tsv or .csv that names pictures (`image`,
     /// `file_name`, ...), or any prompt set with one prompt for each picture, in the order of
-    /// their names (2 before 10). Without it: the .txt beside a picture, the parameters in a PNG file, or the
-    /// metadata.jsonl of GenEval's folders.
+    /// their names (2 before 10); `-` reads it from standard input. Without it: the .txt or
+    /// .caption beside a picture, the prompt in a PNG file, or the metadata.jsonl of GenEval's
+    /// folders.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
+}
+
+/// What was found to score.
+#[derive(Debug)]
+pub struct Collected {
+    /// The pictures.
+    pub items: Vec<Item>,
+    /// What should be pictures or folders of them and cannot be read.
+    pub refused: Vec<Failed>,
 }
 
 /// Pictures that cannot be had.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum ItemsError {
-    #[error("there is no picture (.png, .jpg, .jpeg, .webp) in {folders}")]
-    None { folders: String },
+    #[error("there is no picture (.png, .jpg, .jpeg, .webp) in {folders}{}", others(left_out))]
+    None { folders: String, left_out: LeftOut },
+    #[error("cannot read `{}`: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
     #[error(
         "`{}` has {prompts} prompts that name no picture, and there are {pictures} pictures",
         path.display()
@@ -66,71 +87,117 @@ enum ItemsError {
     Count { path: PathBuf, prompts: usize, pictures: usize },
 }
 
-/// The pictures in `paths`: files as they stand, folders with all that lies below them.
+fn others(left_out: &LeftOut) -> String {
+    if left_out.is_empty() { String::new() } else { format!("; found was {left_out}") }
+}
+
+/// The pictures in `paths`: files as they stand, folders with all that lies below them. A picture
+/// that is reached by several ways counts once.
 ///
 /// # Errors
 ///
-/// Fails if a folder cannot be read, there is no picture, or the file of prompts is not one for
-/// these pictures.
-pub fn collect(paths: &[PathBuf], args: &PromptArgs) -> miette::Result<Vec<Item>> {
+/// Fails if a folder that was given cannot be read, there is no picture, or the file of prompts is
+/// not one for these pictures.
+pub fn collect(paths: &[PathBuf], args: &PromptArgs) -> miette::Result<Collected> {
     let mut items = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let mut found = Vec::new();
-            walk(path, &mut found).into_diagnostic()?;
-            found.sort();
-            found.sort_by_cached_key(|file| natural(file));
-            items.extend(found.into_iter().map(|file| item(file, path)));
+    let mut named = Vec::new();
+    let (mut refused, mut left_out) = (Vec::new(), LeftOut::default());
+    let mut seen = HashSet::new();
+    for (root, path) in paths.iter().enumerate() {
+        let (files, folder) = if path.is_dir() {
+            let mut walk = input::walk(path, &is_picture, &says_something)
+                .map_err(|source| ItemsError::Unreadable { path: path.clone(), source })?;
+            walk.files.sort_by_cached_key(|file| natural(file));
+            left_out.extend(walk.left_out);
+            refused.extend(
+                walk.refused
+                    .into_iter()
+                    .map(|(path, reason)| Failed { image: path.display().to_string(), reason }),
+            );
+            (walk.files, path.as_path())
         } else {
-            items.push(item(path.clone(), path.parent().unwrap_or(Path::new(""))));
+            (vec![path.clone()], path.parent().unwrap_or(Path::new("")))
+        };
+        for file in files.into_iter().filter(|file| seen.insert(entry(file))) {
+            let key = file.strip_prefix(folder).unwrap_or(&file).to_owned();
+            named.push(Named::new(&file, key.iter().count(), root));
+            items.push(item(file, key));
         }
     }
-    if items.is_empty() {
+    if items.is_empty() && refused.is_empty() {
         let folders: Vec<_> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
-        return Err(ItemsError::None { folders: folders.join(", ") }.into());
+        return Err(ItemsError::None { folders: folders.join(", "), left_out }.into());
+    }
+    if !left_out.is_empty() {
+        output::note(&format!("left out of the folders: {left_out}"));
     }
     match (&args.prompt, &args.prompts) {
         (Some(prompt), _) => items.iter_mut().for_each(|item| item.prompt = Some(prompt.clone())),
-        (None, Some(file)) => assign(&mut items, file)?,
+        (None, Some(file)) => assign(&mut items, &named, file)?,
         (None, None) => items.iter_mut().for_each(ask_neighbours),
     }
     group_by_folder(&mut items);
-    Ok(items)
+    Ok(Collected { items, refused })
 }
 
-fn item(path: PathBuf, root: &Path) -> Item {
-    let key = path.strip_prefix(root).unwrap_or(&path).with_extension("");
-    let key = key.to_string_lossy().into_owned();
-    Item { path, key, prompt: None, row: None, by_place: false, unread: None, group: None }
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        // What is being written begins with a dot.
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
-            continue;
-        }
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        if path.is_dir() {
-            walk(&path, found)?;
-        } else if ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) {
-            found.push(path);
-        }
+/// `items` without those that are the same file as an earlier one (by a link) and are to show the
+/// same.
+pub fn once(mut items: Vec<Item>) -> Vec<Item> {
+    let all = items.len();
+    let mut seen = HashSet::new();
+    items.retain(|item| {
+        let file = item.path.canonicalize().unwrap_or_else(|_| item.path.clone());
+        seen.insert((file, item.prompt.clone()))
+    });
+    if items.len() < all {
+        output::note(&format!(
+            "{} of {all} pictures are links to others of them; each counts once",
+            all - items.len()
+        ));
     }
-    Ok(())
+    items
+}
+
+/// The place of a name, links of folders resolved: what is one and the same entry has one.
+fn entry(file: &Path) -> PathBuf {
+    let parent = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match (parent.canonicalize(), file.file_name()) {
+        (Ok(parent), Some(name)) => parent.join(name),
+        _ => file.to_owned(),
+    }
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| endings.contains(&ending.as_str()))
+}
+
+/// Whether a file of a folder is a picture to score. GenEval's is the `grid.png` of all samples
+/// that lies beside their folder.
+fn is_picture(path: &Path) -> bool {
+    let is_grid = || {
+        path.file_name().is_some_and(|name| name == "grid.png")
+            && path.with_file_name("samples").is_dir()
+    };
+    has_ending(path, &ENDINGS) && !is_grid()
+}
+
+fn says_something(path: &Path) -> bool {
+    has_ending(path, &BESIDE)
+}
+
+fn item(path: PathBuf, key: PathBuf) -> Item {
+    let (prompt, row, unread, named_instead) = (None, None, None, None);
+    Item { path, key, prompt, row, by_place: false, unread, named_instead, group: None }
 }
 
 /// Gives each picture its prompt from a file: by name where the file has names, else in order.
-fn assign(items: &mut [Item], file: &Path) -> miette::Result<()> {
-    let prompts = prompts::read(file).into_diagnostic()?;
-    let mut by_image: HashMap<String, &Prompt> = HashMap::new();
-    for prompt in &prompts {
-        if let Some(image) = &prompt.image {
-            by_image.insert(without_ending(image), prompt);
-        }
-    }
-    if by_image.is_empty() {
+fn assign(items: &mut [Item], named: &[Named], file: &Path) -> miette::Result<()> {
+    let prompts = of_file(file, None)?;
+    let Some(first) = prompts.iter().find_map(|prompt| prompt.image.clone()) else {
         if prompts.len() != items.len() {
             let (path, prompts, pictures) = (file.to_owned(), prompts.len(), items.len());
             return Err(ItemsError::Count { path, prompts, pictures }.into());
@@ -140,17 +207,21 @@ fn assign(items: &mut [Item], file: &Path) -> miette::Result<()> {
             item.by_place = true;
         }
         return Ok(());
-    }
-    for item in items {
-        let path = without_ending(&item.path.to_string_lossy());
-        let name = item.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let found = by_image
-            .get(&item.key)
-            .or_else(|| by_image.get(&path))
-            .or_else(|| by_image.get(&name.unwrap_or_default()));
+    };
+    for (item, found) in items.iter_mut().zip(matched(named, &prompts)) {
         match found {
-            Some(prompt) => take(item, prompt),
-            None => ask_neighbours(item),
+            Found::Row(prompt) => take(item, prompt),
+            Found::Ambiguous(prompt) => {
+                item.unread = Some(format!(
+                    "--prompts names `{}`, which several pictures or prompts may be: write the \
+                     folder and the ending as well",
+                    prompt.image.as_deref().unwrap_or_default()
+                ));
+            }
+            Found::None => {
+                item.named_instead = Some(first.clone());
+                ask_neighbours(item);
+            }
         }
     }
     Ok(())
@@ -162,38 +233,65 @@ fn take(item: &mut Item, prompt: &Prompt) {
     item.group.clone_from(&prompt.group);
 }
 
-fn without_ending(path: &str) -> String {
-    let path = path.strip_prefix("./").unwrap_or(path);
-    Path::new(path).with_extension("").to_string_lossy().into_owned()
-}
-
 /// The text beside a picture, or the row above GenEval's `samples/`.
 fn ask_neighbours(item: &mut Item) {
-    let beside = item.path.with_extension("txt");
-    match std::fs::read_to_string(&beside) {
-        Ok(text) => {
-            item.prompt = Some(text.trim().to_owned());
-            return;
+    if let Some(beside) = caption(&item.path) {
+        match input::read_text(&beside) {
+            Ok(text) if text.trim().is_empty() => {
+                item.unread = Some(format!("its prompt `{}` is empty", beside.display()));
+            }
+            Ok(text) => item.prompt = Some(text.trim().to_owned()),
+            Err(error) => {
+                item.unread =
+                    Some(format!("its prompt `{}` cannot be read: {error}", beside.display()));
+            }
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => {
-            item.unread =
-                Some(format!("its prompt `{}` cannot be read: {error}", beside.display()));
-            return;
-        }
+        return;
     }
     let above = item.path.parent().and_then(Path::parent);
-    let row = above.map(|folder| folder.join("metadata.jsonl")).filter(|file| file.is_file());
-    match row.map(|file| prompts::read(&file)) {
-        Some(Ok(prompts)) => prompts.last().into_iter().for_each(|prompt| take(item, prompt)),
-        Some(Err(error)) => item.unread = Some(error.to_string()),
-        None => {}
+    let Some(file) = above.map(|folder| folder.join("metadata.jsonl")).filter(|f| f.is_file())
+    else {
+        return;
+    };
+    match prompts::read(&file) {
+        Ok(rows) => take_of_rows(item, &file, &rows),
+        Err(error) => item.unread = Some(error.to_string()),
+    }
+}
+
+/// The file beside a picture that holds its prompt: that of its whole name (`1.png.txt`) before
+/// that of its stem, which `1.png` and `1.jpg` share.
+fn caption(picture: &Path) -> Option<PathBuf> {
+    let mut whole = picture.as_os_str().to_owned();
+    whole.push(".txt");
+    let of_stem = ["txt", "TXT", "Txt", "caption"].map(|ending| picture.with_extension(ending));
+    std::iter::once(PathBuf::from(whole))
+        .chain(of_stem)
+        .find(|file| file.symlink_metadata().is_ok())
+}
+
+/// The row of `rows` that names the picture; without names, the only one that there is.
+fn take_of_rows(item: &mut Item, file: &Path, rows: &[Prompt]) {
+    if rows.iter().any(|row| row.image.is_some()) {
+        let below = file.parent().and_then(|root| item.path.strip_prefix(root).ok());
+        let below = below.map_or(1, |below| below.iter().count());
+        if let Found::Row(row) = matched(&[Named::new(&item.path, below, 0)], rows)[0] {
+            take(item, row);
+        }
+    } else if rows.iter().all(|row| row.text == rows[0].text) {
+        take(item, &rows[0]);
+    } else {
+        item.unread = Some(format!(
+            "`{}` has {} prompts and does not say which is of it",
+            file.display(),
+            rows.len()
+        ));
     }
 }
 
 /// Pictures whose prompts have no groups belong to their folders, if there are several.
 fn group_by_folder(items: &mut [Item]) {
-    if items.iter().any(|item| item.group.is_some()) {
+    if items.is_empty() || items.iter().any(|item| item.group.is_some()) {
         return;
     }
     let folder = |item: &Item| item.path.parent().map(|f| f.to_string_lossy().into_owned());
@@ -207,109 +305,5 @@ fn group_by_folder(items: &mut [Item]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NONE: PromptArgs = PromptArgs { prompt: None, prompts: None };
-
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        folder
-    }
-
-    fn found(folder: &tempfile::TempDir, args: &PromptArgs) -> Vec<(String, Option<String>)> {
-        let items = collect(&[folder.path().to_owned()], args).unwrap();
-        items.into_iter().map(|item| (item.key, item.prompt)).collect()
-    }
-
-    fn prompts(folder: &tempfile::TempDir, name: &str) -> PromptArgs {
-        PromptArgs { prompt: None, prompts: Some(folder.path().join(name)) }
-    }
-
-    #[test]
-    fn pictures_of_a_folder_in_the_order_of_their_names() {
-        let files =
-            [("b/2.PNG", ""), ("a.webp", ""), ("b/1.jpg", ""), ("x.txt", ""), (".c.png", "")];
-        let keys: Vec<_> = found(&folder(&files), &NONE).into_iter().map(|found| found.0).collect();
-        assert_eq!(keys, ["a", "b/1", "b/2"]);
-        let error = collect(&[folder(&[("x.txt", "")]).path().to_owned()], &NONE).unwrap_err();
-        assert!(error.to_string().contains("no picture"));
-    }
-
-    #[test]
-    fn texts_beside_and_rows_above() {
-        let row = r#"{"tag":"colors","include":[{"class":"dog","count":1}],"prompt":"a dog"}"#;
-        let files = [
-            ("0/metadata.jsonl", row),
-            ("0/samples/0000.png", ""),
-            ("0/samples/0001.png", ""),
-            ("0/samples/0001.txt", " a cat\n"),
-            ("1.png", ""),
-        ];
-        let expected = [
-            ("0/samples/0000".to_owned(), Some("a dog".to_owned())),
-            ("0/samples/0001".to_owned(), Some("a cat".to_owned())),
-            ("1".to_owned(), None),
-        ];
-        assert_eq!(found(&folder(&files), &NONE), expected);
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_kept() {
-        let files = folder(&[
-            ("0/metadata.jsonl", "{\"prompt\": \n"),
-            ("0/samples/0.png", ""),
-            ("1.png", ""),
-            ("2.png", ""),
-        ]);
-        std::fs::write(files.path().join("1.txt"), b"a d\xf6g").unwrap();
-        let items = collect(&[files.path().to_owned()], &NONE).unwrap();
-        let unread: Vec<String> =
-            items.into_iter().map(|item| item.unread.unwrap_or_default()).collect();
-        assert!(unread[0].contains("metadata.jsonl") && unread[0].contains("line 1"), "{unread:?}");
-        assert!(unread[1].contains("1.txt") && unread[1].contains("UTF-8"), "{unread:?}");
-        assert_eq!(unread[2], "");
-    }
-
-    #[test]
-    fn prompts_by_name_and_in_order() {
-        let by_name = "{\"image\": \"./b.png\", \"prompt\": \"a cat\"}\n\
-                       {\"image\": \"a.png\", \"prompt\": \"a dog\"}\n";
-        let folder =
-            folder(&[("a.png", ""), ("b.png", ""), ("p.jsonl", by_name), ("q.txt", "one\ntwo\n")]);
-        let texts = |name: &str| -> Vec<_> {
-            let found = found(&folder, &prompts(&folder, name));
-            found.into_iter().filter_map(|found| found.1).collect()
-        };
-        assert_eq!(texts("p.jsonl"), ["a dog", "a cat"]);
-        assert_eq!(texts("q.txt"), ["one", "two"]);
-        std::fs::write(folder.path().join("q.txt"), "one\n").unwrap();
-        let error = collect(&[folder.path().to_owned()], &prompts(&folder, "q.txt")).unwrap_err();
-        assert!(
-            error.to_string().contains("1 prompts") && error.to_string().contains("2 pictures")
-        );
-    }
-
-    #[test]
-    fn groups() {
-        let table = "image,prompt,category\na.png,x,photo\nb.png,y,anime\n";
-        let files = folder(&[
-            ("a.png", ""),
-            ("b.png", ""),
-            ("p.csv", table),
-            ("c/1.png", ""),
-            ("c/2.png", ""),
-        ]);
-        let groups = |args: &PromptArgs| -> Vec<_> {
-            let items = collect(&[files.path().to_owned()], args).unwrap();
-            items.into_iter().map(|item| item.group.unwrap_or_default()).collect()
-        };
-        assert_eq!(groups(&prompts(&files, "p.csv"))[..2], ["photo", "anime"]);
-        assert!(groups(&NONE)[2].ends_with('c') && !groups(&NONE)[0].is_empty());
-    }
-}
+#[path = "items_tests.rs"]
+mod tests;

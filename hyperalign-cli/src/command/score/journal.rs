@@ -3,12 +3,13 @@
 
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
+use hyperalign_core::input;
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,13 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process writes it.
+    #[error("another process keeps its scores in `{}`", path.display())]
+    #[diagnostic(help("wait for its end, or choose another name"))]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is something else.
     #[error("`{}` is no file of scores", path.display())]
     #[diagnostic(help("choose another name; this file is left as it is"))]
@@ -87,8 +95,15 @@ impl Journal {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(io)?;
         }
+        if path.exists() {
+            input::regular(path).map_err(io)?;
+        }
         let mut options = OpenOptions::new();
         let file = options.create(true).read(true).append(true).open(path).map_err(io)?;
+        // Two that append to one file would score everything twice.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(JournalError::InUse { path: path.to_owned() });
+        }
         let mut journal = Self { path: path.to_owned(), file, done: HashMap::new() };
         let (mut kept, mut has_head) = (0, false);
         let mut reader = BufReader::new(&journal.file);
@@ -178,8 +193,9 @@ mod tests {
         let picture = |name: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, name).unwrap();
-            let (key, prompt) = (name.to_owned(), Some("x".to_owned()));
-            Item { path, key, prompt, row: None, by_place: false, unread: None, group: None }
+            let (key, prompt) = (name.into(), Some("x".to_owned()));
+            let (row, unread, named_instead) = (None, None, None);
+            Item { path, key, prompt, row, by_place: false, unread, named_instead, group: None }
         };
         let line = |item: &Item| Line {
             image: item.path.clone(),
@@ -191,6 +207,7 @@ mod tests {
         let (a, b) = (picture("a"), picture("b"));
         let path = folder.path().join("deep/scores.jsonl");
         let mut journal = Journal::open(&path, &head("1")).unwrap();
+        assert!(matches!(Journal::open(&path, &head("1")), Err(JournalError::InUse { .. })));
         journal.append(&[&line(&a), &line(&b)]).unwrap();
         drop(journal);
         let whole = std::fs::read(&path).unwrap();

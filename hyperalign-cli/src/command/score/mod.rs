@@ -3,12 +3,14 @@
 mod batch;
 mod items;
 mod journal;
+mod names;
 mod order;
+mod pairs;
 mod pass;
 mod report;
 mod spread;
 
-use std::{collections::HashMap, path::PathBuf};
+use std::path::PathBuf;
 
 use hyperalign_core::stop::Stop;
 
@@ -21,8 +23,9 @@ use crate::{
     rewards::{JudgeArgs, Judges, NotOpened},
 };
 use batch::Batch;
-use items::{Item, PromptArgs, collect};
-use journal::{Head, Journal, Line};
+use items::{PromptArgs, collect, once};
+use journal::{Head, Journal};
+use pairs::pairs;
 use pass::Failed;
 use report::{Comparison, Left, Report, Who};
 
@@ -71,12 +74,17 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     let folders = args.compare.as_ref();
-    let (mut a, b) = match folders.map(Vec::as_slice) {
+    let (mut a, b, mut failed) = match folders.map(Vec::as_slice) {
         Some([a, b]) => {
             let of = |folder: &PathBuf| collect(std::slice::from_ref(folder), &args.prompts);
-            (of(a)?, Some(of(b)?))
+            let (mut a, b) = (of(a)?, of(b)?);
+            a.refused.extend(b.refused);
+            (a.items, Some(b.items), a.refused)
         }
-        _ => (collect(&args.images, &args.prompts)?, None),
+        _ => {
+            let found = collect(&args.images, &args.prompts)?;
+            (once(found.items), None, found.refused)
+        }
     };
     let (judges, not_opened) = Judges::open_what_can_be(&args.rewards, &context.device()?)?;
     for NotOpened { reward, reason } in &not_opened {
@@ -92,7 +100,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         batch
     });
 
-    let count = a.len();
+    let (count, refused) = (a.len(), failed.len());
     a.extend(b.iter().flatten().cloned());
     let results = pass::run(&judges, &a, batch, journal, &stop)?;
     if results.len() < a.len() {
@@ -100,7 +108,6 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         eprintln!("interrupted: {} of {} pictures are scored, {kept}", results.len(), a.len());
         return Ok(Outcome::Interrupted);
     }
-    let mut failed = Vec::new();
     if let (Some(b), Some([name_a, name_b])) = (b, folders.map(Vec::as_slice)) {
         let pairs = pairs(&a[..count], &b, results, &mut failed);
         let names = [name_a, name_b].map(|folder| folder.display().to_string());
@@ -126,7 +133,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
     }
     if !failed.is_empty() {
-        eprintln!("{} of {} pictures were not scored:", failed.len(), a.len());
+        eprintln!("{} of {} pictures were not scored:", failed.len(), a.len() + refused);
     }
     for Failed { image, reason } in &failed {
         eprintln!("  {image}: {reason}");
@@ -141,46 +148,4 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         true => Outcome::Done,
         false => Outcome::Failed,
     })
-}
-
-/// Pictures of the same name and prompt; `results` are those of `a`, then those of `b`.
-fn pairs(
-    a: &[Item],
-    b: &[Item],
-    results: Vec<pass::Result>,
-    failed: &mut Vec<Failed>,
-) -> Vec<(Line, Line)> {
-    let mut results = results.into_iter();
-    let of_a: Vec<pass::Result> = results.by_ref().take(a.len()).collect();
-    let keys = b.iter().map(|item| item.key.as_str());
-    let mut of_b: HashMap<&str, pass::Result> = keys.zip(results).collect();
-    let mut pairs = Vec::new();
-    for (item, result) in a.iter().zip(of_a) {
-        let alone = |line: &Line, other: &str| Failed {
-            image: line.image.display().to_string(),
-            reason: format!("{other} has no picture of that name"),
-        };
-        match (result, of_b.remove(item.key.as_str())) {
-            (Ok(a), Some(Ok(b))) if a.prompt == b.prompt => pairs.push((a, b)),
-            (Ok(a), Some(Ok(b))) => failed.push(Failed {
-                image: a.image.display().to_string(),
-                reason: format!("its prompt is `{}`, and B's is `{}`", a.prompt, b.prompt),
-            }),
-            (Ok(line), None) => failed.push(alone(&line, "B")),
-            (a, b) => {
-                failed.extend([a.err(), b.and_then(std::result::Result::err)].into_iter().flatten())
-            }
-        }
-    }
-    for item in b {
-        match of_b.remove(item.key.as_str()) {
-            Some(Ok(line)) => failed.push(Failed {
-                image: line.image.display().to_string(),
-                reason: "A has no picture of that name".to_owned(),
-            }),
-            Some(Err(reason)) => failed.push(reason),
-            None => {}
-        }
-    }
-    pairs
 }

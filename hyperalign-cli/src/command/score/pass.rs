@@ -6,15 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyperalign_core::image::{Header, png_metadata};
-use hyperalign_core::stop::Stop;
+use hyperalign_core::{
+    caught::caught,
+    image::{Header, OwnPrompt, png_prompt},
+    input,
+    stop::Stop,
+};
 use hyperalign_rewards::Prompt;
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
 use super::{
-    batch::{Batch, caught},
+    batch::Batch,
     items::Item,
     journal::{Journal, JournalError, Line, stamp},
 };
@@ -121,11 +125,12 @@ pub fn run(
 /// Reads and decodes a picture, and finds out what it is to show.
 fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loaded, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    input::regular(&item.path).map_err(unreadable)?;
     let stamp = stamp(&item.path).map_err(unreadable)?;
     if stamp.0 > MAX_FILE {
         return Err(format!("it has {} bytes; at most {MAX_FILE} are read", stamp.0));
     }
-    let bytes = std::fs::read(&item.path).map_err(unreadable)?;
+    let bytes = input::read(&item.path).map_err(unreadable)?;
     let header = Header::read(&bytes).map_err(|error| error.to_string())?;
     let picture = header.decode().map_err(|error| error.to_string())?;
     let text = prompt(item, &bytes, judges.need_prompts())?;
@@ -136,7 +141,10 @@ fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loade
 
 /// What the picture in `bytes` is to show; empty where nobody says and it is not needed.
 fn prompt(item: &Item, bytes: &[u8], is_needed: bool) -> std::result::Result<String, String> {
-    let own = || png_metadata(bytes).ok()?.parameters.map(|parameters| parameters.prompt);
+    let own = || match png_prompt(bytes) {
+        OwnPrompt::Prompt(prompt) => Some(prompt),
+        OwnPrompt::Other(_) | OwnPrompt::Nothing => None,
+    };
     if let Some(given) = &item.prompt {
         // A list is easily in another order than the pictures; the file knows what it shows.
         return match own().filter(|own| item.by_place && own.trim() != given.trim()) {
@@ -149,13 +157,22 @@ fn prompt(item: &Item, bytes: &[u8], is_needed: bool) -> std::result::Result<Str
     }
     match (&item.unread, is_needed) {
         (Some(reason), true) => Err(reason.clone()),
-        (None, true) => own().ok_or_else(|| {
-            "it has no prompt: no --prompts names it, no .txt lies beside it, and it holds no \
-             parameters"
-                .to_owned()
-        }),
+        (None, true) => match png_prompt(bytes) {
+            OwnPrompt::Prompt(prompt) => Ok(prompt),
+            OwnPrompt::Other(found) => Err(no_prompt(item, &format!("it holds {found}"))),
+            OwnPrompt::Nothing => Err(no_prompt(item, "it holds no parameters")),
+        },
         (_, false) => Ok(own().unwrap_or_default()),
     }
+}
+
+/// Where a prompt was looked for.
+fn no_prompt(item: &Item, own: &str) -> String {
+    let named = match &item.named_instead {
+        Some(name) => format!("--prompts does not name it (it names `{name}`)"),
+        None => "no --prompts names it".to_owned(),
+    };
+    format!("it has no prompt: {named}, no .txt lies beside it, and {own}")
 }
 
 fn score(
@@ -313,8 +330,9 @@ mod tests {
         let picture = RgbImage::from_pixel(64, 64, image::Rgb([255; 3]));
         let bytes = encode_png(&picture, &Metadata { parameters, hyperalign: None });
         std::fs::write(&path, bytes).unwrap();
-        let (key, prompt) = (name.to_owned(), None);
-        Item { path, key, prompt, row: None, by_place: false, unread: None, group: None }
+        let (key, prompt) = (name.into(), None);
+        let (row, unread, named_instead) = (None, None, None);
+        Item { path, key, prompt, row, by_place: false, unread, named_instead, group: None }
     }
 
     #[test]

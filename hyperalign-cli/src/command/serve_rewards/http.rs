@@ -10,18 +10,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use hyperalign_core::image::{DecodeError, Header};
 use hyperalign_rewards::Prompt;
 use image::RgbImage;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     flow_grpo,
     metrics::Metrics,
-    numpy,
+    numpy, question,
     queue::{Places, Queue},
 };
 use crate::rewards::Judges;
@@ -34,6 +32,8 @@ const PIXELS: usize = 1 << 28;
 const UNIT: usize = 1 << 10;
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(60);
+/// The most characters of an error: what came in may be part of it, and is not to come back whole.
+const WORDS: usize = 300;
 /// The most bytes of a prompt. A request may give one for all of its pictures, and each gets a copy.
 const PROMPT: usize = 1 << 16;
 
@@ -73,22 +73,17 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = answer("application/json", json!({"error": self.1}).to_string());
+        let mut text: String = self.1.chars().take(WORDS).collect();
+        if text.len() < self.1.len() {
+            text.push_str("..");
+        }
+        let mut response = answer("application/json", json!({"error": text}).to_string());
         *response.status_mut() = self.0;
         if self.0 == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(1));
         }
         response
     }
-}
-
-/// Pictures as base64 of their files, with a prompt each or one for all.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    images: Vec<String>,
-    prompts: Option<Vec<String>>,
-    prompt: Option<String>,
 }
 
 impl App {
@@ -107,6 +102,8 @@ impl App {
             .route("/flow-grpo/{reward}", post(flow_grpo_named))
             .route("/health", get(health))
             .route("/metrics", get(metrics))
+            .fallback(nothing_there)
+            .method_not_allowed_fallback(other_method)
             .with_state(Arc::new(self))
     }
 
@@ -212,10 +209,8 @@ async fn score(State(app): State<Arc<App>>, request: Request) -> Response {
 
 async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
     let (body, room) = app.body(request).await?;
-    let question: Question = serde_json::from_slice(&body).map_err(|error| {
-        let expected = "{\"images\": [base64 of files], \"prompts\": [..] or \"prompt\": \"..\"}";
-        Refusal(StatusCode::BAD_REQUEST, format!("{error}; expected {expected}"))
-    })?;
+    let bad = |reason| Refusal(StatusCode::BAD_REQUEST, reason);
+    let question = question::Question::read(&body).map_err(bad)?;
     drop(body);
     let count = question.images.len();
     let places = app.reserve(count)?;
@@ -230,8 +225,7 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
     let scores = app
         .scores(places, move || {
             let file = |(k, image): (usize, &String)| {
-                let image = image.split_once(";base64,").map_or(image.as_str(), |(_, data)| data);
-                let file = BASE64_STANDARD.decode(image).map(Bytes::from);
+                let file = question::file(image).map(Bytes::from);
                 file.map_err(|error| format!("picture {k}: {error}"))
             };
             let files: Result<_, String> = question.images.iter().enumerate().map(file).collect();
@@ -280,7 +274,12 @@ async fn flow_grpo_named(
     let known = app.judges.iter().position(|judge| judge.reward.name() == name);
     let result = match known {
         Some(index) => score_pickle(&app, index, request).await,
-        None => Err(Refusal(StatusCode::NOT_FOUND, format!("there is no reward `{name}` here"))),
+        None => {
+            let known: Vec<_> = app.judges.iter().map(|judge| judge.reward.name()).collect();
+            let known = known.join(", ");
+            let reason = format!("there is no such reward here; there are {known}");
+            Err(Refusal(StatusCode::NOT_FOUND, reason))
+        }
     };
     app.count(result)
 }
@@ -304,6 +303,22 @@ async fn score_pickle(app: &App, reward: usize, request: Request) -> Result<Resp
     let scores: Vec<f32> = scores.iter().map(|row| row[reward]).collect();
     let body = flow_grpo::answer(tasks.as_deref(), &scores);
     Ok(answer("application/octet-stream", body))
+}
+
+async fn nothing_there() -> Refusal {
+    Refusal(
+        StatusCode::NOT_FOUND,
+        "there is nothing here; there are POST /v1/score, POST /, POST /flow-grpo/REWARD, \
+         GET /health and GET /metrics"
+            .to_owned(),
+    )
+}
+
+async fn other_method() -> Refusal {
+    Refusal(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "scores are asked for with POST; /health and /metrics with GET".to_owned(),
+    )
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {

@@ -2,18 +2,21 @@
 
 mod connections;
 mod flow_grpo;
+#[cfg(test)]
+mod fuzz;
 mod http;
 #[cfg(test)]
 mod http_tests;
 mod metrics;
 mod numpy;
+mod question;
 mod queue;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
 };
 
@@ -41,9 +44,9 @@ pub struct Args {
     #[command(flatten)]
     rewards: JudgeArgs,
 
-    /// Address to listen at. There is no login: whoever can reach it can ask.
-    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    host: IpAddr,
+    /// Address or name to listen at. There is no login: whoever can reach it can ask.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: String,
 
     /// Port to listen at; 0 takes a free one. The default is that of Flow-GRPO's GenEval server.
     #[arg(long, value_name = "N", default_value_t = 18085)]
@@ -71,19 +74,39 @@ struct ListenError {
     source: std::io::Error,
 }
 
+/// A host that no address is known of.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("`--host {host}` is no address of this machine{}", known(source))]
+#[diagnostic(help(
+    "give an address such as 127.0.0.1, ::1 or 0.0.0.0, or a name such as localhost"
+))]
+struct HostError {
+    host: String,
+    source: Option<std::io::Error>,
+}
+
+fn known(source: &Option<std::io::Error>) -> String {
+    source.as_ref().map_or_else(String::new, |source| format!(": {source}"))
+}
+
 /// Answers requests until Ctrl-C or SIGTERM, and then those that are there already.
 ///
 /// # Errors
 ///
 /// Fails for rewards that cannot be opened and an address that cannot be listened at.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
+    // First of all: a signal may come while rewards are opened, too.
+    let stop = Stop::default();
+    interrupt::request_on_ctrl_c(stop.clone())?;
+    let addresses = resolve(&args.host, args.port)?;
     let judges = Arc::new(Judges::open(&args.rewards, &context.device()?)?);
+    if stop.is_requested() {
+        return Ok(Outcome::Interrupted);
+    }
     let metrics = Arc::new(Metrics::default());
     let (queue, worker) =
         Queue::new(judges.clone(), metrics.clone(), args.queue, args.batch).into_diagnostic()?;
     let app = App::new(judges, queue, metrics, (args.max_body as usize) << 20);
-    let stop = Stop::default();
-    interrupt::request_on_ctrl_c(stop.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
@@ -91,8 +114,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         .max_blocking_threads(4)
         .build()
         .into_diagnostic()?;
-    let address = SocketAddr::new(args.host, args.port);
-    let served = runtime.block_on(serve(address, app, stop));
+    let served = runtime.block_on(serve(&addresses, app, stop));
     drop(runtime);
     // The queue went with the app; what was in it is answered.
     let _ = worker.join();
@@ -100,10 +122,26 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-async fn serve(address: SocketAddr, app: App, stop: Stop) -> miette::Result<()> {
-    let cannot = |source| ListenError { address, source };
-    let listener = listen(address).map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
+/// The addresses that `host` stands for; of a name there may be several.
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, HostError> {
+    let unknown = |source: Option<std::io::Error>| HostError { host: host.to_owned(), source };
+    // IPv6 is written in brackets beside a port, and without them alone.
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let found = (bare, port).to_socket_addrs().map_err(|error| unknown(Some(error)))?;
+    let mut found: Vec<SocketAddr> = found.collect();
+    // What a client tries that was given a name.
+    found.sort_by_key(SocketAddr::is_ipv6);
+    if found.is_empty() { Err(unknown(None)) } else { Ok(found) }
+}
+
+async fn serve(addresses: &[SocketAddr], app: App, stop: Stop) -> miette::Result<()> {
+    let cannot = |address| move |source| ListenError { address, source };
+    let mut listening = listen(addresses[0]).map_err(cannot(addresses[0]));
+    for address in &addresses[1..] {
+        listening = listening.or_else(|_| listen(*address).map_err(cannot(*address)));
+    }
+    let listener = listening?;
+    let address = listener.local_addr().map_err(cannot(addresses[0]))?;
     if !address.ip().is_loopback() {
         eprintln!("warning: {address} can be reached from other machines, and there is no login");
     }

@@ -8,12 +8,11 @@ use hyperalign_rewards::{
     Prompt, Reward,
     emoji::{self, Split, World},
     geneval::Row,
-    prompts,
 };
 use hyperalign_train::{
     align::AlignSettings,
     data::{
-        EmojiPreferred, Preferences, PreferredPictures, TrainingData,
+        ColumnNames, EmojiPreferred, Preferences, PreferredPictures, TrainingData,
         drawn::{DrawError, DrawnSet, Ranked, Winners},
         world_of,
     },
@@ -22,7 +21,10 @@ use hyperalign_train::{
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
+    args::share,
     base::{self, BaseOptions},
+    output,
+    prompts::of_file,
     rewards,
 };
 
@@ -77,7 +79,8 @@ pub(super) enum OwnData {
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
     /// Pictures that people preferred: Pick-a-Pic or HPD as parquet, HPD's JSON, or a folder of
-    /// them. A method that learns from pictures needs it on a base other than an embedded one. A
+    /// them. Rows without a caption are left out; the orientation that cameras write is not
+    /// applied. A method that learns from pictures needs it on a base other than an embedded one. A
     /// run that is resumed needs it again.
     #[arg(long, value_name = "FILE_OR_DIR")]
     preferences: Option<PathBuf>,
@@ -87,6 +90,21 @@ pub(super) struct DataArgs {
     /// Default: curated for a base of the small world, winners for one of the large world.
     #[arg(long, value_enum, value_name = "SET", conflicts_with = "preferences")]
     data: Option<OwnData>,
+
+    /// The share of the preferred pictures that may be damaged or missing, from 0 to 1. They are
+    /// passed over, and the log has their share; with more there is no run.
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = PreferredPictures::MOST_DAMAGED,
+        value_parser = share
+    )]
+    max_damaged: f64,
+
+    /// What the columns of `--preferences` are called, where they are not called as in Pick-a-Pic
+    /// or HPD: `caption=text,jpg_0=left,jpg_1=right,label_0=left_is_better`.
+    #[arg(long, value_name = "KNOWN=OWN,..", requires = "preferences")]
+    columns: Option<ColumnNames>,
 
     /// Prompts to learn from: a set in any of the formats of `hyperalign score`. Default: the
     /// embedded world's own, or those of the preferences. A run that is resumed needs it again.
@@ -98,9 +116,12 @@ impl DataArgs {
     /// What tells a run with this data from one with other data; none for the world's own.
     pub(super) fn identity(&self) -> Option<serde_json::Value> {
         let is_own = self.preferences.is_none() && self.prompts.is_none() && self.data.is_none();
-        (!is_own).then(|| match self.data {
-            None => serde_json::json!([self.preferences, self.prompts]),
-            Some(data) => serde_json::json!([data, self.prompts]),
+        (!is_own).then(|| match (&self.columns, self.data) {
+            (None, None) => serde_json::json!([self.preferences, self.prompts]),
+            (None, Some(data)) => serde_json::json!([data, self.prompts]),
+            (Some(columns), _) => {
+                serde_json::json!([self.preferences, self.prompts, columns.to_string()])
+            }
         })
     }
 
@@ -119,9 +140,16 @@ impl DataArgs {
         settings: &AlignSettings,
         device: &Device,
     ) -> miette::Result<(Materials, Option<Vec<Prompt>>)> {
-        let prompts = self.prompts.as_deref().map(prompts::read).transpose().into_diagnostic()?;
-        let open = |path| Preferences::open(path, settings.training.seed);
+        let prompts = self.prompts.as_deref().map(|file| of_file(file, None)).transpose()?;
+        let names = self.columns.clone().unwrap_or_default();
+        let open = |path| Preferences::open_with(path, settings.training.seed, &names);
         let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
+        let pictures = |preferences, size| -> miette::Result<Arc<PreferredPictures>> {
+            let pictures = PreferredPictures::new(preferences, size, self.max_damaged);
+            let pictures = pictures.into_diagnostic()?;
+            pictures.notes().iter().for_each(|note| output::warn(note));
+            Ok(Arc::new(pictures))
+        };
         if base::embedded_base(given).is_some() {
             let kept = |reward: &&Arc<dyn Reward>| {
                 rewards::share_a_network(reward.name(), rewards::HELD_OUT)
@@ -138,8 +166,7 @@ impl DataArgs {
                 // Before anything is trained: this base knows only so many words.
                 let said = preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?;
                 world.base.encode_prompts(&said).into_diagnostic()?;
-                let preferred = PreferredPictures::new(preferences, size).into_diagnostic()?;
-                world.data = TrainingData::Pairs(Arc::new(preferred));
+                world.data = TrainingData::Pairs(pictures(preferences, size)?);
             }
             if let Some(prompts) = prompts {
                 world.prompts = prompts.into_iter().map(|prompt| prompt.text).collect();
@@ -154,10 +181,7 @@ impl DataArgs {
         let sample_prompts = SAMPLE_PROMPTS[1].max(settings.samples.prompts);
         let data = match preferences {
             None => TrainingData::None,
-            Some(preferences) => {
-                let preferred = PreferredPictures::new(preferences, base.picture_size());
-                TrainingData::Pairs(Arc::new(preferred.into_diagnostic()?))
-            }
+            Some(preferences) => TrainingData::Pairs(pictures(preferences, base.picture_size())?),
         };
         let materials = checked(Materials {
             base,

@@ -20,7 +20,7 @@ use hyperalign_models::weights;
 use hyperalign_train::{
     align::{AlignSettings, Aligned, REMOVED, align, check},
     eval::{Sampling, Shot, movement},
-    learner::{End, Progress, Resume, Run, Stop},
+    learner::{End, FolderLock, Progress, Resume, Run, Stop},
     method::{KeyStepChoice, Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
 use miette::{Diagnostic, IntoDiagnostic};
@@ -141,6 +141,7 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
+    let _lock = lock(args)?;
     let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
     let open = |reward| rewards::open(reward, &files, &device);
     let reward = args.reward.as_deref().map(open).transpose()?;
@@ -157,9 +158,12 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
 
-    atomic::write(&args.out.join(CONFIG), toml::to_string(&settings).into_diagnostic()?.as_bytes())
-        .into_diagnostic()?;
-    let trainer = Trainer { world: &world, codec_hash, stop: &stop, args };
+    let config = (args.out.join(CONFIG), toml::to_string(&settings).into_diagnostic()?);
+    // A run that goes on writes it once it is known that it can.
+    if !args.resume {
+        atomic::write(&config.0, config.1.as_bytes()).into_diagnostic()?;
+    }
+    let trainer = Trainer { world: &world, codec_hash, stop: &stop, args, config };
     eprintln!(
         "base {} ({:.12}), device {}",
         world.base.name(),
@@ -256,12 +260,23 @@ fn sampling(settings: &AlignSettings, batch: usize) -> Sampling {
     Sampling { batch, ..Sampling::new(steps, guidance_scale) }
 }
 
+/// Takes the folder of the run, which has not become another's meanwhile.
+fn lock(args: &Args) -> miette::Result<FolderLock> {
+    let lock = FolderLock::take(&args.out).into_diagnostic()?;
+    match !args.resume && args.out.join(CONFIG).exists() {
+        true => Err(TrainError::Occupied { dir: args.out.clone() }.into()),
+        false => Ok(lock),
+    }
+}
+
 struct Trainer<'a> {
     world: &'a Materials,
     /// Of the small codec that the reward sees through.
     codec_hash: Option<String>,
     stop: &'a Stop,
     args: &'a Args,
+    /// Where the settings of the run are kept, and what they are.
+    config: (PathBuf, String),
 }
 
 impl Trainer<'_> {
@@ -295,7 +310,11 @@ impl Trainer<'_> {
         eprintln!("training in {}", dir.display());
         let say = Arc::new(|line: &str| eprintln!("{line}"));
         let dashboard = std::io::stdout().is_terminal() && !self.args.plain && !self.args.json;
+        let (path, config) = &self.config;
+        let is_main = path.parent() == Some(dir);
+        let files = is_main.then(|| (path.clone(), config.clone().into_bytes()));
         let run = Run {
+            files: files.into_iter().collect(),
             resume: if self.args.resume { Resume::Continue } else { Resume::Fresh },
             stop: self.stop.clone(),
             progress: if dashboard { Progress::Dashboard(say) } else { Progress::Lines(say) },

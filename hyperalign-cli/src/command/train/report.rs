@@ -92,7 +92,7 @@ impl Report<'_> {
             methods,
             prompts: &prompts,
             seeds: of.seeds,
-            first_seed: 1_000_000 + of.seed,
+            first_seed: of.seed.wrapping_add(1_000_000),
             sampling,
             measures: Measures {
                 gold: is_world.then_some(&EmojiGold as &dyn Judge),

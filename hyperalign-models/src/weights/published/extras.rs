@@ -25,6 +25,23 @@ const SCHEDULE: [&str; 14] = [
     "lvlb_weights",
 ];
 
+/// How keys begin that trainers and mergers leave in a single file: the loss of the autoencoder,
+/// embeddings that were learned beside, the steps of k-diffusion.
+const LEFT_BESIDE: [&str; 3] = ["first_stage_model.loss.", "embedding_manager.", "denoiser."];
+/// What they leave of a whole CLIP, of which only the text side is used, and counters.
+const LEFT: [&str; 8] = [
+    "cond_stage_model.logit_scale",
+    "cond_stage_model.text_projection",
+    "cond_stage_model.transformer.logit_scale",
+    "cond_stage_model.transformer.text_projection.weight",
+    "logit_scale",
+    "text_projection.weight",
+    "global_step",
+    "epoch",
+];
+/// The same of an autoencoder alone.
+const LEFT_OF_VAE: [&str; 2] = ["loss.", AVERAGE];
+
 /// Where the two sides of CLIP have their positions.
 const POSITIONS: [&str; 2] = ["text_model.embeddings.", "vision_model.embeddings."];
 
@@ -33,17 +50,27 @@ const TOKENS: &str = "shared.weight";
 const TOKENS_AGAIN: &str = "encoder.embed_tokens.weight";
 
 /// The keys of `tensors`, a file of the given kind, that such a file may hold beside the network:
-/// the noise schedule and the moving average of training in a single file, the numbers from 0 on
-/// of CLIP's positions, T5's second table of tokens. One that has not the shape of what it repeats
+/// the noise schedule, the moving average and the leavings of training in a single file, the numbers
+/// from 0 on of CLIP's positions, T5's second table of tokens. One that has not the shape of what it repeats
 /// is none of them.
 pub fn extras(kind: Kind, tensors: &Tensors) -> Vec<String> {
     match kind {
         Kind::StableDiffusion1 | Kind::StableDiffusion2 | Kind::StableDiffusionXl => {
-            let of_training = |key: &&str| SCHEDULE.contains(key) || key.starts_with(AVERAGE);
+            let of_training = |key: &&str| {
+                SCHEDULE.contains(key) || key.starts_with(AVERAGE) || is_left_beside(key)
+            };
             let keys = tensors.iter().map(|(key, _)| key).filter(of_training);
             keys.map(str::to_owned).chain(positions(tensors, TEXT)).collect()
         }
-        Kind::Clip | Kind::ClipText => positions(tensors, "").collect(),
+        Kind::Clip => positions(tensors, "").collect(),
+        Kind::ClipText => {
+            let left = LEFT.into_iter().filter(|key| tensors.contains(key)).map(str::to_owned);
+            positions(tensors, "").chain(left).collect()
+        }
+        Kind::VaeLdm | Kind::VaeOld | Kind::Vae => {
+            let is_left = |key: &&str| LEFT_OF_VAE.iter().any(|left| key.starts_with(left));
+            tensors.iter().map(|(key, _)| key).filter(is_left).map(str::to_owned).collect()
+        }
         Kind::T5 => {
             let again = tensors
                 .shape(TOKENS_AGAIN)
@@ -52,6 +79,10 @@ pub fn extras(kind: Kind, tensors: &Tensors) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+fn is_left_beside(key: &str) -> bool {
+    LEFT.contains(&key) || LEFT_BESIDE.iter().any(|left| key.starts_with(left))
 }
 
 /// The lists of as many numbers as there are positions, below `prefix`.
@@ -70,6 +101,12 @@ pub fn without_extras(kind: Kind, tensors: Tensors) -> (Tensors, Vec<String>) {
     (tensors.without(&extras), extras)
 }
 
+/// Whether the key, which may have the name of its part before it, is one that trainers leave.
+fn is_of_trainers(key: &str) -> bool {
+    let own = key.rsplit('/').next().unwrap_or(key);
+    is_left_beside(own) || own.starts_with(LEFT_OF_VAE[0])
+}
+
 /// How many of each sort there are among `extras`, in words; nothing if there are none.
 pub fn summary(extras: &[String]) -> Option<String> {
     let sorts = [
@@ -78,13 +115,15 @@ pub fn summary(extras: &[String]) -> Option<String> {
         ("list", "position_ids"),
         ("second table", "of T5's tokens"),
         ("weight", "of BLIP's contrastive loss"),
+        ("tensor", "of trainers and mergers"),
     ];
-    let mut counts = [0; 5];
+    let mut counts = [0; 6];
     for key in extras {
         let sort = match key {
             _ if SCHEDULE.contains(&key.as_str()) => 0,
             _ if key.starts_with(AVERAGE) => 1,
             _ if key.ends_with(TOKENS_AGAIN) => 3,
+            _ if is_of_trainers(key) => 5,
             _ if !key.ends_with("position_ids") => 4,
             _ => 2,
         };

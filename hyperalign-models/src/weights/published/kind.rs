@@ -41,7 +41,7 @@ pub enum Kind {
 }
 
 /// Beginnings of keys that only one kind has; the first that fits counts.
-const MARKS: [(&str, Kind); 15] = [
+const MARKS: [(&str, Kind); 16] = [
     ("conditioner.embedders.", Kind::StableDiffusionXl),
     ("cond_stage_model.model.", Kind::StableDiffusion2),
     ("cond_stage_model.transformer.", Kind::StableDiffusion1),
@@ -54,6 +54,7 @@ const MARKS: [(&str, Kind); 15] = [
     ("visual.transformer.resblocks.", Kind::OpenClip),
     ("vision_model.encoder.layers.", Kind::Clip),
     ("text_model.encoder.layers.", Kind::ClipText),
+    ("encoder.layers.0.self_attn.", Kind::ClipText),
     ("encoder.block.0.layer.0.SelfAttention.", Kind::T5),
     ("cv14.", Kind::TinyEncoder),
     ("c4v1.", Kind::TinyDecoder),
@@ -63,6 +64,32 @@ const MARKS: [(&str, Kind); 15] = [
 pub fn identify(tensors: &Tensors) -> Option<Kind> {
     let has = |mark: &str| tensors.iter().any(|(key, _)| key.starts_with(mark));
     MARKS.iter().find(|(mark, _)| has(mark)).map(|(_, kind)| *kind)
+}
+
+/// What `tensors` hold that [`identify`] does not know, as far as their keys tell.
+pub fn unknown(tensors: &Tensors) -> String {
+    let has = |mark: &str| tensors.iter().any(|(key, _)| key.starts_with(mark));
+    let held = [
+        (
+            "model.diffusion_model.",
+            "the U-Net of a model alone, without its text encoder; get the whole model, or put the \
+             U-Net into a folder in the layout of diffusers",
+        ),
+        (
+            "input_blocks.0.",
+            "a U-Net in the ldm layout alone, without the level `model.diffusion_model.` and the \
+             other parts; get the whole model",
+        ),
+        (
+            "state_dict.",
+            "tensors below a level `state_dict.`, which a conversion left there; convert the \
+             dictionary inside of it",
+        ),
+        ("lora_unet_", "a LoRA, and no model that it could be laid over"),
+        ("control_model.", "a ControlNet, and no model that it could control"),
+    ];
+    let found = held.into_iter().find(|(mark, _)| has(mark)).map(|(_, what)| what);
+    found.unwrap_or("tensors of no model that is known here").to_owned()
 }
 
 impl fmt::Display for Kind {

@@ -17,11 +17,11 @@ use std::collections::BTreeMap;
 
 pub use bfl::flux;
 pub use extras::{extras, summary, without_extras};
-pub use kind::{Kind, identify};
+pub use kind::{Kind, identify, unknown};
 pub use ldm_unet::unet;
 pub use ldm_vae::vae;
 pub use old_attention::old_attention;
-pub use single_file::SingleFile;
+pub use single_file::{SingleFile, has_autoencoder, with_text_level};
 
 pub use super::tensors::Part;
 use super::{Key, LoadError, Tensors, load::check};

@@ -7,8 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use hyperalign_core::caught::caught;
 use parquet::{
-    basic::Repetition,
+    basic::{Repetition, Type as PhysicalType},
     column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::{ByteArray, DataType},
     errors::{ParquetError, Result},
@@ -31,7 +32,7 @@ impl Disk {
     /// Reads the footer of the file at `path`.
     pub(super) fn open(path: PathBuf) -> Result<Reader> {
         let length = path.metadata()?.len();
-        SerializedFileReader::new(Self { path, length })
+        whole(|| SerializedFileReader::new(Self { path, length }))
     }
 
     fn at(&self, start: u64) -> io::Result<File> {
@@ -61,6 +62,12 @@ impl ChunkReader for Disk {
     }
 }
 
+/// What `read` gives. On a damaged file the parquet crate may panic in the middle of a page; that is
+/// an error of the file.
+fn whole<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    caught(read).unwrap_or_else(|panic| Err(ParquetError::General(format!("damaged: {panic}"))))
+}
+
 /// The leaf called `path`, as in `jpg_0` or `image_path.list.element`.
 pub(super) fn leaf(schema: &SchemaDescriptor, path: &str) -> Option<usize> {
     (0..schema.num_columns()).find(|column| schema.column(*column).path().string() == path)
@@ -88,8 +95,23 @@ pub(super) struct Place {
     pub rows: usize,
 }
 
-/// The numbers of each row; a null is none. A row of a plain column has one.
-pub(super) fn numbers(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f64>>>> {
+/// Whether [`binaries`] reads a column of this kind.
+pub(super) fn is_binary(kind: PhysicalType) -> bool {
+    kind == PhysicalType::BYTE_ARRAY
+}
+
+/// Whether [`labels`] reads a column of this kind.
+pub(super) fn is_label(kind: PhysicalType) -> bool {
+    !matches!(kind, PhysicalType::INT96 | PhysicalType::FIXED_LEN_BYTE_ARRAY)
+}
+
+/// The labels of each row as numbers, with 1 for true; a null is none, and so is a text that says
+/// neither. A row of a plain column has one.
+pub(super) fn labels(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f64>>>> {
+    whole(|| labels_of(reader, place))
+}
+
+fn labels_of(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f64>>>> {
     match column(reader, place)? {
         ColumnReader::DoubleColumnReader(column) => read(column, reader, place, |value| value),
         ColumnReader::FloatColumnReader(column) => read(column, reader, place, f64::from),
@@ -98,12 +120,30 @@ pub(super) fn numbers(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<f6
         ColumnReader::BoolColumnReader(column) => {
             read(column, reader, place, |v| f64::from(u8::from(v)))
         }
-        _ => Err(ParquetError::General("expected a column of numbers".to_owned())),
+        ColumnReader::ByteArrayColumnReader(column) => {
+            let rows = read(column, reader, place, |value: ByteArray| of_text(value.data()))?;
+            Ok(rows.into_iter().map(|row| row.into_iter().map(Option::flatten).collect()).collect())
+        }
+        _ => Err(ParquetError::General("expected a column of labels".to_owned())),
+    }
+}
+
+/// The number that the text of a label stands for.
+fn of_text(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" => Some(1.0),
+        "false" | "no" => Some(0.0),
+        number => number.parse().ok().filter(|value: &f64| value.is_finite()),
     }
 }
 
 /// The texts or binaries of each row.
 pub(super) fn binaries(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
+    whole(|| binaries_of(reader, place))
+}
+
+fn binaries_of(reader: &Reader, place: Place) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
     match column(reader, place)? {
         ColumnReader::ByteArrayColumnReader(column) => {
             read(column, reader, place, |value: ByteArray| value.data().to_vec())

@@ -1,113 +1,45 @@
 //! Pictures that people compared: Pick-a-Pic and HPD (sections "data" of arXiv:2305.01569 and
 //! arXiv:2306.09341), as published.
 //!
-//! Opening reads the labels only. A pair is read when it is asked for, from the page of the file
+//! Opening reads the labels and which rows have a caption. A pair is read when it is asked for, from the page of the file
 //! that it lies in, so memory does not grow with the set (some 16 bytes a pair). What comes k-th
 //! is a function of the seed and of k: every epoch has its own permutation, and a run that is
 //! resumed at item k goes on with exactly that item.
 
 mod columns;
+mod error;
+mod files;
 mod listing;
+mod names;
 mod pairs;
 mod pictures;
 mod rank;
 mod table;
+mod tally;
 
 use std::{
     collections::VecDeque,
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hyperalign_core::{
-    image::DecodeError,
-    noise::{Purpose, Stream},
-};
+use hyperalign_core::noise::{Purpose, Stream};
 
 use columns::Reader;
+use files::{Pictures, files, has_ending};
 use listing::Listing;
 use table::Table;
 
+pub use error::PreferenceError;
+pub use names::{ColumnNames, ColumnNamesError};
 pub use pictures::PreferredPictures;
 
-/// Why preferences cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PreferenceError {
-    /// A file or folder cannot be read.
-    #[error("cannot read `{}`: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// There is nothing of a known kind.
-    #[error(
-        "`{}` is neither a .parquet file, nor HPD's .json, nor a folder of them",
-        path.display()
-    )]
-    Kind {
-        /// What was given.
-        path: PathBuf,
-    },
-    /// A parquet file is damaged.
-    #[error("`{}` is not a whole parquet file: {reason}", path.display())]
-    Parquet {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A parquet file has other columns.
-    #[error(
-        "`{}` has the columns {columns}; expected Pick-a-Pic's (caption, jpg_0, jpg_1, label_0) \
-         or HPD's (prompt, image_path or images, human_preference or rank)",
-        path.display()
-    )]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// What it has.
-        columns: String,
-    },
-    /// A JSON file is not HPD's.
-    #[error(
-        "`{}`: {error}; expected a list of {{\"prompt\", \"image_path\": [..], \
-         \"human_preference\" or \"rank\": [..]}}",
-        path.display()
-    )]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What the parser says.
-        error: serde_json::Error,
-    },
-    /// One row cannot be used.
-    #[error("`{}`, {place}: {reason}", path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// Which row.
-        place: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// No row has a preferred picture.
-    #[error("`{}` has no pair of which one picture is preferred", path.display())]
-    Empty {
-        /// What was given.
-        path: PathBuf,
-    },
-    /// A picture cannot be used.
-    #[error("the picture of the prompt `{prompt}`: {source}")]
-    Picture {
-        /// The prompt.
-        prompt: String,
-        /// What is wrong.
-        source: DecodeError,
-    },
+/// A row with a preferred picture, or one that would have one if it had a caption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Pair(Choice),
+    WithoutCaption,
 }
 
 /// Where a pair lies, and which of its pictures is preferred.
@@ -137,25 +69,6 @@ enum Source {
     Listing(Listing),
 }
 
-/// The folders that paths of a set may be relative to.
-#[derive(Debug)]
-struct Pictures {
-    root: PathBuf,
-}
-
-impl Pictures {
-    /// HPD's archives unpack to a folder by split beside the listings.
-    const FOLDERS: [&str; 4] = ["", "train", "test", "images"];
-
-    fn read(&self, path: &str) -> Result<Vec<u8>, PreferenceError> {
-        let candidates = Self::FOLDERS.map(|folder| self.root.join(folder).join(path));
-        let found = candidates.iter().find(|candidate| candidate.is_file());
-        let path = found.unwrap_or(&candidates[0]);
-        std::fs::read(path)
-            .map_err(|source| PreferenceError::Unreadable { path: path.clone(), source })
-    }
-}
-
 /// How many footers of parquet files are held.
 const FOOTERS: usize = 16;
 
@@ -168,6 +81,7 @@ pub struct Preferences {
     folder: Pictures,
     sources: Vec<Source>,
     choices: Vec<Choice>,
+    without_caption: usize,
     footers: Mutex<VecDeque<(u32, Arc<Reader>)>>,
     order: Mutex<Option<Order>>,
 }
@@ -187,22 +101,32 @@ impl Preferences {
     ///
     /// Fails if there is no file of a known kind, one is damaged, or no pair has a preference.
     pub fn open(path: &Path, seed: u64) -> Result<Self, PreferenceError> {
+        Self::open_with(path, seed, &ColumnNames::default())
+    }
+
+    /// [`open`](Self::open), of parquet files whose columns are called as `names` says.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`open`](Self::open) does.
+    pub fn open_with(path: &Path, seed: u64, names: &ColumnNames) -> Result<Self, PreferenceError> {
         let files = files(path)?;
         let root = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-        let mut choices = Vec::new();
+        let (mut choices, mut without_caption) = (Vec::new(), 0);
         let mut sources = Vec::new();
         for file in files {
             let source = sources.len() as u32;
-            let mut found = |choice| choices.push(Choice { source, ..choice });
-            sources.push(match file.extension() {
-                Some(ending) if ending == "parquet" => {
-                    Source::Table(Table::open(&file, &mut found)?)
-                }
-                _ => Source::Listing(Listing::open(&file, &mut found)?),
+            let mut found = |found| match found {
+                Found::Pair(choice) => choices.push(Choice { source, ..choice }),
+                Found::WithoutCaption => without_caption += 1,
+            };
+            sources.push(match has_ending(&file, "parquet") {
+                true => Source::Table(Table::open(&file, names, &mut found)?),
+                false => Source::Listing(Listing::open(&file, &mut found)?),
             });
         }
         if choices.is_empty() {
-            return Err(PreferenceError::Empty { path: path.to_owned() });
+            return Err(PreferenceError::Empty { path: path.to_owned(), without_caption });
         }
         choices.shrink_to_fit();
         Ok(Self {
@@ -210,9 +134,15 @@ impl Preferences {
             folder: Pictures { root: root.to_owned() },
             sources,
             choices,
+            without_caption,
             footers: Mutex::default(),
             order: Mutex::default(),
         })
+    }
+
+    /// How many rows with a preference have no caption, or an empty one. They are left out.
+    pub fn without_caption(&self) -> usize {
+        self.without_caption
     }
 
     /// How many pairs have a preferred picture. Ties and rows without a label are left out, as
@@ -277,6 +207,11 @@ impl Preferences {
     }
 
     fn choice(&self, index: u64) -> Choice {
+        self.choices[self.row(index) as usize]
+    }
+
+    /// The number of the pair that comes as item `index`, whatever the epoch.
+    fn row(&self, index: u64) -> u32 {
         let (epoch, position) = (index / self.len() as u64, index % self.len() as u64);
         let mut held = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let order = match &*held {
@@ -287,7 +222,7 @@ impl Preferences {
                 held.insert((epoch, Arc::new(order))).1.clone()
             }
         };
-        self.choices[order[position as usize] as usize]
+        order[position as usize]
     }
 
     fn prompt_of(&self, choice: Choice) -> Result<String, PreferenceError> {
@@ -322,28 +257,4 @@ impl Preferences {
         footers.push_back((source, reader.clone()));
         Ok(reader)
     }
-}
-
-/// The files of a set, in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, PreferenceError> {
-    let has = |file: &Path, known: &str| file.extension().is_some_and(|ending| ending == known);
-    if path.is_file() && (has(path, "parquet") || has(path, "json")) {
-        return Ok(vec![path.to_owned()]);
-    }
-    let unreadable = |source| PreferenceError::Unreadable { path: path.to_owned(), source };
-    if !path.is_dir() {
-        path.metadata().map_err(unreadable)?;
-        return Err(PreferenceError::Kind { path: path.to_owned() });
-    }
-    let entries: Vec<_> =
-        std::fs::read_dir(path).and_then(Iterator::collect).map_err(unreadable)?;
-    let mut all: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
-    all.sort();
-    // A folder of parquet files may have other JSON beside them, such as its description.
-    let kind = if all.iter().any(|file| has(file, "parquet")) { "parquet" } else { "json" };
-    all.retain(|file| has(file, kind));
-    if all.is_empty() {
-        return Err(PreferenceError::Kind { path: path.to_owned() });
-    }
-    Ok(all)
 }

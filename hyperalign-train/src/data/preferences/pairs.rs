@@ -3,7 +3,6 @@
 use burn::tensor::Device;
 use hyperalign_core::image::from_images;
 use image::RgbImage;
-use rayon::prelude::*;
 
 use super::{PreferenceError, PreferredPictures};
 use crate::data::{LabelData, Labelled, PairData, Pairs};
@@ -27,14 +26,13 @@ impl PreferredPictures {
 }
 
 impl PairData for PreferredPictures {
-    /// A pair of which a picture is damaged is passed over.
-    ///
-    /// # Panics
-    ///
-    /// Panics if many pairs in a row cannot be read.
+    /// A pair of which a picture is damaged is passed over; where too many are, as in
+    /// [`batch`](crate::data::PreferredData::batch).
     fn pairs(&self, indices: &[u32], device: &Device) -> Pairs {
-        let whole = |&index: &u32| self.whole(u64::from(index), |index| self.pair(index));
-        let items: Vec<([RgbImage; 2], String)> = indices.par_iter().map(whole).collect();
+        let Some(items) = self.all(indices, |_, next| self.pair(next)) else {
+            let (none, prompts) = self.none(indices.len(), device);
+            return Pairs { preferred: none.clone(), rejected: none, prompts };
+        };
         let (pictures, prompts): (Vec<[RgbImage; 2]>, Vec<String>) = items.into_iter().unzip();
         let (preferred, rejected): (Vec<RgbImage>, Vec<RgbImage>) =
             pictures.into_iter().map(|[preferred, rejected]| (preferred, rejected)).unzip();
@@ -47,20 +45,16 @@ impl LabelData for PreferredPictures {
     /// Even items are preferred pictures, odd items rejected ones, as Diffusion-KTO
     /// (arXiv:2404.04465, section 5.1) makes labels of pairs: half of every batch of an even size is
     /// desirable, and every epoch shows the pictures of a pair in another order. Damaged pictures
-    /// are passed over.
-    ///
-    /// # Panics
-    ///
-    /// Panics if many pictures in a row cannot be read.
+    /// are passed over; where too many are, as in [`batch`](crate::data::PreferredData::batch).
     fn labelled(&self, indices: &[u32], device: &Device) -> Labelled {
         let is_desirable = |index: u32| index.is_multiple_of(2);
-        let whole = |&index: &u32| {
-            let read = |next| Self::labelled(self, next, is_desirable(index));
-            self.whole(u64::from(index), read)
-        };
-        let items: Vec<(RgbImage, String)> = indices.par_iter().map(whole).collect();
-        let (pictures, prompts): (Vec<RgbImage>, Vec<String>) = items.into_iter().unzip();
         let desirable = indices.iter().map(|&index| is_desirable(index)).collect();
+        let read = |index, next| Self::labelled(self, next, is_desirable(index));
+        let Some(items) = self.all(indices, read) else {
+            let (images, prompts) = self.none(indices.len(), device);
+            return Labelled { images, prompts, desirable };
+        };
+        let (pictures, prompts): (Vec<RgbImage>, Vec<String>) = items.into_iter().unzip();
         Labelled { images: from_images(&pictures, device), prompts, desirable }
     }
 }

@@ -8,39 +8,78 @@ use hyperalign_core::{
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::{PreferenceError, Preferences};
+use super::{
+    PreferenceError, Preferences,
+    tally::{CHECKED, Tally},
+};
 use crate::data::PreferredData;
 
-/// How many damaged items in a row stand for a set that is damaged as a whole.
-const PATIENCE: u64 = 64;
-
 /// The preferred pictures of a set, at the size of a base: the shorter side is resized, as PIL
-/// does it, and the middle cut out.
+/// does it, and the middle cut out. The orientation that cameras write is not applied, here as
+/// where pictures are scored.
 #[derive(Debug)]
 pub struct PreferredPictures {
     preferences: Preferences,
     height: usize,
     width: usize,
+    tally: Tally,
+    notes: Vec<String>,
 }
 
 impl PreferredPictures {
-    /// Pictures of `[height, width]` pixels from `preferences`.
+    /// The share of damaged pictures that is passed over where nobody says another: one in ten.
+    pub const MOST_DAMAGED: f64 = 0.1;
+
+    /// Pictures of `[height, width]` pixels from `preferences`, of which a share of `most_damaged`
+    /// may be damaged and is passed over. The first items of the order are read, so that a set
+    /// with too many is refused before anything is learned.
     ///
     /// # Errors
     ///
-    /// Fails if the first item cannot be read: then the others most likely cannot, either.
+    /// Fails if more than that share, rounded up to whole pictures, cannot be read.
     pub fn new(
         preferences: Preferences,
         [height, width]: [usize; 2],
+        most_damaged: f64,
     ) -> Result<Self, PreferenceError> {
-        let pictures = Self { preferences, height, width };
-        pictures.item(0)?;
-        Ok(pictures)
+        let pairs = preferences.len() as u64;
+        let tally = Tally::new(most_damaged, pairs);
+        let mut notes = Vec::new();
+        let without_caption = preferences.without_caption();
+        if without_caption > 0 {
+            notes.push(format!(
+                "{without_caption} of {} pairs have no caption and are left out",
+                without_caption as u64 + pairs
+            ));
+        }
+        let drawn = pairs.min(CHECKED);
+        let read = |index: u64| {
+            preferences.preferred(index).and_then(|(prompt, file)| {
+                let decoded = decode_picture(&file).map(drop);
+                decoded.map_err(|source| PreferenceError::Picture { prompt, source })
+            })
+        };
+        let errors: Vec<PreferenceError> =
+            (0..drawn).into_par_iter().filter_map(|index| read(index).err()).collect();
+        if let Some(first) = errors.first().map(ToString::to_string) {
+            let damaged = errors.len() as u64;
+            tally.check(damaged, drawn, Some(&first))?;
+            notes.push(format!(
+                "{damaged} of {drawn} pictures cannot be read and are passed over; the first: \
+                 {first}"
+            ));
+        }
+        Ok(Self { preferences, height, width, tally, notes })
     }
 
     /// The set.
     pub fn preferences(&self) -> &Preferences {
         &self.preferences
+    }
+
+    /// What was left out and what will be passed over, in a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn item(&self, index: u64) -> Result<(RgbImage, String), PreferenceError> {
@@ -58,21 +97,52 @@ impl PreferredPictures {
     }
 
     /// What `read` gives for the item, or for the next one that is whole. Which one that is depends
-    /// on the files only, so a resumed run learns from the same.
-    pub(super) fn whole<T>(
+    /// on the files only, so a resumed run learns from the same. The second value is how many were
+    /// passed over.
+    fn whole<T>(
         &self,
         index: u64,
         read: impl Fn(u64) -> Result<T, PreferenceError>,
-    ) -> T {
-        let mut last = None;
-        for next in index..index + PATIENCE {
+    ) -> Result<(T, u64), PreferenceError> {
+        self.tally.drawn();
+        let mut next = index;
+        loop {
             match read(next) {
-                Ok(item) => return item,
-                Err(error) => last = Some(error),
+                Ok(item) => return Ok((item, next - index)),
+                // With every picture damaged, this fails after one round.
+                Err(error) => self.tally.damaged(self.preferences.row(next), &error)?,
+            }
+            next += 1;
+        }
+    }
+
+    /// What `read` gives for each of the items `indices`, damaged ones passed over. None once too
+    /// many are: why, [`fault`](PreferredData::fault) tells.
+    pub(super) fn all<T: Send>(
+        &self,
+        indices: &[u32],
+        read: impl Fn(u32, u64) -> Result<T, PreferenceError> + Sync,
+    ) -> Option<Vec<T>> {
+        let items =
+            indices.par_iter().map(|&index| self.whole(u64::from(index), |next| read(index, next)));
+        match items.collect::<Result<Vec<(T, u64)>, _>>() {
+            Ok(items) => {
+                let passed_over = items.iter().map(|(_, passed_over)| passed_over).sum();
+                self.tally.count_here(passed_over, indices.len() as u64);
+                Some(items.into_iter().map(|(item, _)| item).collect())
+            }
+            Err(error) => {
+                self.tally.give_up(error);
+                None
             }
         }
-        let reason = last.map(|error| error.to_string()).unwrap_or_default();
-        panic!("{PATIENCE} pictures in a row cannot be read, the last because: {reason}")
+    }
+
+    /// Pictures that are not numbers, in the place of `count` that cannot be read: no loss of them is
+    /// a number, and no weight is touched.
+    pub(super) fn none(&self, count: usize, device: &Device) -> (Tensor<4>, Vec<String>) {
+        let shape = [count, 3, self.height, self.width];
+        (Tensor::full(shape, f32::NAN, device), vec![String::new(); count])
     }
 
     fn fit(&self, picture: &RgbImage) -> RgbImage {
@@ -90,16 +160,23 @@ impl PreferredPictures {
 }
 
 impl PreferredData for PreferredPictures {
-    /// Damaged items are passed over.
-    ///
-    /// # Panics
-    ///
-    /// Panics if many items in a row cannot be read.
+    /// Damaged items are passed over. Once too many are, the pictures are not numbers: no loss of
+    /// them is, and no weight is touched before [`fault`](PreferredData::fault) is asked why.
     fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
-        let whole = |index: &u32| self.whole(u64::from(*index), |index| self.item(index));
-        let items = indices.par_iter().map(whole);
-        let (pictures, prompts): (Vec<RgbImage>, Vec<String>) =
-            items.collect::<Vec<_>>().into_iter().unzip();
-        (from_images(&pictures, device), prompts)
+        match self.all(indices, |_, next| self.item(next)) {
+            Some(items) => {
+                let (pictures, prompts): (Vec<RgbImage>, Vec<String>) = items.into_iter().unzip();
+                (from_images(&pictures, device), prompts)
+            }
+            None => self.none(indices.len(), device),
+        }
+    }
+
+    fn passed_over(&self) -> Option<(u64, u64)> {
+        Some(self.tally.take_here())
+    }
+
+    fn fault(&self) -> Option<PreferenceError> {
+        self.tally.fault()
     }
 }
