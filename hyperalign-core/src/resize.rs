@@ -19,6 +19,9 @@ use weights::Positions;
 pub enum Filter {
     /// A triangle, widened when shrinking: PIL's `BILINEAR`, torch's bilinear with antialiasing.
     Bilinear,
+    /// A triangle at the sampling points only, torch's bilinear without antialiasing. Aliases when
+    /// shrinking.
+    BilinearSampled,
     /// Keys' cubic with a = -0.5, widened when shrinking: PIL's `BICUBIC`, torch's bicubic with
     /// antialiasing.
     Bicubic,

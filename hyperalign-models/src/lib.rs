@@ -11,9 +11,11 @@ pub mod flux;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod hypernet;
+pub mod mask2former;
 pub mod pickle;
 pub mod pipeline;
 pub mod scope;
+pub mod swin;
 pub mod t5;
 pub mod testing;
 pub mod timestep_embedding;

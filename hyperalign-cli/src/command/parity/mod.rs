@@ -12,6 +12,7 @@ mod codecs;
 mod components;
 mod flux;
 mod golden;
+mod mask2former;
 mod pipeline;
 mod preprocess;
 mod schedulers;
