@@ -6,6 +6,8 @@ use hyperalign_models::tokenizer::TokenizerError;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+use crate::prompts::Prompt;
+
 /// A score of how well pictures match their prompts. Higher is better, always.
 ///
 /// There are two ways to a score. [`score`](Self::score) takes tensors, rounds nothing and, where
@@ -41,6 +43,36 @@ pub trait Reward: Send + Sync {
     /// Whether the prompt plays a part in the score. If not, prompts may be empty.
     fn needs_prompt(&self) -> bool {
         true
+    }
+
+    /// Whether it judges by the rules of a prompt, which GenEval's rows carry. If so, only prompts
+    /// with rules can be scored, by [`score_prompts`](Self::score_prompts) alone.
+    fn needs_rules(&self) -> bool {
+        false
+    }
+
+    /// [`score_pictures`](Self::score_pictures) against prompts with all that is known of them.
+    ///
+    /// # Panics
+    ///
+    /// Panics where [`score_pictures`](Self::score_pictures) does; may panic for what
+    /// [`check_prompts`](Self::check_prompts) refuses.
+    fn score_prompts(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[Prompt],
+        device: &Device,
+    ) -> Vec<f32> {
+        self.score_pictures(pictures, &texts(prompts), device)
+    }
+
+    /// [`check`](Self::check) of prompts with all that is known of them.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`check`](Self::check) does, and for rules that cannot be judged.
+    fn check_prompts(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), ScoreError> {
+        self.check(size, &texts(prompts))
     }
 
     /// Scores 8-bit pictures of any sizes, each against its own prompt, as the published scorer
@@ -105,6 +137,10 @@ pub trait Reward: Send + Sync {
     }
 }
 
+fn texts(prompts: &[Prompt]) -> Vec<String> {
+    prompts.iter().map(|prompt| prompt.text.clone()).collect()
+}
+
 /// Why pictures and prompts cannot be scored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -142,6 +178,46 @@ pub enum ScoreError {
     /// A prompt that the tokenizer refuses.
     #[error(transparent)]
     Prompt(#[from] TokenizerError),
+    /// A prompt without rules, for a reward that judges by them.
+    #[error(
+        "`{name}` judges by rules, and the prompt `{prompt}` comes without; give GenEval's \
+         metadata, a .jsonl of {{\"tag\", \"include\", \"prompt\"}}"
+    )]
+    NoRules {
+        /// The reward.
+        name: String,
+        /// The prompt.
+        prompt: String,
+    },
+    /// Rules about objects that the detector does not know.
+    #[error(
+        "the rules ask for `{class}`, which is none of the {count} classes that the detector \
+         finds; the nearest is `{nearest}`"
+    )]
+    UnknownClass {
+        /// The class.
+        class: String,
+        /// How many the detector knows.
+        count: usize,
+        /// The most similar of them.
+        nearest: String,
+    },
+    /// Rules about a colour without a network that tells colours apart.
+    #[error("the rules of `{prompt}` ask for a colour, and there is no CLIP to tell; put {files}")]
+    NoColors {
+        /// The prompt.
+        prompt: String,
+        /// What to put where.
+        files: &'static str,
+    },
+    /// Rules about a colour that is not told apart.
+    #[error("the rules ask for the colour `{color}`; told apart are {known}")]
+    UnknownColor {
+        /// The colour.
+        color: String,
+        /// Those that are.
+        known: String,
+    },
     /// A prompt that is not one of the embedded world.
     #[error("the embedded world has no such prompt: {0}")]
     World(String),

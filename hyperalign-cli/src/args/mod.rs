@@ -14,7 +14,7 @@ pub use self::solver::SolverArgs;
 #[cfg(feature = "serve")]
 use crate::command::serve_rewards;
 use crate::command::{
-    bench, completions, doctor, eval, inspect, key_steps, parity, pretrain, sample, score, train,
+    bench, completions, detect, doctor, eval, inspect, key_steps, parity, pretrain, sample, score, train,
     world,
 };
 
@@ -70,6 +70,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Score pictures that are already there, by one reward or several.
     Score(score::Args),
+    /// Find objects and their colours in pictures, and draw them: what GenEval's scorer sees.
+    Detect(detect::Args),
     /// Answer requests for scores over HTTP, for trainers in other languages.
     #[cfg(feature = "serve")]
     ServeRewards(serve_rewards::Args),

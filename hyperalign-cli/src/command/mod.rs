@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod completions;
+pub mod detect;
 pub mod doctor;
 pub mod eval;
 pub mod inspect;
@@ -32,6 +33,7 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Score(args) => score::run(&args, context),
         #[cfg(feature = "serve")]
         Command::ServeRewards(args) => serve_rewards::run(&args, context),
+        Command::Detect(args) => detect::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Train(args) => train::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 use hyperalign_core::image::to_images;
 pub use hyperalign_rewards::Role;
 use hyperalign_rewards::{
@@ -70,13 +70,41 @@ impl Scorer<'_> {
 
     /// Scores pictures: by their tensors where the reward is one that methods are trained or
     /// compared by in this house, and otherwise as its publication does, from 8-bit pictures.
-    fn score(&self, images: &Tensor<4>, prompts: &[String]) -> Vec<f32> {
-        if ![Self::PROXY, Self::HELD_OUT].contains(&self.column.as_str()) {
+    fn score(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<f32> {
+        let is_of_this_house = [Self::PROXY, Self::HELD_OUT].contains(&self.column.as_str());
+        if !is_of_this_house || self.reward.needs_rules() {
             let device = images.device();
-            return self.reward.score_pictures(&to_images(images.clone()), prompts, &device);
+            return self.reward.score_prompts(&to_images(images.clone()), prompts, &device);
         }
-        let scores = self.reward.score(images.clone(), prompts).detach().into_data();
+        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
+        let scores = self.reward.score(images.clone(), &texts).detach().into_data();
         scores.convert::<f32>().iter::<f32>().collect()
+    }
+
+    /// Whether it scores pictures of this prompt: rewards that judge by rules need some.
+    pub(super) fn scores(&self, prompt: &Prompt) -> bool {
+        prompt.row.is_some() || !self.reward.needs_rules()
+    }
+
+    /// The scores of those pictures that it scores.
+    fn score_those(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<Option<f32>> {
+        let asked: Vec<i64> =
+            (0..prompts.len()).filter(|k| self.scores(&prompts[*k])).map(|k| k as i64).collect();
+        if asked.len() == prompts.len() {
+            return self.score(images, prompts).into_iter().map(Some).collect();
+        }
+        let mut all = vec![None; prompts.len()];
+        if asked.is_empty() {
+            return all;
+        }
+        let those: Vec<Prompt> = asked.iter().map(|k| prompts[*k as usize].clone()).collect();
+        let index = TensorData::new(asked.clone(), [asked.len()]);
+        let index = Tensor::<1, Int>::from_data(index, &images.device());
+        let scores = self.score(&images.clone().select(0, index), &those);
+        for (k, score) in asked.into_iter().zip(scores) {
+            all[k as usize] = Some(score);
+        }
+        all
     }
 }
 
@@ -96,8 +124,8 @@ pub struct Measures<'a> {
 pub(super) struct Scores {
     /// Whether each is right.
     pub gold: Option<Vec<bool>>,
-    /// Scores by column.
-    pub rewards: BTreeMap<String, Vec<f32>>,
+    /// Scores by column; none of a picture that the reward passes over.
+    pub rewards: BTreeMap<String, Vec<Option<f32>>>,
 }
 
 impl Scores {
@@ -115,10 +143,13 @@ impl Scores {
 impl Measures<'_> {
     /// Whether pictures of `size` can be scored against `prompts` by all of them.
     pub(super) fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), EvalError> {
-        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
         for scorer in &self.scorers {
             let refused = |source| EvalError::Score { column: scorer.column.clone(), source };
-            scorer.reward.check(size, &texts).map_err(refused)?;
+            let scored: Vec<Prompt> =
+                prompts.iter().filter(|prompt| scorer.scores(prompt)).cloned().collect();
+            // A reward that could score nothing at all says why.
+            let asked = if scored.is_empty() { prompts } else { &scored };
+            scorer.reward.check_prompts(size, asked).map_err(refused)?;
         }
         let Some(judge) = self.gold else { return Ok(()) };
         for Prompt { text, row, .. } in prompts {
@@ -134,9 +165,10 @@ impl Measures<'_> {
     /// Scores pictures, each against its own prompt; all of them have passed
     /// [`check`](Self::check).
     pub(super) fn score(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Scores {
-        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
-        let rewards =
-            self.scorers.iter().map(|scorer| (scorer.column.clone(), scorer.score(images, &texts)));
+        let rewards = self
+            .scorers
+            .iter()
+            .map(|scorer| (scorer.column.clone(), scorer.score_those(images, prompts)));
         let rows: Vec<Row> = prompts.iter().filter_map(|prompt| prompt.row.clone()).collect();
         Scores {
             rewards: rewards.collect(),
@@ -147,7 +179,7 @@ impl Measures<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::Device;
     use hyperalign_core::noise::{Purpose, Stream};
     use hyperalign_rewards::emoji::{Caption, Picture, Scene, data};
 
@@ -158,6 +190,10 @@ mod tests {
         let caption = Caption::parse(prompt).unwrap();
         let scene = Scene::draw(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
         (caption.row().into(), Picture::render(&scene))
+    }
+
+    fn prompt(text: &str) -> Prompt {
+        Prompt { text: text.to_owned(), ..Prompt::default() }
     }
 
     #[test]
@@ -183,7 +219,7 @@ mod tests {
         let columns: Vec<&String> = scores.rewards.keys().collect();
         assert_eq!(columns, ["brightness", "heldout", "proxy"]);
         let mean: f32 = images.slice(0..1).mean().into_scalar();
-        assert!((scores.rewards["proxy"][0] - mean).abs() < 1e-6);
+        assert!((scores.rewards["proxy"][0].unwrap() - mean).abs() < 1e-6);
     }
 
     /// What a published reward says of a file, it says here of the picture.
@@ -196,14 +232,14 @@ mod tests {
             reward: &Brightness as &dyn Reward,
             role: Role::TrainedAgainst,
         });
-        let found = scorers.map(|scorer| scorer.score(&image, &["a dog".to_owned()])[0]);
+        let found = scorers.map(|scorer| scorer.score(&image, &[prompt("a dog")])[0]);
         assert!((found[0] - 0.5).abs() < 1e-6, "{found:?}");
         assert!((found[1] - (191.0 / 127.5 - 1.0)).abs() < 1e-6, "{found:?}");
     }
 
     #[test]
     fn a_judge_needs_rules() {
-        let prompts = [Prompt { text: "a dog".to_owned(), ..Prompt::default() }];
+        let prompts = [prompt("a dog")];
         let measures = Measures { gold: None, scorers: Vec::new(), space: &Pixels };
         assert!(measures.check([64; 2], &prompts).is_ok());
         let judged = Measures { gold: Some(&EmojiGold), ..measures };

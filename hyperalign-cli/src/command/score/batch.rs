@@ -6,9 +6,10 @@ use std::{
 };
 
 use hyperalign_core::{image::MAX_PIXELS, memory};
+use hyperalign_rewards::prompts::Prompt;
 use image::RgbImage;
 
-use crate::rewards::Judges;
+use crate::rewards::{Judges, Scores};
 
 /// The most that are chosen on a CPU, whose cores are all busy with fewer; and where the system
 /// does not tell what memory is free.
@@ -73,9 +74,9 @@ impl Batch {
         &mut self,
         judges: &Judges,
         pictures: &[RgbImage],
-        prompts: &[String],
+        prompts: &[Prompt],
         tell: impl FnOnce(&str),
-    ) -> Vec<Result<Vec<f32>, String>> {
+    ) -> Vec<Scores> {
         let mut results = Vec::with_capacity(pictures.len());
         let mut at_once = pictures.len();
         let (mut first_panic, mut is_ones_own) = (None, false);
@@ -182,11 +183,11 @@ mod tests {
         let (judges, calls) = small(3);
         let mut batch = Batch::of(10);
         let reds: Vec<u8> = (1..=10).collect();
-        let (pictures, prompts) = (pictures(&reds), vec![String::new(); 10]);
+        let (pictures, prompts) = (pictures(&reds), vec![Prompt::default(); 10]);
         let mut told = Vec::new();
         let mut tell = |line: &str| told.push(line.to_owned());
         let scores = batch.score(&judges, &pictures, &prompts, &mut tell);
-        let expected: Vec<_> = reds.iter().map(|red| Ok(vec![f32::from(*red)])).collect();
+        let expected: Vec<_> = reds.iter().map(|red| Ok(vec![Some(f32::from(*red))])).collect();
         assert_eq!(scores, expected);
         assert_eq!(*calls.lock().unwrap(), [10, 5, 3, 3, 3, 1]);
         assert_eq!(batch.room(0), 3);
@@ -202,10 +203,10 @@ mod tests {
     fn one_picture_that_cannot_be_scored_makes_no_batch_smaller() {
         let (judges, _) = small(16);
         let mut batch = Batch::of(4);
-        let (pictures, prompts) = (pictures(&[1, 2, 0, 4]), vec![String::new(); 4]);
+        let (pictures, prompts) = (pictures(&[1, 2, 0, 4]), vec![Prompt::default(); 4]);
         let scores = batch.score(&judges, &pictures, &prompts, |line| panic!("{line}"));
         assert_eq!(scores[2], Err("the reward failed: no black".to_owned()));
-        assert_eq!([&scores[0], &scores[3]], [&Ok(vec![1.0]), &Ok(vec![4.0])]);
+        assert_eq!([&scores[0], &scores[3]], [&Ok(vec![Some(1.0)]), &Ok(vec![Some(4.0)])]);
         assert_eq!(batch, Batch::of(4));
     }
 
@@ -221,13 +222,14 @@ mod tests {
         let pictures: Vec<RgbImage> = (0..5_u8)
             .map(|k| RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8 * k, y as u8, 50 * k])))
             .collect();
-        let prompts = vec!["a red heart".to_owned(); 5];
+        let prompt = Prompt { text: "a red heart".to_owned(), ..Prompt::default() };
+        let prompts = vec![prompt; 5];
         let score = |at_once: usize| -> Vec<f32> {
             let parts = pictures.chunks(at_once).zip(prompts.chunks(at_once));
             let scores = parts.flat_map(|(pictures, prompts)| {
                 Batch::of(at_once).score(&judges, pictures, prompts, |_| {})
             });
-            scores.map(|scores| scores.unwrap()[0]).collect()
+            scores.map(|scores| scores.unwrap()[0].unwrap()).collect()
         };
         let (one, all) = (score(1), score(5));
         assert!(one[0] != one[1], "{one:?}");
