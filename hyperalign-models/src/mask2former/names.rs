@@ -8,11 +8,11 @@ use crate::weights::{Key, LoadError, Tensors, keys, load_in};
 /// The name of theirs that a field cannot have, and ours.
 const SELF: (&str, &str) = (".attention.self.", ".attention.attend.");
 /// A buffer of the training loss: how much each class counts.
-const EMPTY_WEIGHT: &str = "criterion.empty_weight";
+pub(crate) const EMPTY_WEIGHT: &str = "criterion.empty_weight";
 /// A buffer of each window attention, which the window's size alone determines.
-const POSITION_INDEX: &str = ".attention.self.relative_position_index";
+pub(crate) const POSITION_INDEX: &str = ".attention.self.relative_position_index";
 /// The norm after the whole backbone, which nothing uses. transformers 5 writes it into files.
-const UNUSED_NORM: [&str; 2] = [
+pub(crate) const UNUSED_NORM: [&str; 2] = [
     "model.pixel_level_module.encoder.swin.layernorm.weight",
     "model.pixel_level_module.encoder.swin.layernorm.bias",
 ];

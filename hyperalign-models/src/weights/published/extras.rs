@@ -1,7 +1,7 @@
 //! What published files are known to hold beside a network, and is of no use here.
 
 use super::{Kind, single_file::TEXT};
-use crate::weights::Tensors;
+use crate::{mask2former, weights::Tensors};
 
 /// How the keys of the moving average of training begin. The file holds the weights to be used as
 /// well.
@@ -78,13 +78,19 @@ pub fn summary(extras: &[String]) -> Option<String> {
         ("list", "position_ids"),
         ("second table", "of T5's tokens"),
         ("weight", "of BLIP's contrastive loss"),
+        ("list", "of the places in Swin's windows"),
+        ("buffer", "of Mask2Former's training loss"),
+        ("weight", "of a norm after Swin that nothing uses"),
     ];
-    let mut counts = [0; 5];
+    let mut counts = [0; 8];
     for key in extras {
         let sort = match key {
             _ if SCHEDULE.contains(&key.as_str()) => 0,
             _ if key.starts_with(AVERAGE) => 1,
             _ if key.ends_with(TOKENS_AGAIN) => 3,
+            _ if key.ends_with(mask2former::POSITION_INDEX) => 5,
+            _ if key == mask2former::EMPTY_WEIGHT => 6,
+            _ if mask2former::UNUSED_NORM.contains(&key.as_str()) => 7,
             _ if !key.ends_with("position_ids") => 4,
             _ => 2,
         };
