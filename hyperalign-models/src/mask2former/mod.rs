@@ -23,6 +23,6 @@ pub use instances::{
     Bounds, Instance, Mask, SquareMask, class_probabilities, instances, square_masks,
 };
 pub use model::{Mask2Former, Mask2FormerTap, Prediction};
-pub(crate) use names::{EMPTY_WEIGHT, POSITION_INDEX, UNUSED_NORM};
+pub(crate) use names::EMPTY_WEIGHT;
 pub use names::{extras, load, published_keys};
 pub use preprocess::{DetectorPreprocess, PreparedSize};

@@ -3,41 +3,32 @@
 use burn::tensor::{Device, FloatDType};
 
 use super::{Mask2Former, Mask2FormerConfig};
-use crate::weights::{Key, LoadError, Tensors, keys, load_in};
+use crate::{
+    swin,
+    weights::{Key, LoadError, Tensors, keys, load_in},
+};
 
-/// The name of theirs that a field cannot have, and ours.
-const SELF: (&str, &str) = (".attention.self.", ".attention.attend.");
 /// A buffer of the training loss: how much each class counts.
 pub(crate) const EMPTY_WEIGHT: &str = "criterion.empty_weight";
-/// A buffer of each window attention, which the window's size alone determines.
-pub(crate) const POSITION_INDEX: &str = ".attention.self.relative_position_index";
-/// The norm after the whole backbone, which nothing uses. transformers 5 writes it into files.
-pub(crate) const UNUSED_NORM: [&str; 2] = [
-    "model.pixel_level_module.encoder.swin.layernorm.weight",
-    "model.pixel_level_module.encoder.swin.layernorm.bias",
-];
+/// Where the backbone lies.
+const BACKBONE: &str = "model.pixel_level_module.encoder.";
 
-/// The keys of the published file of a network of these sizes. The buffers of window positions
-/// are left out.
+/// The keys of the published file of a network of these sizes. The lists of places in the
+/// backbone's windows are left out.
 pub fn published_keys(config: &Mask2FormerConfig) -> Vec<Key> {
     let networks = keys(&config.init(&Device::default())).into_iter();
-    let networks = networks.map(|key| Key { name: key.name.replace(SELF.1, SELF.0), ..key });
+    let networks = networks.map(|key| Key { name: swin::their_name(&key.name), ..key });
     let loss = Key { name: EMPTY_WEIGHT.to_owned(), shape: vec![config.classes() + 1] };
     networks.chain([loss]).collect()
 }
 
-/// What `tensors` hold beside the network of these sizes, and reading passes over: buffers of the
-/// loss and of window positions, a norm that nothing uses. One of another shape is none of them.
+/// What `tensors` hold beside the network of these sizes, and reading passes over: a buffer of the
+/// loss, and [what backbones come with](swin::extras). One of another shape is none of them.
 pub fn extras(config: &Mask2FormerConfig, tensors: &Tensors) -> Vec<String> {
-    let tokens = config.backbone_config.window_size.pow(2);
-    let width = config.backbone_config.widths().last().copied().unwrap_or_default();
-    let is_extra = |key: &str, shape: &[usize]| match key {
-        EMPTY_WEIGHT => shape == [config.classes() + 1],
-        _ if key.ends_with(POSITION_INDEX) => shape == [tokens, tokens],
-        _ => UNUSED_NORM.contains(&key) && shape == [width],
-    };
-    let extras = tensors.iter().filter(|(key, shape)| is_extra(key, shape));
-    extras.map(|(key, _)| key.to_owned()).collect()
+    let is_loss = tensors.shape(EMPTY_WEIGHT) == Some(&[config.classes() + 1]);
+    let loss = is_loss.then(|| EMPTY_WEIGHT.to_owned());
+    let backbone = swin::extras(&config.backbone_config, tensors, BACKBONE);
+    loss.into_iter().chain(backbone).collect()
 }
 
 /// Reads the network of the sizes `config` from `tensors`, under the names of
@@ -53,7 +44,6 @@ pub fn load(
     device: &Device,
     dtype: Option<FloatDType>,
 ) -> Result<Mask2Former, LoadError> {
-    let extras = extras(config, tensors);
-    let ours = |key: &str| Some(key.replace(SELF.0, SELF.1));
-    load_in(config.init(device), &tensors.clone().without(&extras).rename(ours), dtype)
+    let tensors = tensors.clone().without(&extras(config, tensors));
+    load_in(config.init(device), &tensors.rename(|key| Some(swin::our_name(key))), dtype)
 }

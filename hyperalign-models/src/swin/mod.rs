@@ -8,8 +8,11 @@ mod attention;
 mod block;
 mod config;
 mod model;
+mod names;
 mod window;
 
 pub use config::SwinConfig;
 pub use model::{STAGES, SwinBackbone, SwinTap};
+pub(crate) use names::{POSITION_INDEX, UNUSED_NORM};
+pub use names::{extras, load, our_name, their_name};
 pub use window::relative_positions;

@@ -9,7 +9,7 @@ use super::{published_file, write_file};
 use crate::{
     clip::{ClipConfig, ClipTextConfig, ClipVisionConfig},
     mask2former::Mask2FormerConfig,
-    swin::SwinConfig,
+    swin::{SwinConfig, their_name},
     weights::{FileFloat, Key, published::Source, reinit, save},
 };
 
@@ -50,7 +50,7 @@ pub fn small_detector(labels: &[&str]) -> Mask2FormerConfig {
 pub fn write_detector(folder: &Path, labels: &[&str], found: usize) {
     let config = small_detector(labels);
     let network = reinit(config.init(&Device::flex()), 5);
-    let theirs = |key: &Key| Source::named(key.name.replace(".attend.", ".self."));
+    let theirs = |key: &Key| Source::named(their_name(&key.name));
     let mut file = published_file(&network, theirs, "");
     let classes = labels.len() + 1;
     let sure = |class: usize| if class == found { SURE } else { 0.0 };

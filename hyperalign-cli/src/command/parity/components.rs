@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    aesthetic, blip, checks::Checks, clip, codecs, flux, golden::Golden, mask2former, pipeline,
-    preprocess, schedulers, t5, tokenizers, unet, vae,
+    aesthetic, blip, checks::Checks, clip, codecs, flux, geneval, golden::Golden, mask2former,
+    pipeline, preprocess, schedulers, t5, tokenizers, unet, vae,
 };
 
 /// How a kind of reference file is run.
@@ -19,13 +19,14 @@ pub(super) enum Component {
 }
 
 /// Beginnings of stems. The longest that fits is taken.
-const COMPONENTS: [(&str, Component); 20] = [
+const COMPONENTS: [(&str, Component); 22] = [
     ("aesthetic", Component::Tensors(aesthetic::heads)),
     ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
     ("clip_preprocess", Component::Tensors(preprocess::preprocess)),
     ("clip_text", Component::Tensors(clip::text)),
     ("flux", Component::Tensors(flux::flux)),
+    ("geneval_colors", Component::Tensors(geneval::colors)),
     ("mask2former", Component::Tensors(mask2former::network)),
     ("mask2former_post", Component::Tensors(mask2former::instances)),
     ("minilm", Component::NotBuilt),
@@ -34,6 +35,7 @@ const COMPONENTS: [(&str, Component); 20] = [
     ("pipeline_sd", Component::Tensors(pipeline::stable_diffusion)),
     ("real_sd_latent_codecs", Component::Tensors(codecs::codecs)),
     ("schedulers", Component::Tensors(schedulers::schedulers)),
+    ("swin", Component::Tensors(mask2former::backbone)),
     ("t5_encoder", Component::Tensors(t5::encoder)),
     ("timestep_embedding", Component::Tensors(unet::timesteps)),
     ("tokenizers", Component::Lines(tokenizers::tokenizers)),

@@ -6,7 +6,7 @@ use hyperalign_models::{
         self, Bounds, Instance, Mask2FormerConfig, Mask2FormerTap, Prediction, Samples,
         class_probabilities, sample_levels, square_masks,
     },
-    swin::SwinTap,
+    swin::{self, SwinConfig, SwinTap},
 };
 use miette::{IntoDiagnostic, miette};
 
@@ -25,6 +25,18 @@ pub(super) fn network(golden: &Golden, checks: &mut Checks) -> miette::Result<()
         network.forward_observed(image, &mut |tap, x| observe(&config, tap, x, checks));
     checks.tensor("out.class_queries_logits", prediction.classes);
     checks.tensor("out.masks_queries_logits", prediction.masks);
+    Ok(())
+}
+
+/// `swin_*`: the backbone alone.
+pub(super) fn backbone(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let config: SwinConfig = golden.config()?;
+    let network = swin::load(&config, &golden.weights()?, &checks.device).into_diagnostic()?;
+    let image = golden.tensor::<4>("in.pixel_values", &checks.device)?;
+    let maps = network.forward(image, &mut |_, _| {});
+    for (stage, map) in maps.into_iter().enumerate() {
+        checks.tensor(&format!("out.stage{}", stage + 1), map);
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod clip;
 mod codecs;
 mod components;
 mod flux;
+mod geneval;
 mod golden;
 mod mask2former;
 mod pipeline;

@@ -1,7 +1,7 @@
 //! What published files are known to hold beside a network, and is of no use here.
 
 use super::{Kind, single_file::TEXT};
-use crate::{mask2former, weights::Tensors};
+use crate::{mask2former, swin, weights::Tensors};
 
 /// How the keys of the moving average of training begin. The file holds the weights to be used as
 /// well.
@@ -88,9 +88,9 @@ pub fn summary(extras: &[String]) -> Option<String> {
             _ if SCHEDULE.contains(&key.as_str()) => 0,
             _ if key.starts_with(AVERAGE) => 1,
             _ if key.ends_with(TOKENS_AGAIN) => 3,
-            _ if key.ends_with(mask2former::POSITION_INDEX) => 5,
+            _ if key.ends_with(swin::POSITION_INDEX) => 5,
             _ if key == mask2former::EMPTY_WEIGHT => 6,
-            _ if mask2former::UNUSED_NORM.contains(&key.as_str()) => 7,
+            _ if key.contains(swin::UNUSED_NORM) => 7,
             _ if !key.ends_with("position_ids") => 4,
             _ => 2,
         };
