@@ -10,7 +10,7 @@ mod weights;
 
 use burn::tensor::{DType, Tensor, TensorData};
 
-pub use pil::resize_u8;
+pub use pil::{FixedPoint, resize_u8, resize_u8_in};
 pub use preprocess::{Normalization, center_crop, center_crop_u8, shorter_side};
 use weights::Positions;
 

@@ -89,11 +89,11 @@ mod tests {
 
     #[test]
     fn what_lies_outside_is_left_out() {
-        let mut canvas = RgbImage::new(8, 8);
+        let mut canvas = RgbImage::new(8, 18);
         let color = Rgb([9; 3]);
         let label = "a long label".to_owned();
-        let object = Mark { color, label, from: (6, 0), to: (20, 20), mask: Vec::new() };
+        let object = Mark { color, label, from: (6, 0), to: (20, 30), mask: Vec::new() };
         mark(&mut canvas, &object);
-        assert_eq!(*canvas.get_pixel(6, 7), color);
+        assert_eq!(*canvas.get_pixel(6, 17), color);
     }
 }

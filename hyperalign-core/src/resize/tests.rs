@@ -102,6 +102,18 @@ fn eight_bits_are_rounded_between_the_axes() {
     assert!(ties * 100 < 20_298, "{ties}");
 }
 
+/// Weights of fewer bits differ by a step of 8 bits here and there, and never by more.
+#[test]
+fn torchvision_has_fewer_bits_than_pil() {
+    let image = random_u8(500, 60);
+    let [pil, torchvision] = [FixedPoint::Pil, FixedPoint::Torchvision]
+        .map(|arithmetic| resize_u8_in(&image, 384, 60, Filter::Bilinear, arithmetic));
+    let pairs = || pil.as_raw().iter().zip(torchvision.as_raw());
+    let apart = pairs().filter(|(a, b)| a != b).count();
+    assert!(pairs().all(|(a, b)| a.abs_diff(*b) <= 1) && apart > 0, "{apart}");
+    assert!(apart * 20 < pairs().count(), "{apart}");
+}
+
 /// Positions in f32 change the weights of a wide picture, and nothing of how they add up.
 #[test]
 fn positions_have_the_format_of_the_picture() {

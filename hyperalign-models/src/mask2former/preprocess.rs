@@ -1,7 +1,7 @@
 //! What is done to a picture before the network sees it.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use hyperalign_core::resize::{Filter, Normalization, resize_u8};
+use hyperalign_core::resize::{Filter, FixedPoint, Normalization, resize_u8_in};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,12 @@ pub struct DetectorPreprocess {
     pub size_divisor: usize,
     /// PIL's number of the filter: 2 (bilinear) or 3 (bicubic).
     pub resample: usize,
+    /// Whether values are scaled.
+    pub do_rescale: bool,
     /// What 8-bit values are multiplied by.
     pub rescale_factor: f64,
+    /// Whether channels are normalised.
+    pub do_normalize: bool,
     /// Means of the channels, of values from 0 to 1.
     pub image_mean: [f64; 3],
     /// Their deviations.
@@ -59,7 +63,9 @@ impl Default for DetectorPreprocess {
             size: PreparedSize::Exact { height: 384, width: 384 },
             size_divisor: 32,
             resample: BILINEAR,
+            do_rescale: true,
             rescale_factor: 1.0 / 255.0,
+            do_normalize: true,
             image_mean: [0.485, 0.456, 0.406],
             image_std: [0.229, 0.224, 0.225],
         }
@@ -116,7 +122,7 @@ impl DetectorPreprocess {
         }
     }
 
-    /// Prepares a picture, to the last bit as PIL does.
+    /// Prepares a picture, to the last bit as torchvision does.
     ///
     /// # Shapes
     ///
@@ -125,27 +131,33 @@ impl DetectorPreprocess {
         let filter = if self.resample == BICUBIC { Filter::Bicubic } else { Filter::Bilinear };
         let [height, width] =
             self.prepared_size([picture.height() as usize, picture.width() as usize]);
-        let resized = resize_u8(picture, width as u32, height as u32, filter);
-        let scale = self.rescale_factor as f32;
+        let (width_u32, height_u32) = (width as u32, height as u32);
+        let resized =
+            resize_u8_in(picture, width_u32, height_u32, filter, FixedPoint::Torchvision);
+        let scale = if self.do_rescale { self.rescale_factor as f32 } else { 1.0 };
         let values: Vec<f32> =
             resized.as_raw().iter().map(|value| f32::from(*value) * scale).collect();
         let values = TensorData::new(values, [1, height, width, 3]);
         let normalization = Normalization { mean: self.image_mean, std: self.image_std };
         let pixels = Tensor::<4>::from_data(values, device).permute([0, 3, 1, 2]);
-        normalization.forward(pixels)
+        if self.do_normalize { normalization.forward(pixels) } else { pixels }
     }
 }
 
-/// The size with the shorter side `shortest`, or less so that the longer is not above `longest`.
+/// The size with the shorter side `shortest`, or less so that the longer is not above `longest`; as
+/// transformers computes it, in f64.
 fn within_edges([height, width]: [usize; 2], shortest: usize, longest: usize) -> [usize; 2] {
-    let (short, long) = (height.min(width), height.max(width));
-    let shortest = if long * shortest > longest * short {
-        (longest as f64 * short as f64 / long as f64).round_ties_even() as usize
-    } else {
-        shortest
-    };
-    let longer = (shortest * long / short).max(1);
-    if height <= width { [shortest.max(1), longer] } else { [longer, shortest.max(1)] }
+    let (short, long) = (height.min(width) as f64, height.max(width) as f64);
+    let fitting = longest as f64 * short / long;
+    let is_limited = long / short * shortest as f64 > longest as f64;
+    let exact = if is_limited { fitting } else { shortest as f64 };
+    let shorter = exact.round_ties_even().max(1.0);
+    if shorter == short {
+        return [height, width];
+    }
+    let longer = (exact * long / short).max(1.0) as usize;
+    let shorter = shorter as usize;
+    if height <= width { [shorter, longer] } else { [longer, shorter] }
 }
 
 #[cfg(test)]

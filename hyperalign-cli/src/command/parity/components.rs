@@ -19,7 +19,7 @@ pub(super) enum Component {
 }
 
 /// Beginnings of stems. The longest that fits is taken.
-const COMPONENTS: [(&str, Component); 22] = [
+const COMPONENTS: [(&str, Component); 23] = [
     ("aesthetic", Component::Tensors(aesthetic::heads)),
     ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
@@ -28,6 +28,7 @@ const COMPONENTS: [(&str, Component); 22] = [
     ("flux", Component::Tensors(flux::flux)),
     ("geneval_colors", Component::Tensors(geneval::colors)),
     ("mask2former", Component::Tensors(mask2former::network)),
+    ("mask2former_preprocess", Component::Tensors(mask2former::preprocess)),
     ("mask2former_post", Component::Tensors(mask2former::instances)),
     ("minilm", Component::NotBuilt),
     ("ms_deform_attn", Component::Tensors(mask2former::deformable_attention)),

@@ -6,7 +6,6 @@ use hyperalign_models::{
     tokenizer::Tokenizer,
 };
 use hyperalign_rewards::geneval::{ColorClassifier, crop};
-use image::RgbImage;
 use miette::{IntoDiagnostic, miette};
 
 use super::{
@@ -32,7 +31,7 @@ pub(super) fn colors(golden: &Golden, checks: &mut Checks) -> miette::Result<()>
     let model = model.into_diagnostic()?;
     let most = config.text_config.max_position_embeddings;
     let tokenizer = Tokenizer::from_vocab_and_merges(&vocab.to_string(), "#version: 0.2\n", most);
-    let picture = picture(golden)?;
+    let picture = golden.picture("in.rgb_u8")?;
     let masks = masks(golden)?;
     let objects: Vec<(&Mask, Bounds)> = masks
         .iter()
@@ -60,16 +59,6 @@ pub(super) fn colors(golden: &Golden, checks: &mut Checks) -> miette::Result<()>
     let values = cosines.iter().flatten().map(|cosine| f64::from(*cosine)).collect();
     checks.values("out.cosines", &Values { shape, values }, FORWARD);
     Ok(())
-}
-
-fn picture(golden: &Golden) -> miette::Result<RgbImage> {
-    let Values { shape, values } = golden.values("in.rgb_u8")?;
-    let bytes = values.iter().map(|value| *value as u8).collect();
-    let picture = match shape[..] {
-        [height, width, 3] => RgbImage::from_raw(width as u32, height as u32, bytes),
-        _ => None,
-    };
-    picture.ok_or_else(|| miette!("`in.rgb_u8` is not [height, width, 3]"))
 }
 
 fn masks(golden: &Golden) -> miette::Result<Vec<Mask>> {

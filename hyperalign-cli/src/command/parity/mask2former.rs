@@ -1,9 +1,11 @@
 //! Reference files of the detector.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Tensor, s};
 use hyperalign_models::{
     mask2former::{
-        self, Bounds, Instance, Mask2FormerConfig, Mask2FormerTap, Prediction, Samples,
+        self, Bounds, DetectorPreprocess, Instance, Mask2FormerConfig, Mask2FormerTap, Prediction, Samples,
         class_probabilities, sample_levels, square_masks,
     },
     swin::{self, SwinConfig, SwinTap},
@@ -133,6 +135,16 @@ pub(super) fn deformable_attention(golden: &Golden, checks: &mut Checks) -> miet
     }
     if let Some(gradient) = weights.grad(&gradients) {
         checks.tensor("grad.in.attention_weights", gradient);
+    }
+    Ok(())
+}
+
+/// `mask2former_preprocess*`: one picture, prepared by several settings.
+pub(super) fn preprocess(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let settings: BTreeMap<String, DetectorPreprocess> = golden.config()?;
+    let picture = golden.picture("in.rgb_u8")?;
+    for (name, preprocess) in settings {
+        checks.tensor(&format!("out.{name}"), preprocess.picture(&picture, &checks.device));
     }
     Ok(())
 }
