@@ -174,6 +174,18 @@ fn detect_shows_what_was_found_and_why_it_is_wrong() {
 }
 
 #[test]
+fn a_detector_is_known_by_its_keys() {
+    let world = World::new();
+    write_detector(&world.path("detector"), &LABELS, DOG);
+    let output = world.run(&["inspect", "checkpoint", "detector"]);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let found = json(&output);
+    assert!(found["what"].as_str().unwrap().contains("Mask2Former over Swin"), "{found}");
+    assert_eq!(found["passed_over"], serde_json::json!(["criterion.empty_weight"]));
+    assert_eq!((&found["missing"], &found["problems"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+}
+
+#[test]
 fn what_cannot_be_judged_is_said() {
     let rows = [row("single_object", "zebra", 1), row("single_object", "dog", 1)];
     let world = world(&rows, 1);

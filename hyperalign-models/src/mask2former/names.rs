@@ -16,10 +16,14 @@ const BACKBONE: &str = "model.pixel_level_module.encoder.";
 /// The keys of the published file of a network of these sizes. The lists of places in the
 /// backbone's windows are left out.
 pub fn published_keys(config: &Mask2FormerConfig) -> Vec<Key> {
-    let networks = keys(&config.init(&Device::default())).into_iter();
-    let networks = networks.map(|key| Key { name: swin::their_name(&key.name), ..key });
     let loss = Key { name: EMPTY_WEIGHT.to_owned(), shape: vec![config.classes() + 1] };
-    networks.chain([loss]).collect()
+    weight_keys(config).into_iter().chain([loss]).collect()
+}
+
+/// Those of them that a file must have.
+pub fn weight_keys(config: &Mask2FormerConfig) -> Vec<Key> {
+    let keys = keys(&config.init(&Device::default())).into_iter();
+    keys.map(|key| Key { name: swin::their_name(&key.name), ..key }).collect()
 }
 
 /// What `tensors` hold beside the network of these sizes, and reading passes over: a buffer of the

@@ -34,7 +34,8 @@ const TOKENS_AGAIN: &str = "encoder.embed_tokens.weight";
 
 /// The keys of `tensors`, a file of the given kind, that such a file may hold beside the network:
 /// the noise schedule and the moving average of training in a single file, the numbers from 0 on
-/// of CLIP's positions, T5's second table of tokens. One that has not the shape of what it repeats
+/// of CLIP's positions, T5's second table of tokens, and of a Mask2Former buffers and a norm that nothing
+/// uses. One that has not the shape of what it repeats
 /// is none of them.
 pub fn extras(kind: Kind, tensors: &Tensors) -> Vec<String> {
     match kind {
@@ -49,6 +50,14 @@ pub fn extras(kind: Kind, tensors: &Tensors) -> Vec<String> {
                 .shape(TOKENS_AGAIN)
                 .filter(|again| tensors.shape(TOKENS).is_some_and(|tokens| tokens == *again));
             again.map(|_| TOKENS_AGAIN.to_owned()).into_iter().collect()
+        }
+        Kind::Mask2Former => {
+            let is_extra = |key: &&str| {
+                *key == mask2former::EMPTY_WEIGHT
+                    || key.ends_with(swin::POSITION_INDEX)
+                    || key.contains(swin::UNUSED_NORM)
+            };
+            tensors.iter().map(|(key, _)| key).filter(is_extra).map(str::to_owned).collect()
         }
         _ => Vec::new(),
     }
