@@ -12,9 +12,11 @@ pub mod generate;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod hypernet;
+pub mod mask2former;
 pub mod pickle;
 pub mod pipeline;
 pub mod scope;
+pub mod swin;
 pub mod t5;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

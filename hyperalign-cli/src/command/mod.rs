@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod completions;
+pub mod detect;
 pub mod doctor;
 pub mod eval;
 pub mod inspect;
@@ -32,6 +33,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Score pictures that are already there, by one reward or several.
     Score(score::Args),
+    /// Find objects and their colours in pictures, and draw them: what GenEval's scorer sees.
+    Detect(detect::Args),
     /// Answer requests for scores over HTTP, for trainers in other languages.
     #[cfg(feature = "serve")]
     ServeRewards(serve_rewards::Args),
@@ -68,6 +71,7 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Score(args) => score::run(&args, context),
         #[cfg(feature = "serve")]
         Command::ServeRewards(args) => serve_rewards::run(&args, context),
+        Command::Detect(args) => detect::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Train(args) => train::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),

@@ -49,6 +49,10 @@ pub struct Judge {
     pub role: Role,
 }
 
+/// The scores of one picture by each reward in order, or why there are none. A reward that judges by
+/// rules gives none to a prompt without.
+pub type Scores = Result<Vec<Option<f32>>, String>;
+
 /// A reward that could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NotOpened {
@@ -56,6 +60,32 @@ pub struct NotOpened {
     pub reward: String,
     /// Why.
     pub reason: String,
+}
+
+impl Judge {
+    /// Whether it scores pictures of this prompt.
+    fn scores(&self, prompt: &Prompt) -> bool {
+        prompt.row.is_some() || !self.reward.needs_rules()
+    }
+
+    /// The scores of those pictures that it scores.
+    fn score(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[Prompt],
+        device: &Device,
+    ) -> Vec<Option<f32>> {
+        if prompts.iter().all(|prompt| self.scores(prompt)) {
+            let scores = self.reward.score_pictures(pictures, prompts, device);
+            return scores.into_iter().map(Some).collect();
+        }
+        let pairs = || pictures.iter().zip(prompts).filter(|(_, prompt)| self.scores(prompt));
+        let (pictures, scored): (Vec<RgbImage>, Vec<Prompt>) =
+            pairs().map(|(picture, prompt)| (picture.clone(), prompt.clone())).unzip();
+        let mut scores = self.reward.score_pictures(&pictures, &scored, device).into_iter();
+        let mut of = |prompt: &Prompt| if self.scores(prompt) { scores.next() } else { None };
+        prompts.iter().map(&mut of).collect()
+    }
 }
 
 /// All who score, on one device.
@@ -152,18 +182,43 @@ impl Judges {
         self.iter().any(|judge| judge.reward.needs_prompt())
     }
 
+    /// Whether any of them judges by the rules of prompts.
+    pub fn need_rules(&self) -> bool {
+        self.iter().any(|judge| judge.reward.needs_rules())
+    }
+
     /// About how many bytes each picture takes while it is scored, itself not counted: one reward
     /// scores after the other.
     pub fn memory_per_picture(&self) -> u64 {
         self.iter().map(|judge| judge.reward.memory_per_picture()).max().unwrap_or(0)
     }
 
-    /// Whether every reward can score this picture and prompt.
+    /// Whether every reward can score this picture and prompt; those that judge by rules are not
+    /// asked about a prompt without.
     ///
     /// # Errors
     ///
     /// Fails with the first reason against it.
     pub fn check(&self, picture: &RgbImage, prompt: &Prompt) -> Result<(), String> {
+        self.check_by(picture, prompt, |judge| judge.scores(prompt))
+    }
+
+    /// [`check`](Self::check), with a reason against a prompt without rules where rules are needed.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first reason against it.
+    #[cfg(feature = "serve")]
+    pub fn check_all(&self, picture: &RgbImage, prompt: &Prompt) -> Result<(), String> {
+        self.check_by(picture, prompt, |_| true)
+    }
+
+    fn check_by(
+        &self,
+        picture: &RgbImage,
+        prompt: &Prompt,
+        is_asked: impl Fn(&&Judge) -> bool,
+    ) -> Result<(), String> {
         let words = prompt.text.split_whitespace().count();
         if words > MAX_WORDS {
             return Err(format!("its prompt has {words} words; at most {MAX_WORDS} are read"));
@@ -180,7 +235,8 @@ impl Judges {
         let size = [picture.height() as usize, picture.width() as usize];
         let prompts = std::slice::from_ref(prompt);
         let refused = |error: ScoreError| error.to_string();
-        self.iter().try_for_each(|judge| judge.reward.check(size, prompts).map_err(refused))
+        let mut asked = self.iter().filter(is_asked);
+        asked.try_for_each(|judge| judge.reward.check(size, prompts).map_err(refused))
     }
 
     /// Scores of pictures that were checked, each by every reward in order.
@@ -188,18 +244,13 @@ impl Judges {
     /// # Errors
     ///
     /// A score that is not a number is an error of its picture.
-    pub fn score(
-        &self,
-        pictures: &[RgbImage],
-        prompts: &[Prompt],
-    ) -> Vec<Result<Vec<f32>, String>> {
-        let columns: Vec<Vec<f32>> = self
-            .iter()
-            .map(|judge| judge.reward.score_pictures(pictures, prompts, &self.device))
-            .collect();
+    pub fn score(&self, pictures: &[RgbImage], prompts: &[Prompt]) -> Vec<Scores> {
+        let columns: Vec<Vec<Option<f32>>> =
+            self.iter().map(|judge| judge.score(pictures, prompts, &self.device)).collect();
         let row = |k: usize| {
-            let scores: Vec<f32> = columns.iter().map(|column| column[k]).collect();
-            match scores.iter().position(|score| !score.is_finite()) {
+            let scores: Vec<Option<f32>> = columns.iter().map(|column| column[k]).collect();
+            let is_broken = |score: &Option<f32>| score.is_some_and(|score| !score.is_finite());
+            match scores.iter().position(is_broken) {
                 Some(at) => {
                     let name = self.judges[at].reward.name();
                     Err(format!("the score of `{name}` is not a finite number"))
