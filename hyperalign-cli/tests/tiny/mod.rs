@@ -51,9 +51,15 @@ impl World {
 
     /// Runs `hyperalign ARGUMENTS` in the folder.
     pub fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(arguments, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_hyperalign"))
             .current_dir(self.folder.path())
             .args(arguments)
+            .envs(variables.iter().copied())
             .output()
             .expect("the program starts")
     }
