@@ -74,6 +74,12 @@ pub trait Base: Denoiser + Decoder + Perception + Send + Sync {
     /// network was distilled to read.
     fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_>;
 
+    /// Whether [`guided`](Self::guided) reads what it is led away from, and a negative prompt has a
+    /// meaning.
+    fn reads_unconditional(&self) -> bool {
+        true
+    }
+
     /// Encodes prompts.
     ///
     /// # Errors

@@ -95,6 +95,10 @@ impl Base for Flux {
         }
     }
 
+    fn reads_unconditional(&self) -> bool {
+        !self.transformer.config().guidance_embeds
+    }
+
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
         self.encode_prompts(prompts).map_err(|error| BaseError(Box::new(error)))
     }
