@@ -132,13 +132,13 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
                 path.pop();
                 continue;
             }
-            self.check_removed(path, key.span(), place.get_ref())?;
             let old = self.at(path);
             match (place.get_ref(), value) {
                 (DeValue::Table(places), Value::Table(values)) if is_same_kind(old, &values) => {
                     self.lay(path, places, values)?;
                 }
                 (inner, value) => {
+                    self.check_removed(path, key.span(), inner)?;
                     self.set(path, value);
                     (self.read)(self.settings.clone()).map_err(|error| {
                         let span = blame(&error, key.span(), inner, place.span());
