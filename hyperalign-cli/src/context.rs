@@ -8,12 +8,19 @@ use miette::IntoDiagnostic;
 #[derive(Debug)]
 pub struct Context {
     device: String,
+    parsing: fn() -> clap::Command,
 }
 
 impl Context {
-    /// A context for the device called `device`, which is not opened yet.
-    pub fn new(device: String) -> Self {
-        Self { device }
+    /// A context for the device called `device`, which is not opened yet, and the command line that
+    /// `parsing` describes.
+    pub fn new(device: String, parsing: fn() -> clap::Command) -> Self {
+        Self { device, parsing }
+    }
+
+    /// The description of the whole command line.
+    pub fn parsing(&self) -> clap::Command {
+        (self.parsing)()
     }
 
     /// The name of the device, as the user wrote it.

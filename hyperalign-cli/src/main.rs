@@ -9,6 +9,7 @@
 
 mod args;
 mod base;
+mod cli;
 mod codec;
 mod command;
 mod config;
@@ -19,11 +20,12 @@ mod output;
 mod prompts;
 mod report;
 mod rewards;
-mod scorers;
 
 use std::process::ExitCode;
 
-use crate::args::Cli;
+use clap::CommandFactory;
+
+use crate::cli::Cli;
 use crate::context::Context;
 use crate::outcome::Outcome;
 use crate::output::OutputError;
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     let cli = Cli::of_the_process();
     interrupt::survive_file_size_limit();
     report::install();
-    let context = Context::new(cli.device);
+    let context = Context::new(cli.device, Cli::command);
     match command::run(cli.command, &context) {
         Ok(outcome) => outcome.into(),
         // `hyperalign ... | head` closes our output early: that is the reader's right.

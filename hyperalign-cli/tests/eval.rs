@@ -190,7 +190,8 @@ fn the_reward_that_was_trained_against_is_called_so() {
     let file = world.path("adapter.safetensors");
     let trained_against = |name: &str| {
         let (adapter, mut meta) = Adapter::load(&file, &Device::flex()).unwrap();
-        meta.reward = Some(TrainingReward { name: name.to_owned(), version: "1".to_owned() });
+        let (name, version) = (name.to_owned(), "1".to_owned());
+        meta.reward = Some(TrainingReward { name, version, weight: None });
         adapter.save(&file, &meta).unwrap();
     };
     trained_against("other");

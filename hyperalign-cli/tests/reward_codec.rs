@@ -20,6 +20,7 @@ steps = 2
 [method]
 trajectories = 1
 supervised_steps = 1
+updates_per_rollout = 1
 preferred_batch = 1
 min_signal = 0.0
 max_signal = 1.0

@@ -298,8 +298,8 @@ fn wrong_usage_ends_with_2() {
         assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
     };
     fails(&["--out", "x.jpg"], "end the name in .png");
-    fails(&["--out", "x.png", "--steps", "0"], "0 is not in 1..");
-    fails(&["--out", "x.png", "--steps", "-3"], "-3 is not in 1..");
+    fails(&["--out", "x.png", "--steps", "0"], "a whole number of at least 1");
+    fails(&["--out", "x.png", "--steps", "-3"], "a whole number of at least 1");
     fails(&["--out", "x.png", "--seed", "-1"], "a seed is a whole number of at least 0");
     fails(&["--out", "x.png", "--size", "-8x8"], "each at least 1");
     fails(&["--out", "x.png", "--size", "0x8"], "each at least 1");

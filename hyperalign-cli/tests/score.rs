@@ -140,7 +140,7 @@ fn a_reward_that_cannot_be_opened_is_one_line() {
     let proxy = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/emoji-proxy");
     for name in ["pick_score", "hps_v2", "hps_v2.1", "clip_score"] {
         let given = format!("{name}={proxy}");
-        let rewards = ["--reward", name, "--weights", &given];
+        let rewards = ["--reward", name, "--reward-weights", &given];
         let more = [&PROXY[..], &["in", "--prompt", "a dog", "--json"]].concat();
         let output = folder.score(&[&rewards[..], &more].concat());
         assert_eq!(output.status.code(), Some(1));
@@ -338,24 +338,28 @@ fn what_cannot_be_asked_is_said() {
     fails(&["in", "--reward", "nobody"], 1, "gold, emoji-heldout, emoji-proxy");
     fails(&["in", "--reward", "emoji-sd"], 1, "unknown reward `emoji-sd`");
     fails(&["in", "--reward", "gold", "--reward", "gold"], 1, "twice");
-    fails(&["in", "--reward", "gold", "--weights", "other=x"], 1, "no `--reward other`");
+    fails(&["in", "--reward", "gold", "--reward-weights", "other=x"], 1, "no `--reward other`");
     fails(
         &["in", "--reward", "gold", "--trained-on", "other"],
         1,
         "`--trained-on other`: there is",
     );
-    fails(&["in", "--reward", "pick_score"], 1, "`--weights PATH` with score");
+    fails(&["in", "--reward", "pick_score"], 1, "`--reward-weights PATH`");
     // The parts of a mix have files of their own; two of them are not there.
     let mix = ["in", "--reward", "mix:1*pick_score+1*hps_v2"];
-    fails(&[&mix[..], &["--weights", "aesthetic=x"]].concat(), 1, "no `--reward aesthetic`");
-    fails(&[&mix[..], &["--weights", "hps_v2=x"]].concat(), 1, "the reward `pick_score` needs");
-    let both = ["--weights", "hps_v2=x", "--weights", "pick_score=nowhere"];
+    fails(&[&mix[..], &["--reward-weights", "aesthetic=x"]].concat(), 1, "no `--reward aesthetic`");
+    fails(
+        &[&mix[..], &["--reward-weights", "hps_v2=x"]].concat(),
+        1,
+        "the reward `pick_score` needs",
+    );
+    let both = ["--reward-weights", "hps_v2=x", "--reward-weights", "pick_score=nowhere"];
     fails(&[&mix[..], &both].concat(), 1, "`nowhere` is neither");
     fails(&[&PROXY[..], &["empty"]].concat(), 1, "no picture");
     fails(&[&PROXY[..], &["in", "--prompts", "two.txt"]].concat(), 1, "2 prompts");
     fails(&[&PROXY[..], &["in", "--prompts", "no.txt"]].concat(), 1, "no.txt");
     fails(&[&PROXY[..], &["in", "--out", "two.txt"]].concat(), 1, "no file of scores");
-    fails(&["in", "--reward", "clip", "--weights", "empty"], 1, "config.json");
+    fails(&["in", "--reward", "clip", "--reward-weights", "empty"], 1, "config.json");
     // Weights of another model, under the published name and under their own.
     std::fs::create_dir(folder.path("other")).unwrap();
     let header = r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
@@ -364,7 +368,7 @@ fn what_cannot_be_asked_is_said() {
     for (reward, name) in [("pick_score", "model.safetensors"), ("image_reward", "any.pt")] {
         folder.write(&format!("other/{name}"), &file);
         let weights = format!("other/{name}");
-        fails(&["in", "--reward", reward, "--weights", &weights], 1, "weight");
+        fails(&["in", "--reward", reward, "--reward-weights", &weights], 1, "weight");
     }
 }
 

@@ -52,6 +52,8 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     for (text, words) in [
         ("trajectory.steps = 0", "`trajectory.steps = 0` is no usable"),
         ("method.reward_every = 2", "leave it out"),
+        ("method.updates_per_rollout = 3", "`method.updates_per_rollout = 3`"),
+        ("training.updates = 6", "a multiple of 4"),
         ("network.own_rate = 0.1", "`training.optimizer.lr_factors.own`"),
         ("method.min_signal = 2.0", "`method.min_signal = 2`"),
         ("method.trajectories = 3", "`method.trajectories = 3`"),
@@ -68,7 +70,9 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     }
     let output = train(folder.path(), &["--base", "dir", "--out", "x"]);
     let message = String::from_utf8(output.stderr).unwrap();
-    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    // It is wrapped to the width of a terminal.
+    let words = message.split_whitespace().filter(|word| *word != "│");
+    let message = words.collect::<Vec<_>>().join(" ");
     assert!(message.contains("`dir` has no data and no reward of its own"), "{message}");
     assert!(message.contains("`hyperalign` needs both"), "{message}");
     let text = "[method]\nname = \"fine-tuning\"\n";

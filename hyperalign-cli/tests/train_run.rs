@@ -17,6 +17,7 @@ steps = 3
 [method]
 trajectories = 2
 supervised_steps = 1
+updates_per_rollout = 1
 preferred_batch = 2
 
 [network]

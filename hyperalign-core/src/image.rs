@@ -1,10 +1,11 @@
-//! Pictures: between tensors and 8 bits, side by side in a grid, as PNG files that say how they
+//! Pictures: between tensors and 8 bits, side by side in a grid, with marks of objects, as PNG files that say how they
 //! were made, and from files of unknown origin.
 
 mod caption;
 mod decode;
 mod grid;
 mod jpeg;
+mod overlay;
 mod own_prompt;
 mod parameters;
 mod png;
@@ -14,6 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 pub use decode::{DecodeError, Header, MAX_PIXELS, MAX_SIDE, MIN_SIDE, decode_picture};
 pub use grid::{GridStyle, captioned_grid, grid};
+pub use overlay::{Mark, mark};
 pub use own_prompt::{OwnPrompt, png_prompt};
 pub use parameters::{Parameters, ParametersError};
 pub use png::{ImageError, Metadata, encode_png, png_metadata, read_png, write_png};

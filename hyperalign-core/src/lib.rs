@@ -7,6 +7,7 @@
 
 pub mod atomic;
 pub mod attention;
+pub mod cache;
 pub mod caught;
 pub mod contract;
 mod derivative;

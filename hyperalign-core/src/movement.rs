@@ -99,6 +99,18 @@ pub enum KeyStepError {
     },
 }
 
+/// `count` key steps at equal distances over `steps` sampling steps, the first one among them.
+///
+/// # Errors
+///
+/// Fails for no key step, and for more than there are steps.
+pub fn key_steps_spread(steps: usize, count: usize) -> Result<Vec<usize>, KeyStepError> {
+    if count == 0 || count > steps {
+        return Err(KeyStepError::Count { count, steps });
+    }
+    Ok((0..count).map(|k| k * steps / count).collect())
+}
+
 /// Step 0 and `count - 1` further steps that cut the cumulative movement into equal shares:
 /// key step `j` is the first at which `j / count` of the whole movement is reached.
 ///
@@ -160,6 +172,16 @@ mod tests {
 
     fn tensor(values: [f32; 4]) -> Tensor<4> {
         Tensor::from_data(TensorData::new(values.to_vec(), [2, 2, 1, 1]), &Device::default())
+    }
+
+    #[test]
+    fn spread_steps_are_at_equal_distances() {
+        assert_eq!(key_steps_spread(10, 3).unwrap(), [0, 3, 6]);
+        assert_eq!(key_steps_spread(3, 3).unwrap(), [0, 1, 2]);
+        assert_eq!(key_steps_spread(50, 1).unwrap(), [0]);
+        for count in [0, 4] {
+            assert!(matches!(key_steps_spread(3, count), Err(KeyStepError::Count { .. })));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod weights;
 
 use burn::tensor::{DType, Tensor, TensorData};
 
-pub use pil::resize_u8;
+pub use pil::{FixedPoint, resize_u8, resize_u8_in};
 pub use preprocess::{Normalization, center_crop, center_crop_u8, shorter_side};
 use weights::Positions;
 
@@ -19,6 +19,9 @@ use weights::Positions;
 pub enum Filter {
     /// A triangle, widened when shrinking: PIL's `BILINEAR`, torch's bilinear with antialiasing.
     Bilinear,
+    /// A triangle at the sampling points only, torch's bilinear without antialiasing. Aliases when
+    /// shrinking.
+    BilinearSampled,
     /// Keys' cubic with a = -0.5, widened when shrinking: PIL's `BICUBIC`, torch's bicubic with
     /// antialiasing.
     Bicubic,

@@ -12,10 +12,13 @@ pub mod generate;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod hypernet;
+pub mod mask2former;
 pub mod pickle;
 pub mod pipeline;
 pub mod scope;
+pub mod swin;
 pub mod t5;
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod timestep_embedding;
 pub mod tiny_codec;

@@ -14,7 +14,7 @@ use hyperalign_core::{
     schedule::{Solver, SolverChoice},
 };
 use hyperalign_models::{
-    base::Base,
+    base::{Adaptable, Base, Guided, PromptEncoder},
     generate::Sampling,
     hypernet::{
         Adapter, AdapterKind, AdapterMeta, HypernetConfig, Perception, StaticLoraConfig, Variant,

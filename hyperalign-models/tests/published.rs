@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 use hyperalign_models::{
-    base::Base,
+    base::Identity,
     clip::ClipTextConfig,
     flux::FluxConfig,
     pipeline::{Beside, Formats, PipelineError, Sizes, StableDiffusion},
@@ -183,7 +183,7 @@ fn a_single_file_is_the_same_base_as_its_folder() {
     assert_eq!(hash(&base.unet), hash(&reinit(sizes.unet.init(&device), 1)));
     assert_eq!(hash(&base.vae), hash(&reinit(sizes.vae.init(&device), 2)));
     assert_eq!(hash(&base.text_encoder), hash(&reinit(sizes.text_encoder.init(&device), 3)));
-    let extras = published::summary(Base::passed_over(&base));
+    let extras = published::summary(Identity::passed_over(&base));
     let expected = "2 buffers of the schedule, 2 weights of model_ema.*, 1 list position_ids";
     assert_eq!(extras.unwrap(), expected);
     assert_eq!(base.tokenizer.pad(), 7);
@@ -222,7 +222,7 @@ fn single_files_in_the_wild() {
     write(&path, &file);
     let base = from_single_file(&path, &sizes, None).unwrap();
     assert_eq!(base.hash(), expected);
-    let told = published::summary(Base::passed_over(&base)).unwrap();
+    let told = published::summary(Identity::passed_over(&base)).unwrap();
     assert!(told.contains("6 tensors of trainers and mergers"), "{told}");
 
     // Without an autoencoder, and with one from elsewhere.

@@ -109,6 +109,17 @@ impl Mix {
     pub fn parts(&self) -> &[MixPart] {
         &self.parts
     }
+
+    /// The standardised and weighted sums of what each part gives to `count` pictures.
+    fn sums(&self, count: usize, score: impl Fn(&dyn Reward) -> Vec<f32>) -> Vec<f32> {
+        let mut sums = vec![0.0; count];
+        for part in &self.parts {
+            for (sum, score) in sums.iter_mut().zip(score(part.reward.as_ref())) {
+                *sum += (f64::from(score) - part.mean) * part.weight / part.std;
+            }
+        }
+        sums.into_iter().map(|sum| sum as f32).collect()
+    }
 }
 
 fn term(text: &str) -> Result<MixTerm, MixError> {
@@ -162,20 +173,17 @@ impl Reward for Mix {
         self.parts.iter().any(|part| part.reward.needs_prompt())
     }
 
+    fn needs_rules(&self) -> bool {
+        self.parts.iter().any(|part| part.reward.needs_rules())
+    }
+
     fn score_pictures(
         &self,
         pictures: &[RgbImage],
         prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
-        let mut sums = vec![0.0; pictures.len()];
-        for part in &self.parts {
-            let scores = part.reward.score_pictures(pictures, prompts, device);
-            for (sum, score) in sums.iter_mut().zip(scores) {
-                *sum += (f64::from(score) - part.mean) * part.weight / part.std;
-            }
-        }
-        sums.into_iter().map(|sum| sum as f32).collect()
+        self.sums(pictures.len(), |reward| reward.score_pictures(pictures, prompts, device))
     }
 
     /// One picture for all parts: what any of them needs rounded, all see rounded.

@@ -9,7 +9,7 @@ use std::{
 use burn::tensor::Device;
 
 use crate::{
-    Mix, MixError, MixPart, MixTerm, OpenError, Reward, aesthetic, clip_score, hps_v2,
+    Mix, MixError, MixPart, MixTerm, OpenError, Reward, aesthetic, clip_score, geneval, hps_v2,
     image_reward, mix, pick_score, source::Source,
 };
 
@@ -35,6 +35,7 @@ pub struct Entry {
 const REGISTRY: &[Entry] = &[
     aesthetic::ENTRY,
     clip_score::ENTRY,
+    geneval::ENTRY,
     hps_v2::V2,
     hps_v2::V2_1,
     hps_v2::V2_SAMPLED,

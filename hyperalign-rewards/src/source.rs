@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use hyperalign_core::input;
 use hyperalign_models::{
     clip::{ClipConfig, ConfigError},
+    mask2former::DetectorError,
     tokenizer::{Tokenizer, TokenizerError},
     weights::{Folder, LoadError, Tensors},
 };
@@ -100,6 +101,19 @@ pub enum OpenError {
         /// Each size that differs, as found and as published.
         differences: Vec<String>,
     },
+    /// A folder that lacks one of the networks that a reward is made of.
+    #[error("no folder `{part}` in `{}`; put there: {files}", folder.display())]
+    NoPart {
+        /// The folder.
+        folder: PathBuf,
+        /// The name of the folder that is missing in it.
+        part: &'static str,
+        /// What to put where.
+        files: &'static str,
+    },
+    /// A detector.
+    #[error(transparent)]
+    Detector(#[from] DetectorError),
     /// A mix that cannot be.
     #[error(transparent)]
     Mix(#[from] MixError),
@@ -140,6 +154,17 @@ impl Source {
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
         Ok(Self { folder, file: Some(path.to_owned()), takes_any_sizes: false })
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder called `name` in it, if there is one.
+    pub(crate) fn part(&self, name: &str) -> Option<Self> {
+        let folder = Some(self.folder.join(name)).filter(|folder| folder.is_dir())?;
+        Some(Self { folder, file: None, takes_any_sizes: self.takes_any_sizes })
     }
 
     /// The same files, which may be of a network of any sizes.

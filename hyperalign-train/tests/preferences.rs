@@ -118,7 +118,10 @@ fn pairs_are_both_pictures_of_a_prompt() {
     assert_eq!(pairs.preferred.into_data(), images.into_data());
     assert_eq!(pairs.prompts, prompts);
     let later = pictures.pairs(&indices[4..], &device);
-    assert_eq!(later.rejected.into_data(), pairs.rejected.slice(4..indices.len()).into_data());
+    assert_eq!(
+        later.rejected.into_data(),
+        pairs.rejected.narrow(0, 4, indices.len() - 4).into_data()
+    );
 }
 
 #[test]

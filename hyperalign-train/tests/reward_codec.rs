@@ -8,7 +8,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use burn::tensor::{Device, Tensor};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 use hyperalign_core::contract::Decoder;
 use hyperalign_models::{
     base::Base,
@@ -94,17 +97,29 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
         HyperAlignSettings {
             trajectories: 2,
             supervised_steps: 1,
-            lambda: 0.0,
+            updates_per_rollout: 1,
+            lambda: Some(0.0),
             views: Views { count: 0, ..Views::default() },
             min_signal: 0.0,
             max_signal: 1.0,
             ..HyperAlignSettings::default()
         }
-        .objective(Setup { seed: 3, materials: materials.clone(), trajectory })
+        .objective(Setup {
+            seed: 3,
+            materials: materials.clone(),
+            trajectory,
+            threads: 1,
+            micro_steps: 1,
+        })
     };
     let shard = Shard { index: 0, count: 1 };
     let mut emitted = Emitted::default();
-    objective(&materials).losses(&adapter, &(), 0, shard, &mut emitted);
+    let losses = |materials: &Materials, emitted: &mut Emitted| {
+        let objective = objective(materials);
+        let batch = objective.prepare(&adapter.valid(), 0);
+        objective.losses(&adapter, &batch, 0, shard, emitted);
+    };
+    losses(&materials, &mut emitted);
     let [part] = emitted.parts.try_into().unwrap();
     let far = |a: &Tensor<4>, b: &Tensor<4>| -> f32 {
         (a.clone() - b.clone()).abs().max().into_scalar::<f32>()
@@ -119,7 +134,7 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
     assert!(largest > 0.0 && largest.is_finite(), "{largest}");
 
     materials.reward_decoder = None;
-    objective(&materials).losses(&adapter, &(), 0, shard, &mut Emitted::default());
+    losses(&materials, &mut Emitted::default());
     let own = reward.shown.lock().unwrap().remove(0);
     assert!(far(&own, &shown) > 1e-3, "the base's own decoder makes the same picture");
     assert!(codec.made.lock().unwrap().is_empty());

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from open_clip.model import CLIP
 from transformers import CLIPConfig, CLIPModel
 
+import detector
 from golden import clock, seed, stir_norms, weights, write
 from rewards import ImageReward
 
@@ -114,4 +115,20 @@ def image_reward(folder: Path) -> None:
     write(folder, "blip_reward_full", sizes, NOTES, 213, model.weights() | results)
 
 
-PARTS = {"vit-h": vit_h, "clip-l": clip_l, "image-reward": image_reward}
+def mask2former(folder: Path) -> None:
+    """The detector of GenEval's scorer, over Swin-S with COCO's 80 classes."""
+    seed(214)
+    swin = detector.SWIN | {"embed_dim": 96, "depths": [2, 2, 18, 2], "num_heads": [3, 6, 12, 24],
+                            "window_size": 7, "mlp_ratio": 4.0, "image_size": 224}
+    sizes = {"feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256,
+             "encoder_feedforward_dim": 1024, "encoder_layers": 6, "decoder_layers": 10,
+             "num_attention_heads": 8, "dim_feedforward": 2048, "num_queries": 100}
+    labels = {str(number): f"LABEL_{number}" for number in range(80)}
+    config = detector.SMALL | sizes | {"backbone_config": swin, "id2label": labels}
+    model, image = detector.build(config, redraw), torch.randn(1, 3, 384, 384)
+    output, taps = clock(lambda: detector.observed(model, image))
+    tensors = detector.file_of(model, image, output, taps)
+    write(folder, "mask2former_full", config, NOTES, 214, tensors)
+
+
+PARTS = {"vit-h": vit_h, "clip-l": clip_l, "image-reward": image_reward, "mask2former": mask2former}

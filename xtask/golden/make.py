@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import clip
+import detector
 import diffusion
 import flux
 import preferences
@@ -40,6 +41,7 @@ def main() -> None:
     flux.everything(folder)
     rewards.image_reward(folder)
     rewards.aesthetic(folder)
+    detector.everything(folder)
     preferences.make(folder.parents[2] / "hyperalign-train/tests/preferences")
 
 

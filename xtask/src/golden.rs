@@ -22,7 +22,7 @@ is used as it is, and nothing is installed.
 
 With --full, networks of the published sizes with random weights are run instead (xtask/golden/full.py:
 text, vae and unet of Stable Diffusion 1.5 at 512 pixels; flux at full width with one double and one
-single block; vit-h, clip-l and image-reward, the networks of the rewards), forward only, and written
+single block; vit-h, clip-l, image-reward and mask2former, the networks of the rewards), forward only, and written
 to DIR (14 GB, 2 to 4 for each part). `hyperalign parity DIR` compares.
 
 The same versions on the same machine give the same bytes; `git diff` then shows nothing.",

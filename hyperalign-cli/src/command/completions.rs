@@ -1,9 +1,8 @@
 //! `hyperalign completions SHELL`.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::args::Cli;
+use crate::context::Context;
 use crate::outcome::Outcome;
 use crate::output;
 
@@ -20,10 +19,10 @@ pub struct Args {
 /// # Errors
 ///
 /// Fails if the output cannot be written.
-pub fn run(args: &Args) -> miette::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     // `generate` panics on a closed pipe, so it writes to memory first.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "hyperalign", &mut script);
+    clap_complete::generate(args.shell, &mut context.parsing(), "hyperalign", &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
     Ok(Outcome::Done)
 }

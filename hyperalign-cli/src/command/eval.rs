@@ -10,14 +10,14 @@ use hyperalign_models::{
 use hyperalign_train::eval::{Evaluation, Format, Method};
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::args::{SolverArgs, VariantChoice, at_least_one, finite, seed};
-use crate::base::{self, BaseOptions};
+use crate::args::{BaseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, seed};
+use crate::base;
 use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts::PromptArgs;
-use crate::scorers::{self, RewardArgs, Scorers};
+use crate::rewards::{self, ScorerArgs, Scorers};
 
 /// Prompts that are measured where neither a file nor a number is given.
 const PROMPTS: usize = 120;
@@ -25,13 +25,8 @@ const PROMPTS: usize = 120;
 /// Flags of `hyperalign eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
-    /// a single .safetensors file of Stable Diffusion 1.x or FLUX.1, or `hf:OWNER/NAME[@REVISION]`.
-    #[arg(long, value_name = "NAME_OR_DIR")]
-    base: String,
-
     #[command(flatten)]
-    base_options: BaseOptions,
+    base: BaseArgs,
 
     /// What to measure; several (none,s,p,i) for a comparison. Default: the base, and the
     /// adapter as it was trained.
@@ -57,23 +52,18 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed)]
     seed: u64,
 
-    /// Sampling steps. Default: what suits the base.
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    steps: Option<usize>,
+    #[command(flatten)]
+    steps: StepArgs,
 
     #[command(flatten)]
     solver: SolverArgs,
-
-    /// Weight of classifier-free guidance. Default: what suits the base.
-    #[arg(long, value_name = "X", value_parser = finite)]
-    guidance: Option<f64>,
 
     /// The most pictures made at once. It changes speed and memory only.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
     batch: usize,
 
     #[command(flatten)]
-    rewards: RewardArgs,
+    rewards: ScorerArgs,
 
     /// Folder to keep results in: an interrupted evaluation goes on from there.
     #[arg(long, value_name = "DIR")]
@@ -115,7 +105,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
-    let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
+    let (base, preset) = args.base.open(&device)?;
     let open = |file: &PathBuf| AdapterFile::open(file, base.as_ref(), &device);
     let adapter = args.adapter.as_ref().map(open).transpose().into_diagnostic()?;
     let mut prompts = args.prompts.read(base.as_ref(), args.limit, PROMPTS)?;
@@ -123,15 +113,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let trained = adapter.as_ref().and_then(|file| file.meta.reward.as_ref());
     let trained = trained.map(|reward| reward.name.as_str());
     let scorers = Scorers::open(base.as_ref(), &mut prompts, &args.rewards, trained, &device)?;
-    let (steps, guidance_scale) = (args.steps, args.guidance);
-    let sampling = Sampling {
-        solver: args.solver.choice(),
-        batch: args.batch,
-        ..Sampling::new(
-            steps.unwrap_or(preset.steps),
-            guidance_scale.unwrap_or(preset.guidance_scale),
-        )
-    };
+    let solver = args.solver.choice();
+    let sampling = Sampling { solver, batch: args.batch, ..args.steps.sampling(preset) };
     let space = scorers.space();
     let evaluation = Evaluation {
         base: base.as_ref(),
@@ -144,7 +127,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         cache: args.cache.clone(),
         stop,
     };
-    match scorers::measure(&evaluation)? {
+    match rewards::measure(&evaluation)? {
         Some(summary) if args.json => output::print_json(&summary)?,
         Some(summary) => {
             let format = if args.markdown { Format::Markdown } else { Format::Plain };

@@ -7,13 +7,13 @@ use hyperalign_core::movement::{
     KeyStepError, curvature, key_steps_by_curvature, key_steps_by_share,
 };
 use hyperalign_core::stop::Stop;
-use hyperalign_models::generate::{AdapterFile, Sampling, Shot};
+use hyperalign_models::generate::{AdapterFile, Shot};
 use hyperalign_train::eval::movement;
 use miette::IntoDiagnostic;
 use serde::Serialize;
 
-use crate::args::{at_least_one, finite};
-use crate::base::{self, BaseOptions};
+use crate::args::{BaseArgs, StepArgs, at_least_one};
+use crate::base;
 use crate::context::Context;
 use crate::interrupt;
 use crate::outcome::Outcome;
@@ -23,13 +23,8 @@ use crate::prompts::PromptArgs;
 /// Flags of `hyperalign key-steps`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
-    /// a single .safetensors file of Stable Diffusion 1.x or FLUX.1, or `hf:OWNER/NAME[@REVISION]`.
-    #[arg(long, value_name = "NAME_OR_DIR")]
-    base: String,
-
     #[command(flatten)]
-    base_options: BaseOptions,
+    base: BaseArgs,
 
     /// How many key steps to choose, the first step included.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
@@ -46,13 +41,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 96, value_parser = at_least_one)]
     limit: usize,
 
-    /// Sampling steps. Default: what suits the base.
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    steps: Option<usize>,
-
-    /// Weight of classifier-free guidance. Default: what suits the base.
-    #[arg(long, value_name = "X", value_parser = finite)]
-    guidance: Option<f64>,
+    #[command(flatten)]
+    steps: StepArgs,
 
     /// Adapter of this base to store the key steps in.
     #[arg(long, value_name = "FILE")]
@@ -95,16 +85,13 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
-    let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
+    let (base, preset) = args.base.open(&device)?;
     let open = |file: &PathBuf| AdapterFile::open(file, base.as_ref(), &device);
     let adapter = args.adapter.as_ref().map(open).transpose().into_diagnostic()?;
     let prompts = args.prompts.read(base.as_ref(), Some(args.limit), args.limit)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let shots: Vec<Shot> = (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt, seed }).collect();
-    let sampling = Sampling::new(
-        args.steps.unwrap_or(preset.steps),
-        args.guidance.unwrap_or(preset.guidance_scale),
-    );
+    let sampling = args.steps.sampling(preset);
     // Before the pictures, which take their time.
     let steps = base.scheduler(sampling.steps).into_diagnostic()?.steps();
     if args.count > steps {

@@ -2,10 +2,12 @@
 
 pub mod bench;
 pub mod completions;
+pub mod detect;
 pub mod doctor;
 pub mod eval;
 pub mod inspect;
 pub mod key_steps;
+pub mod pairs;
 pub mod parity;
 pub mod pretrain;
 pub mod sample;
@@ -15,9 +17,46 @@ pub mod serve_rewards;
 pub mod train;
 pub mod world;
 
-use crate::args::Command;
+use clap::Subcommand;
+
 use crate::context::Context;
 use crate::outcome::Outcome;
+
+/// The commands, in the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make pictures from prompts, with or without an adapter.
+    Sample(sample::Args),
+    /// Align a base with its own hypernetwork, and measure what came of it.
+    Train(train::Args),
+    /// Measure the base and an adapter over the same prompts and seeds.
+    Eval(eval::Args),
+    /// Score pictures that are already there, by one reward or several.
+    Score(score::Args),
+    /// Find objects and their colours in pictures, and draw them: what GenEval's scorer sees.
+    Detect(detect::Args),
+    /// Answer requests for scores over HTTP, for trainers in other languages.
+    #[cfg(feature = "serve")]
+    ServeRewards(serve_rewards::Args),
+    /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
+    Inspect(inspect::Args),
+    /// Choose the steps at which HyperAlign-P writes a new update.
+    KeySteps(key_steps::Args),
+    /// Draw the pictures of an embedded base that methods learn from.
+    Pairs(pairs::Args),
+    /// Compare our networks and schedulers with the reference implementations.
+    Parity(parity::Args),
+    /// Open the device, compute something on it, and tell which number formats it knows.
+    Doctor(doctor::Args),
+    /// Measure the embedded world: its exact scorer, an autoencoder, a preference model.
+    World(world::Args),
+    /// Time sampling, single calls and training steps.
+    Bench(bench::Args),
+    /// Make the embedded models from nothing (hours; resumable).
+    Pretrain(pretrain::Args),
+    /// Print the completion script of a shell.
+    Completions(completions::Args),
+}
 
 /// Runs `command`.
 ///
@@ -32,13 +71,15 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Score(args) => score::run(&args, context),
         #[cfg(feature = "serve")]
         Command::ServeRewards(args) => serve_rewards::run(&args, context),
+        Command::Detect(args) => detect::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Train(args) => train::run(&args, context),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Pairs(args) => pairs::run(&args, context),
         Command::Parity(args) => parity::run(&args, context),
         Command::Pretrain(args) => pretrain::run(&args, context),
         Command::World(args) => world::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(args) => completions::run(&args, context),
     }
 }

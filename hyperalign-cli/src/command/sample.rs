@@ -20,8 +20,8 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::{SolverArgs, VariantChoice, at_least_one, finite, seed};
-use crate::base::{self, BaseOptions};
+use crate::args::{BaseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, seed};
+use crate::base;
 use crate::codec;
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -34,13 +34,8 @@ const BATCH: usize = 8;
 /// Flags of `hyperalign sample`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Base model: the name of an embedded one (emoji-sd, emoji-flux), a folder in diffusers' layout,
-    /// a single .safetensors file of Stable Diffusion 1.x or FLUX.1, or `hf:OWNER/NAME[@REVISION]`.
-    #[arg(long, value_name = "NAME_OR_DIR")]
-    base: String,
-
     #[command(flatten)]
-    base_options: BaseOptions,
+    base: BaseArgs,
 
     /// Trained adapter: the adapter.safetensors of a run.
     #[arg(long, value_name = "FILE")]
@@ -71,16 +66,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "0", value_parser = seed)]
     seed: Vec<u64>,
 
-    /// Sampling steps. Default: what suits the base.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    steps: Option<u32>,
+    #[command(flatten)]
+    steps: StepArgs,
 
     #[command(flatten)]
     solver: SolverArgs,
-
-    /// Weight of classifier-free guidance; 1 turns it off. Default: what suits the base.
-    #[arg(long, value_name = "X", value_parser = finite)]
-    guidance: Option<f64>,
 
     /// Height and width of the pictures in pixels, such as 512x768. Default: what the base was
     /// made for.
@@ -155,32 +145,27 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         output::check_writable(&picture.file).into_diagnostic()?;
     }
     let device = context.device()?;
-    let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
+    let (base, preset) = args.base.open(&device)?;
     base::check_size(base.as_ref(), args.size, context)?;
-    let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
+    let sampling = args.steps.sampling(preset);
     let file = adapter(args, base.as_ref(), &device)?;
     let chosen = args.variant.and_then(VariantChoice::adapted);
-    let adapter = file.as_ref().map(|file| (file, file.adapted(chosen, steps)));
+    let adapter = file.as_ref().map(|file| (file, file.adapted(chosen, sampling.steps)));
     let folder = args.preview_codec.as_deref();
     let codec = codec::decoder("--preview-codec", folder, base.as_ref(), &device)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(String::as_str))?;
-    let guidance_scale = args.guidance.unwrap_or(preset.guidance_scale);
-    check_negative(args, base.as_ref(), guidance_scale)?;
-    let sampling = Sampling {
-        negative_prompt: args.negative.clone(),
-        batch: BATCH,
-        size: args.size,
-        solver: args.solver.choice(),
-        ..Sampling::new(steps, guidance_scale)
-    };
+    check_negative(args, base.as_ref(), sampling.guidance_scale)?;
+    let (negative_prompt, solver) = (args.negative.clone(), args.solver.choice());
+    let sampling = Sampling { negative_prompt, batch: BATCH, size: args.size, solver, ..sampling };
     let size = sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size));
-    let plan = base.plan(steps, sampling.solver, size.into_diagnostic()?).into_diagnostic()?;
+    let plan =
+        base.plan(sampling.steps, sampling.solver, size.into_diagnostic()?).into_diagnostic()?;
     let solver = base.solver(sampling.solver).into_diagnostic()?;
     let mut making =
         Making { base: base.as_ref(), sampling, solver, adapter, settings: Value::Null };
     making.settings = settings(&making)?;
     making.settings["device"] = context.device_name().into();
-    let dtype = args.base_options.dtype().unwrap_or_else(|| "f32".to_owned());
+    let dtype = args.base.options.dtype().unwrap_or_else(|| "f32".to_owned());
     making.settings["dtype"] = dtype.into();
     making.settings["preview_codec"] = json!(args.preview_codec);
     making.settings["preview_codec_hash"] = json!(codec.as_ref().map(weights::hash));

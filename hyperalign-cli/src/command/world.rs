@@ -27,7 +27,7 @@ use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts::OwnPrompts;
-use crate::scorers;
+use crate::rewards;
 
 /// Samples of a prompt: enough that most prompts have right and wrong ones.
 const PICTURES_A_PROMPT: usize = 4;
@@ -171,7 +171,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         None => None,
     };
     let judge = match &args.judge {
-        Some(given) => Some((given, scorers::reward(given, &device)?)),
+        Some(given) => Some((given, rewards::reward(given, &device)?)),
         None => None,
     };
     let world = match (args.world, &base, &judge) {

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use burn::tensor::Device;
 use hyperalign_models::{
-    base::Base,
+    base::{Adaptable, PromptEncoder},
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
     pipeline::StableDiffusion,
     testing::small_base,

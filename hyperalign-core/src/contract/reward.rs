@@ -47,6 +47,12 @@ pub trait Reward: Send + Sync {
         true
     }
 
+    /// Whether it judges by the rules of a prompt, which GenEval's rows carry. If so, only prompts
+    /// with rules can be scored.
+    fn needs_rules(&self) -> bool {
+        false
+    }
+
     /// What [`measure`](Self::measure) shows it.
     fn reads(&self) -> Reads {
         Reads::Pictures
@@ -179,6 +185,35 @@ pub enum ScoreError {
         prompt: String,
         /// Why its words give none either.
         reason: String,
+    },
+    /// Rules about objects that the detector does not know.
+    #[error(
+        "the rules ask for `{class}`, which is none of the {count} classes that the detector \
+         finds; the nearest is `{nearest}`"
+    )]
+    UnknownClass {
+        /// The class.
+        class: String,
+        /// How many the detector knows.
+        count: usize,
+        /// The most similar of them.
+        nearest: String,
+    },
+    /// Rules about a colour without a network that tells colours apart.
+    #[error("the rules of `{prompt}` ask for a colour, and there is no CLIP to tell; put {files}")]
+    NoColors {
+        /// The prompt.
+        prompt: String,
+        /// What to put where.
+        files: &'static str,
+    },
+    /// Rules about a colour that is not told apart.
+    #[error("the rules ask for the colour `{color}`; told apart are {known}")]
+    UnknownColor {
+        /// The colour.
+        color: String,
+        /// Those that are.
+        known: String,
     },
 }
 

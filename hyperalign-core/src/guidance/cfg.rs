@@ -14,25 +14,21 @@ use crate::{
 /// One call of the network with the unconditional rows first, then the conditional ones. Both
 /// use the low-rank update of the conditional row. At a scale of 1 the unconditional half would
 /// cancel and is not computed.
-pub struct ClassifierFreeGuidance<'a> {
-    denoiser: &'a dyn Denoiser,
+pub struct ClassifierFreeGuidance<'a, T: ?Sized> {
+    denoiser: &'a T,
     unconditional: Conditioning,
     guidance_scale: f64,
 }
 
-impl<'a> ClassifierFreeGuidance<'a> {
+impl<'a, T: Denoiser + ?Sized> ClassifierFreeGuidance<'a, T> {
     /// Guides `denoiser` away from `unconditional`: the encoded empty or negative prompts, of one
     /// row for the whole batch or a row for each sample.
-    pub fn new(
-        denoiser: &'a dyn Denoiser,
-        unconditional: Conditioning,
-        guidance_scale: f64,
-    ) -> Self {
+    pub fn new(denoiser: &'a T, unconditional: Conditioning, guidance_scale: f64) -> Self {
         Self { denoiser, unconditional, guidance_scale }
     }
 }
 
-impl Denoiser for ClassifierFreeGuidance<'_> {
+impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
     fn predict(
         &self,
         sample: Tensor<4>,

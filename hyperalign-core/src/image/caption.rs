@@ -4,7 +4,8 @@ use ::image::{Rgb, RgbImage};
 
 /// Sixteen glyphs a line, drawn with `#`, from the space to the tilde.
 const FONT: &str = include_str!("font.txt");
-const WIDTH: usize = 5;
+/// Width of a glyph at scale 1, in pixels; one more lies between two.
+pub(super) const WIDTH: usize = 5;
 /// Height of a line at scale 1, in pixels.
 pub(super) const HEIGHT: u32 = 9;
 const GLYPHS_A_LINE: usize = 16;

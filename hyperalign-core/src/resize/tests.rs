@@ -4,7 +4,8 @@ use image::{Rgb, RgbImage};
 use super::*;
 use crate::noise::{Purpose, Stream};
 
-const FILTERS: [Filter; 3] = [Filter::Bilinear, Filter::Bicubic, Filter::BicubicSampled];
+const FILTERS: [Filter; 4] =
+    [Filter::Bilinear, Filter::BilinearSampled, Filter::Bicubic, Filter::BicubicSampled];
 
 fn picture(height: usize, width: usize, f: impl Fn(usize, usize) -> f64) -> Tensor<4> {
     let values: Vec<f64> = (0..height * width).map(|k| f(k / width, k % width)).collect();
@@ -38,7 +39,7 @@ fn constants_and_sizes_are_kept() {
 /// accuracy at a = -0.5 only.)
 #[test]
 fn ramps_stay_ramps() {
-    for filter in [Filter::Bilinear, Filter::Bicubic] {
+    for filter in [Filter::Bilinear, Filter::BilinearSampled, Filter::Bicubic] {
         for width in [20_usize, 90] {
             let scale = 40.0 / width as f64;
             let resized = resize(picture(2, 40, |_, x| x as f64), 2, width, filter);
@@ -60,7 +61,10 @@ fn antialiased_weights() {
     let halved: Vec<f64> =
         resize(impulse.clone(), 1, 6, Filter::Bilinear).try_into_vec_as().unwrap();
     assert_eq!(halved, [0.0, 0.0, 0.125, 0.375, 0.0, 0.0]);
-    // Without antialiasing only two samples on each side are seen: the cubic at 1/2 and 3/2.
+    // Without antialiasing only one sample on each side is seen, or two: the cubic at 1/2 and 3/2.
+    let sampled: Vec<f64> =
+        resize(impulse.clone(), 1, 6, Filter::BilinearSampled).try_into_vec_as().unwrap();
+    assert_eq!(sampled, [0.0, 0.0, 0.0, 0.5, 0.0, 0.0]);
     let sampled: Vec<f64> =
         resize(impulse, 1, 6, Filter::BicubicSampled).try_into_vec_as().unwrap();
     for (found, expected) in sampled.iter().zip([0.0, 0.0, -0.09375, 0.59375, 0.0, 0.0]) {
@@ -96,6 +100,18 @@ fn eight_bits_are_rounded_between_the_axes() {
     }
     // Less than one of a hundred values.
     assert!(ties * 100 < 20_298, "{ties}");
+}
+
+/// Weights of fewer bits differ by a step of 8 bits here and there, and never by more.
+#[test]
+fn torchvision_has_fewer_bits_than_pil() {
+    let image = random_u8(500, 60);
+    let [pil, torchvision] = [FixedPoint::Pil, FixedPoint::Torchvision]
+        .map(|arithmetic| resize_u8_in(&image, 384, 60, Filter::Bilinear, arithmetic));
+    let pairs = || pil.as_raw().iter().zip(torchvision.as_raw());
+    let apart = pairs().filter(|(a, b)| a != b).count();
+    assert!(pairs().all(|(a, b)| a.abs_diff(*b) <= 1) && apart > 0, "{apart}");
+    assert!(apart * 20 < pairs().count(), "{apart}");
 }
 
 /// Positions in f32 change the weights of a wide picture, and nothing of how they add up.

@@ -32,14 +32,14 @@ impl Filter {
     /// Half the width of the filter at scale 1, in pixels.
     fn support(self) -> f64 {
         match self {
-            Self::Bilinear => 1.0,
+            Self::Bilinear | Self::BilinearSampled => 1.0,
             Self::Bicubic | Self::BicubicSampled => 2.0,
         }
     }
 
     fn weight(self, x: f64) -> f64 {
         match self {
-            Self::Bilinear => (1.0 - x.abs()).max(0.0),
+            Self::Bilinear | Self::BilinearSampled => (1.0 - x.abs()).max(0.0),
             Self::Bicubic => cubic(x, -0.5),
             Self::BicubicSampled => cubic(x, -0.75),
         }
@@ -69,7 +69,9 @@ pub(super) fn taps(from: usize, to: usize, filter: Filter, positions: Positions)
     let scale = positions.round(from as f64 / to as f64);
     let center = |pixel: usize| positions.round((pixel as f64 + 0.5) * scale);
     let make = |pixel| match filter {
-        Filter::BicubicSampled => sampled(positions.round(center(pixel) - 0.5), from, filter),
+        Filter::BilinearSampled | Filter::BicubicSampled => {
+            sampled(positions.round(center(pixel) - 0.5), from, filter)
+        }
         _ => antialiased(center(pixel), scale, from, filter),
     };
     (0..to).map(make).collect()
@@ -89,14 +91,15 @@ fn antialiased(center: f64, scale: f64, from: usize, filter: Filter) -> Taps {
     Taps { first, weights: weights.into_iter().map(|weight| weight / total).collect() }
 }
 
-/// Four samples around the point `source`, in pixels from the middle of the first; what hangs
-/// over the border goes to the border's pixel.
+/// The two or four samples around the point `source`, in pixels from the middle of the first; what
+/// hangs over the border goes to the border's pixel.
 fn sampled(source: f64, from: usize, filter: Filter) -> Taps {
     let base = source.floor();
     let clamp = |tap: i32| (base + f64::from(tap)).clamp(0.0, (from - 1) as f64) as usize;
-    let (first, last) = (clamp(-1), clamp(2));
+    let reach = filter.support() as i32;
+    let (first, last) = (clamp(1 - reach), clamp(reach));
     let mut weights = vec![0.0; last - first + 1];
-    for tap in -1..=2 {
+    for tap in 1 - reach..=reach {
         weights[clamp(tap) - first] += filter.weight(source - base - f64::from(tap));
     }
     Taps { first, weights }

@@ -32,6 +32,12 @@ impl PointwiseConv {
         Self { weight: linear.weight, bias: linear.bias }
     }
 
+    /// The same without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
+    }
+
     /// Maps tokens.
     ///
     /// # Shapes

@@ -8,7 +8,7 @@ use hyperalign_core::{
 
 use super::*;
 use crate::{
-    base::{Base, BaseError},
+    base::{Adaptable, Base, BaseError, PromptEncoder},
     hypernet::{
         Adapter, AdapterError, AdapterKind, AdapterMeta, HypernetConfig, StaticLoraConfig, Variant,
     },

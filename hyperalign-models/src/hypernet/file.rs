@@ -37,12 +37,15 @@ pub enum AdapterKind {
 }
 
 /// The reward that an adapter was trained against.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingReward {
     /// Its name; of a mix, the whole description.
     pub name: String,
     /// What tells it from another reward of the same name.
     pub version: String,
+    /// Its weight in the loss beside the preferred data's of 1, where the method has both.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub weight: Option<f64>,
 }
 
 /// What an adapter file says about itself.

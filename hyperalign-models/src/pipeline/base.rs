@@ -2,17 +2,15 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::{Conditioning, Denoiser},
+    contract::Conditioning,
     diffusion::Process,
-    guidance::ClassifierFreeGuidance,
     lora::LoraTarget,
-    noise::Stream,
     schedule::{Scheduler, Solver, SolverChoice},
 };
 
 use super::StableDiffusion;
 use crate::{
-    base::{Base, BaseError, Cut},
+    base::{Adaptable, BaseError, Cut, Guided, Identity, LatentSpace, Plans, PromptEncoder},
     hypernet::Perception,
     vae::AutoencoderKlConfig,
 };
@@ -35,7 +33,7 @@ impl Perception for StableDiffusion {
     }
 }
 
-impl Base for StableDiffusion {
+impl Identity for StableDiffusion {
     fn name(&self) -> &str {
         self.name()
     }
@@ -47,13 +45,11 @@ impl Base for StableDiffusion {
     fn passed_over(&self) -> &[String] {
         self.passed_over()
     }
+}
 
+impl Plans for StableDiffusion {
     fn process(&self) -> &Process {
         self.process()
-    }
-
-    fn draw_timestep(&self, stream: &mut Stream) -> f64 {
-        stream.below(self.scheduler_config.num_train_timesteps) as f64
     }
 
     fn plan(
@@ -68,31 +64,25 @@ impl Base for StableDiffusion {
     fn solver(&self, choice: SolverChoice) -> Result<Solver, BaseError> {
         self.scheduler_config.solver(choice).map_err(BaseError::of)
     }
+}
 
-    fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
-        Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale))
-    }
+impl Guided for StableDiffusion {}
 
+impl PromptEncoder for StableDiffusion {
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
-        self.encode_prompts(prompts).map_err(|error| BaseError(Box::new(error)))
+        self.encode_prompts(prompts).map_err(BaseError::of)
     }
 
     fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {
         Cut::of(prompts, &self.tokenizer, "CLIP")
     }
 
-    fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {
-        Some(self.vae.config())
+    fn context_dim(&self) -> usize {
+        self.unet.config().cross_attention_dim
     }
+}
 
-    fn unconditional(&self) -> Conditioning {
-        self.unconditional(1)
-    }
-
-    fn encode_images(&self, images: Tensor<4>) -> Tensor<4> {
-        self.encode_pictures(images)
-    }
-
+impl LatentSpace for StableDiffusion {
     fn latent_shape(&self) -> [usize; 3] {
         self.latent_shape()
     }
@@ -101,6 +91,16 @@ impl Base for StableDiffusion {
         self.vae.config().downscale()
     }
 
+    fn encode_images(&self, images: Tensor<4>) -> Tensor<4> {
+        self.encode_pictures(images)
+    }
+
+    fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {
+        Some(self.vae.config())
+    }
+}
+
+impl Adaptable for StableDiffusion {
     fn lora_targets(&self) -> Vec<LoraTarget> {
         self.unet.config().lora_targets()
     }
@@ -110,9 +110,5 @@ impl Base for StableDiffusion {
         // The middle has the channels of the last block.
         let block = depth.unwrap_or(channels.len()).clamp(1, channels.len());
         channels[block - 1]
-    }
-
-    fn context_dim(&self) -> usize {
-        self.unet.config().cross_attention_dim
     }
 }

@@ -6,13 +6,14 @@ use hyperalign_core::{
     diffusion::Process,
     guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},
-    noise::Stream,
     schedule::{Scheduler, Solver, SolverChoice},
 };
 
 use super::Flux;
 use crate::{
-    base::{Base, BaseError, Cut, Preset},
+    base::{
+        Adaptable, BaseError, Cut, Guided, Identity, LatentSpace, Plans, Preset, PromptEncoder,
+    },
     flux::PATCH,
     hypernet::Perception,
     vae::AutoencoderKlConfig,
@@ -41,7 +42,7 @@ impl Perception for Flux {
     }
 }
 
-impl Base for Flux {
+impl Identity for Flux {
     fn name(&self) -> &str {
         self.name()
     }
@@ -53,15 +54,11 @@ impl Base for Flux {
     fn passed_over(&self) -> &[String] {
         self.passed_over()
     }
+}
 
+impl Plans for Flux {
     fn process(&self) -> &Process {
         &Process::RectifiedFlow
-    }
-
-    /// Logit-normal, so that the middle of the way is seen more often than its ends (Esser et al.
-    /// 2024, arXiv:2403.03206, section 3.1).
-    fn draw_timestep(&self, stream: &mut Stream) -> f64 {
-        logit_normal(stream)
     }
 
     fn plan(
@@ -85,7 +82,9 @@ impl Base for Flux {
             false => Preset::FLUX_SCHNELL,
         }
     }
+}
 
+impl Guided for Flux {
     /// A network with a guidance embedding was distilled from its own guided answers and is told
     /// the weight; any other is guided by an unconditional answer of its own.
     fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
@@ -98,9 +97,11 @@ impl Base for Flux {
     fn reads_unconditional(&self) -> bool {
         !self.transformer.config().guidance_embeds
     }
+}
 
+impl PromptEncoder for Flux {
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
-        self.encode_prompts(prompts).map_err(|error| BaseError(Box::new(error)))
+        self.encode_prompts(prompts).map_err(BaseError::of)
     }
 
     /// Each encoder has its own length; CLIP's is the shorter one in FLUX.1, and what it does not
@@ -112,18 +113,12 @@ impl Base for Flux {
         Ok(cuts)
     }
 
-    fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {
-        Some(self.vae.config())
+    fn context_dim(&self) -> usize {
+        self.transformer.config().joint_attention_dim
     }
+}
 
-    fn unconditional(&self) -> Conditioning {
-        self.encode_prompts(&[""]).expect("an empty text has no unknown word")
-    }
-
-    fn encode_images(&self, images: Tensor<4>) -> Tensor<4> {
-        self.encode_pictures(images)
-    }
-
+impl LatentSpace for Flux {
     fn latent_shape(&self) -> [usize; 3] {
         self.latent_shape()
     }
@@ -136,6 +131,16 @@ impl Base for Flux {
         PATCH
     }
 
+    fn encode_images(&self, images: Tensor<4>) -> Tensor<4> {
+        self.encode_pictures(images)
+    }
+
+    fn autoencoder(&self) -> Option<&AutoencoderKlConfig> {
+        Some(self.vae.config())
+    }
+}
+
+impl Adaptable for Flux {
     fn lora_targets(&self) -> Vec<LoraTarget> {
         self.transformer.config().lora_targets()
     }
@@ -147,15 +152,6 @@ impl Base for Flux {
     fn feature_dim(&self, _: Option<usize>) -> usize {
         self.transformer.config().dim()
     }
-
-    fn context_dim(&self) -> usize {
-        self.transformer.config().joint_attention_dim
-    }
-}
-
-/// The logistic function of a standard normal number.
-pub fn logit_normal(stream: &mut Stream) -> f64 {
-    1.0 / (1.0 + (-stream.normal()).exp())
 }
 
 /// A network that is told a guidance weight (Meng et al. 2023, arXiv:2210.03142, section 3.1).

@@ -20,7 +20,6 @@ mod stable_diffusion;
 
 pub use error::PipelineError;
 pub use flux::{Flux, FluxParts};
-pub use flux_base::logit_normal;
 pub use formats::{FormatError, Formats};
 pub use networks::Sizes;
 pub use open::{Beside, open, open_file, open_in};

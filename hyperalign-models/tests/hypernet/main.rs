@@ -63,7 +63,7 @@ fn random<const D: usize>(row: [usize; D], rows: usize, seed: u64) -> Tensor<D> 
 fn inputs(base: &StableDiffusion) -> (Tensor<4>, Tensor<1>, Conditioning) {
     let prompts = ["a red dog", "a blue heart", "dog", ""].map(str::to_owned);
     let timesteps = Tensor::from_data([900.0, 20.0, 400.0, 401.0], &Device::flex());
-    (random([1, 2, 4, 4], 4, 3), timesteps, Base::encode_prompts(base, &prompts).unwrap())
+    (random([1, 2, 4, 4], 4, 3), timesteps, base.encode_prompts(&prompts).unwrap())
 }
 
 fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
@@ -74,7 +74,7 @@ fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
 fn trajectory(base: &StableDiffusion, source: &dyn AdapterSource) -> Vec<Tensor<4>> {
     let scheduler = Base::scheduler(base, STEPS).unwrap();
     let (sample, _, conditioning) = inputs(base);
-    let guided = ClassifierFreeGuidance::new(base, Base::unconditional(base), 3.0);
+    let guided = ClassifierFreeGuidance::new(base, base.unconditional(1), 3.0);
     let mut samples = Vec::new();
     let sampler = Sampler::new(&guided, scheduler.as_ref(), &conditioning).with_adapter(source);
     let end = sampler.run(sampler.start(sample), STEPS, None, &mut |state| {

@@ -40,7 +40,21 @@ const STRIDE: usize = 36;
 
 /// Finds the glyphs in a picture, the surest first.
 pub fn detect(image: &Picture) -> Vec<Detection> {
+    find(image, background(image)).iter().map(Find::detection).collect()
+}
+
+/// A clean drawing of what is found in a picture, on its background.
+pub(super) fn redraw(image: &Picture) -> Picture {
     let background = background(image);
+    let mut picture = Picture::plain(background);
+    for find in find(image, background) {
+        picture.draw(find.sprite, find.x, find.y);
+    }
+    picture
+}
+
+/// The places of glyphs, the surest first.
+fn find(image: &Picture, background: [f32; CHANNELS]) -> Vec<Find> {
     let full = Difference::of(image, background);
     let half = HalfDifference::of(&full);
     let mut finds: Vec<Find> = templates()
@@ -59,7 +73,7 @@ pub fn detect(image: &Picture) -> Vec<Detection> {
             kept.push(find);
         }
     }
-    kept.iter().map(Find::detection).collect()
+    kept
 }
 
 /// [`detect`] for many pictures, on all cores.

@@ -36,24 +36,34 @@ impl Flaw {
 impl Picture {
     /// Draws `scene`.
     pub fn render(scene: &Scene) -> Self {
-        let plane = |value: &f32| std::iter::repeat_n(*value, SIZE * SIZE);
-        let mut pixels: Vec<f32> = scene.background.iter().flat_map(plane).collect();
+        let mut picture = Self::plain(scene.background);
         for placement in &scene.placements {
-            let Sprite { size, color, alpha, .. } = Sprite::of(placement.glyph, placement.size);
-            for channel in 0..CHANNELS {
-                for row in 0..*size {
-                    let at = (channel * SIZE + placement.y + row) * SIZE + placement.x;
-                    let color = &color[(channel * size + row) * size..][..*size];
-                    let alpha = &alpha[row * size..][..*size];
-                    for ((pixel, color), alpha) in
-                        pixels[at..at + size].iter_mut().zip(color).zip(alpha)
-                    {
-                        *pixel = color + (1.0 - alpha) * *pixel;
-                    }
+            let sprite = Sprite::of(placement.glyph, placement.size);
+            picture.draw(sprite, placement.x, placement.y);
+        }
+        picture
+    }
+
+    /// Nothing but a background.
+    pub(super) fn plain(background: [f32; CHANNELS]) -> Self {
+        let plane = |value: f32| std::iter::repeat_n(value, SIZE * SIZE);
+        Self { pixels: background.into_iter().flat_map(plane).collect() }
+    }
+
+    /// Draws a sprite with its left upper corner at (`x`, `y`).
+    pub(super) fn draw(&mut self, sprite: &Sprite, x: usize, y: usize) {
+        let Sprite { size, color, alpha, .. } = sprite;
+        for channel in 0..CHANNELS {
+            for row in 0..*size {
+                let at = (channel * SIZE + y + row) * SIZE + x;
+                let color = &color[(channel * size + row) * size..][..*size];
+                let alpha = &alpha[row * size..][..*size];
+                let pixels = self.pixels[at..at + size].iter_mut();
+                for ((pixel, color), alpha) in pixels.zip(color).zip(alpha) {
+                    *pixel = color + (1.0 - alpha) * *pixel;
                 }
             }
         }
-        Self { pixels }
     }
 
     /// The picture with a flaw.
@@ -112,6 +122,16 @@ impl Picture {
     pub fn from_signed(values: &[f32]) -> Self {
         assert_eq!(values.len(), CHANNELS * SIZE * SIZE, "values of a picture");
         Self { pixels: values.iter().map(|v| ((v + 1.0) / 2.0).clamp(0.0, 1.0)).collect() }
+    }
+
+    /// Bytes, plane by plane as the values are.
+    pub fn to_planes8(&self) -> Vec<u8> {
+        self.pixels.iter().map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
+    }
+
+    /// The picture of [`to_planes8`](Self::to_planes8).
+    pub fn from_planes8(bytes: &[u8]) -> Self {
+        Self { pixels: bytes.iter().map(|&value| f32::from(value) / 255.0).collect() }
     }
 
     /// Bytes, red, green, blue, pixel by pixel, as picture files hold them.

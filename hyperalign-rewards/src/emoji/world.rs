@@ -3,6 +3,8 @@
 //! All worlds share one language, one renderer and one scorer; what differs is what is drawn from
 //! them. Everything random about a world is a method here or in a neighbouring file.
 
+use std::fmt;
+
 use super::{Color, Glyph, Kind};
 
 /// A set of things with their prompts.
@@ -104,6 +106,19 @@ impl World {
     pub(super) fn words(self) -> Vec<&'static str> {
         let colors = self.colors().iter().map(|color| color.name());
         self.kinds().flat_map(|kind| [kind.name(), kind.plural()]).chain(colors).collect()
+    }
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.size {
+            Size::Small => "small",
+            Size::Large => "large",
+        };
+        match self.holdout {
+            Holdout::Closed => write!(f, "{name}, closed"),
+            Holdout::Open => write!(f, "{name}, open"),
+        }
     }
 }
 

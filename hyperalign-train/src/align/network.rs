@@ -126,8 +126,8 @@ impl Default for NetworkSettings {
 
 impl NetworkSettings {
     /// `training` with the rates of this network's layers, where it does not say others: the
-    /// factor [`OWN`] is spelled out, and means nothing to a static LoRA.
-    pub(super) fn rates(&self, mut training: Settings) -> Settings {
+    /// factor `own` is spelled out, and means nothing to a static LoRA.
+    pub fn rates(&self, mut training: Settings) -> Settings {
         let factors = &mut training.optimizer.lr_factors;
         let own = factors.remove(OWN);
         if let (Self::Hypernet { .. }, Some(own)) = (self, own) {
@@ -206,13 +206,14 @@ mod tests {
 
     #[test]
     fn layers_are_named_by_the_end_of_their_paths() {
-        let base = hyperalign_models::testing::small_base(1, &burn::tensor::Device::flex());
+        let base = hyperalign_models::testing::small_base(1, &burn::tensor::Device::default());
+        let base: &dyn Base = &base;
         let with = |given: &[&str]| {
             let mut network = NetworkSettings::default();
             if let NetworkSettings::Hypernet { targets, .. } = &mut network {
                 *targets = Some(given.iter().map(|&end| end.to_owned()).collect());
             }
-            let kinds = [network.static_lora(), network].map(|network| network.kind(&base));
+            let kinds = [network.static_lora(), network].map(|network| network.kind(base));
             kinds.map(|kind| {
                 kind.map(|kind| match kind {
                     AdapterKind::Hypernet(config) => config.targets,

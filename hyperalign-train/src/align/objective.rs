@@ -10,12 +10,12 @@ use hyperalign_models::{
     generate::{Generation, Sampling},
     hypernet::Adapter,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::SampleSettings;
 use crate::{
     data::PreferredData,
-    learner::{Emit, Metric, Names, Objective, Shard},
+    learner::{Emit, Metric, Names, Objective, Shard, WeighedPart},
     method::Setup,
 };
 
@@ -77,6 +77,18 @@ impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
             let count = (passed_over + drawn) as usize;
             emit.metric(Metric { name: PASSED_OVER, sum: passed_over as f64, count });
         }
+    }
+
+    fn weigh(&self, update: u64, parts: &mut [WeighedPart]) {
+        self.method.weigh(update, parts);
+    }
+
+    fn memory(&self) -> Option<Value> {
+        self.method.memory()
+    }
+
+    fn recall(&self, memory: Option<Value>) -> Result<(), serde_json::Error> {
+        self.method.recall(memory)
     }
 
     fn after_update(

@@ -127,6 +127,7 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     let AlignSettings { method, trajectory, training, samples, evaluation, .. } = settings;
     check_needs(materials, method.name(), method.needs())?;
     training.validate()?;
+    training.check_span(method.span())?;
     trajectory.validate()?;
     let scheduler = base.scheduler(trajectory.steps)?;
     let is_stochastic = scheduler.is_stochastic();
@@ -205,7 +206,13 @@ pub fn align(
     check(materials, settings)?;
     let mut trajectory = settings.trajectory.clone();
     trajectory.key_steps = key_steps.to_vec();
-    let setup = Setup { seed: settings.training.seed, materials: materials.clone(), trajectory };
+    let setup = Setup {
+        seed: settings.training.seed,
+        materials: materials.clone(),
+        trajectory,
+        threads: settings.training.shards,
+        micro_steps: settings.training.accumulate,
+    };
     let (adapter, meta) = fresh(&setup, settings)?;
     let grids = Grids { settings: settings.samples.clone(), setup: setup.clone() };
     let before = run.dir.join("samples/step-000000.png");
@@ -219,13 +226,14 @@ pub fn align(
 
 /// An adapter that is the base as yet, and what it says about itself.
 fn fresh(setup: &Setup, settings: &AlignSettings) -> Result<(Adapter, AdapterMeta), AlignError> {
-    let Setup { seed, materials, trajectory } = setup;
+    let Setup { seed, materials, trajectory, .. } = setup;
     let Materials { base, reward, device, .. } = materials;
     let rewarded = settings.method.needs().reward != RewardNeed::None;
-    let against = reward
-        .as_ref()
-        .filter(|_| rewarded)
-        .map(|reward| TrainingReward { name: reward.name().to_owned(), version: reward.version() });
+    let against = reward.as_ref().filter(|_| rewarded).map(|reward| TrainingReward {
+        name: reward.name().to_owned(),
+        version: reward.version(),
+        weight: None,
+    });
     let network = settings.network.kind(base.as_ref())?;
     let meta = AdapterMeta {
         reward: against,

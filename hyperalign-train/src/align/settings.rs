@@ -44,8 +44,10 @@ impl Default for AlignSettings {
                     ..AdamW::default()
                 },
                 schedule: Schedule::Constant { warmup: 20 },
+                clip_to_mean: Some(4.0),
                 ema: Some(0.995),
                 shards: 2,
+                agreement_every: Some(50),
                 checkpoint_every: 50,
                 log_every: 10,
                 ..Settings::default()
@@ -96,18 +98,16 @@ impl Default for EvaluationSettings {
 
 /// Keys that files of settings had once, and what to write instead.
 pub const REMOVED: &[(&str, &str)] = &[
-    (
-        "method.reward_weight",
-        "write `method.lambda`, the weight of preferred data beside the reward: regulariser_weight / reward_weight of before",
-    ),
-    (
-        "method.regulariser_weight",
-        "write `method.lambda`, the weight of preferred data beside the reward: regulariser_weight / reward_weight of before, or 0 for the reward alone",
-    ),
+    ("method.reward_weight", WEIGHTS),
+    ("method.regulariser_weight", WEIGHTS),
     ("method.reward_every", "leave it out: the reward has a share in every update"),
+    ("method.reward_clip", "write `method.trajectory_clip`, a multiple of the running median"),
     ("method.steps", "write `trajectory.steps`"),
     ("method.guidance_scale", "write `trajectory.guidance_scale`"),
     ("method.variant", "write `trajectory.variant`"),
     ("method.key_steps", "write `trajectory.key_steps`"),
     ("network.own_rate", "write `training.optimizer.lr_factors.own`"),
 ];
+
+const WEIGHTS: &str = "write `method.lambda`, which is regulariser_weight / reward_weight: 0 for the \
+                       reward alone; for preferred pictures alone, `method.name = \"fine-tuning\"`";

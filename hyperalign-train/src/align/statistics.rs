@@ -56,7 +56,7 @@ pub(super) fn measure_statistics(
 
 /// Latents of pictures, and what is said of them.
 fn pictures(setup: &Setup, indices: &[u32]) -> Result<(Tensor<4>, Conditioning), BaseError> {
-    let Setup { seed, materials, trajectory } = setup;
+    let Setup { seed, materials, trajectory, .. } = setup;
     let Materials { base, device, prompts, data, .. } = materials;
     if let Some(data) = data.pictures() {
         let (images, prompts) = data.batch(indices, device);

@@ -1,5 +1,6 @@
 //! What methods learn from.
 
+pub mod drawn;
 mod emoji;
 mod preferences;
 

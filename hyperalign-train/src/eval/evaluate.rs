@@ -190,7 +190,8 @@ impl Evaluation<'_> {
             seconds += batch.seconds * shots.len() as f64;
             let scores = self.measures.score(&batch.images, &prompts);
             for (column, values) in &scores.rewards {
-                if let Some(k) = values.iter().position(|value| !value.is_finite()) {
+                let is_broken = |value: &Option<f32>| value.is_some_and(|value| !value.is_finite());
+                if let Some(k) = values.iter().position(is_broken) {
                     return Err(not_finite(method, format!("the score `{column}`"), &prompts[k]));
                 }
             }
@@ -218,7 +219,10 @@ impl Evaluation<'_> {
             let mut diversity = mean_pairwise_distance(of_unit).map(|distance| distance as f32);
             for &row in unit {
                 let own = records.len() * self.seeds..(records.len() + 1) * self.seeds;
-                let of_own = |values: &Vec<f32>| values[own.clone()].to_vec();
+                // All pictures of a prompt have a score, or none.
+                let of_own = |values: &Vec<Option<f32>>| -> Option<Vec<f32>> {
+                    values[own.clone()].iter().copied().collect()
+                };
                 records.push(Record {
                     row,
                     task: self.prompts[row].task(),
@@ -229,7 +233,7 @@ impl Evaluation<'_> {
                     scores: all
                         .rewards
                         .iter()
-                        .map(|(column, values)| (column.clone(), of_own(values)))
+                        .filter_map(|(column, values)| Some((column.clone(), of_own(values)?)))
                         .collect(),
                     diversity: diversity.take(),
                     seconds: seconds / shots.len() as f64,

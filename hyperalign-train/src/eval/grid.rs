@@ -73,12 +73,12 @@ mod tests {
     use super::*;
     use crate::eval::{
         Adapted, Plain,
-        toy::{ToyBase, adapter},
+        toy::{self, adapter},
     };
 
     #[test]
     fn rows_are_prompts_and_columns_methods() {
-        let (base, adapter) = (ToyBase::new(), adapter(3, 0.5));
+        let (base, adapter) = (toy::base(), adapter(3, 0.5));
         let adapted = Adapted { adapter: &adapter, variant: Variant::S, key_steps: Vec::new() };
         let methods =
             [Method::base(), Method::new("hyperalign-s", adapted), Method::new("again", Plain)];

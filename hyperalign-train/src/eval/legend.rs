@@ -16,6 +16,10 @@ impl Summary {
             sampling.guidance_scale,
         )];
         lines.extend(self.rewards.iter().map(|reward| self.reward_in_words(reward)));
+        lines.extend(self.skipped.iter().map(|(column, count)| {
+            let column = spoken(column);
+            format!("{column}: over the other rows; {count} of {rows} come without rules.")
+        }));
         if self.methods.iter().any(|(_, method)| method.diversity.is_some()) {
             lines.push(format!(
                 "diversity: mean distance (1 - cosine, in {diversity_space}) of pictures of one \

@@ -45,7 +45,7 @@ pub fn movement(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::toy::ToyBase;
+    use crate::eval::toy;
 
     fn shots(seeds: std::ops::Range<u64>) -> Vec<Shot> {
         seeds.map(|seed| Shot::new("a dog", seed)).collect()
@@ -53,7 +53,7 @@ mod tests {
 
     fn measure(batch: usize, shots: &[Shot]) -> Vec<f64> {
         let sampling = Sampling { batch, ..Sampling::new(5, 2.0) };
-        movement(&ToyBase::new(), &sampling, shots, &Stop::default()).unwrap().unwrap()
+        movement(&toy::base(), &sampling, shots, &Stop::default()).unwrap().unwrap()
     }
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn nothing_to_measure_and_a_stop() {
         let sampling = Sampling::new(5, 2.0);
-        let (base, stop) = (ToyBase::new(), Stop::default());
+        let (base, stop) = (toy::base(), Stop::default());
         assert!(movement(&base, &sampling, &[], &stop).is_err());
         stop.request();
         assert!(movement(&base, &sampling, &shots(0..2), &stop).unwrap().is_none());

@@ -228,7 +228,7 @@ mod tests {
     use hyperalign_rewards::emoji::{Gold, Split};
 
     use super::*;
-    use crate::eval::toy::{Brightness, ToyBase};
+    use crate::eval::toy::{self, Brightness};
 
     #[test]
     fn a_perfect_judge_orders_perfectly() {
@@ -280,7 +280,7 @@ mod tests {
     fn every_row_gets_a_picture_unless_stopped() {
         let rows = World::SMALL.prompts(Split::Tuning, 7, 1);
         let sampling = Sampling { batch: 3, ..Sampling::new(2, 1.0) };
-        let (base, stop) = (ToyBase::new(), Stop::default());
+        let (base, stop) = (toy::base(), Stop::default());
         let mut seen = Vec::new();
         let found =
             separation(&Brightness, &base, &rows, &sampling, &stop, &mut |n| seen.push(n)).unwrap();

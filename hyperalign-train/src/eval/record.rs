@@ -32,7 +32,7 @@ pub struct Record {
     pub seeds: Vec<u64>,
     /// Whether each picture is right, where there is a judge.
     pub gold: Option<Vec<bool>>,
-    /// Scores of each picture, by column. Numbers of 32 bits come back from JSON as they were;
+    /// Scores of each picture, by column; without those of rewards that pass this prompt over. Numbers of 32 bits come back from JSON as they were;
     /// the last bit of longer ones does not always.
     pub scores: BTreeMap<String, Vec<f32>>,
     /// Mean distance between the pictures of this prompt, if there are two: of all rows that have

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 pub use hyperalign_rewards::Role;
 use hyperalign_rewards::{
     Reward,
@@ -66,6 +66,32 @@ impl Scorer<'_> {
     pub const PROXY: &'static str = "proxy";
     /// The column of the reward that they are compared by.
     pub const HELD_OUT: &'static str = "heldout";
+
+    /// Whether it scores pictures of this prompt: rewards that judge by rules need some.
+    pub(super) fn scores(&self, prompt: &Prompt) -> bool {
+        prompt.row.is_some() || !self.reward.needs_rules()
+    }
+
+    /// The scores of those pictures that it scores.
+    fn score_those(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<Option<f32>> {
+        let asked: Vec<i64> =
+            (0..prompts.len()).filter(|k| self.scores(&prompts[*k])).map(|k| k as i64).collect();
+        if asked.len() == prompts.len() {
+            return self.reward.measure(images, prompts).into_iter().map(Some).collect();
+        }
+        let mut all = vec![None; prompts.len()];
+        if asked.is_empty() {
+            return all;
+        }
+        let those: Vec<Prompt> = asked.iter().map(|k| prompts[*k as usize].clone()).collect();
+        let index = TensorData::new(asked.clone(), [asked.len()]);
+        let index = Tensor::<1, Int>::from_data(index, &images.device());
+        let scores = self.reward.measure(&images.clone().select(0, index), &those);
+        for (k, score) in asked.into_iter().zip(scores) {
+            all[k as usize] = Some(score);
+        }
+        all
+    }
 }
 
 /// Everything that pictures are measured by.
@@ -84,8 +110,8 @@ pub struct Measures<'a> {
 pub(super) struct Scores {
     /// Whether each is right.
     pub gold: Option<Vec<bool>>,
-    /// Scores by column.
-    pub rewards: BTreeMap<String, Vec<f32>>,
+    /// Scores by column; none of a picture that the reward passes over.
+    pub rewards: BTreeMap<String, Vec<Option<f32>>>,
 }
 
 impl Scores {
@@ -105,7 +131,11 @@ impl Measures<'_> {
     pub(super) fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), EvalError> {
         for scorer in &self.scorers {
             let refused = |source| EvalError::Score { column: scorer.column.clone(), source };
-            scorer.reward.check(size, prompts).map_err(refused)?;
+            let scored: Vec<Prompt> =
+                prompts.iter().filter(|prompt| scorer.scores(prompt)).cloned().collect();
+            // A reward that could score nothing at all says why.
+            let asked = if scored.is_empty() { prompts } else { &scored };
+            scorer.reward.check(size, asked).map_err(refused)?;
         }
         let Some(judge) = self.gold else { return Ok(()) };
         for Prompt { text, row, .. } in prompts {
@@ -121,8 +151,10 @@ impl Measures<'_> {
     /// Scores pictures, each against its own prompt; all of them have passed
     /// [`check`](Self::check).
     pub(super) fn score(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Scores {
-        let measured = |scorer: &Scorer| scorer.reward.measure(images, prompts);
-        let rewards = self.scorers.iter().map(|scorer| (scorer.column.clone(), measured(scorer)));
+        let rewards = self
+            .scorers
+            .iter()
+            .map(|scorer| (scorer.column.clone(), scorer.score_those(images, prompts)));
         let rows: Vec<Row> = prompts.iter().filter_map(|prompt| prompt.row.clone()).collect();
         Scores {
             rewards: rewards.collect(),
@@ -133,7 +165,7 @@ impl Measures<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::Device;
     use hyperalign_core::noise::{Purpose, Stream};
     use hyperalign_rewards::emoji::{Caption, Picture, World, data};
 
@@ -144,6 +176,10 @@ mod tests {
         let caption = Caption::parse(prompt).unwrap();
         let scene = World::SMALL.scene(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
         (caption.row().into(), Picture::render(&scene))
+    }
+
+    fn prompt(text: &str) -> Prompt {
+        Prompt { text: text.to_owned(), ..Prompt::default() }
     }
 
     #[test]
@@ -169,12 +205,12 @@ mod tests {
         let columns: Vec<&String> = scores.rewards.keys().collect();
         assert_eq!(columns, ["brightness", "heldout", "proxy"]);
         let mean: f32 = images.slice(0..1).mean().into_scalar();
-        assert!((scores.rewards["proxy"][0] - mean).abs() < 1e-6);
+        assert!((scores.rewards["proxy"][0].unwrap() - mean).abs() < 1e-6);
     }
 
     #[test]
     fn a_judge_needs_rules() {
-        let prompts = [Prompt { text: "a dog".to_owned(), ..Prompt::default() }];
+        let prompts = [prompt("a dog")];
         let measures = Measures { gold: None, scorers: Vec::new(), space: &Pixels };
         assert!(measures.check([64; 2], &prompts).is_ok());
         let judged = Measures { gold: Some(&EmojiGold), ..measures };

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use hyperalign_rewards::geneval::Task;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
-use super::{Evaluation, Interval, Measured, Method, Record, Role, Sampling, Variation, bootstrap};
+use super::{
+    Evaluation, Interval, Measured, Method, Record, Role, Sampling, Scorer, Variation, bootstrap,
+};
 
 /// Seed of the resampling: a table made twice shows the same intervals.
 const BOOTSTRAP_SEED: u64 = 0;
@@ -36,6 +38,10 @@ pub struct Summary {
     /// Those of each task, where prompts have one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub prompts_per_task: BTreeMap<Task, usize>,
+    /// By column, how many of the list a reward passed over: those without rules, where it judges by
+    /// rules.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub skipped: BTreeMap<String, usize>,
     /// Pictures of each of the list.
     pub seeds: usize,
     /// Where diversity was measured.
@@ -142,6 +148,7 @@ impl Summary {
             rows: evaluation.prompts.len(),
             prompts: prompts.len(),
             prompts_per_task,
+            skipped: skipped(evaluation),
             seeds: evaluation.seeds,
             diversity_space: evaluation.measures.space.name().to_owned(),
             wall_seconds: methods.iter().map(|(_, method)| method.wall_seconds).sum(),
@@ -158,6 +165,13 @@ impl Summary {
     pub fn difference(&self, name: &str) -> Option<&BTreeMap<String, Interval>> {
         self.differences.iter().find(|(other, _)| other == name).map(|(_, columns)| columns)
     }
+}
+
+fn skipped(evaluation: &Evaluation) -> BTreeMap<String, usize> {
+    let scorers = evaluation.measures.scorers.iter();
+    let count = |scorer: &Scorer| evaluation.prompts.iter().filter(|p| !scorer.scores(p)).count();
+    let counts = scorers.map(|scorer| (scorer.column.clone(), count(scorer)));
+    counts.filter(|(_, count)| *count > 0).collect()
 }
 
 fn rewards(evaluation: &Evaluation) -> Vec<RewardSummary> {
@@ -227,16 +241,20 @@ fn means(columns: &BTreeMap<String, Vec<f64>>) -> BTreeMap<String, f64> {
 
 /// The differences of every column that both have, picture by picture.
 fn differences(measured: &Measured, other: &Measured) -> BTreeMap<String, Interval> {
-    let pictures = measured
-        .records
-        .iter()
-        .flat_map(|record| std::iter::repeat_n(record.prompt.as_str(), record.seeds.len()));
-    let prompts: Vec<&str> = pictures.collect();
+    // Of each picture that the column has a value of.
+    let prompts = |column: &str| -> Vec<&str> {
+        let has_it = |record: &&Record| column == "gold" || record.scores.contains_key(column);
+        let records = measured.records.iter().filter(has_it);
+        records
+            .flat_map(|record| std::iter::repeat_n(record.prompt.as_str(), record.seeds.len()))
+            .collect()
+    };
     let other = column_values(&other.records);
     let columns = column_values(&measured.records).into_iter().filter_map(|(column, values)| {
         let other = other.get(&column)?;
         let differences: Vec<f64> = values.iter().zip(other).map(|(a, b)| a - b).collect();
-        Some((column, bootstrap(&prompts, &differences, BOOTSTRAP_SEED)))
+        let interval = bootstrap(&prompts(&column), &differences, BOOTSTRAP_SEED);
+        Some((column, interval))
     });
     columns.collect()
 }

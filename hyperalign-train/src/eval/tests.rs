@@ -1,6 +1,6 @@
 //! Whole evaluations of the toy base.
 
-use hyperalign_models::hypernet::Variant;
+use hyperalign_models::{base::Base, hypernet::Variant};
 use hyperalign_rewards::{
     Reward,
     emoji::{self, Split},
@@ -9,7 +9,7 @@ use hyperalign_rewards::{
 };
 
 use super::{
-    toy::{Brightness, ToyBase, adapter},
+    toy::{Brightness, adapter},
     *,
 };
 use crate::learner::Stop;
@@ -17,7 +17,7 @@ use crate::learner::Stop;
 const BRIGHTNESS: Brightness = Brightness;
 
 fn evaluation<'a>(
-    base: &'a ToyBase,
+    base: &'a dyn Base,
     methods: Vec<Method<'a>>,
     prompts: &'a [Prompt],
 ) -> Evaluation<'a> {
@@ -58,7 +58,7 @@ fn run(evaluation: &Evaluation) -> Vec<Measured> {
 
 #[test]
 fn a_summary_says_what_was_measured() {
-    let (base, adapter) = (ToyBase::new(), adapter(3, 0.5));
+    let (base, adapter) = (toy::base(), adapter(3, 0.5));
     let rows = prompts(Split::Test, 12, 1);
     let methods = vec![
         Method::base(),
@@ -127,7 +127,7 @@ fn a_summary_says_what_was_measured() {
 
 #[test]
 fn a_fresh_adapter_is_the_base() {
-    let (base, adapter) = (ToyBase::new(), adapter(3, 0.0));
+    let (base, adapter) = (toy::base(), adapter(3, 0.0));
     let rows = prompts(Split::Test, 6, 1);
     let evaluation = evaluation(&base, vec![Method::base(), method(&adapter, Variant::S)], &rows);
     let summary = Summary::new(&evaluation, &run(&evaluation));
@@ -139,7 +139,7 @@ fn a_fresh_adapter_is_the_base() {
 
 #[test]
 fn every_picture_has_a_seed_of_its_own_that_methods_share() {
-    let base = ToyBase::new();
+    let base = toy::base();
     // The test split has few prompts of a single object: a long list repeats them.
     let row = prompts(Split::Test, 1, 1).remove(0);
     let rows = vec![row.clone(), row];
@@ -175,7 +175,7 @@ fn every_picture_has_a_seed_of_its_own_that_methods_share() {
 
 #[test]
 fn prompts_are_counted_by_task_and_roles_are_told() {
-    let base = ToyBase::new();
+    let base = toy::base();
     let rows = prompts(Split::Test, 12, 1);
     let mut evaluation = evaluation(&base, vec![Method::base()], &rows);
     evaluation.measures.scorers[0].role = Role::Other;
@@ -200,7 +200,7 @@ fn prompts_are_counted_by_task_and_roles_are_told() {
 
 #[test]
 fn an_interrupted_evaluation_goes_on_where_it_was() {
-    let (base, adapter) = (ToyBase::new(), adapter(3, 0.5));
+    let (base, adapter) = (toy::base(), adapter(3, 0.5));
     let rows = prompts(Split::Test, 10, 1);
     let folder = tempfile::tempdir().unwrap();
     let make = |cache: bool| Evaluation {
@@ -240,7 +240,7 @@ fn an_interrupted_evaluation_goes_on_where_it_was() {
 
 #[test]
 fn what_cannot_be_measured_is_refused() {
-    let base = ToyBase::new();
+    let base = toy::base();
     let rows = prompts(Split::Test, 2, 1);
     let refused = |evaluation: Evaluation| evaluation.run(&mut |_| {}).unwrap_err().to_string();
     let whole = || evaluation(&base, vec![Method::base()], &rows);

@@ -121,15 +121,13 @@ mod tests {
     use hyperalign_models::hypernet::Variant;
 
     use super::*;
-    use crate::eval::toy::{ToyBase, adapter, static_lora};
+    use crate::eval::toy::{self, adapter, static_lora};
 
     const SAMPLING: Sampling = Sampling::new(4, 2.0);
 
     fn measure(adapted: &Adapted, sampling: &Sampling, prompts: &[&str]) -> Variation {
         let prompts: Vec<String> = prompts.iter().map(|prompt| (*prompt).to_owned()).collect();
-        variation(&ToyBase::new(), adapted, sampling, &prompts, 3, &Stop::default())
-            .unwrap()
-            .unwrap()
+        variation(&toy::base(), adapted, sampling, &prompts, 3, &Stop::default()).unwrap().unwrap()
     }
 
     #[test]

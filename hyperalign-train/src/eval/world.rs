@@ -67,12 +67,12 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::eval::toy::ToyBase;
+    use crate::eval::toy;
 
     #[test]
     fn a_bad_autoencoder_is_found_out() {
         let device = Device::flex();
-        let base = ToyBase::new();
+        let base = toy::base();
         assert!(draws_emoji(&base));
         let found = reconstructions(&base, World::SMALL, 12, 3, &device);
         let clean = World::SMALL.exactness(12, 3, |pictures| pictures);

@@ -14,6 +14,7 @@ use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::average::Average;
@@ -23,6 +24,7 @@ const STATE: &str = "state.json";
 const MODULE: &str = "module.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const AVERAGE: &str = "ema.bpk";
+const MEMORY: &str = "objective.json";
 const FORMAT: u32 = 1;
 
 /// Why a run cannot be continued.
@@ -82,6 +84,10 @@ pub(crate) struct State<M> {
     pub(crate) module: M,
     pub(crate) optimizer: ModuleOptimizer,
     pub(crate) average: Option<Average<M>>,
+    /// What the objective remembers.
+    pub(crate) memory: Option<Value>,
+    /// The running mean of the norms of gradients, after clipping.
+    pub(crate) mean_norm: Option<f64>,
     /// Updates done.
     pub(crate) update: u64,
     /// Time spent in all sittings.
@@ -93,6 +99,9 @@ struct Index {
     format: u32,
     update: u64,
     elapsed_seconds: f64,
+    /// The bits of [`State::mean_norm`]: a float may come back one bit off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mean_norm_bits: Option<u64>,
     #[serde(flatten)]
     origin: Origin,
     files: Vec<FileHash>,
@@ -146,9 +155,15 @@ fn write<M: Module>(folder: &Path, state: &State<M>, origin: &Origin) -> io::Res
     if let Some(average) = &state.average {
         files.push((AVERAGE, average.module.clone().into_record().into_bytes()));
     }
-    let mut hashes = Vec::new();
+    let mut whole = Vec::new();
     for (name, bytes) in files {
-        let bytes = bytes.map_err(io::Error::other)?;
+        whole.push((name, bytes.map_err(io::Error::other)?.to_vec()));
+    }
+    if let Some(memory) = &state.memory {
+        whole.push((MEMORY, serde_json::to_vec(memory)?));
+    }
+    let mut hashes = Vec::new();
+    for (name, bytes) in whole {
         hashes.push(FileHash { name: name.to_owned(), sha256: sha256(&bytes) });
         write_synced(&folder.join(name), &bytes)?;
     }
@@ -156,6 +171,7 @@ fn write<M: Module>(folder: &Path, state: &State<M>, origin: &Origin) -> io::Res
         format: FORMAT,
         update: state.update,
         elapsed_seconds: state.elapsed.as_secs_f64(),
+        mean_norm_bits: state.mean_norm.map(f64::to_bits),
         origin: origin.clone(),
         files: hashes,
     };
@@ -274,7 +290,14 @@ fn read<M: Module>(
         }
         None => None,
     };
+    let has_memory = index.files.iter().any(|file| file.name == MEMORY);
+    let memory = match has_memory {
+        true => serde_json::from_slice(&load(MEMORY)?).map_err(|e| damaged(MEMORY)(&e))?,
+        false => None,
+    };
     Ok(State {
+        memory,
+        mean_norm: index.mean_norm_bits.map(f64::from_bits),
         module: module(MODULE, &fresh.module)?,
         optimizer: fresh.optimizer.clone().load_record(record),
         average,

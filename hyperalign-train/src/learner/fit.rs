@@ -20,7 +20,7 @@ use super::progress::{LineRenderer, NoFiles, Value, shown_names};
 use super::run::{End, FitError, Outcome, Progress, Resume, Run};
 use super::strategy::{ByUpdate, Sitting, write_error};
 use super::student::{Position, Student};
-use super::{Objective, ResumeError, Settings, SettingsError, parameters};
+use super::{Objective, ResumeError, Settings, parameters};
 
 /// Trains `module` towards `objective`.
 ///
@@ -38,7 +38,7 @@ pub fn fit<O: Objective>(
     run: &Run,
 ) -> Result<Outcome<O::Module>, FitError> {
     settings.validate()?;
-    check_span(settings.updates, objective.span())?;
+    settings.check_span(objective.span())?;
     let module = parameters::number(module);
     let known = parameters::list(&module);
     let rates = settings.optimizer.lr_groups(&known)?;
@@ -51,10 +51,16 @@ pub fn fit<O: Objective>(
         optimizer: settings.optimizer.init(&known),
         average: settings.ema.map(|decay| Average::new(&module, decay)),
         module,
+        memory: None,
+        mean_norm: None,
         update: 0,
         elapsed: Duration::ZERO,
     };
     let state = begin(fresh, &origin, run)?;
+    objective.recall(state.memory.clone()).map_err(|error| ResumeError::Corrupted {
+        path: run.dir.join("checkpoints"),
+        reason: format!("what the method remembers: {error}"),
+    })?;
     for (path, bytes) in &run.files {
         atomic::write(path, bytes)
             .map_err(|error| FitError::Io { path: error.path, source: error.source })?;
@@ -76,18 +82,6 @@ pub fn fit<O: Objective>(
     let (end, state) = launch(sitting, rates)?;
     let State { module, average, update, elapsed, .. } = state;
     Ok(Outcome { module, average: average.map(|a| a.module), update, end, elapsed })
-}
-
-/// Checks that a run ends where it may be saved. An endless run ends by its time.
-fn check_span(updates: u64, span: u64) -> Result<(), SettingsError> {
-    if updates == u64::MAX || updates.is_multiple_of(span) {
-        return Ok(());
-    }
-    Err(SettingsError {
-        name: "updates",
-        given: updates.to_string(),
-        expected: format!("a multiple of {span}, the updates that learn from the same rollout"),
-    })
 }
 
 /// Looks for an earlier sitting.
@@ -137,7 +131,7 @@ fn launch<O: Objective>(
     let covered = matches!(run.progress, Progress::Dashboard(_)).then(Dashboard::new);
     let renderer = renderer(&run.progress, settings, &interrupter);
     let dir = run.dir.clone();
-    let names = shown_names(&sitting.objective.names());
+    let names = shown_names(&sitting.objective.names(), settings.agreement_every.is_some());
     let strategy = Arc::new(ByUpdate::new(sitting));
     let mut training = SupervisedTraining::new(dir, Arc::new(Nothing), Arc::new(Nothing))
         .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))

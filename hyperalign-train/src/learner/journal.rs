@@ -42,12 +42,14 @@ pub struct PartRow {
 
 impl Row {
     /// The row as one JSON object: `update`, `lr`, `loss` and `gradient_norm` by part and `total`,
-    /// `weight_norm`, `seconds`, `peak_memory_bytes`, `metrics` by name.
+    /// `weight` by part, `weight_norm`, `seconds`, `peak_memory_bytes`, `metrics` by name.
     pub fn to_json(&self) -> Value {
         let mut loss: Map<String, Value> =
             self.parts.iter().map(|part| (part.name.clone(), part.loss.into())).collect();
         let mut norms: Map<String, Value> =
             self.parts.iter().map(|part| (part.name.clone(), part.gradient_norm.into())).collect();
+        let weights: Map<String, Value> =
+            self.parts.iter().map(|part| (part.name.clone(), part.weight.into())).collect();
         loss.insert("total".to_owned(), self.loss().into());
         norms.insert("total".to_owned(), self.gradient_norm.into());
         json!({
@@ -55,6 +57,7 @@ impl Row {
             "lr": self.lr,
             "loss": loss,
             "gradient_norm": norms,
+            "weight": weights,
             "weight_norm": self.weight_norm,
             "seconds": self.seconds,
             "peak_memory_bytes": self.peak_memory,

@@ -48,7 +48,7 @@ pub use fit::fit;
 pub use hyperalign_core::stop::Stop;
 pub use journal::{PartRow, Row};
 pub use lock::{FolderLock, LockError};
-pub use objective::{Emit, Emitted, Metric, Names, Objective, Part, Shard};
+pub use objective::{Emit, Emitted, Metric, Names, Objective, Part, Shard, WeighedPart};
 pub use run::{End, FitError, LineWriter, Outcome, Progress, Resume, Run};
 pub use schedule::Schedule;
 pub use settings::{AdamW, Settings, SettingsError};

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
+use serde_json::Value;
 
 /// What is learned: the losses of an update.
 ///
@@ -52,6 +53,26 @@ pub trait Objective: Send + Sync + 'static {
         shard: Shard,
         emit: &mut dyn Emit,
     );
+
+    /// Called once in every update, after the backward passes of all shards and before the parts are
+    /// added up: the place to choose weights of parts by their gradients, and to remember what
+    /// later updates depend on.
+    fn weigh(&self, _update: u64, _parts: &mut [WeighedPart]) {}
+
+    /// What later updates depend on beside the weights, such as a running median: it goes into
+    /// every checkpoint. Floats must be written as their bits, or a resumed run is not exact.
+    fn memory(&self) -> Option<Value> {
+        None
+    }
+
+    /// Begins a run without any memory, or goes on with that of a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a memory that this objective has not written.
+    fn recall(&self, _memory: Option<Value>) -> Result<(), serde_json::Error> {
+        Ok(())
+    }
 
     /// Called after every update, `done` of which are done, for example to write sample pictures.
     ///
@@ -146,23 +167,32 @@ pub struct Part {
     pub weight: f64,
     /// The mean over the samples of the shard, without the weight. Shape `[1]`.
     pub loss: Tensor<1>,
-    /// Longest gradient of one shard, without the weight; a longer one is shortened to it.
-    pub clip: Option<f64>,
+    /// What the log shows, where `loss` has the gradient of the part but not its value.
+    pub value: Option<Tensor<1>>,
 }
 
 impl Part {
-    /// A term whose gradient is taken as it is.
+    /// A term of the loss.
     pub fn new(name: &'static str, weight: f64, loss: Tensor<1>) -> Self {
-        Self { name, weight, loss, clip: None }
+        Self { name, weight, loss, value: None }
     }
 
-    /// The same, with gradients of at most `limit` in each shard, if there is one: for losses
-    /// where a few samples have gradients far longer than all others. Clipping the sum would come
-    /// too late, for by then they have outvoted the rest.
+    /// The same, shown as `value`: for a loss that stands in for one whose graph is gone.
     #[must_use]
-    pub fn clipped(self, limit: Option<f64>) -> Self {
-        Self { clip: limit, ..self }
+    pub fn shown_as(self, value: Tensor<1>) -> Self {
+        Self { value: Some(value), ..self }
     }
+}
+
+/// A part after the backward passes of an update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WeighedPart {
+    /// Its name.
+    pub name: &'static str,
+    /// The norm of its gradient, without the weight.
+    pub gradient_norm: f64,
+    /// Its factor in the total loss, which may be changed.
+    pub weight: f64,
 }
 
 /// A value to log: the mean over the samples of all shards that have it.

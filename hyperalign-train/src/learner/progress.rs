@@ -18,6 +18,7 @@ use burn::train::renderer::{
 use super::journal::{PartRow, Row};
 use super::objective::Names;
 use super::run::LineWriter;
+use super::update::agreement;
 
 /// The values of a row that are shown, by name.
 pub(crate) fn shown(row: &Row) -> Vec<(String, f64)> {
@@ -34,7 +35,9 @@ pub(crate) fn shown(row: &Row) -> Vec<(String, f64)> {
 }
 
 /// The names of what [`shown`] gives for a row with these parts and metrics.
-pub(crate) fn shown_names(names: &Names) -> Vec<String> {
+///
+/// With the agreement of halves for each part, where it `agrees` is logged.
+pub(crate) fn shown_names(names: &Names, agrees: bool) -> Vec<String> {
     let part = |name: &&str| PartRow {
         name: (*name).to_owned(),
         loss: 0.0,
@@ -43,7 +46,13 @@ pub(crate) fn shown_names(names: &Names) -> Vec<String> {
     };
     let row = Row {
         parts: names.parts.iter().map(part).collect(),
-        metrics: names.metrics.iter().map(|name| ((*name).to_owned(), 0.0)).collect(),
+        metrics: names
+            .metrics
+            .iter()
+            .map(|name| (*name).to_owned())
+            .chain(names.parts.iter().filter(|_| agrees).map(|part| agreement(part)))
+            .map(|name| (name, 0.0))
+            .collect(),
         ..Row::default()
     };
     shown(&row).into_iter().map(|(name, _)| name).collect()

@@ -28,12 +28,20 @@ pub struct Settings {
     pub schedule: Schedule,
     /// The largest allowed norm of all gradients together; longer gradients are shortened to it.
     pub clip: Option<f64>,
+    /// The same limit as a multiple of the running mean of the norms of earlier updates, such as 4.
+    /// The tighter of the two holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_to_mean: Option<f64>,
     /// Decay of the moving average of the weights, such as 0.999.
     pub ema: Option<f64>,
     /// Threads that share a batch. Results depend on their number in the last bits.
     pub shards: usize,
     /// Micro-steps of each thread in one update; their gradients are averaged.
     pub accumulate: usize,
+    /// Updates between those that log how far the gradients of the two halves of a batch agree, as
+    /// the cosine between them for each part of the loss; needs two shards or micro-steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement_every: Option<u64>,
     /// Updates between checkpoints.
     pub checkpoint_every: u64,
     /// How many of the latest checkpoints are kept.
@@ -55,9 +63,11 @@ impl Default for Settings {
             // TOML cannot say "none": what may be absent must be absent by default, or a run's own
             // settings would come back changed.
             clip: None,
+            clip_to_mean: None,
             ema: None,
             shards: 1,
             accumulate: 1,
+            agreement_every: None,
             checkpoint_every: 100,
             keep: 2,
             log_every: 10,
@@ -195,6 +205,17 @@ impl Settings {
         if let Some(clip) = self.clip {
             check(positive(clip), "clip", clip.to_string(), above)?;
         }
+        if let Some(factor) = self.clip_to_mean {
+            check(
+                factor >= 1.0 && factor.is_finite(),
+                "clip_to_mean",
+                factor.to_string(),
+                "1 or more",
+            )?;
+        }
+        if let Some(every) = self.agreement_every {
+            check(every > 0, "agreement_every", every.to_string(), "1 or more")?;
+        }
         if let Some(ema) = self.ema {
             check(fraction(ema), "ema", ema.to_string(), below)?;
         }
@@ -211,6 +232,23 @@ impl Settings {
         self.schedule.validate()
     }
 
+    /// Checks that a run ends where it may be saved: after a whole span of updates. An endless run
+    /// ends by its time.
+    ///
+    /// # Errors
+    ///
+    /// Fails for updates that are no multiple of `span`.
+    pub fn check_span(&self, span: u64) -> Result<(), SettingsError> {
+        if self.updates == u64::MAX || self.updates.is_multiple_of(span) {
+            return Ok(());
+        }
+        Err(SettingsError {
+            name: "updates",
+            given: self.updates.to_string(),
+            expected: format!("a multiple of {span}, the updates that learn from the same rollout"),
+        })
+    }
+
     /// What a checkpoint must have been made with, for a resumed run to be the same run.
     ///
     /// How long to go on is free to change where it does not change the updates before.
@@ -224,6 +262,9 @@ impl Settings {
             "shards": self.shards,
             "accumulate": self.accumulate,
         });
+        if let Some(factor) = self.clip_to_mean {
+            value["clip_to_mean"] = factor.into();
+        }
         if self.schedule.depends_on_length() {
             value["updates"] = self.updates.into();
         }

@@ -28,6 +28,9 @@ use super::{NonFinite, Objective, Settings, dashboard, update};
 
 type Events<M> = SupervisedTrainingEventProcessor<Student<M>>;
 
+/// The share of the newest update in the running mean of norms; more at the beginning of a run.
+const MEAN_RATE: f64 = 0.05;
+
 /// The strategy: burn's trainer lends it out by reference only.
 pub(crate) struct ByUpdate<O: Objective>(Mutex<Sitting<O>>);
 
@@ -151,8 +154,15 @@ impl<O: Objective> Sitting<O> {
         let batch =
             self.batch.get_or_insert_with(|| self.objective.prepare(&module.valid(), update));
         learner.lr_step();
-        let passes = update::gradient(&*self.objective, module, batch, update, &self.settings);
-        let Gradient { parts, norm, gradients, metrics } = match passes {
+        let passes = update::gradient(
+            &*self.objective,
+            module,
+            batch,
+            update,
+            &self.settings,
+            self.state.mean_norm,
+        );
+        let Gradient { parts, norm, clipped, gradients, metrics } = match passes {
             Ok(gradient) => gradient,
             // Nothing has touched the weights yet: they are the last good ones.
             Err(error) => return Err(self.give_up(error)),
@@ -169,6 +179,12 @@ impl<O: Objective> Sitting<O> {
         state.average = state.average.take().map(|average| average.take(&student.module, update));
         (state.module, state.optimizer) = (student.module, step.optimizer);
         state.update = update + 1;
+        state.memory = self.objective.memory();
+        if self.settings.clip_to_mean.is_some() {
+            let mean = state.mean_norm.unwrap_or(clipped);
+            let rate = (1.0 / (update + 1) as f64).max(MEAN_RATE);
+            state.mean_norm = Some(mean + rate * (clipped - mean));
+        }
         let row = Row {
             lr: learner.lr_current().base(),
             weight_norm: step.weight_norm,

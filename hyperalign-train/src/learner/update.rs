@@ -7,7 +7,7 @@ use super::journal::PartRow;
 use super::objective::{Emit, Metric, Names};
 use super::parallel::{self, pooled};
 use super::reduce::{self, Sum};
-use super::{Objective, Part, Settings, Shard, gradients};
+use super::{Objective, Part, Settings, Shard, WeighedPart, gradients};
 
 /// A value that ends a run, because no update after it would mean anything.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -39,6 +39,8 @@ pub(crate) struct Gradient {
     pub(crate) parts: Vec<PartRow>,
     /// The global norm before clipping.
     pub(crate) norm: f64,
+    /// The global norm after it.
+    pub(crate) clipped: f64,
     pub(crate) gradients: GradientsParams,
     pub(crate) metrics: Vec<(String, f64)>,
 }
@@ -53,16 +55,20 @@ struct Share {
 
 /// The clipped gradient of update `update`, counted from 0, on a prepared `batch`.
 ///
-/// Shards are summed in the order of their indices, whichever thread is first.
+/// Shards are summed in the order of their indices, whichever thread is first. `mean_norm` is the
+/// running mean of the norms of earlier updates.
 pub(crate) fn gradient<O: Objective>(
     objective: &O,
     module: &O::Module,
     batch: &O::Batch,
     update: u64,
     settings: &Settings,
+    mean_norm: Option<f64>,
 ) -> Result<Gradient, NonFinite> {
     let names = objective.names();
     let count = settings.shards * settings.accumulate;
+    let is_halved = settings.agreement_every.is_some_and(|every| update.is_multiple_of(every));
+    let mut half = None;
     let mut sum = Collector::new(module, &names);
     for micro in 0..settings.accumulate {
         let of_thread = |thread: usize, module: &O::Module| {
@@ -71,13 +77,48 @@ pub(crate) fn gradient<O: Objective>(
             objective.losses(module, batch, update, shard, &mut collector);
             (collector.shares, collector.metrics)
         };
-        for (shares, metrics) in on_threads(module, settings.shards, of_thread) {
+        for (thread, (shares, metrics)) in
+            on_threads(module, settings.shards, of_thread).into_iter().enumerate()
+        {
             sum.take(shares);
             metrics.into_iter().for_each(|metric| sum.metric(metric));
+            if is_halved && 2 * (micro * settings.shards + thread + 1) == count {
+                half = Some(sum.gradients());
+            }
         }
     }
     let Collector { shares, metrics, .. } = sum;
-    combine(module, update, shares, 1.0 / count as f64, settings.clip, metrics)
+    let mean = |metric: Metric| (metric.name.to_owned(), metric.sum / metric.count as f64);
+    let mut metrics: Vec<(String, f64)> =
+        metrics.into_iter().filter(|metric| metric.count > 0).map(mean).collect();
+    for (share, half) in shares.iter().zip(half.into_iter().flatten()) {
+        let cosine = gradients::cosine_of_halves(module, half, &share.gradients);
+        metrics.push((agreement(share.name), cosine));
+    }
+    let weigh = |parts: &mut [WeighedPart]| objective.weigh(update, parts);
+    let (parts, total) = combine(module, update, shares, 1.0 / count as f64, weigh)?;
+    let norm = Sum::of_gradients(module, &total).value().sqrt();
+    let norm = finite(update, "total", "gradient norm", norm)?;
+    let relative = settings.clip_to_mean.zip(mean_norm).map(|(factor, mean)| factor * mean);
+    let limit = [settings.clip, relative].into_iter().flatten().reduce(f64::min);
+    let gradients = match limit {
+        Some(limit) => gradients::clip(module, total, norm, limit),
+        None => total,
+    };
+    let clipped = limit.map_or(norm, |limit| norm.min(limit));
+    Ok(Gradient { parts, norm, clipped, gradients, metrics })
+}
+
+/// What the log calls the cosine between the gradients of a part by the two halves of a batch.
+pub(crate) fn agreement(part: &str) -> String {
+    format!("{part}_agreement")
+}
+
+fn finite(update: u64, part: &str, quantity: &'static str, value: f64) -> Result<f64, NonFinite> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(NonFinite { update: update + 1, part: part.to_owned(), quantity, value })
 }
 
 /// `work` for each of `count` threads, with a fork of the module and a pool of its own.
@@ -111,19 +152,12 @@ struct Collector<'a, M> {
 }
 
 impl<M: Module> Emit for Collector<'_, M> {
-    fn part(&mut self, Part { name, weight, loss, clip }: Part) {
+    fn part(&mut self, Part { name, weight, loss, value }: Part) {
         assert!(self.names.parts.contains(&name), "`{name}` is no declared part of the loss");
         let gradients = GradientsParams::from_grads(loss.backward(), self.module);
-        let gradients = match clip {
-            Some(limit) => {
-                let norm = Sum::of_gradients(self.module, &gradients).value().sqrt();
-                gradients::clip(self.module, gradients, norm, limit)
-            }
-            None => gradients,
-        };
-        let mut value = Sum::default();
-        value.add(loss);
-        self.shares.push(Share { name, weight, loss: value, gradients });
+        let mut shown = Sum::default();
+        shown.add(value.unwrap_or(loss));
+        self.shares.push(Share { name, weight, loss: shown, gradients });
     }
 
     fn metric(&mut self, metric: Metric) {
@@ -139,6 +173,12 @@ impl<M: Module> Emit for Collector<'_, M> {
 impl<'a, M: Module> Collector<'a, M> {
     fn new(module: &'a M, names: &'a Names) -> Self {
         Self { module, names, shares: Vec::new(), metrics: Vec::new() }
+    }
+
+    /// The gradients as they are, which later shards do not change.
+    fn gradients(&self) -> Vec<GradientsParams> {
+        let copy = |share: &Share| gradients::copy(self.module, &share.gradients);
+        self.shares.iter().map(copy).collect()
     }
 
     /// Adds the shares of another shard.
@@ -158,48 +198,36 @@ impl<'a, M: Module> Collector<'a, M> {
     }
 }
 
-/// The weighted sum over parts, checked and clipped.
+/// The parts, checked, and their weighted sum.
 fn combine<M: Module>(
     module: &M,
     update: u64,
     shares: Vec<Share>,
     scale: f64,
-    limit: Option<f64>,
-    metrics: Vec<Metric>,
-) -> Result<Gradient, NonFinite> {
-    let finite = |part: &str, quantity, value: f64| {
-        if value.is_finite() {
-            Ok(value)
-        } else {
-            Err(NonFinite { update: update + 1, part: part.to_owned(), quantity, value })
-        }
-    };
-    let (mut terms, mut sums) = (Vec::new(), Vec::new());
-    for Share { name, weight, loss, gradients } in shares {
-        sums.extend([loss, Sum::of_gradients(module, &gradients)]);
-        terms.push((name, weight, gradients));
+    weigh: impl Fn(&mut [WeighedPart]),
+) -> Result<(Vec<PartRow>, GradientsParams), NonFinite> {
+    let (mut weighed, mut gradients, mut sums) = (Vec::new(), Vec::new(), Vec::new());
+    for share in shares {
+        sums.extend([share.loss, Sum::of_gradients(module, &share.gradients)]);
+        let Share { name, weight, .. } = share;
+        weighed.push(WeighedPart { name, gradient_norm: 0.0, weight });
+        gradients.push(share.gradients);
     }
     let values = reduce::read(sums);
-    let mut parts = Vec::new();
-    let mut total = GradientsParams::new();
-    for ((name, weight, gradients), values) in terms.into_iter().zip(values.chunks(2)) {
-        let factor = weight * scale;
-        let norm = values[1].sqrt() * factor.abs();
-        parts.push(PartRow {
-            name: name.to_owned(),
-            loss: finite(name, "loss", values[0] * scale)?,
-            weight,
-            gradient_norm: finite(name, "gradient norm", norm)?,
-        });
-        gradients::add(module, &mut total, gradients, factor);
+    let mut losses = Vec::new();
+    for (part, values) in weighed.iter_mut().zip(values.chunks(2)) {
+        losses.push(finite(update, part.name, "loss", values[0] * scale)?);
+        let norm = values[1].sqrt() * scale;
+        part.gradient_norm = finite(update, part.name, "gradient norm", norm)?;
     }
-    let norm = Sum::of_gradients(module, &total).value().sqrt();
-    let norm = finite("total", "gradient norm", norm)?;
-    let gradients = match limit {
-        Some(limit) => gradients::clip(module, total, norm, limit),
-        None => total,
-    };
-    let mean = |metric: Metric| (metric.name.to_owned(), metric.sum / metric.count as f64);
-    let metrics = metrics.into_iter().filter(|metric| metric.count > 0).map(mean).collect();
-    Ok(Gradient { parts, norm, gradients, metrics })
+    weigh(&mut weighed);
+    let mut total = GradientsParams::new();
+    let mut parts = Vec::new();
+    for ((part, loss), gradients) in weighed.into_iter().zip(losses).zip(gradients) {
+        let WeighedPart { name, gradient_norm, weight } = part;
+        let gradient_norm = gradient_norm * weight.abs();
+        parts.push(PartRow { name: name.to_owned(), loss, weight, gradient_norm });
+        gradients::add(module, &mut total, gradients, weight * scale);
+    }
+    Ok((parts, total))
 }

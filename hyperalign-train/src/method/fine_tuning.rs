@@ -96,3 +96,23 @@ impl Objective for FineTuning {
         emit.part(Part::new(DENOISING, 1.0, loss));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyperalign_core::schedule::SchedulerConfig;
+
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        let scheduler = SchedulerConfig::stable_diffusion().ddim(10, 0.0).unwrap();
+        let plan = Plan { scheduler: &scheduler, shards: 4 };
+        let named = |batch, caption_dropout| {
+            let settings = FineTuningSettings { batch, caption_dropout };
+            settings.check(&plan).map_err(|error| error.name)
+        };
+        assert_eq!(named(8, 0.1), Ok(()));
+        assert_eq!(named(6, 0.1), Err("method.batch"));
+        assert_eq!(named(8, 1.1), Err("method.caption_dropout"));
+    }
+}

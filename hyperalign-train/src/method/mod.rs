@@ -5,6 +5,7 @@
 //! noised pictures, the [`Setup`] that all get. The engine in [`learner`](crate::learner) is one
 //! for all.
 
+mod boundary;
 mod denoising;
 mod fine_tuning;
 mod hyperalign;
@@ -18,12 +19,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::learner::{Objective, SettingsError};
 
+pub use boundary::{Boundary, SampleGradients};
 pub use fine_tuning::{FineTuning, FineTuningSettings};
 pub use hyperalign::{HyperAlign, HyperAlignSettings, Views};
 pub use needs::{DataNeed, Needs, RewardNeed};
 pub use rollout::{Rollout, guided};
 pub use setup::{Materials, Setup};
-pub use trajectory::{Plan, TrajectorySettings};
+pub use trajectory::{KeyStepChoice, Plan, TrajectorySettings};
 
 /// A method: its settings, and what can be said and made of them.
 pub trait Method: Clone {
@@ -42,6 +44,11 @@ pub trait Method: Clone {
     ///
     /// Fails at the first setting that no run can be made with.
     fn check(&self, plan: &Plan) -> Result<(), SettingsError>;
+
+    /// Updates that learn from one batch: [`Objective::span`] of its objective.
+    fn span(&self) -> u64 {
+        1
+    }
 
     /// The objective, on materials that meet its needs.
     fn objective(&self, setup: Setup) -> Self::Objective;
@@ -122,6 +129,18 @@ impl MethodSettings {
             }
         }
         self.accept(Asked)
+    }
+
+    /// See [`Method::span`].
+    pub fn span(&self) -> u64 {
+        struct Span;
+        impl MethodVisitor for Span {
+            type Output = u64;
+            fn visit<M: Method>(self, method: &M) -> u64 {
+                method.span()
+            }
+        }
+        self.accept(Span)
     }
 
     /// See [`Method::check`].

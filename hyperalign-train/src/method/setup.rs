@@ -45,6 +45,10 @@ pub struct Setup {
     pub materials: Materials,
     /// How trajectories are sampled.
     pub trajectory: TrajectorySettings,
+    /// Threads that share a batch.
+    pub threads: usize,
+    /// Micro-steps of each thread in an update.
+    pub micro_steps: usize,
 }
 
 impl Setup {

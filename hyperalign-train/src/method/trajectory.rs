@@ -16,13 +16,34 @@ pub struct TrajectorySettings {
     pub guidance_scale: f64,
     /// When the update of a hypernetwork is refreshed.
     pub variant: Variant,
-    /// Key steps of P; empty for those that are chosen by the movement of the base.
+    /// Key steps of P; empty for those of [`key_step_choice`](Self::key_step_choice).
     pub key_steps: Vec<usize>,
+    /// How key steps are chosen where none are named.
+    pub key_step_choice: KeyStepChoice,
+}
+
+/// How key steps are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyStepChoice {
+    /// At equal distances over the plan.
+    #[default]
+    Spread,
+    /// By how far the base's one-step estimates move in each step, as the paper chooses them. Where
+    /// most of the movement is in the first steps, the last of these updates has to serve the rest
+    /// of the trajectory.
+    Movement,
 }
 
 impl Default for TrajectorySettings {
     fn default() -> Self {
-        Self { steps: 10, guidance_scale: 4.0, variant: Variant::S, key_steps: Vec::new() }
+        Self {
+            steps: 10,
+            guidance_scale: 4.0,
+            variant: Variant::S,
+            key_steps: Vec::new(),
+            key_step_choice: KeyStepChoice::default(),
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use hyperalign_core::{
     noise::{Purpose, Stream},
 };
 use hyperalign_models::{
+    base::logit_normal,
     clip::ClipTextModel,
     flux::{FluxInput, FluxTransformer, image_positions, pack, text_positions},
-    pipeline::logit_normal,
     t5::T5EncoderModel,
 };
 

@@ -13,7 +13,6 @@ mod latents;
 mod places;
 mod preference;
 pub mod recipe;
-mod samples;
 mod stage;
 
 pub use autoencoder::{AutoencoderObjective, psnr};
@@ -22,5 +21,4 @@ pub use flow::{FlowObjective, TextToVelocity};
 pub use latents::LatentSet;
 pub use places::{Places, places_outputs};
 pub use preference::{PreferenceModel, PreferenceObjective};
-pub use samples::{SampleError, SampleSet};
 pub use stage::{PretrainError, Pretraining, Stage};

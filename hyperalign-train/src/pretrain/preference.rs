@@ -4,8 +4,6 @@
 //! against the same caption with one attribute wrong, and noisy preferences between two pictures
 //! of one prompt, renders or the base's own. Its faults come from the noise and the gaps of its data.
 
-use std::sync::Arc;
-
 use burn::{
     module::Module,
     nn::Linear,
@@ -22,12 +20,11 @@ use hyperalign_rewards::emoji::{PairSet, Picture, PreferencePair, data};
 use hyperalign_rewards::geneval::Task;
 
 use super::{
-    SampleSet,
     places::{Places, places, places_loss},
     recipe::WORLD,
 };
 use crate::{
-    data::picture_tensor,
+    data::{drawn::DrawnPairs, picture_tensor},
     learner::{Emit, Metric, Names, Objective, Part, Shard},
 };
 
@@ -51,8 +48,8 @@ pub struct PreferenceObjective {
     pub captioned: usize,
     /// Preference pairs an update.
     pub preferences: usize,
-    /// The base's own pictures, and the update from which half of the pairs are of them.
-    pub samples: Option<(Arc<SampleSet>, u64)>,
+    /// Pairs of the base's own pictures, and the update from which half of the pairs are these.
+    pub drawn: Option<(DrawnPairs, u64)>,
     /// Weight of the read-out of places.
     pub places_weight: f64,
     /// Turns captions into ids.
@@ -187,11 +184,11 @@ impl PreferenceObjective {
         let first = update as u32 * self.preferences as u32;
         let rows = shard.samples(self.preferences);
         data::collect(first + rows.start as u32..first + rows.end as u32, |index| {
-            match &self.samples {
-                Some((samples, from)) if update >= *from && index % 2 == 1 => {
+            match &self.drawn {
+                Some((drawn, from)) if update >= *from && index % 2 == 1 => {
                     let mut stream =
                         Stream::new(self.seed, Purpose::World, self.purpose() + 2, index);
-                    samples.pair(&mut stream)
+                    drawn.pair(&mut stream)
                 }
                 _ => WORLD.preference_pair(self.seed, index, self.pairs),
             }

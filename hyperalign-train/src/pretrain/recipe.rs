@@ -25,8 +25,11 @@ pub const SIDES_WEIGHT: f64 = 0.3;
 /// Captions of relations an update that it learns these sides from.
 pub const RELATED_CAPTIONS: usize = 96;
 
-/// Training prompts that the base makes pictures of for a preference model.
-pub const SAMPLED_PROMPTS: usize = 600;
+/// Training prompts that the base draws for a preference model.
+pub const DRAWN_PROMPTS: usize = 800;
+
+/// Pictures that it draws of each.
+pub const DRAWS: usize = 8;
 
 /// The autoencoder: four latent channels at a quarter of the resolution.
 pub fn vae() -> Value {

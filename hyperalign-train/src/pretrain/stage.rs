@@ -29,12 +29,18 @@ use serde_json::{Value, json};
 
 use super::{
     AutoencoderObjective, DenoiserObjective, LatentSet, PreferenceModel, PreferenceObjective,
-    SampleError, SampleSet, TextToLatent, fourier::with_fourier_positions, places_outputs, recipe,
+    TextToLatent, fourier::with_fourier_positions, places_outputs, recipe,
 };
 use crate::{
-    data::base_batch,
+    data::{
+        base_batch,
+        drawn::{Annotator, DrawError, Drawing, DrawnFile, DrawnPairs},
+    },
     learner::{End, FitError, Outcome, Progress, Resume, Run, Schedule, Settings, Stop, fit},
 };
+
+/// Prompts between two lines of progress.
+const DRAWN_LINE: usize = 100;
 
 /// Seed of initial values and data.
 pub(super) const SEED: u64 = 1;
@@ -130,7 +136,7 @@ pub enum PretrainError {
     Base(#[from] PipelineError),
     /// The base's own pictures cannot be made.
     #[error(transparent)]
-    Samples(#[from] SampleError),
+    Draw(#[from] DrawError),
     /// The world's vocabulary makes no tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -251,8 +257,11 @@ impl Pretraining {
         };
         let model = with_fourier_positions(reinit(model, seed), &device);
         let from = recipe::RENDERED_UPDATES;
-        let samples = match settings.updates > from {
-            true => Some((Arc::new(self.samples(stage, seed, settings.shards)?), from)),
+        let drawn = match settings.updates > from {
+            true => match self.drawn(pairs, settings.shards)? {
+                Some(drawn) => Some((drawn, from)),
+                None => return Ok(End::Interrupted),
+            },
             false => None,
         };
         let objective = PreferenceObjective {
@@ -260,7 +269,7 @@ impl Pretraining {
             pairs,
             captioned: 48,
             preferences: 24,
-            samples,
+            drawn,
             places_weight: recipe::PLACES_WEIGHT,
             tokenizer: tokenizer.clone(),
             device,
@@ -280,12 +289,26 @@ impl Pretraining {
         Ok(outcome.end)
     }
 
-    /// The base's own pictures, for one of the preference models.
-    fn samples(&self, stage: Stage, seed: u64, threads: usize) -> Result<SampleSet, PretrainError> {
+    /// Pairs of the base's own pictures, for one of the preference models; `None` if stopped.
+    fn drawn(&self, pairs: PairSet, threads: usize) -> Result<Option<DrawnPairs>, PretrainError> {
         let base = StableDiffusion::from_folder(&Folder::disk(self.base()), &self.device)?;
-        let file = self.work.join(format!("{}-samples.bin", stage.name()));
-        let prompts = recipe::SAMPLED_PROMPTS;
-        Ok(SampleSet::build(&base, seed, prompts, threads, &file)?)
+        // Other pictures and another person for each of the two.
+        let seed = match pairs {
+            PairSet::Proxy => 11,
+            PairSet::HeldOut => 12,
+        };
+        let annotator = Annotator { seed, ..Annotator::CAREFUL };
+        let drawing = Drawing::new(recipe::WORLD, seed, recipe::DRAWS);
+        let drawing = Drawing { predictions: true, ..drawing };
+        let count = recipe::DRAWN_PROMPTS;
+        let file = DrawnFile::new(&self.work, "pairs", base.hash(), drawing, count);
+        let mut told = |done: usize| {
+            if done.is_multiple_of(DRAWN_LINE) {
+                self.progress.line(&format!("pictures of the base: {done} of {count} prompts"));
+            }
+        };
+        let drawn = file.read_or_draw(&base, threads, &self.stop, &mut told)?;
+        Ok(drawn.map(|drawn| DrawnPairs::new(drawn, file.rows(), annotator)))
     }
 
     pub(super) fn tokenizer(&self) -> Result<Tokenizer, PretrainError> {

@@ -8,7 +8,6 @@
 )]
 
 mod probe;
-mod replay;
 
 use std::sync::Arc;
 
@@ -18,18 +17,17 @@ use burn::{
 };
 use hyperalign_core::noise::{Purpose, Stream, normal};
 use hyperalign_models::{
-    base::Base,
+    base::{Adaptable, PromptEncoder},
     hypernet::{Adapter, AdapterKind, AdapterMeta, HypernetConfig, Variant},
     testing::{shaken, small_base},
 };
 use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     data::{PreferredData, TrainingData},
-    learner::{Emitted, Objective, Shard},
+    learner::{Emitted, Objective, Part, Shard},
     method::{HyperAlignSettings, Materials, Method, Setup, TrajectorySettings},
 };
 use probe::Probe;
-use replay::Replay;
 
 /// A smooth function of every pixel that differs with the prompt.
 struct Ripple;
@@ -78,9 +76,8 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
     };
     let meta = AdapterMeta::new("small", "", Variant::P, AdapterKind::Hypernet(config));
     let adapter = shaken(meta.init(1, &device.clone().autodiff()).unwrap(), 0.3);
-    let replay = Arc::new(Replay::new(base));
     let materials = Materials {
-        base: replay.clone(),
+        base: Arc::new(base),
         reward: Some(Arc::new(Ripple)),
         reward_decoder: None,
         prompts: ["a red dog", "blue"].map(str::to_owned).to_vec(),
@@ -95,24 +92,33 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
         guidance_scale: 3.0,
         variant: Variant::P,
         key_steps: vec![2],
+        ..TrajectorySettings::default()
     };
     let objective = HyperAlignSettings {
         trajectories: 2,
         supervised_steps: 3,
         preferred_batch: 3,
-        lambda: 14.0,
+        updates_per_rollout: 1,
+        lambda: Some(14.0),
+        // The gradient of what is limited is that of no loss.
+        trajectory_clip: 0.0,
         ..HyperAlignSettings::default()
     }
-    .objective(Setup { seed: 3, materials, trajectory });
-    let loss = |adapter: &Adapter| {
-        replay.rewind();
+    .objective(Setup { seed: 3, materials, trajectory, threads: 1, micro_steps: 1 });
+    // The gradient takes trajectories for given, and so must the differences.
+    let batch = objective.prepare(&adapter.valid(), 2);
+    let losses = |adapter: &Adapter| {
         let mut emitted = Emitted::default();
-        objective.losses(adapter, &(), 2, Shard { index: 0, count: 1 }, &mut emitted);
+        objective.losses(adapter, &batch, 2, Shard { index: 0, count: 1 }, &mut emitted);
         assert_eq!(emitted.parts.len(), 2);
-        let parts = emitted.parts.into_iter();
-        parts.map(|part| part.loss * part.weight).reduce(|a, b| a + b).unwrap()
+        emitted.parts.into_iter()
     };
-    let gradients = loss(&adapter).backward();
+    let loss = |adapter: &Adapter| {
+        let value = |part: Part| part.value.unwrap_or(part.loss) * part.weight;
+        losses(adapter).map(value).reduce(|a, b| a.detach() + b.detach()).unwrap()
+    };
+    let stand_in = losses(&adapter).map(|part| part.loss * part.weight);
+    let gradients = stand_in.reduce(|a, b| a + b).unwrap().backward();
     let mut probe = Probe::of(&gradients);
     adapter.visit(&mut probe);
     for kind in [

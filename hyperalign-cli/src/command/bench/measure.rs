@@ -47,7 +47,7 @@ pub(super) struct Row {
 /// A training step.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Training {
-    /// Seconds of an update.
+    /// Seconds of an update, with its share of a rollout.
     pub seconds: Option<Timing>,
     /// The reward.
     pub reward: String,
@@ -174,13 +174,22 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
         device: device.clone(),
     };
     let trajectory = subject.trajectory.clone();
-    let objective = subject.method.objective(Setup { seed: SEED, materials, trajectory });
-    let updates = (repeats.warmup + repeats.timed) as u64;
+    let objective = subject.method.objective(Setup {
+        seed: SEED,
+        materials,
+        trajectory,
+        threads: subject.shards,
+        micro_steps: 1,
+    });
+    // A repeat is a rollout with all updates that learn from it.
+    let span = subject.method.updates_per_rollout as usize;
+    let updates = ((repeats.warmup + repeats.timed) * span) as u64;
+    let AlignSettings { network, training, .. } = AlignSettings::default();
     let settings = Settings {
         updates,
         checkpoint_every: updates,
         shards: subject.shards,
-        ..AlignSettings::default().training
+        ..network.rates(training)
     };
     let dir = tempfile::tempdir().into_diagnostic()?;
     let outcome = fit(Arc::new(objective), adapter, &settings, &Run::new(dir.path(), "bench"));
@@ -194,9 +203,11 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
     let text = std::fs::read_to_string(dir.path().join("metrics.jsonl")).into_diagnostic()?;
     let rows: Result<Vec<serde_json::Value>, _> = text.lines().map(serde_json::from_str).collect();
     let rows = rows.into_diagnostic()?;
-    let seconds = rows.iter().skip(repeats.warmup).filter_map(|row| row["seconds"].as_f64());
+    let seconds: Vec<f64> = rows.iter().filter_map(|row| row["seconds"].as_f64()).collect();
+    let spans = seconds.chunks_exact(span).skip(repeats.warmup);
+    let mean = spans.map(|seconds| seconds.iter().sum::<f64>() / span as f64);
     Ok(Training {
-        seconds: Timing::of(seconds.collect()),
+        seconds: Timing::of(mean.collect()),
         reward: reward_name,
         stopped,
         peak_memory_bytes: rows.last().and_then(|row| row["peak_memory_bytes"].as_u64()),

@@ -229,12 +229,14 @@ fn text(report: &Report, subject: &Subject) -> String {
             .write(Format::Plain);
         text += &format!(
             "\n{table}\n\
-             An update with both losses: {} trajectories of at most {} guided steps, {} of each supervised, decoded \
-             and scored\nby {}; {} preferred pictures; two backward passes, {} threads. Peak \
-             memory is\nthe process's own, models and all that ran before included.\n",
+             An update with both losses and its share of the rollout: {} trajectories of at most {} \
+             guided steps, {} states\nof each in {} updates, decoded and scored by {}; {} preferred \
+             pictures an update; two backward passes,\n{} threads. Peak memory is the process's own, \
+             models and all that ran before included.\n",
             method.trajectories,
             subject.trajectory.steps,
             method.supervised_steps,
+            method.updates_per_rollout,
             reward,
             method.preferred_batch,
             subject.shards,

@@ -136,9 +136,33 @@ def image_reward():
     return score
 
 
+def geneval():
+    """The detector of transformers, from pictures to objects; colours are of CLIP and not timed."""
+    from transformers import (
+        Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor,
+        SwinConfig)
+
+    swin = SwinConfig(
+        embed_dim=96, depths=[2, 2, 18, 2], num_heads=[3, 6, 12, 24], window_size=7,
+        image_size=224, out_features=["stage1", "stage2", "stage3", "stage4"])
+    names = {number: str(number) for number in range(80)}
+    config = Mask2FormerConfig(backbone_config=swin, id2label=names)
+    model = Mask2FormerForUniversalSegmentation(config).eval()
+    processor = Mask2FormerImageProcessor(size={"height": 384, "width": 384})
+
+    def score(images, _):
+        output = model(**processor(images=images, return_tensors="pt"))
+        sizes = [image.size[::-1] for image in images]
+        return processor.post_process_instance_segmentation(
+            output, threshold=0.3, target_sizes=sizes, return_binary_maps=True)
+
+    return score
+
+
 ORIGINALS = {
     "aesthetic": aesthetic,
     "clip_score": lambda: dual(VIT_L),
+    "geneval": geneval,
     "hps_v2": open_clip_scorer,
     "hps_v2.1": open_clip_scorer,
     "image_reward": image_reward,

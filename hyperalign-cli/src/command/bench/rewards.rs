@@ -3,7 +3,11 @@
 use std::{path::PathBuf, process::Command};
 
 use hyperalign_core::noise::{Purpose, Stream};
-use hyperalign_rewards::{Entry, Prompt, entry, network_of, registry};
+use hyperalign_rewards::{
+    Entry, Prompt, entry,
+    geneval::{self, Include, Task},
+    network_of, registry,
+};
 use hyperalign_train::eval::{Format, Table};
 use image::{Rgb, RgbImage};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
@@ -114,7 +118,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     };
     let repeats = Repeats { warmup: args.warmup, timed: args.repeat };
     let pictures: Vec<RgbImage> = (0..args.batch as u32).map(|k| noise(args.edge, k)).collect();
-    let prompts = vec![Prompt::from(PROMPT); args.batch];
+    let prompts = vec![prompt(); args.batch];
     let mut rows = Vec::new();
     for entry in entries {
         eprintln!("timing {}", entry.name);
@@ -127,7 +131,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
                 Ok(())
             }),
         )];
-        if args.gradient {
+        if args.gradient && reward.differentiable() {
             works.push((
                 "gradient",
                 Box::new(|| {
@@ -173,6 +177,19 @@ fn find(name: &str) -> Result<&'static Entry, UnknownReward> {
         given: name.to_owned(),
         known: registry().iter().map(|entry| entry.name).collect::<Vec<_>>().join(", "),
     })
+}
+
+/// What pictures are scored against. Its rules are for rewards that judge by some: an object that
+/// a detector of COCO's classes looks for.
+fn prompt() -> Prompt {
+    let include = Include { class: "dog".to_owned(), count: 1, color: None, position: None };
+    let row = geneval::Row {
+        tag: Task::SingleObject,
+        include: vec![include],
+        exclude: Vec::new(),
+        prompt: PROMPT.to_owned(),
+    };
+    Prompt { text: PROMPT.to_owned(), row: Some(row), ..Prompt::default() }
 }
 
 /// A picture of noise.

@@ -10,7 +10,7 @@ use hyperalign_core::{
     schedule::SchedulerConfig,
 };
 use hyperalign_models::{
-    base::Base,
+    base::{Adaptable, Base, PromptEncoder},
     clip::{ClipConfig, ClipModel, ClipTextConfig},
     embedded,
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
@@ -155,6 +155,7 @@ pub(super) fn last_step(min_signal: f64) -> HyperAlignSettings {
     HyperAlignSettings {
         trajectories: 1,
         supervised_steps: 1,
+        updates_per_rollout: 1,
         min_signal,
         max_signal: 1.0,
         views: Views { count: 0, ..Views::default() },

@@ -5,6 +5,7 @@ use hyperalign_models::{
     blip::{BlipConfig, BlipReward},
     clip::{ClipConfig, ClipTextConfig, open_clip},
     flux::FluxConfig,
+    mask2former::{self, Mask2FormerConfig},
     t5::T5Config,
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
@@ -72,6 +73,9 @@ enum Model {
     /// ImageReward: BLIP and a head.
     #[value(name = "imagereward")]
     ImageReward,
+    /// Mask2Former over Swin-S, for the instances of COCO.
+    #[value(name = "mask2former-swin-s")]
+    Mask2FormerSwinS,
 }
 
 /// Prints one line of JSON for each key.
@@ -113,6 +117,9 @@ fn expected(model: Model) -> Vec<Key> {
         Model::Hpsv2 => open_clip::from_transformers(&keys(&ClipConfig::vit_h_14().init(&device))),
         Model::PickScore => keys(&ClipConfig::vit_h_14().init(&device)),
         Model::ImageReward => BlipReward::keys(&BlipConfig::image_reward()),
+        Model::Mask2FormerSwinS => {
+            mask2former::published_keys(&Mask2FormerConfig::swin_small_coco())
+        }
         Model::ClipVitL14 => keys(&ClipConfig::vit_l_14().init(&device)),
     }
 }

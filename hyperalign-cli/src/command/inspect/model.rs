@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use hyperalign_models::clip::{ClipConfig, ClipTextConfig, open_clip};
 use hyperalign_models::flux::FluxConfig;
+use hyperalign_models::mask2former::{self, Mask2FormerConfig};
 use hyperalign_models::pipeline::PipelineError;
 use hyperalign_models::t5::T5Config;
 use hyperalign_models::tiny_codec::{TinyDecoder, TinyEncoder};
@@ -320,6 +321,7 @@ fn network(folder: &Folder, sub: &str, kind: Option<Kind>) -> Result<Network, Lo
     let of_kind = match kind {
         Some(Kind::ClipText) => "CLIPTextModel",
         Some(Kind::T5) => "T5EncoderModel",
+        Some(Kind::Mask2Former) => "Mask2FormerForUniversalSegmentation",
         _ => "no class named",
     };
     let class = class.unwrap_or(of_kind).to_owned();
@@ -330,6 +332,9 @@ fn network(folder: &Folder, sub: &str, kind: Option<Kind>) -> Result<Network, Lo
         "FluxTransformer2DModel" => Some(keys(&read::<FluxConfig>(folder, &file)?.init(&device))),
         "CLIPTextModel" => Some(keys(&read::<ClipTextConfig>(folder, &file)?.init(&device))),
         "CLIPModel" => Some(keys(&read::<ClipConfig>(folder, &file)?.init(&device))),
+        "Mask2FormerForUniversalSegmentation" => {
+            Some(mask2former::weight_keys(&read::<Mask2FormerConfig>(folder, &file)?))
+        }
         "T5EncoderModel" => Some(keys(&read::<T5Config>(folder, &file)?.init(&device))),
         _ => None,
     };

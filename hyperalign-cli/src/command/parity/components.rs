@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    aesthetic, blip, checks::Checks, clip, codecs, flux, golden::Golden, pipeline, preprocess,
-    schedulers, t5, tokenizers, unet, vae,
+    aesthetic, blip, checks::Checks, clip, codecs, flux, geneval, golden::Golden, mask2former,
+    pipeline, preprocess, schedulers, t5, tokenizers, unet, vae,
 };
 
 /// How a kind of reference file is run.
@@ -19,18 +19,24 @@ pub(super) enum Component {
 }
 
 /// Beginnings of stems. The longest that fits is taken.
-const COMPONENTS: [(&str, Component); 17] = [
+const COMPONENTS: [(&str, Component); 23] = [
     ("aesthetic", Component::Tensors(aesthetic::heads)),
     ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
     ("clip_preprocess", Component::Tensors(preprocess::preprocess)),
     ("clip_text", Component::Tensors(clip::text)),
     ("flux", Component::Tensors(flux::flux)),
+    ("geneval_colors", Component::Tensors(geneval::colors)),
+    ("mask2former", Component::Tensors(mask2former::network)),
+    ("mask2former_preprocess", Component::Tensors(mask2former::preprocess)),
+    ("mask2former_post", Component::Tensors(mask2former::instances)),
     ("minilm", Component::NotBuilt),
+    ("ms_deform_attn", Component::Tensors(mask2former::deformable_attention)),
     ("open_clip", Component::Tensors(clip::open_clip)),
     ("pipeline_sd", Component::Tensors(pipeline::stable_diffusion)),
     ("real_sd_latent_codecs", Component::Tensors(codecs::codecs)),
     ("schedulers", Component::Tensors(schedulers::schedulers)),
+    ("swin", Component::Tensors(mask2former::backbone)),
     ("t5_encoder", Component::Tensors(t5::encoder)),
     ("timestep_embedding", Component::Tensors(unet::timesteps)),
     ("tokenizers", Component::Lines(tokenizers::tokenizers)),

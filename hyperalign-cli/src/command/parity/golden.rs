@@ -7,6 +7,7 @@ use std::{
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use hyperalign_models::weights::Tensors;
+use image::RgbImage;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
@@ -142,6 +143,17 @@ impl Golden {
         let shape: [usize; D] = extents(name, shape)?;
         let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
+    }
+
+    /// The values called `name`, `[height, width, 3]`, as a picture of 8 bits.
+    pub(super) fn picture(&self, name: &str) -> miette::Result<RgbImage> {
+        let Values { shape, values } = self.values(name)?;
+        let bytes = values.iter().map(|value| *value as u8).collect();
+        let picture = match shape[..] {
+            [height, width, 3] => RgbImage::from_raw(width as u32, height as u32, bytes),
+            _ => None,
+        };
+        picture.ok_or_else(|| miette!("`{name}` is not [height, width, 3]"))
     }
 
     /// The values called `name` as an integer tensor.

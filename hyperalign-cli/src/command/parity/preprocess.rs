@@ -2,7 +2,6 @@
 
 use hyperalign_core::resize::{Filter, Normalization, resize};
 use hyperalign_models::clip::ClipPreprocess;
-use image::RgbImage;
 use miette::miette;
 
 use super::{checks::Checks, golden::Golden};
@@ -21,13 +20,7 @@ struct Config {
 /// torch does to the size of each result.
 pub(super) fn preprocess(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let Config { size, mean, std } = golden.config()?;
-    let input = golden.values("in.rgb_u8")?;
-    let bytes = input.values.iter().map(|value| *value as u8).collect();
-    let picture = match input.shape[..] {
-        [height, width, 3] => RgbImage::from_raw(width as u32, height as u32, bytes),
-        _ => None,
-    };
-    let picture = picture.ok_or_else(|| miette!("`in.rgb_u8` is not [height, width, 3]"))?;
+    let picture = golden.picture("in.rgb_u8")?;
     let preprocess =
         ClipPreprocess { normalization: Normalization { mean, std }, ..ClipPreprocess::new(size) };
     checks.tensor("out.pil_bicubic_norm", preprocess.picture(&picture, &checks.device));

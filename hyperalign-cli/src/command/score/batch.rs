@@ -6,7 +6,7 @@ use hyperalign_core::{caught::caught, image::MAX_PIXELS, memory};
 use hyperalign_rewards::Prompt;
 use image::RgbImage;
 
-use crate::rewards::Judges;
+use crate::rewards::{Judges, Scores};
 
 /// The most that are chosen on a CPU, whose cores are all busy with fewer; and where the system
 /// does not tell what memory is free.
@@ -73,7 +73,7 @@ impl Batch {
         pictures: &[RgbImage],
         prompts: &[Prompt],
         tell: impl FnOnce(&str),
-    ) -> Vec<Result<Vec<f32>, String>> {
+    ) -> Vec<Scores> {
         let mut results = Vec::with_capacity(pictures.len());
         let mut at_once = pictures.len();
         let (mut first_panic, mut is_ones_own) = (None, false);
@@ -120,7 +120,7 @@ mod tests {
     use image::Rgb;
 
     use super::*;
-    use crate::rewards::RewardArgs;
+    use crate::rewards::JudgeArgs;
 
     const GIB: u64 = 1 << 30;
 
@@ -175,7 +175,7 @@ mod tests {
         let mut told = Vec::new();
         let mut tell = |line: &str| told.push(line.to_owned());
         let scores = batch.score(&judges, &pictures, &prompts, &mut tell);
-        let expected: Vec<_> = reds.iter().map(|red| Ok(vec![f32::from(*red)])).collect();
+        let expected: Vec<_> = reds.iter().map(|red| Ok(vec![Some(f32::from(*red))])).collect();
         assert_eq!(scores, expected);
         assert_eq!(*calls.lock().unwrap(), [10, 5, 3, 3, 3, 1]);
         assert_eq!(batch.room(0), 3);
@@ -194,15 +194,15 @@ mod tests {
         let (pictures, prompts) = (pictures(&[1, 2, 0, 4]), vec![Prompt::default(); 4]);
         let scores = batch.score(&judges, &pictures, &prompts, |line| panic!("{line}"));
         assert_eq!(scores[2], Err("the reward failed: no black".to_owned()));
-        assert_eq!([&scores[0], &scores[3]], [&Ok(vec![1.0]), &Ok(vec![4.0])]);
+        assert_eq!([&scores[0], &scores[3]], [&Ok(vec![Some(1.0)]), &Ok(vec![Some(4.0)])]);
         assert_eq!(batch, Batch::of(4));
     }
 
     #[test]
     fn scores_do_not_depend_on_the_batch() {
-        let args = RewardArgs {
+        let args = JudgeArgs {
             reward: vec!["emoji-proxy".to_owned()],
-            weights: Vec::new(),
+            reward_weights: Vec::new(),
             trained_on: Vec::new(),
         };
         let (judges, _) = Judges::open_what_can_be(&args, &Device::flex()).unwrap();
@@ -216,7 +216,7 @@ mod tests {
             let scores = parts.flat_map(|(pictures, prompts)| {
                 Batch::of(at_once).score(&judges, pictures, prompts, |_| {})
             });
-            scores.map(|scores| scores.unwrap()[0]).collect()
+            scores.map(|scores| scores.unwrap()[0].unwrap()).collect()
         };
         let (one, all) = (score(1), score(5));
         assert!(one[0] != one[1], "{one:?}");

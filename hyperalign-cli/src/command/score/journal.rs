@@ -36,8 +36,11 @@ pub struct Line {
     pub prompt: String,
     /// The part of the set that it belongs to.
     pub group: Option<String>,
-    /// Scores in the order of the rewards.
-    pub scores: Vec<f32>,
+    /// A hash of the rules that it was judged by, where a reward judges by rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
+    /// Scores in the order of the rewards; none by a reward that judges by rules and had none.
+    pub scores: Vec<Option<f32>>,
 }
 
 /// A file of scores that cannot be used.
@@ -142,11 +145,12 @@ impl Journal {
         Ok(journal)
     }
 
-    /// The scores of `item`, if they are known and it has not changed.
-    pub fn find(&self, item: &Item) -> Option<&Line> {
+    /// The scores of `item`, if they are known and neither it nor its `rules` have changed.
+    pub fn find(&self, item: &Item, rules: Option<&str>) -> Option<&Line> {
         let line = self.done.get(&item.path)?;
         let same_prompt = item.prompt.as_ref().is_none_or(|prompt| *prompt == line.prompt);
-        (same_prompt && stamp(&item.path).ok()? == line.stamp).then_some(line)
+        (same_prompt && rules == line.rules.as_deref() && stamp(&item.path).ok()? == line.stamp)
+            .then_some(line)
     }
 
     /// Appends lines, in one write.
@@ -202,7 +206,8 @@ mod tests {
             stamp: stamp(&item.path).unwrap(),
             prompt: "x".to_owned(),
             group: None,
-            scores: vec![0.1],
+            rules: None,
+            scores: vec![Some(0.1), None],
         };
         let (a, b) = (picture("a"), picture("b"));
         let path = folder.path().join("deep/scores.jsonl");
@@ -214,14 +219,15 @@ mod tests {
         std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
 
         let mut journal = Journal::open(&path, &head("1")).unwrap();
-        assert_eq!(journal.find(&a), Some(&line(&a)));
-        assert_eq!(journal.find(&b), None);
+        assert_eq!(journal.find(&a, None), Some(&line(&a)));
+        assert_eq!(journal.find(&b, None), None);
         journal.append(&[&line(&b)]).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole);
         let other = Item { prompt: Some("y".to_owned()), ..a.clone() };
-        assert_eq!(journal.find(&other), None, "another prompt");
+        assert_eq!(journal.find(&other, None), None, "another prompt");
+        assert_eq!(journal.find(&a, Some("1")), None, "other rules");
         std::fs::write(&a.path, "longer").unwrap();
-        assert_eq!(journal.find(&a), None, "another picture");
+        assert_eq!(journal.find(&a, None), None, "another picture");
     }
 
     #[test]

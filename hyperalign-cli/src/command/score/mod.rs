@@ -1,12 +1,13 @@
 //! `hyperalign score`: scores of pictures that are already there.
 
 mod batch;
-mod items;
+mod geneval;
+pub mod items;
 mod journal;
 mod names;
 mod order;
 mod pairs;
-mod pass;
+pub(super) mod pass;
 mod report;
 mod spread;
 
@@ -20,7 +21,7 @@ use crate::{
     interrupt,
     outcome::Outcome,
     output,
-    rewards::{Judges, NotOpened, RewardArgs},
+    rewards::{JudgeArgs, Judges, NotOpened},
 };
 use batch::Batch;
 use items::{PromptArgs, collect, once};
@@ -37,7 +38,7 @@ pub struct Args {
     images: Vec<PathBuf>,
 
     #[command(flatten)]
-    rewards: RewardArgs,
+    rewards: JudgeArgs,
 
     #[command(flatten)]
     prompts: PromptArgs,
@@ -124,6 +125,13 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
                 Ok(line) => lines.push(line),
                 Err(reason) => failed.push(reason),
             }
+        }
+        for (reward, count) in report::skipped(&who, &lines) {
+            output::note(&format!(
+                "{reward} passed over {count} of {} pictures, whose prompts carry no rules; \
+                 `--prompts` reads GenEval's metadata",
+                lines.len()
+            ));
         }
         let report = Report::new(&who, &lines, Left { failed: &failed, not_opened: &not_opened });
         match (args.json, args.csv) {

@@ -106,7 +106,8 @@ mod tests {
                 stamp: (0, 0),
                 prompt: "a dog".to_owned(),
                 group: None,
-                scores: vec![1.0],
+                rules: None,
+                scores: vec![Some(1.0)],
             })
         };
         let (a, b) = (items("A", a), items("B", b));

@@ -12,6 +12,7 @@ use hyperalign_core::{
     input,
     stop::Stop,
 };
+use hyperalign_models::weights::sha256;
 use hyperalign_rewards::Prompt;
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,7 +23,7 @@ use super::{
     items::Item,
     journal::{Journal, JournalError, Line, stamp},
 };
-use crate::rewards::Judges;
+use crate::rewards::{Judges, Scores};
 
 /// Larger files are refused before they are read, in bytes: no picture of the allowed size needs
 /// so many.
@@ -51,6 +52,13 @@ struct Loaded {
     stamp: (u64, u64),
 }
 
+/// What tells the rules of `item` from others; nothing where no reward judges by rules.
+fn rules(judges: &Judges, item: &Item) -> Option<String> {
+    let row = item.row.as_ref().filter(|_| judges.need_rules())?;
+    let json = serde_json::to_string(row).expect("a row is plain data");
+    Some(sha256(json)[..12].to_owned())
+}
+
 /// Scores `items`, as many at once as `batch` says, and goes on from the journal. The results are in
 /// the order of the items; there are fewer if `stop` was requested.
 ///
@@ -67,7 +75,8 @@ pub fn run(
     let mut results: Vec<Option<Result>> = vec![None; items.len()];
     let mut open: Vec<usize> = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        match journal.as_ref().and_then(|journal| journal.find(item)) {
+        let rules = rules(judges, item);
+        match journal.as_ref().and_then(|journal| journal.find(item, rules.as_deref())) {
             Some(line) => {
                 // Groups are the business of this run, not of the one that scored.
                 results[index] = Some(Ok(Line { group: item.group.clone(), ..line.clone() }));
@@ -100,7 +109,7 @@ pub fn run(
         let pixels: u64 =
             waiting.iter().map(|one| u64::from(one.picture.width() * one.picture.height())).sum();
         if batch.is_full(waiting.len(), pixels) || is_last {
-            let done = score(items, std::mem::take(&mut waiting), |pictures, prompts| {
+            let done = score(judges, items, std::mem::take(&mut waiting), |pictures, prompts| {
                 batch.score(judges, pictures, prompts, |line| progress.tell(line))
             });
             let lines: Vec<&Line> = done.iter().filter_map(|(_, r)| r.as_ref().ok()).collect();
@@ -176,9 +185,10 @@ fn no_prompt(item: &Item, own: &str) -> String {
 }
 
 fn score(
+    judges: &Judges,
     items: &[Item],
     loaded: Vec<Loaded>,
-    scores: impl FnOnce(&[RgbImage], &[Prompt]) -> Vec<std::result::Result<Vec<f32>, String>>,
+    scores: impl FnOnce(&[RgbImage], &[Prompt]) -> Vec<Scores>,
 ) -> Vec<(usize, std::result::Result<Line, String>)> {
     if loaded.is_empty() {
         return Vec::new();
@@ -193,8 +203,9 @@ fn score(
     let lines =
         scores.into_iter().zip(prompts).zip(rest).map(|((scores, prompt), (index, stamp))| {
             let item = &items[index];
-            let (image, group) = (item.path.clone(), item.group.clone());
-            (index, scores.map(|scores| Line { image, stamp, prompt: prompt.text, group, scores }))
+            let (image, group, prompt) = (item.path.clone(), item.group.clone(), prompt.text);
+            let rules = rules(judges, item);
+            (index, scores.map(|scores| Line { image, stamp, prompt, group, rules, scores }))
         });
     lines.collect()
 }
@@ -344,7 +355,7 @@ mod tests {
         let results = run(&judges, &items, Batch::of(2), None, &Stop::default()).unwrap();
         let lines: Vec<Line> = results.into_iter().map(|result| result.unwrap()).collect();
         assert_eq!((lines[0].prompt.as_str(), lines[1].prompt.as_str()), ("", "a dog"));
-        assert_eq!(lines[0].scores, [1.0]);
+        assert_eq!(lines[0].scores, [Some(1.0)]);
         // The same pictures for a reward that looks.
         let bytes = std::fs::read(&items[0].path).unwrap();
         assert_eq!(prompt(&items[0], &bytes, true), Err("it is not UTF-8".to_owned()));

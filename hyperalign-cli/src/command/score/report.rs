@@ -8,6 +8,7 @@ use hyperalign_train::eval::{Format, Table, short_version};
 use serde::Serialize;
 
 use super::{
+    geneval::TaskScores,
     journal::Line,
     pass::Failed,
     spread::{Over, Spread, Units, legend},
@@ -72,6 +73,13 @@ pub struct Report<'a> {
     all: Means,
     groups: BTreeMap<&'a str, Means>,
     scores: Vec<Picture<'a>>,
+    /// By each reward that judges by rules, how many pictures it passed over because their prompts
+    /// carry none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    skipped: BTreeMap<&'a str, usize>,
+    /// GenEval's own summary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    geneval: Option<TaskScores>,
     failed: &'a [Failed],
     not_opened: &'a [NotOpened],
     /// The most memory that the run held, where the system tells.
@@ -86,7 +94,7 @@ struct Picture<'a> {
     prompt: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a str>,
-    scores: BTreeMap<&'a str, f32>,
+    scores: BTreeMap<&'a str, Option<f32>>,
 }
 
 impl<'a> Report<'a> {
@@ -109,6 +117,8 @@ impl<'a> Report<'a> {
             all: means(rewards, &lines.iter().collect::<Vec<_>>()),
             groups: groups.into_iter().map(|(name, of)| (name, means(rewards, &of))).collect(),
             scores: lines.iter().map(picture).collect(),
+            skipped: skipped(rewards, lines),
+            geneval: TaskScores::of(rewards, lines),
             failed: left.failed,
             not_opened: left.not_opened,
             peak_memory_bytes: memory::peak(),
@@ -134,7 +144,8 @@ impl<'a> Report<'a> {
         let header = ["group", "reward", "pictures", "mean", "95 %"];
         let means = self.groups.values().chain([&self.all]).flat_map(Means::values);
         let legend = legend(means.map(|mean| mean.drawn_over));
-        aligned(header, rows) + legend + &versions(self.rewards)
+        let geneval = self.geneval.as_ref().map(ToString::to_string).unwrap_or_default();
+        aligned(header, rows) + legend + &geneval + &versions(self.rewards)
     }
 
     /// A line for each picture, with a column for each reward, then the version and the role of
@@ -154,7 +165,9 @@ impl<'a> Report<'a> {
                 field(picture.prompt),
                 field(picture.group.unwrap_or_default()),
             ];
-            let score = |who: &Who| picture.scores[who.name.as_str()].to_string();
+            let score = |who: &Who| {
+                picture.scores[who.name.as_str()].map(|score| score.to_string()).unwrap_or_default()
+            };
             fields.extend(self.rewards.iter().map(score));
             fields.extend_from_slice(&tail);
             text += &(fields.join(",") + "\n");
@@ -164,16 +177,31 @@ impl<'a> Report<'a> {
 }
 
 fn means(rewards: &[Who], lines: &[&Line]) -> Means {
-    if lines.is_empty() {
-        return Means::new();
-    }
-    let units = Units::new(lines.iter().copied());
     let mean = |(k, who): (usize, &Who)| {
-        let scores: Vec<f64> = lines.iter().map(|line| f64::from(line.scores[k])).collect();
-        let (spread, count) = (units.spread(&scores), lines.len());
-        (who.name.clone(), Mean { spread, drawn_over: units.over, count })
+        let scored: Vec<&Line> =
+            lines.iter().copied().filter(|line| line.scores[k].is_some()).collect();
+        let scores: Vec<f64> = scored.iter().filter_map(|line| value(line, k)).collect();
+        if scores.is_empty() {
+            return None;
+        }
+        let units = Units::new(scored.into_iter());
+        let (spread, count) = (units.spread(&scores), scores.len());
+        Some((who.name.clone(), Mean { spread, drawn_over: units.over, count }))
     };
-    rewards.iter().enumerate().map(mean).collect()
+    rewards.iter().enumerate().filter_map(mean).collect()
+}
+
+/// The score of the `k`-th reward.
+fn value(line: &Line, k: usize) -> Option<f64> {
+    line.scores[k].map(f64::from)
+}
+
+/// How many pictures each reward has passed over.
+pub fn skipped<'a>(rewards: &'a [Who], lines: &[Line]) -> BTreeMap<&'a str, usize> {
+    let count = |(k, who): (usize, &'a Who)| {
+        (who.name.as_str(), lines.iter().filter(|line| line.scores[k].is_none()).count())
+    };
+    rewards.iter().enumerate().map(count).filter(|(_, count)| *count > 0).collect()
 }
 
 /// How the pictures of one folder stand against those of another.
@@ -211,10 +239,16 @@ impl<'a> Comparison<'a> {
     ) -> Self {
         let units = Units::new(pairs.iter().map(|(line, _)| line));
         let versus = |(k, who): (usize, &'a Who)| {
-            let differences: Vec<f64> = pairs
-                .iter()
-                .map(|(a, b)| f64::from(a.scores[k]) - f64::from(b.scores[k]))
-                .collect();
+            let scored = || {
+                let both = |(a, b): &&(Line, Line)| a.scores[k].is_some() && b.scores[k].is_some();
+                pairs.iter().filter(both)
+            };
+            let differences: Vec<f64> =
+                scored().filter_map(|(a, b)| Some(value(a, k)? - value(b, k)?)).collect();
+            if differences.is_empty() {
+                return None;
+            }
+            let units = Units::new(scored().map(|(line, _)| line));
             let won = |d: &f64| if *d == 0.0 { 0.5 } else { f64::from(u8::from(*d > 0.0)) };
             let wins: Vec<f64> = differences.iter().map(won).collect();
             let count = |share| wins.iter().filter(|win| **win == share).count();
@@ -225,12 +259,9 @@ impl<'a> Comparison<'a> {
                 ties: count(0.5),
                 losses: count(0.0),
             };
-            (who.name.as_str(), versus)
+            Some((who.name.as_str(), versus))
         };
-        let results = match pairs.is_empty() {
-            true => BTreeMap::new(),
-            false => rewards.iter().enumerate().map(versus).collect(),
-        };
+        let results = rewards.iter().enumerate().filter_map(versus).collect();
         let Left { failed, not_opened } = left;
         let (pairs, drawn_over) = (pairs.len(), units.over);
         Self { a, b, rewards, pairs, drawn_over, results, failed, not_opened }
@@ -301,7 +332,8 @@ mod tests {
             stamp: (0, 0),
             prompt: format!("a \"{image}\""),
             group: Some(group.to_owned()),
-            scores: vec![score],
+            rules: None,
+            scores: vec![Some(score)],
         }
     }
 

@@ -153,7 +153,7 @@ impl App {
             let (pictures, room) = decode(&files, budget)?;
             for (k, (picture, prompt)) in pictures.iter().zip(&prompts).enumerate() {
                 let refused = |reason| Refusal::bad(format!("picture {k}: {reason}"));
-                judges.check(picture, prompt).map_err(refused)?;
+                judges.check_all(picture, prompt).map_err(refused)?;
             }
             Ok::<_, Refusal>((pictures, prompts, room))
         });

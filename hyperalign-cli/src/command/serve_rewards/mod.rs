@@ -29,7 +29,7 @@ use crate::{
     context::Context,
     interrupt,
     outcome::Outcome,
-    rewards::{Judges, RewardArgs},
+    rewards::{JudgeArgs, Judges},
 };
 use http::App;
 use metrics::Metrics;
@@ -42,7 +42,7 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    rewards: RewardArgs,
+    rewards: JudgeArgs,
 
     /// Address or name to listen at. There is no login: whoever can reach it can ask.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]

@@ -16,7 +16,7 @@ use image::RgbImage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::metrics::Metrics;
-use crate::rewards::Judges;
+use crate::rewards::{self, Judges};
 
 /// How long a batch waits for company.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -90,6 +90,12 @@ impl Queue {
     }
 }
 
+/// The scores of a picture that every reward has scored, as those do whose prompts were checked.
+fn all(scores: rewards::Scores) -> Scores {
+    let unscored = || "a reward has not scored it".to_owned();
+    scores?.into_iter().map(|score| score.ok_or_else(unscored)).collect()
+}
+
 fn work(judges: &Judges, metrics: &Metrics, incoming: &Receiver<Job>, batch: usize) {
     while let Ok(first) = incoming.recv() {
         let mut count = first.pictures.len();
@@ -118,7 +124,8 @@ fn work(judges: &Judges, metrics: &Metrics, incoming: &Receiver<Job>, batch: usi
             metrics.batches.add(1);
             // A reward that panics fails its batch, not the server.
             let scored = catch_unwind(AssertUnwindSafe(|| judges.score(p, t)));
-            scored.unwrap_or_else(|_| vec![Err("the reward failed".to_owned()); p.len()])
+            let failed = || vec![Err("the reward failed".to_owned()); p.len()];
+            scored.map_or_else(|_| failed(), |scored| scored.into_iter().map(all).collect())
         });
         let scores: Vec<Scores> = scores.by_ref().collect();
         metrics.scored(scores.len(), start.elapsed());

@@ -31,7 +31,7 @@ pub(super) fn all(
         settings.training.time_limit = Some(wall_time);
         settings
     };
-    let reward_only = HyperAlignSettings { lambda: 0.0, ..method.clone() };
+    let reward_only = HyperAlignSettings { lambda: Some(0.0), ..method.clone() };
     let HyperAlignSettings { preferred_batch: batch, caption_dropout, .. } = *method;
     let regulariser_only = FineTuningSettings { batch, caption_dropout };
     let mut static_lora = timed(main.method.clone());

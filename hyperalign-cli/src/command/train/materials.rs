@@ -3,14 +3,19 @@
 use std::{path::PathBuf, sync::Arc};
 
 use burn::tensor::Device;
+use hyperalign_models::base::Base;
 use hyperalign_rewards::{
     Prompt, Reward,
-    emoji::{self, Split},
+    emoji::{self, Split, World},
     geneval::Row,
 };
 use hyperalign_train::{
     align::AlignSettings,
-    data::{ColumnNames, EmojiPreferred, Preferences, PreferredPictures, TrainingData, world_of},
+    data::{
+        ColumnNames, EmojiPreferred, Preferences, PreferredPictures, TrainingData,
+        drawn::{DrawError, DrawnSet, Ranked, Winners},
+        world_of,
+    },
     method::{DataNeed, Materials, RewardNeed},
 };
 use miette::{Diagnostic, IntoDiagnostic};
@@ -20,7 +25,7 @@ use crate::{
     base::{self, BaseOptions},
     output,
     prompts::of_file,
-    scorers,
+    rewards,
 };
 
 /// Prompts that a run learns from.
@@ -46,14 +51,28 @@ enum MaterialsError {
     #[error(
         "`--reward {given}` would train against `{}`, which is kept for measuring: the table at \
          the end calls it held-out",
-        scorers::HELD_OUT
+        rewards::HELD_OUT
     )]
     #[diagnostic(help(
         "leave `--reward` out for the embedded world's own, `{}`, or name a published reward or a \
          folder of a CLIP",
-        scorers::PROXY
+        rewards::PROXY
     ))]
     KeptForMeasuring { given: String },
+}
+
+/// Data of the embedded worlds on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OwnData {
+    /// Clean and right renders of training prompts: the upper reference.
+    Curated,
+    /// The base's own pictures, of two the one that a careful annotator prefers.
+    Winners,
+    /// The same of other pictures and a hasty annotator.
+    WinnersHasty,
+    /// The best of four of the base's own pictures by the reward.
+    Ranked,
 }
 
 /// Flags that name data.
@@ -65,6 +84,12 @@ pub(super) struct DataArgs {
     /// run that is resumed needs it again.
     #[arg(long, value_name = "FILE_OR_DIR")]
     preferences: Option<PathBuf>,
+
+    /// Pictures of an embedded base's own world to learn from: `curated`, clean renders of what was
+    /// asked for; or what `hyperalign pairs` has drawn, `winners`, `winners-hasty` or `ranked`.
+    /// Default: curated for a base of the small world, winners for one of the large world.
+    #[arg(long, value_enum, value_name = "SET", conflicts_with = "preferences")]
+    data: Option<OwnData>,
 
     /// The share of the preferred pictures that may be damaged or missing, from 0 to 1. They are
     /// passed over, and the log has their share; with more there is no run.
@@ -90,10 +115,11 @@ pub(super) struct DataArgs {
 impl DataArgs {
     /// What tells a run with this data from one with other data; none for the world's own.
     pub(super) fn identity(&self) -> Option<serde_json::Value> {
-        let is_own = self.preferences.is_none() && self.prompts.is_none();
-        (!is_own).then(|| match &self.columns {
-            None => serde_json::json!([self.preferences, self.prompts]),
-            Some(columns) => {
+        let is_own = self.preferences.is_none() && self.prompts.is_none() && self.data.is_none();
+        (!is_own).then(|| match (&self.columns, self.data) {
+            (None, None) => serde_json::json!([self.preferences, self.prompts]),
+            (None, Some(data)) => serde_json::json!([data, self.prompts]),
+            (Some(columns), _) => {
                 serde_json::json!([self.preferences, self.prompts, columns.to_string()])
             }
         })
@@ -126,13 +152,15 @@ impl DataArgs {
         };
         if base::embedded_base(given).is_some() {
             let kept = |reward: &&Arc<dyn Reward>| {
-                scorers::share_a_network(reward.name(), scorers::HELD_OUT)
+                rewards::share_a_network(reward.name(), rewards::HELD_OUT)
             };
             if let Some(reward) = reward.as_ref().filter(kept) {
                 let given = reward.name().to_owned();
                 return Err(MaterialsError::KeptForMeasuring { given }.into());
             }
-            let mut world = emoji((given, options), settings, device)?;
+            let has_data = preferences.is_some() || settings.method.needs().data == DataNeed::None;
+            let set = if has_data { Some(OwnData::Curated) } else { self.data };
+            let mut world = emoji((given, options), set, reward, settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
                 // Before anything is trained: this base knows only so many words.
@@ -140,7 +168,6 @@ impl DataArgs {
                 world.base.encode_prompts(&said).into_diagnostic()?;
                 world.data = TrainingData::Pairs(pictures(preferences, size)?);
             }
-            world.reward = reward.or(world.reward);
             if let Some(prompts) = prompts {
                 world.prompts = prompts.into_iter().map(|prompt| prompt.text).collect();
             }
@@ -236,23 +263,59 @@ fn checked(materials: Materials) -> miette::Result<Materials> {
 /// Base, proxy reward, prompts and preferred pictures of the emoji world.
 fn emoji(
     (given, options): (&str, &BaseOptions),
+    set: Option<OwnData>,
+    reward: Option<Arc<dyn Reward>>,
     settings: &AlignSettings,
     device: &Device,
 ) -> miette::Result<Materials> {
     let (base, _) = base::open(given, options, device)?;
     let seed = settings.training.seed;
     let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
-    let reward = scorers::reward(scorers::PROXY, device)?;
+    let reward = match reward {
+        Some(reward) => reward,
+        None => Arc::new(rewards::reward(rewards::PROXY, device)?),
+    };
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     let drawn = world_of(base.as_ref());
+    let data = own_data(base.as_ref(), drawn, set, seed, reward.as_ref(), device)?;
     Ok(Materials {
         base,
-        reward: Some(Arc::new(reward)),
+        reward: Some(reward),
         reward_decoder: None,
         prompts: text(drawn.prompts(Split::Train, TRAINING_PROMPTS, seed)),
-        data: TrainingData::Pictures(Arc::new(EmojiPreferred { world: drawn, seed })),
+        data,
         sample_prompts: text(drawn.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })
+}
+
+/// The set that is learned from: the one that is named, or the world's default.
+fn own_data(
+    base: &dyn Base,
+    world: World,
+    set: Option<OwnData>,
+    seed: u64,
+    reward: &dyn Reward,
+    device: &Device,
+) -> miette::Result<TrainingData> {
+    let default = if world == World::SMALL { OwnData::Curated } else { OwnData::Winners };
+    let set = match set.unwrap_or(default) {
+        OwnData::Curated => {
+            return Ok(TrainingData::Pictures(Arc::new(EmojiPreferred { world, seed })));
+        }
+        OwnData::Winners => DrawnSet::Winners,
+        OwnData::WinnersHasty => DrawnSet::WinnersHasty,
+        OwnData::Ranked => DrawnSet::Ranked,
+    };
+    let file = set.file(base, world, DrawnSet::PROMPTS).into_diagnostic()?;
+    let Some(drawn) = file.read().into_diagnostic()? else {
+        let (base, data) = (base.name().to_owned(), set.name().to_owned());
+        return Err(DrawError::Missing { base, data }).into_diagnostic();
+    };
+    let rows = file.rows();
+    Ok(TrainingData::Pairs(match set.annotator() {
+        Some(annotator) => Arc::new(Winners::new(&drawn, &rows, annotator)),
+        None => Arc::new(Ranked::new(&drawn, &rows, reward, device)),
+    }))
 }

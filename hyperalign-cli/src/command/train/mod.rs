@@ -12,13 +12,16 @@ use std::{
 };
 
 use hyperalign_core::contract::Decoder;
-use hyperalign_core::{atomic, movement::key_steps_by_share};
+use hyperalign_core::{
+    atomic,
+    movement::{key_steps_by_share, key_steps_spread},
+};
 use hyperalign_models::weights;
 use hyperalign_train::{
     align::{AlignSettings, Aligned, REMOVED, align, check},
     eval::{Sampling, Shot, movement},
     learner::{End, FolderLock, Progress, Resume, Run, Stop},
-    method::{Materials, MethodSettings, RewardNeed, TrajectorySettings},
+    method::{KeyStepChoice, Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -29,7 +32,7 @@ use crate::{
     context::Context,
     interrupt,
     outcome::Outcome,
-    output, scorers,
+    output, rewards,
 };
 
 /// Pictures of one batch where key steps are chosen.
@@ -76,7 +79,7 @@ pub struct Args {
     #[arg(long, value_name = "REWARD", help = format!(
         "Reward to train against, instead of the embedded world's own: {}. A run that is resumed \
          needs it again",
-        scorers::kinds()
+        rewards::kinds()
     ))]
     reward: Option<String>,
 
@@ -144,8 +147,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
     let _lock = lock(args)?;
-    let files = scorers::files(args.reward.as_slice(), &args.reward_weights)?;
-    let open = |reward| scorers::open(reward, &files, &device);
+    let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
+    let open = |reward| rewards::open(reward, &files, &device);
     let reward = args.reward.as_deref().map(open).transpose()?;
     if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
         return Err(TrainError::NoControls { method: settings.method.name() }.into());
@@ -231,14 +234,19 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
     Ok(settings)
 }
 
-/// Key steps of P from the base's own movement over the tuning prompts.
+/// Key steps of P: those of the settings, or as the settings choose them.
 fn key_steps(
     world: &Materials,
     settings: &AlignSettings,
     stop: &Stop,
 ) -> miette::Result<Option<Vec<usize>>> {
-    if !settings.trajectory.key_steps.is_empty() {
-        return Ok(Some(settings.trajectory.key_steps.clone()));
+    let TrajectorySettings { steps, key_steps, key_step_choice, .. } = &settings.trajectory;
+    if !key_steps.is_empty() {
+        return Ok(Some(key_steps.clone()));
+    }
+    let count = settings.evaluation.key_steps;
+    if *key_step_choice == KeyStepChoice::Spread {
+        return key_steps_spread(*steps, count.min(*steps)).map(Some).into_diagnostic();
     }
     let shots: Vec<Shot> = (0..)
         .zip(&world.sample_prompts)
@@ -248,7 +256,7 @@ fn key_steps(
     let movement = movement(world.base.as_ref(), &sampling, &shots, stop).into_diagnostic()?;
     match movement {
         Some(movement) => {
-            let count = settings.evaluation.key_steps.min(movement.len());
+            let count = count.min(movement.len());
             Ok(Some(key_steps_by_share(&movement, count).into_diagnostic()?))
         }
         None => Ok(None),

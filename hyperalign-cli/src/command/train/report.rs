@@ -21,7 +21,7 @@ use hyperalign_train::{
 use miette::IntoDiagnostic;
 
 use super::sampling;
-use crate::{outcome::Outcome, output, prompts, scorers};
+use crate::{outcome::Outcome, output, prompts, rewards};
 
 /// Pictures of one batch.
 const BATCH: usize = 32;
@@ -69,7 +69,7 @@ impl Report<'_> {
 
         // The exact scorer and the held-out model judge the embedded world's pictures.
         let is_world = self.held_out.is_none();
-        let heldout = is_world.then(|| scorers::reward(scorers::HELD_OUT, &world.device));
+        let heldout = is_world.then(|| rewards::reward(rewards::HELD_OUT, &world.device));
         let heldout = heldout.transpose()?;
         let clip = heldout.as_ref().map(ClipSpace);
         let space: &dyn ImageSpace = clip.as_ref().map_or(&Pixels, |clip| clip);
@@ -102,7 +102,7 @@ impl Report<'_> {
             cache: Some(out.join("evaluation")),
             stop: stop.clone(),
         };
-        let measured = scorers::measure(&evaluation)?;
+        let measured = rewards::measure(&evaluation)?;
         let Some(summary) = measured else { return Ok(Outcome::Interrupted) };
         let text = serde_json::to_string_pretty(&summary).into_diagnostic()? + "\n";
         atomic::write(&out.join("summary.json"), text.as_bytes()).into_diagnostic()?;

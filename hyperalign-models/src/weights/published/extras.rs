@@ -1,7 +1,7 @@
 //! What published files are known to hold beside a network, and is of no use here.
 
 use super::{Kind, single_file::TEXT};
-use crate::weights::Tensors;
+use crate::{mask2former, swin, weights::Tensors};
 
 /// How the keys of the moving average of training begin. The file holds the weights to be used as
 /// well.
@@ -51,7 +51,8 @@ const TOKENS_AGAIN: &str = "encoder.embed_tokens.weight";
 
 /// The keys of `tensors`, a file of the given kind, that such a file may hold beside the network:
 /// the noise schedule, the moving average and the leavings of training in a single file, the numbers
-/// from 0 on of CLIP's positions, T5's second table of tokens. One that has not the shape of what it repeats
+/// from 0 on of CLIP's positions, T5's second table of tokens, and of a Mask2Former buffers and a norm
+/// that nothing uses. One that has not the shape of what it repeats
 /// is none of them.
 pub fn extras(kind: Kind, tensors: &Tensors) -> Vec<String> {
     match kind {
@@ -76,6 +77,14 @@ pub fn extras(kind: Kind, tensors: &Tensors) -> Vec<String> {
                 .shape(TOKENS_AGAIN)
                 .filter(|again| tensors.shape(TOKENS).is_some_and(|tokens| tokens == *again));
             again.map(|_| TOKENS_AGAIN.to_owned()).into_iter().collect()
+        }
+        Kind::Mask2Former => {
+            let is_extra = |key: &&str| {
+                *key == mask2former::EMPTY_WEIGHT
+                    || key.ends_with(swin::POSITION_INDEX)
+                    || key.contains(swin::UNUSED_NORM)
+            };
+            tensors.iter().map(|(key, _)| key).filter(is_extra).map(str::to_owned).collect()
         }
         _ => Vec::new(),
     }
@@ -116,14 +125,20 @@ pub fn summary(extras: &[String]) -> Option<String> {
         ("second table", "of T5's tokens"),
         ("weight", "of BLIP's contrastive loss"),
         ("tensor", "of trainers and mergers"),
+        ("list", "of the places in Swin's windows"),
+        ("buffer", "of Mask2Former's training loss"),
+        ("weight", "of a norm after Swin that nothing uses"),
     ];
-    let mut counts = [0; 6];
+    let mut counts = [0; 9];
     for key in extras {
         let sort = match key {
             _ if SCHEDULE.contains(&key.as_str()) => 0,
             _ if key.starts_with(AVERAGE) => 1,
             _ if key.ends_with(TOKENS_AGAIN) => 3,
             _ if is_of_trainers(key) => 5,
+            _ if key.ends_with(swin::POSITION_INDEX) => 6,
+            _ if key == mask2former::EMPTY_WEIGHT => 7,
+            _ if key.contains(swin::UNUSED_NORM) => 8,
             _ if !key.ends_with("position_ids") => 4,
             _ => 2,
         };

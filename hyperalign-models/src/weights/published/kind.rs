@@ -34,6 +34,8 @@ pub enum Kind {
     ClipText,
     /// The encoder of T5, in the layout of transformers.
     T5,
+    /// A Mask2Former over a Swin, in the layout of transformers.
+    Mask2Former,
     /// The small encoder of the latents of Stable Diffusion 1.x.
     TinyEncoder,
     /// The small decoder of the latents of Stable Diffusion 1.x.
@@ -41,7 +43,7 @@ pub enum Kind {
 }
 
 /// Beginnings of keys that only one kind has; the first that fits counts.
-const MARKS: [(&str, Kind); 16] = [
+const MARKS: [(&str, Kind); 17] = [
     ("conditioner.embedders.", Kind::StableDiffusionXl),
     ("cond_stage_model.model.", Kind::StableDiffusion2),
     ("cond_stage_model.transformer.", Kind::StableDiffusion1),
@@ -56,6 +58,7 @@ const MARKS: [(&str, Kind); 16] = [
     ("text_model.encoder.layers.", Kind::ClipText),
     ("encoder.layers.0.self_attn.", Kind::ClipText),
     ("encoder.block.0.layer.0.SelfAttention.", Kind::T5),
+    ("model.pixel_level_module.", Kind::Mask2Former),
     ("cv14.", Kind::TinyEncoder),
     ("c4v1.", Kind::TinyDecoder),
 ];
@@ -108,6 +111,7 @@ impl fmt::Display for Kind {
             Self::Clip => "CLIP, in the layout of transformers",
             Self::ClipText => "CLIP's text encoder, in the layout of transformers",
             Self::T5 => "T5's encoder, in the layout of transformers",
+            Self::Mask2Former => "Mask2Former over Swin, in the layout of transformers",
             Self::TinyEncoder => "the small encoder of SD 1.x latents",
             Self::TinyDecoder => "the small decoder of SD 1.x latents",
         })

@@ -2,6 +2,7 @@
 //! of (update, sample).
 
 mod kill;
+mod memory;
 mod resume;
 mod span;
 mod stop;

@@ -244,10 +244,50 @@ fn threads_inside_operations_do_not_change_the_bytes() {
     assert!((0..3).all(|_| end() == first));
 }
 
-/// One shard pulls a thousand times as hard as the other.
-struct Uneven(Option<f64>);
+/// Two shards with gradients of a given angle to each other.
+struct Halves(f64);
 
-impl Objective for Uneven {
+impl Objective for Halves {
+    type Module = Line;
+    type Batch = ();
+
+    fn names(&self) -> Names {
+        Names { parts: vec!["turn"], metrics: Vec::new() }
+    }
+
+    fn prepare(&self, _: &Line, _: u64) {}
+
+    fn losses(&self, module: &Line, (): &(), _: u64, shard: Shard, emit: &mut dyn Emit) {
+        let weight = module.weight.val();
+        let along = |k: usize| weight.clone().narrow(0, k, 1).sum();
+        let loss = match shard.index {
+            0 => along(0) * 3.0,
+            _ => along(0) * (2.0 * self.0.cos()) + along(1) * (2.0 * self.0.sin()),
+        };
+        emit.part(Part::new("turn", 1.0, loss));
+    }
+}
+
+#[test]
+fn the_agreement_of_halves_is_the_cosine_between_their_gradients() {
+    let settings = Settings { shards: 2, agreement_every: Some(2), ..settings() };
+    for angle in [0.0, 0.7, 2.0, std::f64::consts::PI] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::new(dir.path(), "");
+        fit(Arc::new(Halves(angle)), Line::new(), &settings, &run).unwrap();
+        for (update, row) in journal(dir.path()).iter().enumerate() {
+            let found = row["metrics"]["turn_agreement"].as_f64();
+            assert_eq!(found.is_some(), update % 2 == 0, "update {update}");
+            let error = found.map_or(0.0, |found| (found - angle.cos()).abs());
+            assert!(error < 1e-5, "{found:?} is not {}", angle.cos());
+        }
+    }
+}
+
+/// A gradient that is a hundred times as long in update 8.
+struct Spike;
+
+impl Objective for Spike {
     type Module = Line;
     type Batch = ();
 
@@ -257,23 +297,38 @@ impl Objective for Uneven {
 
     fn prepare(&self, _: &Line, _: u64) {}
 
-    fn losses(&self, module: &Line, (): &(), _: u64, shard: Shard, emit: &mut dyn Emit) {
-        let pull = [1000.0, 0.5][shard.index];
-        let loss = module.weight.val().narrow(0, shard.index, 1).sum() * pull;
-        emit.part(Part::new("pull", 2.0, loss).clipped(self.0));
+    fn losses(&self, module: &Line, (): &(), update: u64, _: Shard, emit: &mut dyn Emit) {
+        let pull = if update == 8 { 100.0 } else { 1.0 };
+        emit.part(Part::new("pull", 1.0, module.bias.val() * pull));
     }
 }
 
 #[test]
-fn a_part_is_clipped_in_each_shard_before_the_mean() {
-    let norm = |limit: Option<f64>| {
-        let settings = Settings { shards: 2, ..Settings::default() };
+fn a_clip_to_the_running_mean_limits_what_is_far_above_it() {
+    let module = Line::new();
+    let settings = Settings { clip: None, clip_to_mean: Some(4.0), ..settings() };
+    let norm = |update, mean| {
         let gradient =
-            crate::learner::update::gradient(&Uneven(limit), &Line::new(), &(), 0, &settings)
-                .unwrap();
-        gradient.parts[0].gradient_norm
+            crate::learner::update::gradient(&Spike, &module, &(), update, &settings, mean);
+        let gradient = gradient.unwrap();
+        (gradient.norm, gradient.clipped)
     };
-    // Mean of two shards, times the weight of 2: the sum of two perpendicular vectors.
-    assert!((norm(None) - 1000.0_f64.hypot(0.5)).abs() < 1e-3);
-    assert!((norm(Some(1.0)) - 1.0_f64.hypot(0.5)).abs() < 1e-4);
+    assert_eq!(norm(7, None), (1.0, 1.0));
+    assert_eq!(norm(8, None), (100.0, 100.0), "there is no mean yet");
+    assert_eq!(norm(7, Some(1.0)), (1.0, 1.0));
+    assert_eq!(norm(8, Some(1.0)), (100.0, 4.0));
+    // The mean is part of the checkpoint: a run that is cut ends with the same bytes.
+    let end = |cut: Option<u64>| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run = Run::new(dir.path(), "");
+        let schedule = Schedule::Constant { warmup: 0 };
+        let whole = Settings { schedule, ..settings.clone() };
+        if let Some(updates) = cut {
+            let short = Settings { updates, ..whole.clone() };
+            fit(Arc::new(Spike), Line::new(), &short, &run).unwrap();
+            run.resume = Resume::Continue;
+        }
+        fit(Arc::new(Spike), Line::new(), &whole, &run).unwrap().module.values()
+    };
+    assert_eq!(end(Some(6)), end(None));
 }

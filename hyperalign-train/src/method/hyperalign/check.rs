@@ -10,11 +10,16 @@ pub(super) fn check(settings: &HyperAlignSettings, plan: &Plan) -> Result<(), Se
         if ok { Ok(()) } else { Err(SettingsError { name, given, expected }) }
     };
     let Plan { scheduler, shards } = *plan;
-    let lambda = settings.lambda;
+    let lambda = settings.lambda.unwrap_or(1.0);
     let is_weight = lambda >= 0.0 && lambda.is_finite();
     check(is_weight, "method.lambda", lambda.to_string(), "0 or more")?;
+    let ratio = settings.reward_ratio;
+    let is_ratio = ratio > 0.0 && ratio.is_finite();
+    check(is_ratio, "method.reward_ratio", ratio.to_string(), "above 0")?;
+    let found_in = settings.ratio_updates;
+    check(found_in > 0, "method.ratio_updates", found_in.to_string(), "1 or more")?;
     let parts = format!("a multiple of training.shards * training.accumulate, {shards}");
-    let preferred = (lambda > 0.0).then_some(settings.preferred_batch);
+    let preferred = settings.is_regularised().then_some(settings.preferred_batch);
     for (name, given) in [
         ("method.trajectories", Some(settings.trajectories)),
         ("method.preferred_batch", preferred),
@@ -27,8 +32,9 @@ pub(super) fn check(settings: &HyperAlignSettings, plan: &Plan) -> Result<(), Se
     let dropout = settings.caption_dropout;
     let is_share = (0.0..=1.0).contains(&dropout);
     check(is_share, "method.caption_dropout", dropout.to_string(), "between 0 and 1")?;
-    let clip = settings.reward_clip.unwrap_or(1.0);
-    check(clip > 0.0, "method.reward_clip", clip.to_string(), "above 0")?;
+    let clip = settings.trajectory_clip;
+    let is_limit = clip >= 0.0 && clip.is_finite();
+    check(is_limit, "method.trajectory_clip", clip.to_string(), "0 or more")?;
     let views = &settings.views;
     let shift = views.shift.to_string();
     check((0.0..=0.5).contains(&views.shift), "method.views.shift", shift, "from 0 to 0.5")?;
@@ -51,6 +57,14 @@ pub(super) fn check(settings: &HyperAlignSettings, plan: &Plan) -> Result<(), Se
         "method.max_signal",
         settings.max_signal.to_string(),
         &format!("at least {next:.4}, or no step would be supervised"),
+    )?;
+    let updates = settings.updates_per_rollout;
+    let steps = settings.allowed(scheduler).len().min(supervised) as u64;
+    check(
+        updates > 0 && steps.is_multiple_of(updates),
+        "method.updates_per_rollout",
+        updates.to_string(),
+        &format!("a divisor of the steps of a trajectory that are supervised, {steps}"),
     )
 }
 
@@ -67,9 +81,17 @@ mod tests {
         let good = HyperAlignSettings::default();
         assert_eq!(check(&good, &plan), Ok(()));
         type Change = fn(&mut HyperAlignSettings);
-        let changes: [(&str, Change); 12] = [
-            ("method.lambda", |s| s.lambda = f64::NAN),
-            ("method.lambda", |s| s.lambda = -1.0),
+        let changes: [(&str, Change); 17] = [
+            ("method.lambda", |s| s.lambda = Some(f64::NAN)),
+            ("method.lambda", |s| s.lambda = Some(-1.0)),
+            ("method.reward_ratio", |s| s.reward_ratio = 0.0),
+            ("method.ratio_updates", |s| s.ratio_updates = 0),
+            ("method.updates_per_rollout", |s| s.updates_per_rollout = 0),
+            ("method.updates_per_rollout", |s| s.updates_per_rollout = 3),
+            // Only so many steps may be supervised.
+            ("method.updates_per_rollout", |s| {
+                (s.supervised_steps, s.updates_per_rollout) = (8, 8);
+            }),
             ("method.trajectories", |s| s.trajectories = 0),
             ("method.trajectories", |s| s.trajectories = 3),
             ("method.preferred_batch", |s| s.preferred_batch = 5),
@@ -79,7 +101,7 @@ mod tests {
             ("method.max_signal", |s| s.max_signal = 0.01),
             ("method.views.shift", |s| s.views.shift = 0.6),
             ("method.views.noise", |s| s.views.noise = f64::INFINITY),
-            ("method.reward_clip", |s| s.reward_clip = Some(0.0)),
+            ("method.trajectory_clip", |s| s.trajectory_clip = -1.0),
         ];
         for (name, change) in changes {
             let mut settings = good.clone();

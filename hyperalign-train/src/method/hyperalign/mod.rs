@@ -4,28 +4,36 @@
 //! The paper's loss is `L = L_R + lambda L_G`. Here its whole is divided by lambda, so that the
 //! regulariser has the weight 1, which changes neither the direction nor AdamW's step. The same
 //! losses train a static LoRA, the control.
+//!
+//! The paper says nothing of how the gradient of the reward is made usable. Ours: one rollout serves
+//! several updates (`states.rs`), each state's gradient is limited to the running median before they
+//! are added up ([`Boundary`]), and lambda is found in the first updates from the lengths of the two
+//! gradients (`memory.rs`).
 
 mod check;
+mod memory;
+mod states;
 mod variation;
 mod views;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::tensor::Tensor;
-use hyperalign_core::{
-    denoiser::Denoiser as _,
-    diffusion::{Level, Levels},
-    noise::Purpose,
-    schedule::Scheduler,
-};
-use hyperalign_models::hypernet::Adapter;
+use hyperalign_core::{denoiser::Denoiser as _, lora::LoraSet, schedule::Scheduler};
+use hyperalign_models::hypernet::{Adapter, AdapterMeta};
 use hyperalign_rewards::Prompt;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use self::variation::{VARIATION, variation};
-use super::{
-    DataNeed, Method, Needs, Plan, RewardNeed, Setup, TrajectorySettings,
-    rollout::{Rollout, guided, start_stream},
+use self::{
+    memory::Memory,
+    states::{Rows, States},
+    variation::{VARIATION, variation},
 };
-use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard};
+use super::{Boundary, DataNeed, Method, Needs, Plan, RewardNeed, Setup, rollout::guided};
+use crate::learner::{
+    Emit, Metric, Names, Objective, Part, SettingsError, Shard, WeighedPart, parallel,
+};
 
 pub use views::Views;
 
@@ -33,28 +41,40 @@ pub use views::Views;
 const REWARD: &str = "reward";
 /// The part of the loss on preferred pictures.
 const REGULARISER: &str = "regulariser";
+/// The share of the states whose gradients were shortened.
+const LIMITED: &str = "limited_share";
+/// The longest gradient that a state may have.
+const LIMIT: &str = "gradient_limit";
 
 /// Hyper-parameters of the losses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HyperAlignSettings {
     /// How much the denoising loss on preferred pictures weighs beside the reward, `lambda`; at 0
-    /// there is the reward alone, and no data is needed.
-    pub lambda: f64,
-    /// Trajectories an update.
+    /// there is the reward alone, and no data is needed. Where nothing is said it is found in the
+    /// first updates from [`reward_ratio`](Self::reward_ratio).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lambda: Option<f64>,
+    /// How many times as long as the regulariser's gradient the reward's is made.
+    pub reward_ratio: f64,
+    /// Updates that lambda is found in. It is fixed afterwards.
+    pub ratio_updates: u64,
+    /// Trajectories of a rollout.
     pub trajectories: usize,
     /// Steps of each trajectory that are supervised: one in each of as many equal parts.
     pub supervised_steps: usize,
+    /// Updates that learn from the same rollout, each from an equal share of the supervised steps.
+    pub updates_per_rollout: u64,
     /// Steps whose squared signal level is below this are not supervised: the one-step
     /// prediction is a blur there, and a reward of it means nothing.
     pub min_signal: f64,
     /// Steps whose squared signal level is above this are not supervised: what the picture shows is
     /// settled there, and trajectories need not be followed so far.
     pub max_signal: f64,
-    /// Longest gradient of the reward loss in one shard, without its weight. The gradients of
-    /// single trajectories differ by a factor of a hundred; the few long ones would decide
-    /// everything.
-    pub reward_clip: Option<f64>,
+    /// Longest gradient of a single state by its update, as a multiple of the running median; 0 for
+    /// no limit. The gradients of single states differ by a factor of a hundred; the few long ones
+    /// would decide everything.
+    pub trajectory_clip: f64,
     /// What the reward is shown of a predicted picture.
     pub views: Views,
     /// Preferred pictures an update.
@@ -66,13 +86,15 @@ pub struct HyperAlignSettings {
 impl Default for HyperAlignSettings {
     fn default() -> Self {
         Self {
-            // With the clip below the reward's gradient is as long as the regulariser's.
-            lambda: 20.0,
-            trajectories: 4,
-            supervised_steps: 2,
+            lambda: None,
+            reward_ratio: 3.0,
+            ratio_updates: 20,
+            trajectories: 16,
+            supervised_steps: 4,
+            updates_per_rollout: 4,
             min_signal: 0.03,
             max_signal: 0.35,
-            reward_clip: Some(0.2),
+            trajectory_clip: 1.0,
             views: Views::default(),
             preferred_batch: 16,
             caption_dropout: 0.1,
@@ -81,9 +103,17 @@ impl Default for HyperAlignSettings {
 }
 
 impl HyperAlignSettings {
-    /// The weight of the reward where the regulariser's is 1.
-    fn reward_weight(&self) -> f64 {
-        if self.lambda == 0.0 { 1.0 } else { 1.0 / self.lambda }
+    /// The steps that may be supervised.
+    fn allowed(&self, scheduler: &dyn Scheduler) -> Vec<usize> {
+        let may = |&i: &usize| {
+            let signal = scheduler.level(i).signal.powi(2);
+            signal >= self.min_signal && signal <= self.max_signal
+        };
+        (0..scheduler.steps()).filter(may).collect()
+    }
+
+    fn is_regularised(&self) -> bool {
+        self.lambda != Some(0.0)
     }
 }
 
@@ -95,10 +125,14 @@ impl Method for HyperAlignSettings {
     fn needs(&self) -> Needs {
         Needs {
             reward: RewardNeed::Gradient,
-            data: if self.lambda == 0.0 { DataNeed::None } else { DataNeed::Pictures },
+            data: if self.is_regularised() { DataNeed::Pictures } else { DataNeed::None },
             stochastic: false,
             variant: true,
         }
+    }
+
+    fn span(&self) -> u64 {
+        self.updates_per_rollout
     }
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {
@@ -106,7 +140,13 @@ impl Method for HyperAlignSettings {
     }
 
     fn objective(&self, setup: Setup) -> HyperAlign {
-        HyperAlign { settings: self.clone(), setup }
+        HyperAlign { settings: self.clone(), setup, memory: Mutex::default() }
+    }
+
+    fn describe(&self, objective: &HyperAlign, meta: &mut AdapterMeta) {
+        if let Some(reward) = &mut meta.reward {
+            reward.weight = Some(objective.memory().weight(self));
+        }
     }
 }
 
@@ -114,103 +154,138 @@ impl Method for HyperAlignSettings {
 pub struct HyperAlign {
     settings: HyperAlignSettings,
     setup: Setup,
+    memory: Mutex<Memory>,
+}
+
+/// A rollout, by shard.
+pub struct Trajectories {
+    /// The update that it was made for.
+    first: u64,
+    states: Vec<States>,
 }
 
 impl Objective for HyperAlign {
     type Module = Adapter;
-    type Batch = ();
+    type Batch = Trajectories;
 
     fn names(&self) -> Names {
-        let regularised = (self.settings.lambda != 0.0).then_some(REGULARISER);
+        let regularised = self.settings.is_regularised().then_some(REGULARISER);
         Names {
             parts: [REWARD].into_iter().chain(regularised).collect(),
-            metrics: [REWARD].into_iter().chain(VARIATION).collect(),
+            metrics: [REWARD, LIMIT, LIMITED].into_iter().chain(VARIATION).collect(),
         }
     }
 
-    fn prepare(&self, _: &Adapter, _: u64) {}
+    fn span(&self) -> u64 {
+        self.settings.updates_per_rollout
+    }
 
-    fn losses(&self, adapter: &Adapter, (): &(), update: u64, shard: Shard, emit: &mut dyn Emit) {
-        self.reward_loss(adapter, update, shard, emit);
-        if self.settings.lambda != 0.0 {
+    fn prepare(&self, adapter: &Adapter, update: u64) -> Trajectories {
+        let (threads, count) = (self.setup.threads, self.setup.threads * self.setup.micro_steps);
+        let first_shards = (0..count).step_by(threads);
+        let states = first_shards.flat_map(|first| {
+            let works = (first..first + threads).map(|index| {
+                let adapter = adapter.clone();
+                let shard = Shard { index, count };
+                parallel::pooled(threads, move || self.states(&adapter, update, shard))
+            });
+            parallel::all(works.collect())
+        });
+        Trajectories { first: update, states: states.collect() }
+    }
+
+    fn losses(
+        &self,
+        adapter: &Adapter,
+        batch: &Trajectories,
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
+        let rows = self.rows(&batch.states[shard.index], (update - batch.first) as usize);
+        self.reward_loss(adapter, rows, update, shard, emit);
+        if self.settings.is_regularised() {
             self.regulariser(adapter, update, shard, emit);
         }
+    }
+
+    fn weigh(&self, _: u64, parts: &mut [WeighedPart]) {
+        self.memory().weigh(&self.settings, parts);
+    }
+
+    fn memory(&self) -> Option<Value> {
+        Some(HyperAlign::memory(self).to_json())
+    }
+
+    fn recall(&self, memory: Option<Value>) -> Result<(), serde_json::Error> {
+        let memory = memory.map(Memory::from_json).transpose()?;
+        *HyperAlign::memory(self) = memory.unwrap_or_default();
+        Ok(())
     }
 }
 
 impl HyperAlign {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// `L_R = -mean R(D(x0hat_t), c)` over supervised steps of the model's own trajectories.
-    fn reward_loss(&self, adapter: &Adapter, update: u64, shard: Shard, emit: &mut dyn Emit) {
-        let Setup { materials, trajectory, .. } = &self.setup;
-        let TrajectorySettings { variant, key_steps, steps, guidance_scale } = trajectory;
+    fn reward_loss(
+        &self,
+        adapter: &Adapter,
+        rows: Rows,
+        update: u64,
+        shard: Shard,
+        emit: &mut dyn Emit,
+    ) {
+        let (source, times) = rows.source.clone();
+        let (lora, factors) = adapter.emit(self.setup.base(), source, times, &rows.conditioning);
+        let count = rows.steps * rows.trajectories;
+        let boundary = Boundary::new(&lora, count);
+        let loss = self.reward(&rows, &boundary.lora(), update, shard).neg();
+        let mut gradients = loss.backward();
+        let loss = loss.detach();
+        emit.metric(Metric::mean(REWARD, -f64::from(loss.clone().into_scalar::<f32>()), count));
+        if let Some(factors) = factors {
+            let varied = variation(factors, rows.steps, rows.trajectories);
+            varied.into_iter().for_each(|metric| emit.metric(metric));
+        }
+
+        let gradients = boundary.gradients(&mut gradients);
+        let norms = boundary.norms(&gradients);
+        let mut shares = vec![1.0; count];
+        if self.settings.trajectory_clip > 0.0 {
+            let limit = self.memory().limit(&norms, self.settings.trajectory_clip);
+            let share = |norm: &f64| if *norm > limit { limit / norm } else { 1.0 };
+            shares = norms.iter().map(share).collect();
+            emit.metric(Metric::new(LIMIT, limit));
+            let limited = shares.iter().filter(|share| **share < 1.0).count();
+            emit.metric(Metric { name: LIMITED, sum: limited as f64, count });
+        }
+        self.memory().take(shard.index, norms);
+        let weight = self.memory().weight(&self.settings);
+        let stand_in = boundary.pull_back(gradients, &shares);
+        emit.part(Part::new(REWARD, weight, stand_in).shown_as(loss));
+    }
+
+    /// The mean reward of the one-step predictions of `rows` with an update.
+    fn reward(&self, rows: &Rows, lora: &LoraSet, update: u64, shard: Shard) -> Tensor<1> {
         let base = self.setup.base();
-        let rows = shard.samples(self.settings.trajectories);
-        let prompts: Vec<String> = rows
-            .clone()
-            .map(|k| self.setup.stream(Purpose::Data, update, k).pick(&materials.prompts).clone())
-            .collect();
-        let conditioning = self.setup.encode(&prompts);
-        let scheduler = base.scheduler(*steps);
-        let scheduler = scheduler.expect("checked when the run was set up");
-        let supervised = self.supervised(update, shard, scheduler.as_ref());
-        let last = supervised.iter().copied().max().unwrap_or(0);
-
-        // Off the tape: the rollout sees a plain copy, and keeps nothing for a backward pass.
-        let plain = burn::module::Module::valid(adapter);
-        let rollout = Rollout::run(
-            base,
-            &plain,
-            *variant,
-            key_steps,
-            *steps,
-            *guidance_scale,
-            &conditioning,
-            rows.clone().map(|k| start_stream(self.setup.seed, update, k)),
-            last,
-        );
-
-        // All supervised steps of all trajectories in one batch, step by step.
-        let count = rows.len();
-        let gather = |step: &dyn Fn(usize) -> usize| {
-            let samples = supervised.iter().map(|&i| rollout.sample(step(i)).clone());
-            Tensor::cat(samples.collect(), 0)
-        };
-        let times = |step: &dyn Fn(usize) -> usize| {
-            let time = |&i: &usize| scheduler.timestep(step(i));
-            let each = supervised.iter().map(time).flat_map(|t| std::iter::repeat_n(t, count));
-            self.setup.times(&each.collect::<Vec<f64>>())
-        };
-        let source = |i: usize| variant.source_step(i, key_steps);
-        let conditioning = conditioning.repeat(supervised.len());
-        let (lora, factors) = adapter.emit(base, gather(&source), times(&source), &conditioning);
-        let sample = gather(&|i| i);
-        let output = guided(base, &base.unconditional(), *guidance_scale).predict(
+        let Rows { sample, times, levels, conditioning, prompts, .. } = rows;
+        let scale = self.setup.trajectory.guidance_scale;
+        let output = guided(base, &base.unconditional(), scale).predict(
             sample.clone(),
-            times(&|i| i),
-            &conditioning,
-            Some(&lora),
+            times.clone(),
+            conditioning,
+            Some(lora),
         );
-        let levels = supervised.iter().map(|&i| scheduler.level(i));
-        let levels: Vec<Level> = levels.flat_map(|l| std::iter::repeat_n(l, count)).collect();
-        let levels = Levels::new(levels, &materials.device);
-        let pred_original = levels.original(base.prediction(), sample, output);
+        let pred_original = levels.original(base.prediction(), sample.clone(), output);
         let image = self.setup.picture(pred_original);
-        let prompts: Vec<String> =
-            std::iter::repeat_n(prompts, supervised.len()).flatten().collect();
         let views = &self.settings.views;
         let stream = |number| Views::stream(self.setup.seed, update, shard.index, number);
         let reward = self.setup.reward();
-        let prompts = Prompt::of(&views.prompts(prompts));
-        let reward = reward.score(views.of(image, stream), &prompts).mean();
-
-        let score = reward.clone().detach().into_scalar::<f32>();
-        emit.metric(Metric::mean(REWARD, score.into(), count * supervised.len()));
-        if let Some(factors) = factors {
-            let varied = variation(factors, supervised.len(), count);
-            varied.into_iter().for_each(|metric| emit.metric(metric));
-        }
-        let weight = self.settings.reward_weight();
-        emit.part(Part::new(REWARD, weight, reward.neg()).clipped(self.settings.reward_clip));
+        let prompts = Prompt::of(&views.prompts(prompts.clone()));
+        reward.score(views.of(image, stream), &prompts).mean()
     }
 
     /// `L_G`: the denoising loss of the adapted conditional model on preferred pictures.
@@ -221,24 +296,5 @@ impl HyperAlign {
         let lora = self.setup.emit(adapter, &noised);
         let loss = self.setup.squared_error(&noised, Some(&lora)).mean();
         emit.part(Part::new(REGULARISER, 1.0, loss));
-    }
-
-    /// One step of every equal part of those that may be supervised.
-    fn supervised(&self, update: u64, shard: Shard, scheduler: &dyn Scheduler) -> Vec<usize> {
-        let allowed: Vec<usize> = (0..scheduler.steps())
-            .filter(|&i| {
-                let signal = scheduler.level(i).signal.powi(2);
-                signal >= self.settings.min_signal && signal <= self.settings.max_signal
-            })
-            .collect();
-        let parts = self.settings.supervised_steps.min(allowed.len()).max(1);
-        let mut stream = self.setup.stream(Purpose::Timestep, update, usize::MAX - shard.index);
-        (0..parts)
-            .map(|part| {
-                let (low, high) =
-                    (part * allowed.len() / parts, (part + 1) * allowed.len() / parts);
-                allowed[low + stream.below((high - low).max(1))]
-            })
-            .collect()
     }
 }

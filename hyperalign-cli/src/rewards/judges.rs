@@ -1,54 +1,39 @@
-//! The rewards that `--reward` names.
+//! Who scores pictures that are already there.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use hyperalign_models::{embedded, weights::Folder};
+use hyperalign_models::weights::Folder;
 use hyperalign_rewards::{Files, Prompt, Reward, Role, ScoreError, emoji::Gold};
 use image::RgbImage;
-use miette::{Diagnostic, IntoDiagnostic, Report};
+use miette::Report;
 
-use crate::{base, scorers};
+use super::{
+    RewardError, is_mix_of, kinds,
+    open::{clip, preference_model},
+    share_a_network,
+};
 
 /// Longer prompts are refused. No reward reads more than some hundred tokens.
 pub const MAX_WORDS: usize = 1000;
 /// The same for scripts that put no spaces between words.
 pub const MAX_CHARACTERS: usize = 20_000;
 
-/// A reward that is not there, or weights for none.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-enum RewardError {
-    #[error("unknown reward `{given}`: it is no reward of this program and no folder")]
-    Unknown {
-        given: String,
-        #[help]
-        known: String,
-    },
-    #[error("the reward `{given}` comes twice")]
-    Twice { given: String },
-    #[error("`--weights {given}` does not say which reward it is for")]
-    #[diagnostic(help("with several rewards, write `--weights NAME=PATH`"))]
-    Ambiguous { given: String },
-    #[error("`--weights {given}`: there is no `--reward {name}`")]
-    NoSuchReward { given: String, name: String },
-    #[error("`--trained-on {given}`: there is no `--reward {given}`")]
-    NotAsked { given: String },
-}
-
 /// Flags that choose rewards.
 #[derive(Debug, clap::Args)]
-pub struct RewardArgs {
+pub struct JudgeArgs {
     #[arg(long, required = true, value_name = "NAME_OR_DIR", help = format!(
         "Who scores: gold (the embedded world's exact scorer), or a reward: {}. Give it several \
          times for several scores of each picture",
-        scorers::kinds()
+        kinds()
     ))]
     pub reward: Vec<String>,
 
-    /// Folder or file of the reward's weights; with several rewards, or several in a mix, NAME=PATH.
-    #[arg(long, value_name = "[NAME=]PATH")]
-    pub weights: Vec<String>,
+    /// Files of a reward: its folder, or a file in it. With several rewards, or several in a mix,
+    /// NAME=PATH.
+    #[arg(long, alias = "weights", value_name = "[NAME=]PATH")]
+    pub reward_weights: Vec<String>,
 
     /// Name of a reward that the pictures' model was trained against, or a mix: the table says so
     /// of it, of its parts, and of mixes that it is a part of.
@@ -64,6 +49,10 @@ pub struct Judge {
     pub role: Role,
 }
 
+/// The scores of one picture by each reward in order, or why there are none. A reward that judges by
+/// rules gives none to a prompt without.
+pub type Scores = Result<Vec<Option<f32>>, String>;
+
 /// A reward that could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NotOpened {
@@ -71,6 +60,32 @@ pub struct NotOpened {
     pub reward: String,
     /// Why.
     pub reason: String,
+}
+
+impl Judge {
+    /// Whether it scores pictures of this prompt.
+    fn scores(&self, prompt: &Prompt) -> bool {
+        prompt.row.is_some() || !self.reward.needs_rules()
+    }
+
+    /// The scores of those pictures that it scores.
+    fn score(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[Prompt],
+        device: &Device,
+    ) -> Vec<Option<f32>> {
+        if prompts.iter().all(|prompt| self.scores(prompt)) {
+            let scores = self.reward.score_pictures(pictures, prompts, device);
+            return scores.into_iter().map(Some).collect();
+        }
+        let pairs = || pictures.iter().zip(prompts).filter(|(_, prompt)| self.scores(prompt));
+        let (pictures, scored): (Vec<RgbImage>, Vec<Prompt>) =
+            pairs().map(|(picture, prompt)| (picture.clone(), prompt.clone())).unzip();
+        let mut scores = self.reward.score_pictures(&pictures, &scored, device).into_iter();
+        let mut of = |prompt: &Prompt| if self.scores(prompt) { scores.next() } else { None };
+        prompts.iter().map(&mut of).collect()
+    }
 }
 
 /// All who score, on one device.
@@ -86,7 +101,7 @@ impl Judges {
     ///
     /// Fails if one is not there or cannot be read.
     #[cfg(feature = "serve")]
-    pub fn open(args: &RewardArgs, device: &Device) -> miette::Result<Self> {
+    pub fn open(args: &JudgeArgs, device: &Device) -> miette::Result<Self> {
         Self::open_with(args, device, |_, error| Err(error))
     }
 
@@ -96,7 +111,7 @@ impl Judges {
     ///
     /// Fails for flags that mean nothing, and if no reward can be opened.
     pub fn open_what_can_be(
-        args: &RewardArgs,
+        args: &JudgeArgs,
         device: &Device,
     ) -> miette::Result<(Self, Vec<NotOpened>)> {
         let (mut not_opened, mut last) = (Vec::new(), None);
@@ -118,13 +133,12 @@ impl Judges {
 
     /// Opens the rewards; `failed` says what an error means for the others.
     fn open_with(
-        args: &RewardArgs,
+        args: &JudgeArgs,
         device: &Device,
         mut failed: impl FnMut(&str, Report) -> miette::Result<()>,
     ) -> miette::Result<Self> {
         let weights = weights(args)?;
-        let is_part =
-            |name: &String| args.reward.iter().any(|given| scorers::share_a_network(given, name));
+        let is_part = |name: &String| args.reward.iter().any(|given| share_a_network(given, name));
         if let Some(name) = args.trained_on.iter().find(|name| !is_part(name)) {
             return Err(RewardError::NotAsked { given: name.clone() }.into());
         }
@@ -137,15 +151,14 @@ impl Judges {
             let reward = match open(given, weights, device) {
                 Ok(reward) => reward,
                 Err(error) => {
-                    failed(given, error)?;
+                    failed(given, error.into())?;
                     continue;
                 }
             };
             if judges.iter().any(|judge| judge.reward.name() == reward.name()) {
                 return Err(twice().into());
             }
-            let is_trained =
-                args.trained_on.iter().any(|name| scorers::share_a_network(given, name));
+            let is_trained = args.trained_on.iter().any(|name| share_a_network(given, name));
             let role = if is_trained { Role::TrainedAgainst } else { Role::Other };
             judges.push(Judge { reward, role });
         }
@@ -169,18 +182,43 @@ impl Judges {
         self.iter().any(|judge| judge.reward.needs_prompt())
     }
 
+    /// Whether any of them judges by the rules of prompts.
+    pub fn need_rules(&self) -> bool {
+        self.iter().any(|judge| judge.reward.needs_rules())
+    }
+
     /// About how many bytes each picture takes while it is scored, itself not counted: one reward
     /// scores after the other.
     pub fn memory_per_picture(&self) -> u64 {
         self.iter().map(|judge| judge.reward.memory_per_picture()).max().unwrap_or(0)
     }
 
-    /// Whether every reward can score this picture and prompt.
+    /// Whether every reward can score this picture and prompt; those that judge by rules are not
+    /// asked about a prompt without.
     ///
     /// # Errors
     ///
     /// Fails with the first reason against it.
     pub fn check(&self, picture: &RgbImage, prompt: &Prompt) -> Result<(), String> {
+        self.check_by(picture, prompt, |judge| judge.scores(prompt))
+    }
+
+    /// [`check`](Self::check), with a reason against a prompt without rules where rules are needed.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first reason against it.
+    #[cfg(feature = "serve")]
+    pub fn check_all(&self, picture: &RgbImage, prompt: &Prompt) -> Result<(), String> {
+        self.check_by(picture, prompt, |_| true)
+    }
+
+    fn check_by(
+        &self,
+        picture: &RgbImage,
+        prompt: &Prompt,
+        is_asked: impl Fn(&&Judge) -> bool,
+    ) -> Result<(), String> {
         let words = prompt.text.split_whitespace().count();
         if words > MAX_WORDS {
             return Err(format!("its prompt has {words} words; at most {MAX_WORDS} are read"));
@@ -197,7 +235,8 @@ impl Judges {
         let size = [picture.height() as usize, picture.width() as usize];
         let prompts = std::slice::from_ref(prompt);
         let refused = |error: ScoreError| error.to_string();
-        self.iter().try_for_each(|judge| judge.reward.check(size, prompts).map_err(refused))
+        let mut asked = self.iter().filter(is_asked);
+        asked.try_for_each(|judge| judge.reward.check(size, prompts).map_err(refused))
     }
 
     /// Scores of pictures that were checked, each by every reward in order.
@@ -205,18 +244,13 @@ impl Judges {
     /// # Errors
     ///
     /// A score that is not a number is an error of its picture.
-    pub fn score(
-        &self,
-        pictures: &[RgbImage],
-        prompts: &[Prompt],
-    ) -> Vec<Result<Vec<f32>, String>> {
-        let columns: Vec<Vec<f32>> = self
-            .iter()
-            .map(|judge| judge.reward.score_pictures(pictures, prompts, &self.device))
-            .collect();
+    pub fn score(&self, pictures: &[RgbImage], prompts: &[Prompt]) -> Vec<Scores> {
+        let columns: Vec<Vec<Option<f32>>> =
+            self.iter().map(|judge| judge.score(pictures, prompts, &self.device)).collect();
         let row = |k: usize| {
-            let scores: Vec<f32> = columns.iter().map(|column| column[k]).collect();
-            match scores.iter().position(|score| !score.is_finite()) {
+            let scores: Vec<Option<f32>> = columns.iter().map(|column| column[k]).collect();
+            let is_broken = |score: &Option<f32>| score.is_some_and(|score| !score.is_finite());
+            match scores.iter().position(is_broken) {
                 Some(at) => {
                     let name = self.judges[at].reward.name();
                     Err(format!("the score of `{name}` is not a finite number"))
@@ -229,9 +263,9 @@ impl Judges {
 }
 
 /// Where the weights of each reward are, as [`Files`] reads them.
-fn weights(args: &RewardArgs) -> Result<Vec<Vec<String>>, RewardError> {
+fn weights(args: &JudgeArgs) -> Result<Vec<Vec<String>>, RewardError> {
     let mut weights = vec![Vec::new(); args.reward.len()];
-    for given in &args.weights {
+    for given in &args.reward_weights {
         let Some((name, path)) = given.split_once('=') else {
             let [only] = weights.as_mut_slice() else {
                 return Err(RewardError::Ambiguous { given: given.clone() });
@@ -243,7 +277,7 @@ fn weights(args: &RewardArgs) -> Result<Vec<Vec<String>>, RewardError> {
         for (reward, weights) in args.reward.iter().zip(&mut weights) {
             if reward == name {
                 weights.push(path.to_owned());
-            } else if scorers::is_mix_of(reward, name) {
+            } else if is_mix_of(reward, name) {
                 weights.push(given.clone());
             } else {
                 continue;
@@ -263,29 +297,17 @@ fn weights(args: &RewardArgs) -> Result<Vec<Vec<String>>, RewardError> {
 /// # Errors
 ///
 /// Fails if there is no such reward, or it cannot be read.
-fn open(given: &str, weights: &[String], device: &Device) -> miette::Result<Arc<dyn Reward>> {
+fn open(given: &str, weights: &[String], device: &Device) -> Result<Arc<dyn Reward>, RewardError> {
     if given == "gold" {
         return Ok(Arc::new(Gold));
     }
     if hyperalign_rewards::is_known(given) {
-        return scorers::open(given, &Files::new(weights), device);
+        return super::open(given, &Files::new(weights), device);
     }
     let named = weights.first().map(Path::new);
     let folder = match named.or_else(|| Some(Path::new(given)).filter(|path| path.is_dir())) {
         Some(path) => Folder::disk(path),
-        None => preference_model(given).ok_or_else(|| unknown(given))?,
+        None => preference_model(given).ok_or_else(|| RewardError::unknown(given, true))?,
     };
-    Ok(Arc::new(scorers::clip(given, &folder, device).into_diagnostic()?))
-}
-
-/// The embedded model called `name`, unless it is a base.
-fn preference_model(name: &str) -> Option<Folder> {
-    embedded::folder(name).filter(|_| base::embedded_base(name).is_none())
-}
-
-fn unknown(given: &str) -> RewardError {
-    let names = scorers::preference_models().chain(scorers::published());
-    let known: Vec<&str> = std::iter::once("gold").chain(names).collect();
-    let known = format!("rewards: {}; or give a folder of a CLIP", known.join(", "));
-    RewardError::Unknown { given: given.to_owned(), known }
+    Ok(Arc::new(clip(given, &folder, device)?))
 }

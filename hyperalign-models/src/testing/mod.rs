@@ -1,5 +1,6 @@
 //! What the tests of all crates share: the smallest base that has every part, with random weights.
 
+mod detector;
 mod flux;
 mod pictures;
 mod published;
@@ -18,6 +19,7 @@ use crate::{
     vae::AutoencoderKlConfig, weights::reinit,
 };
 
+pub use detector::{small_detector, write_clip, write_detector, write_geneval};
 pub use flux::{small_flux, small_parts};
 pub use pictures::pictures;
 pub use published::{File, published_file, write_file};
@@ -36,7 +38,7 @@ pub fn small_base(seed: u64, device: &Device) -> StableDiffusion {
         "block_out_channels": [4, 4], "norm_num_groups": 2,
         "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
         "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#;
-    base_of([2, 4], serde_json::from_str(vae).expect("a configuration"), seed, device)
+    base_of(&WORDS, [2, 4], serde_json::from_str(vae).expect("a configuration"), seed, device)
 }
 
 /// A base with the latents of Stable Diffusion 1.x, 8 x 8 of them, and so of 64 x 64 pictures; else
@@ -46,6 +48,15 @@ pub fn small_base(seed: u64, device: &Device) -> StableDiffusion {
 ///
 /// Never: its own parts fit each other.
 pub fn small_sd1(seed: u64, device: &Device) -> StableDiffusion {
+    small_world(&WORDS, seed, device)
+}
+
+/// A base as [`small_sd1`] whose vocabulary are these words, at most twelve to a prompt.
+///
+/// # Panics
+///
+/// Panics for words that no vocabulary can have.
+pub fn small_world(words: &[&str], seed: u64, device: &Device) -> StableDiffusion {
     let vae = AutoencoderKlConfig {
         sample_size: 64,
         layers_per_block: 1,
@@ -53,23 +64,27 @@ pub fn small_sd1(seed: u64, device: &Device) -> StableDiffusion {
         norm_num_groups: 2,
         ..AutoencoderKlConfig::sd15()
     };
-    base_of([vae.latent_channels, 8], vae, seed, device)
+    base_of(words, [vae.latent_channels, 8], vae, seed, device)
 }
 
-/// A base with this autoencoder, whose latents have so many channels and such a side.
+/// A base that knows `words`, with this autoencoder, whose latents have so many channels and such a
+/// side.
 fn base_of(
+    words: &[&str],
     [channels, side]: [usize; 2],
     vae: AutoencoderKlConfig,
     seed: u64,
     device: &Device,
 ) -> StableDiffusion {
+    // The marks of the ends, and one for what is left over.
+    let (vocab_size, tokens) = (words.len() + 3, if words.len() > WORDS.len() { 14 } else { 6 });
     let text = ClipTextConfig {
-        vocab_size: 8,
+        vocab_size,
         hidden_size: 8,
         intermediate_size: 8,
         num_hidden_layers: 1,
         num_attention_heads: 2,
-        max_position_embeddings: 6,
+        max_position_embeddings: tokens,
         eos_token_id: 2,
         ..ClipTextConfig::default()
     };
@@ -83,7 +98,7 @@ fn base_of(
     .expect("a configuration");
     StableDiffusion::new(
         "small",
-        Tokenizer::from_words(&WORDS, 6).expect("five words"),
+        Tokenizer::from_words(words, tokens).expect("words without a space"),
         // Token states of embeddings of deviation 0.02 would hardly tell prompts apart.
         shaken(reinit(text.init(device), seed), 0.3),
         shaken(reinit(unet.init(device), seed), 0.2),

@@ -1,0 +1,214 @@
+//! Reference files of the detector.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Tensor, s};
+use hyperalign_models::{
+    mask2former::{
+        self, Bounds, DetectorPreprocess, Instance, Mask2FormerConfig, Mask2FormerTap, Prediction,
+        Samples, class_probabilities, sample_levels, square_masks,
+    },
+    swin::{self, SwinConfig, SwinTap},
+};
+use miette::{IntoDiagnostic, miette};
+
+use super::{
+    checks::{Checks, FORWARD},
+    golden::{Golden, Values},
+};
+
+/// `mask2former_*`: the network, and what it computes on the way.
+pub(super) fn network(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let config: Mask2FormerConfig = golden.config()?;
+    let network = mask2former::load(&config, &golden.weights()?, &checks.device, None);
+    let network = network.into_diagnostic()?;
+    let image = golden.tensor::<4>("in.pixel_values", &checks.device)?;
+    let prediction =
+        network.forward_observed(image, &mut |tap, x| observe(&config, tap, x, checks));
+    checks.tensor("out.class_queries_logits", prediction.classes);
+    checks.tensor("out.masks_queries_logits", prediction.masks);
+    Ok(())
+}
+
+/// `swin_*`: the backbone alone.
+pub(super) fn backbone(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let config: SwinConfig = golden.config()?;
+    let network = swin::load(&config, &golden.weights()?, &checks.device).into_diagnostic()?;
+    let image = golden.tensor::<4>("in.pixel_values", &checks.device)?;
+    let maps = network.forward(image, &mut |_, _| {});
+    for (stage, map) in maps.into_iter().enumerate() {
+        checks.tensor(&format!("out.stage{}", stage + 1), map);
+    }
+    Ok(())
+}
+
+/// Compares what the network shows under the name that the file has for it.
+fn observe(config: &Mask2FormerConfig, tap: Mask2FormerTap, x: &Tensor<4>, checks: &mut Checks) {
+    use Mask2FormerTap as Tap;
+    let tokens = || x.clone().squeeze_dim::<3>(1);
+    // Queries come first in the reference.
+    let queries = || tokens().swap_dims(0, 1);
+    match tap {
+        Tap::Backbone(SwinTap::Embeddings) => checks.tensor("tap.swin_embeddings", tokens()),
+        Tap::Backbone(SwinTap::Block { stage, block }) => {
+            let shifted = if block % 2 == 1 && config.backbone_config.window_size > 1 {
+                "_shifted"
+            } else {
+                ""
+            };
+            let stage = stage + 1;
+            checks.tensor(&format!("tap.swin_stage{stage}_block{block}{shifted}"), tokens());
+        }
+        Tap::Backbone(SwinTap::Downsample { stage }) => {
+            checks.tensor(&format!("tap.swin_stage{}_downsample", stage + 1), tokens());
+        }
+        Tap::Stage { stage } => checks.tensor(&format!("tap.swin_stage{}", stage + 1), x.clone()),
+        Tap::InputProjection { level } => {
+            checks.tensor(&format!("tap.pixel_decoder_input_projection{level}"), x.clone());
+        }
+        Tap::SinePositions { level } => {
+            checks.tensor(&format!("tap.sine_position{level}"), x.clone());
+        }
+        Tap::DeformableAttention { layer } => {
+            checks.tensor(&format!("tap.pixel_decoder_layer{layer}_self_attn"), tokens());
+        }
+        Tap::EncoderLayer { layer } => {
+            checks.tensor(&format!("tap.pixel_decoder_layer{layer}"), tokens());
+        }
+        Tap::Memory => checks.tensor("tap.pixel_decoder_memory", tokens()),
+        Tap::MultiScale { level } => {
+            checks.tensor(&format!("tap.pixel_decoder_multi_scale{level}"), x.clone());
+        }
+        Tap::MaskFeatures => checks.tensor("tap.pixel_decoder_mask_features", x.clone()),
+        Tap::CrossAttention { layer } => {
+            checks.tensor(&format!("tap.decoder_layer{layer}_cross_attn"), queries());
+        }
+        Tap::SelfAttention { layer } => {
+            checks.tensor(&format!("tap.decoder_layer{layer}_self_attn"), queries());
+        }
+        Tap::DecoderLayer { layer } => {
+            checks.tensor(&format!("tap.decoder_layer{layer}"), queries());
+        }
+        Tap::Classes { layer } => {
+            checks.tensor(&format!("tap.class_queries_logits.{layer}"), tokens());
+        }
+        Tap::Masks { layer } => {
+            checks.tensor(&format!("tap.masks_queries_logits.{layer}"), x.clone());
+        }
+        _ => {}
+    }
+}
+
+/// `ms_deform_attn*`: the core of deformable attention, places on and beyond the edges, and the
+/// gradients of all that goes in.
+pub(super) fn deformable_attention(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let device = checks.device.clone();
+    let sizes = golden.values("in.spatial_shapes")?.values.clone();
+    let sizes: Vec<[usize; 2]> =
+        sizes.chunks_exact(2).map(|size| [size[0] as usize, size[1] as usize]).collect();
+    let values = golden.tensor::<4>("in.value", &device)?;
+    let locations = golden.tensor::<6>("in.sampling_locations", &device)?;
+    let weights = golden.tensor::<5>("in.attention_weights", &device)?;
+    let samples = Samples { locations: locations.clone(), weights: weights.clone() };
+    checks.tensor("out.output", sample_levels(values.clone(), &sizes, samples));
+
+    if golden.has("in.edge_sampling_locations") {
+        let locations = golden.tensor::<6>("in.edge_sampling_locations", &device)?;
+        let weights = weights.clone().slice(s![.., 0..locations.dims()[1]]);
+        let samples = Samples { locations, weights };
+        checks.tensor("out.edge_output", sample_levels(values.clone(), &sizes, samples));
+    }
+    if !golden.has_gradients() {
+        return Ok(());
+    }
+    let values = values.autodiff().require_grad();
+    let locations = locations.autodiff().require_grad();
+    let weights = weights.autodiff().require_grad();
+    let samples = Samples { locations: locations.clone(), weights: weights.clone() };
+    let output = sample_levels(values.clone(), &sizes, samples);
+    let gradients = (output * golden.tensor("in.grad_output", &device)?).sum().backward();
+    if let Some(gradient) = values.grad(&gradients) {
+        checks.tensor("grad.in.value", gradient);
+    }
+    if let Some(gradient) = locations.grad(&gradients) {
+        checks.tensor("grad.in.sampling_locations", gradient);
+    }
+    if let Some(gradient) = weights.grad(&gradients) {
+        checks.tensor("grad.in.attention_weights", gradient);
+    }
+    Ok(())
+}
+
+/// `mask2former_preprocess*`: one picture, prepared by several settings.
+pub(super) fn preprocess(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let settings: BTreeMap<String, DetectorPreprocess> = golden.config()?;
+    let picture = golden.picture("in.rgb_u8")?;
+    for (name, preprocess) in settings {
+        checks.tensor(&format!("out.{name}"), preprocess.picture(&picture, &checks.device));
+    }
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct Targets {
+    /// Height and width of each picture.
+    targets: Vec<[usize; 2]>,
+    thresholds: Vec<f64>,
+}
+
+/// `mask2former_post*`: from logits to objects, for pictures of several sizes and for several
+/// thresholds.
+pub(super) fn instances(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let Targets { targets, thresholds } = golden.config()?;
+    let classes = golden.tensor::<3>("in.class_queries_logits", &checks.device)?;
+    let masks = golden.tensor::<4>("in.masks_queries_logits", &checks.device)?;
+    checks.tensor("tap.class_prob", class_probabilities(classes.clone()));
+    let [batch, queries, ..] = masks.dims();
+    if batch != targets.len() {
+        return Err(miette!("{batch} pictures, but {} sizes of pictures", targets.len()));
+    }
+    let squares: Vec<_> = (0..batch)
+        .flat_map(|picture| square_masks(masks.clone().slice(s![picture..picture + 1])))
+        .collect();
+    let column = |values: Vec<f64>| Values { shape: vec![batch, queries], values };
+    let areas = squares.iter().map(|mask| mask.area() as f64).collect();
+    checks.values("tap.mask_area_384", &column(areas), FORWARD);
+    let scores = squares.iter().map(|mask| f64::from(mask.score)).collect();
+    checks.values("tap.mask_score", &column(scores), FORWARD);
+
+    let prediction = Prediction { classes, masks };
+    for threshold in thresholds {
+        let found = mask2former::instances(&prediction, &targets, threshold as f32);
+        for (picture, (found, size)) in found.iter().zip(&targets).enumerate() {
+            let name = format!("out.{picture}.t{:03}", (100.0 * threshold).round());
+            compare(&name, found, *size, checks);
+        }
+    }
+    Ok(())
+}
+
+/// Compares the objects of a picture, row by row.
+fn compare(name: &str, found: &[Instance], [height, width]: [usize; 2], checks: &mut Checks) {
+    let count = found.len();
+    let scores = found.iter().map(|instance| f64::from(instance.score)).collect();
+    checks.values(
+        &format!("{name}.scores"),
+        &Values { shape: vec![count], values: scores },
+        FORWARD,
+    );
+    let labels = found.iter().map(|instance| instance.class as f64).collect();
+    checks.values(&format!("{name}.labels"), &Values { shape: vec![count], values: labels }, 0.0);
+    let boxes = |far: usize| {
+        let corners = |Bounds { left, top, right, bottom }: Bounds| {
+            [left, top, right - far, bottom - far].map(|edge| edge as f64)
+        };
+        let values = found.iter().flat_map(|instance| corners(instance.bounds)).collect();
+        Values { shape: vec![count, 4], values }
+    };
+    checks.values(&format!("{name}.boxes"), &boxes(0), 0.0);
+    checks.values(&format!("{name}.boxes_inclusive"), &boxes(1), 0.0);
+    let pixels = found.iter().flat_map(|instance| instance.mask.pixels());
+    let pixels = pixels.map(|pixel| f64::from(u8::from(*pixel))).collect();
+    let masks = Values { shape: vec![count, height, width], values: pixels };
+    checks.values(&format!("{name}.masks"), &masks, 0.0);
+}

@@ -1,0 +1,20 @@
+//! What can be adapted in a base.
+
+use hyperalign_core::lora::LoraTarget;
+
+use crate::hypernet::Perception;
+
+/// The layers of a base that an adapter changes, and what a hypernetwork sees of it.
+pub trait Adaptable: Perception {
+    /// The attention projections that an adapter changes, in their stable order.
+    fn lora_targets(&self) -> Vec<LoraTarget>;
+
+    /// The attention projections of a text stream, which an adapter changes on demand, in their
+    /// stable order.
+    fn text_targets(&self) -> Vec<LoraTarget> {
+        Vec::new()
+    }
+
+    /// Channels of [`Perception::features_at`] this depth.
+    fn feature_dim(&self, depth: Option<usize>) -> usize;
+}

@@ -1,0 +1,17 @@
+//! Who a base is.
+
+/// What tells a base from others.
+pub trait Identity {
+    /// Its name, for people.
+    fn name(&self) -> &str;
+
+    /// Fingerprint of its weights.
+    fn hash(&self) -> &str;
+
+    /// Keys of the file that it was read from which are known to be of no use, and were not read,
+    /// those of a folder behind the name of their part
+    /// ([`published::summary`](crate::weights::published::summary) counts them).
+    fn passed_over(&self) -> &[String] {
+        &[]
+    }
+}

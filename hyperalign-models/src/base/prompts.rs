@@ -1,0 +1,68 @@
+//! How a base reads prompts.
+
+use hyperalign_core::contract::Conditioning;
+
+use super::BaseError;
+use crate::tokenizer::Tokenizer;
+
+/// The text encoders of a base.
+pub trait PromptEncoder {
+    /// Encodes prompts.
+    ///
+    /// # Errors
+    ///
+    /// Fails for words that the model does not know, where its vocabulary is closed.
+    fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError>;
+
+    /// The conditioning of the empty prompt, one row.
+    fn unconditional(&self) -> Conditioning {
+        self.encode_prompts(&[String::new()]).expect("an empty text has no unknown word")
+    }
+
+    /// The ends of prompts that do not fit into what the model's text encoders read, in the order
+    /// of the prompts.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`encode_prompts`](Self::encode_prompts) does.
+    fn cut_off(&self, _: &[String]) -> Result<Vec<Cut>, BaseError> {
+        Ok(Vec::new())
+    }
+
+    /// Channels of the text encoder's token states.
+    fn context_dim(&self) -> usize;
+}
+
+/// The end of a prompt that a text encoder does not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Which of the prompts.
+    pub prompt: usize,
+    /// The encoder, for people.
+    pub encoder: &'static str,
+    /// Tokens that it reads, with those that mark the ends.
+    pub tokens: usize,
+    /// What is lost.
+    pub text: String,
+}
+
+impl Cut {
+    /// What `encoder` loses of `prompts`, whose tokens are those of `tokenizer`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tokenizer has a closed vocabulary and a prompt has a word outside of it.
+    pub(crate) fn of(
+        prompts: &[String],
+        tokenizer: &Tokenizer,
+        encoder: &'static str,
+    ) -> Result<Vec<Self>, BaseError> {
+        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        let cut = tokenizer.encode(&texts).map_err(BaseError::of)?.cut;
+        let tokens = tokenizer.context_length();
+        let cuts = cut.into_iter().enumerate();
+        Ok(cuts
+            .filter_map(|(prompt, text)| Some(Self { prompt, encoder, tokens, text: text? }))
+            .collect())
+    }
+}

@@ -1,0 +1,158 @@
+//! A network with its class names and its preprocessing: from pictures to objects.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+use image::RgbImage;
+
+use super::{
+    DetectorPreprocess, Instance, Mask2Former, Mask2FormerConfig, instances,
+    instances::SQUARE,
+    names::{extras, load},
+};
+use crate::weights::{Folder, LoadError, hash, reinit};
+
+/// Beginnings of classes that are no things that one could count. Networks for panoptic and
+/// semantic segmentation have some of them, those for instances none.
+const STUFF: [&str; 5] = ["sky", "wall", "road", "floor", "grass"];
+
+/// Why a folder is no detector.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DetectorError {
+    /// Its files cannot be read, or are those of another network.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It segments stuff as well.
+    #[error(
+        "`{folder}` knows the class `{class}`, which is nothing to count: a head for panoptic or \
+         semantic segmentation; give a network for instances, such as \
+         facebook/mask2former-swin-small-coco-instance"
+    )]
+    Stuff {
+        /// The folder.
+        folder: String,
+        /// The class.
+        class: String,
+    },
+}
+
+/// A detector of objects: Mask2Former with a head for instances.
+#[derive(Debug)]
+pub struct Detector {
+    network: Mask2Former,
+    preprocess: DetectorPreprocess,
+    config: Mask2FormerConfig,
+    device: Device,
+    version: String,
+    passed_over: Vec<String>,
+}
+
+impl Detector {
+    /// Reads the folder of a `Mask2FormerForUniversalSegmentation`: its `config.json`, its weights
+    /// and, where there is one, its `preprocessor_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file is missing or damaged or belongs to another network, and for a head that is
+    /// not for instances.
+    pub fn open(folder: &Folder, device: &Device) -> Result<Self, DetectorError> {
+        let config: Mask2FormerConfig = folder.read_config("config.json")?;
+        let is_stuff = |label: &&String| {
+            let first = label.split([' ', '-', '_', ',']).next().unwrap_or_default();
+            STUFF.iter().any(|stuff| first.eq_ignore_ascii_case(stuff))
+        };
+        if let Some(class) = config.id2label.values().find(is_stuff).cloned() {
+            return Err(DetectorError::Stuff { folder: folder.display(""), class });
+        }
+        let preprocess = match folder.contains("preprocessor_config.json") {
+            true => folder.read_config("preprocessor_config.json")?,
+            false => DetectorPreprocess::default(),
+        };
+        let tensors = folder.tensors("")?;
+        let network = load(&config, &tensors, device, None)?;
+        let passed_over = extras(&config, &tensors);
+        Ok(Self { passed_over, ..Self::new(config, network, preprocess, device) })
+    }
+
+    /// A detector of these parts; the network lies on `device`.
+    pub fn new(
+        config: Mask2FormerConfig,
+        network: Mask2Former,
+        preprocess: DetectorPreprocess,
+        device: &Device,
+    ) -> Self {
+        let (version, device) = (hash(&network), device.clone());
+        Self { network, preprocess, config, device, version, passed_over: Vec::new() }
+    }
+
+    /// The published sizes of Swin-S with random weights: for measuring time.
+    pub fn random(device: &Device) -> Self {
+        let config = Mask2FormerConfig::swin_small_coco();
+        let network = reinit(config.init(device), 1);
+        Self::new(config, network, DetectorPreprocess::default(), device)
+    }
+
+    /// The name of each class.
+    pub fn labels(&self) -> Vec<String> {
+        self.config.labels()
+    }
+
+    /// What its file held beside the network and was not read.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    /// Whether it has the sizes of the published network over Swin-S, with COCO's 80 classes.
+    pub fn is_published(&self) -> bool {
+        let sizes = |config: &Mask2FormerConfig| Mask2FormerConfig {
+            num_labels: Some(config.classes()),
+            id2label: BTreeMap::new(),
+            ..config.clone()
+        };
+        sizes(&self.config) == sizes(&Mask2FormerConfig::swin_small_coco())
+    }
+
+    /// A hash of its weights.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The objects in each picture whose score is at least `threshold`, the surest first.
+    pub fn detect(&self, pictures: &[RgbImage], threshold: f32) -> Vec<Vec<Instance>> {
+        let size = |picture: &RgbImage| [picture.height() as usize, picture.width() as usize];
+        let mut found = Vec::with_capacity(pictures.len());
+        let prepared = |picture: &RgbImage| self.preprocess.prepared_size(size(picture));
+        for alike in pictures.chunk_by(|a, b| prepared(a) == prepared(b)) {
+            let images = alike.iter().map(|picture| self.preprocess.picture(picture, &self.device));
+            let prediction = self.network.forward(Tensor::cat(images.collect(), 0));
+            let sizes: Vec<_> = alike.iter().map(size).collect();
+            found.extend(instances(&prediction, &sizes, threshold));
+        }
+        found
+    }
+
+    /// About how many bytes each picture takes that is looked at together with others.
+    ///
+    /// Counted are numbers in f32 that are held at once: the prepared picture, the widest block of
+    /// the backbone, the maps of the pixel decoder, and the masks of all predictions and on the
+    /// square where they are judged.
+    pub fn memory_per_picture(&self) -> u64 {
+        /// States of a block that are held at once, and hidden states of its perceptron.
+        const BLOCK: usize = 10;
+        /// Maps of the pixel decoder at its finest resolution.
+        const MAPS: usize = 6;
+        let config = &self.config;
+        let edge = SQUARE * SQUARE;
+        let pixels = match self.preprocess.prepared_size([SQUARE, SQUARE]) {
+            [height, width] => height * width,
+        };
+        let patches = pixels / config.backbone_config.patch_size.pow(2);
+        let hidden = config.backbone_config.mlp_ratio as usize;
+        let backbone = patches * config.backbone_config.embed_dim * (BLOCK + 3 * hidden);
+        let decoder = patches * config.feature_size * MAPS;
+        let masks = patches * config.num_queries * (config.layers() + 2);
+        let squares = 3 * edge * config.num_queries;
+        (4 * (4 * 3 * pixels + backbone.max(decoder) + masks + squares)) as u64
+    }
+}

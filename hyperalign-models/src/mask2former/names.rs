@@ -1,0 +1,53 @@
+//! The keys of published files.
+
+use burn::tensor::{Device, FloatDType};
+
+use super::{Mask2Former, Mask2FormerConfig};
+use crate::{
+    swin,
+    weights::{Key, LoadError, Tensors, keys, load_in},
+};
+
+/// A buffer of the training loss: how much each class counts.
+pub(crate) const EMPTY_WEIGHT: &str = "criterion.empty_weight";
+/// Where the backbone lies.
+const BACKBONE: &str = "model.pixel_level_module.encoder.";
+
+/// The keys of the published file of a network of these sizes. The lists of places in the
+/// backbone's windows are left out.
+pub fn published_keys(config: &Mask2FormerConfig) -> Vec<Key> {
+    let loss = Key { name: EMPTY_WEIGHT.to_owned(), shape: vec![config.classes() + 1] };
+    weight_keys(config).into_iter().chain([loss]).collect()
+}
+
+/// Those of them that a file must have.
+pub fn weight_keys(config: &Mask2FormerConfig) -> Vec<Key> {
+    let keys = keys(&config.init(&Device::default())).into_iter();
+    keys.map(|key| Key { name: swin::their_name(&key.name), ..key }).collect()
+}
+
+/// What `tensors` hold beside the network of these sizes, and reading passes over: a buffer of the
+/// loss, and [what backbones come with](swin::extras). One of another shape is none of them.
+pub fn extras(config: &Mask2FormerConfig, tensors: &Tensors) -> Vec<String> {
+    let is_loss = tensors.shape(EMPTY_WEIGHT) == Some(&[config.classes() + 1]);
+    let loss = is_loss.then(|| EMPTY_WEIGHT.to_owned());
+    let backbone = swin::extras(&config.backbone_config, tensors, BACKBONE);
+    loss.into_iter().chain(backbone).collect()
+}
+
+/// Reads the network of the sizes `config` from `tensors`, under the names of
+/// `Mask2FormerForUniversalSegmentation`.
+///
+/// # Errors
+///
+/// Fails if the tensors are not exactly those of the network; [what is none of its
+/// weights](extras) may be there or not.
+pub fn load(
+    config: &Mask2FormerConfig,
+    tensors: &Tensors,
+    device: &Device,
+    dtype: Option<FloatDType>,
+) -> Result<Mask2Former, LoadError> {
+    let tensors = tensors.clone().without(&extras(config, tensors));
+    load_in(config.init(device), &tensors.rename(|key| Some(swin::our_name(key))), dtype)
+}

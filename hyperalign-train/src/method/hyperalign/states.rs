@@ -1,0 +1,128 @@
+//! States of the model's own trajectories: rolled out once, learned from in several updates.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::tensor::Tensor;
+use hyperalign_core::{
+    denoiser::Conditioning,
+    diffusion::{Level, Levels},
+    noise::Purpose,
+    schedule::Scheduler,
+};
+use hyperalign_models::hypernet::Adapter;
+
+use super::HyperAlign;
+use crate::{
+    learner::Shard,
+    method::{
+        Setup, TrajectorySettings,
+        rollout::{Rollout, start_stream},
+    },
+};
+
+/// What the trajectories of one shard leave behind, off the tape.
+pub(super) struct States {
+    prompts: Vec<String>,
+    conditioning: Conditioning,
+    /// Supervised steps, in order: one of each equal part of those that may be.
+    steps: Vec<usize>,
+    /// The samples that entered these steps and those that their updates come from,
+    /// `[trajectories, channels, height, width]` each.
+    samples: BTreeMap<usize, Tensor<4>>,
+}
+
+/// The states of one update: a row for each supervised step of each trajectory, step by step.
+pub(super) struct Rows {
+    pub(super) steps: usize,
+    pub(super) trajectories: usize,
+    pub(super) prompts: Vec<String>,
+    pub(super) conditioning: Conditioning,
+    /// `[rows, channels, height, width]`.
+    pub(super) sample: Tensor<4>,
+    /// `[rows]`.
+    pub(super) times: Tensor<1>,
+    pub(super) levels: Levels,
+    /// The sample that the update was emitted from, as `sample`, and its time.
+    pub(super) source: (Tensor<4>, Tensor<1>),
+}
+
+impl HyperAlign {
+    /// Rolls out the trajectories of a shard, as the adapter is at `update`.
+    pub(super) fn states(&self, adapter: &Adapter, update: u64, shard: Shard) -> States {
+        let Setup { seed, materials, trajectory, .. } = &self.setup;
+        let TrajectorySettings { variant, key_steps, guidance_scale, .. } = trajectory;
+        let rows = shard.samples(self.settings.trajectories);
+        let prompt =
+            |k| self.setup.stream(Purpose::Data, update, k).pick(&materials.prompts).clone();
+        let prompts: Vec<String> = rows.clone().map(prompt).collect();
+        let conditioning = self.setup.encode(&prompts);
+        let scheduler = self.scheduler();
+        let steps = self.supervised(update, shard, scheduler.as_ref());
+        let last = steps.iter().copied().max().unwrap_or(0);
+        let rollout = Rollout::run(
+            self.setup.base(),
+            adapter,
+            *variant,
+            key_steps,
+            trajectory.steps,
+            *guidance_scale,
+            &conditioning,
+            rows.map(|k| start_stream(*seed, update, k)),
+            last,
+        );
+        let sources = steps.iter().map(|&i| variant.source_step(i, key_steps));
+        let kept: BTreeSet<usize> = steps.iter().copied().chain(sources).collect();
+        let samples = kept.into_iter().map(|i| (i, rollout.sample(i).clone())).collect();
+        States { prompts, conditioning, steps, samples }
+    }
+
+    /// The states that update number `turn` of a span learns from.
+    pub(super) fn rows(&self, states: &States, turn: usize) -> Rows {
+        let States { prompts, conditioning, steps, samples } = states;
+        let TrajectorySettings { variant, key_steps, .. } = &self.setup.trajectory;
+        let scheduler = self.scheduler();
+        let share = steps.len() / self.settings.updates_per_rollout as usize;
+        let steps = &steps[turn * share..(turn + 1) * share];
+        let trajectories = prompts.len();
+        let gather = |step: &dyn Fn(usize) -> usize| {
+            Tensor::cat(steps.iter().map(|&i| samples[&step(i)].clone()).collect(), 0)
+        };
+        let times = |step: &dyn Fn(usize) -> usize| {
+            let time = |&i: &usize| std::iter::repeat_n(scheduler.timestep(step(i)), trajectories);
+            self.setup.times(&steps.iter().flat_map(time).collect::<Vec<f64>>())
+        };
+        let source = |i: usize| variant.source_step(i, key_steps);
+        let levels = steps.iter().map(|&i| scheduler.level(i));
+        let levels: Vec<Level> =
+            levels.flat_map(|level| std::iter::repeat_n(level, trajectories)).collect();
+        Rows {
+            steps: steps.len(),
+            trajectories,
+            prompts: std::iter::repeat_n(prompts.clone(), steps.len()).flatten().collect(),
+            conditioning: conditioning.repeat(steps.len()),
+            sample: gather(&|i| i),
+            times: times(&|i| i),
+            levels: Levels::new(levels, &self.setup.materials.device),
+            source: (gather(&source), times(&source)),
+        }
+    }
+
+    /// One step of every equal part of those that may be supervised.
+    fn supervised(&self, update: u64, shard: Shard, scheduler: &dyn Scheduler) -> Vec<usize> {
+        let allowed = self.settings.allowed(scheduler);
+        let parts = self.settings.supervised_steps.min(allowed.len()).max(1);
+        let mut stream = self.setup.stream(Purpose::Timestep, update, usize::MAX - shard.index);
+        (0..parts)
+            .map(|part| {
+                let (low, high) =
+                    (part * allowed.len() / parts, (part + 1) * allowed.len() / parts);
+                allowed[low + stream.below((high - low).max(1))]
+            })
+            .collect()
+    }
+
+    fn scheduler(&self) -> Box<dyn Scheduler> {
+        let scheduler = self.setup.base().scheduler(self.setup.trajectory.steps);
+        scheduler.expect("checked when the run was set up")
+    }
+}
