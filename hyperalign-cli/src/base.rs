@@ -197,6 +197,7 @@ pub fn warn_of_cuts<'a>(
     let mut seen = HashSet::new();
     let prompts: Vec<String> =
         prompts.filter(|prompt| seen.insert(*prompt)).map(str::to_owned).collect();
+    warn_of_weights(&prompts);
     let cuts = base.cut_off(&prompts).into_diagnostic()?;
     let cut: BTreeSet<usize> = cuts.iter().map(|cut| cut.prompt).collect();
     let shown: BTreeSet<usize> = cut.iter().take(CUTS_SHOWN).copied().collect();
@@ -215,6 +216,26 @@ pub fn warn_of_cuts<'a>(
         ));
     }
     Ok(())
+}
+
+/// Tells that weights of words, as other programs read them, are plain text here.
+fn warn_of_weights(prompts: &[String]) {
+    if let Some(found) = prompts.iter().find_map(|prompt| weighted(prompt)) {
+        output::warn(&format!(
+            "`{found}` is plain text here: the weights that other programs read in prompts, (word:1.2), \
+             are not read"
+        ));
+    }
+}
+
+/// The first `(word:1.2)` of a prompt.
+fn weighted(prompt: &str) -> Option<&str> {
+    prompt.match_indices('(').find_map(|(start, _)| {
+        let end = start + prompt[start..].find(')')?;
+        let (words, weight) = prompt[start + 1..end].rsplit_once(':')?;
+        let is_weight = weight.trim().parse::<f64>().is_ok_and(f64::is_finite);
+        (is_weight && !words.trim().is_empty()).then(|| &prompt[start..=end])
+    })
 }
 
 /// The embedded base called `name`.
@@ -260,4 +281,20 @@ pub fn place(given: &str) -> Result<Place, UnknownBase> {
         false => format!("embedded models: {}; or give {others}", names.join(", ")),
     };
     Err(UnknownBase { given: given.to_owned(), known })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_words_are_found() {
+        assert_eq!(weighted("a (red:1.2) dog"), Some("(red:1.2)"));
+        assert_eq!(weighted("((a dog), (small cat:0.8))"), Some("(small cat:0.8)"));
+        for plain in
+            ["a dog", "a dog (red)", "at (12:30 o'clock)", "(:1.2)", "a (dog: small)", "(a:1"]
+        {
+            assert_eq!(weighted(plain), None, "{plain}");
+        }
+    }
 }

@@ -7,13 +7,7 @@ use miette::{Diagnostic, MietteHandlerOpts, ReportHandler};
 /// ours do.
 pub fn install() {
     miette::set_hook(Box::new(|error| handler(error))).expect("nothing was reported yet");
-    // A panic that is made an error is told as one, and not twice.
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if !caught::is_expected() {
-            report(panic);
-        }
-    }));
+    caught::report_the_others();
 }
 
 fn handler(error: &(dyn Diagnostic + 'static)) -> Box<dyn ReportHandler> {

@@ -118,6 +118,8 @@ fn a_run_of_any_seed_goes_on() {
     assert!(output.status.success(), "{}", said(&output));
     let again = world.run(&["--resume", "--steps", "3", "--seed", &seed]);
     assert!(again.status.success(), "{}", said(&again));
+    // Settings of an earlier version: a key that has another name now.
+    assert!(said(&output).is_empty() || !said(&output).contains("no setting any more"));
 }
 
 #[test]
@@ -134,6 +136,26 @@ fn a_run_that_is_refused_changes_no_file() {
     assert_eq!(world.files(), before);
     fs::write(&config, text).expect("a file");
     assert!(world.run(&["--resume", "--steps", "3"]).status.success());
+}
+
+#[test]
+fn a_learning_rate_is_changed_by_its_flag_alone() {
+    let world = World::new();
+    assert!(world.run(&NEW).status.success());
+    let config = world.at("run/config.toml");
+    let text = fs::read_to_string(&config).expect("the settings");
+    let rate = text.lines().find(|line| line.starts_with("lr = ")).expect("a rate").to_owned();
+    fs::write(&config, text.replace(&rate, "lr = 0.5")).expect("a file");
+    let refused = world.run(&["--resume", "--steps", "3"]);
+    assert!(said(&refused).contains("optimizer.lr"), "{}", said(&refused));
+    fs::write(&config, &text).expect("a file");
+    let output = world.run(&["--resume", "--steps", "3", "--learning-rate", "0.00002"]);
+    assert!(output.status.success(), "{}", said(&output));
+    // It is the run's own from there on.
+    let output = world.run(&["--resume", "--steps", "4"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let now = fs::read_to_string(&config).expect("the settings");
+    assert!(now.lines().any(|line| line == "lr = 0.00002" || line == "lr = 2e-5"), "{now}");
 }
 
 fn until(child: &mut Child, is_there: &Path) {

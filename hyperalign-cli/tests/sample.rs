@@ -242,7 +242,7 @@ fn damaged_files_are_named() {
         assert!(!world.path("x.png").exists());
     };
     fails("adapter.safetensors", &cut, "not a whole safetensors file");
-    fails("adapter.safetensors", &empty, "not a whole safetensors file");
+    fails("adapter.safetensors", &empty, "holds no weights: it is empty");
     fails("adapter.safetensors", &nan, "not finite");
     fails("adapter.safetensors", &flip, "not those that were written");
     for part in ["unet", "vae"] {
@@ -360,7 +360,7 @@ fn files_that_are_no_base_are_told() {
     let world = World::new();
     let unet = world.path("base/unet/diffusion_pytorch_model.safetensors");
     std::fs::copy(&unet, world.path("unet.safetensors")).unwrap();
-    std::fs::copy(&unet, world.path("model.ckpt")).unwrap();
+    std::fs::write(world.path("model.ckpt"), b"PK\x03\x04and so on").unwrap();
     std::fs::write(world.path("cut.safetensors"), &std::fs::read(&unet).unwrap()[..99]).unwrap();
     let fails = |base: &str, arguments: &[&str], words: &str| {
         let rest = [&["--prompt", "a dog", "--out", "x.png"][..], arguments].concat();

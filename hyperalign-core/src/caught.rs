@@ -3,7 +3,8 @@
 
 use std::{
     cell::Cell,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
+    sync::Once,
 };
 
 thread_local! {
@@ -26,9 +27,23 @@ pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Whether a panic of this thread would be [`caught`]: a program's own hook need not report it.
-pub fn is_expected() -> bool {
+/// Whether a panic of this thread would be [`caught`].
+fn is_expected() -> bool {
     EXPECTED.get()
+}
+
+/// Reports the panics of this process from here on as before, but for those that are [`caught`]: they
+/// are told as the errors that they become, and not twice. For programs, once.
+pub fn report_the_others() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let report = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !is_expected() {
+                report(panic);
+            }
+        }));
+    });
 }
 
 #[cfg(test)]

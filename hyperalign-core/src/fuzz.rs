@@ -19,6 +19,8 @@ use std::{
 pub use memory::{Counting, peak_of};
 use mutate::Mutator;
 
+use crate::caught;
+
 /// The variable that says how many inputs each reader gets.
 pub const INPUTS: &str = "HYPERALIGN_FUZZ_INPUTS";
 /// Inputs where it says nothing: a matter of seconds.
@@ -85,6 +87,7 @@ impl Fuzz<'_> {
         for (at, sample) in self.corpus.iter().enumerate() {
             assert!(read(sample), "{}: sample {at} of the corpus is refused", self.name);
         }
+        caught::report_the_others();
         let mutator = Mutator::new(self.name, &self.corpus, self.words);
         let watch = watch(self.name);
         let mut figures = Figures { inputs, ..Figures::default() };

@@ -1,6 +1,11 @@
 //! Readers of pictures and texts on inputs that nobody wrote.
 
-use std::io::{Cursor, Write};
+#![allow(
+    clippy::print_stderr,
+    reason = "clippy takes helpers outside of `#[test]` functions for the program"
+)]
+
+use std::io::Cursor;
 
 use hyperalign_core::{
     fuzz::{Counting, Fuzz, inputs},
@@ -14,7 +19,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn fuzz(fuzz: &Fuzz, read: impl FnMut(&[u8]) -> bool) {
     let figures = fuzz.run(inputs(), read);
-    writeln!(std::io::stderr(), "fuzz {}: {figures}", fuzz.name).expect("standard error");
+    eprintln!("fuzz {}: {figures}", fuzz.name);
 }
 
 fn picture() -> RgbImage {

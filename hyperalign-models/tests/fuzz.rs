@@ -1,11 +1,12 @@
 //! Readers of weights, configurations and pickles on inputs that nobody wrote.
 
 #![allow(
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
-use std::{collections::BTreeMap, io::Write};
+use std::collections::BTreeMap;
 
 use burn::{nn::LinearConfig, tensor::Device};
 use hyperalign_core::{
@@ -28,7 +29,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn fuzz(fuzz: &Fuzz, read: impl FnMut(&[u8]) -> bool) {
     let figures = fuzz.run(inputs(), read);
-    writeln!(std::io::stderr(), "fuzz {}: {figures}", fuzz.name).unwrap();
+    eprintln!("fuzz {}: {figures}", fuzz.name);
 }
 
 #[test]

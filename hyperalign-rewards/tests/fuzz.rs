@@ -1,11 +1,12 @@
 //! Readers of prompt sets on inputs that nobody wrote.
 
 #![allow(
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
 use hyperalign_core::fuzz::{Counting, Fuzz, inputs};
 use hyperalign_rewards::prompts;
@@ -20,7 +21,7 @@ fn fuzz(ending: &str, samples: &[&str], words: &[&str]) {
     // A prompt of one letter is a few hundred bytes with what belongs to it.
     let fuzz = Fuzz { name: ending, corpus, words, constant: 8 << 20 };
     let figures = fuzz.run(inputs(), |bytes| prompts::parse(&path, bytes).is_ok());
-    writeln!(std::io::stderr(), "fuzz {ending}: {figures}").unwrap();
+    eprintln!("fuzz {ending}: {figures}");
 }
 
 #[test]

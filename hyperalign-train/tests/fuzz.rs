@@ -1,11 +1,12 @@
 //! Readers of preference sets on inputs that nobody wrote.
 
 #![allow(
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
 use hyperalign_core::fuzz::{Counting, Fuzz, inputs};
 use hyperalign_train::data::Preferences;
@@ -28,7 +29,7 @@ fn fuzz(fuzz: &Fuzz, path: &Path) {
         }
         true
     });
-    writeln!(std::io::stderr(), "fuzz {}: {figures}", fuzz.name).unwrap();
+    eprintln!("fuzz {}: {figures}", fuzz.name);
 }
 
 #[test]

@@ -49,6 +49,10 @@ pub struct Args {
     #[arg(long, required_unless_present = "prompts", value_name = "TEXT")]
     prompt: Vec<String>,
 
+    /// What the pictures are led away from, in the place of an empty prompt. For bases with guidance.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    negative: String,
+
     /// Draw the prompts of a file, after those of `--prompt`: PartiPrompts' .tsv, GenEval's .jsonl,
     /// HPSv2's or HPDv2's .json or a folder of them, a .csv table, or .txt with a prompt a line.
     #[arg(long, value_name = "FILE")]
@@ -92,6 +96,9 @@ pub struct Args {
 /// A request that cannot be met.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum SampleError {
+    #[error("`--negative` has no meaning here: {reason}")]
+    #[diagnostic(help("leave it out"))]
+    NoNegative { reason: &'static str },
     #[error("`--variant {variant}` needs an adapter")]
     #[diagnostic(help("add `--adapter FILE`, or take `--variant none`"))]
     NoAdapter { variant: String },
@@ -147,8 +154,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let folder = args.preview_codec.as_deref();
     let codec = codec::decoder("--preview-codec", folder, base.as_ref(), &device)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(String::as_str))?;
-    let solver = args.solver.choice();
-    let sampling = Sampling { batch: BATCH, size: args.size, solver, ..sampling };
+    check_negative(args, base.as_ref(), sampling.guidance_scale)?;
+    let (negative_prompt, solver) = (args.negative.clone(), args.solver.choice());
+    let sampling = Sampling { negative_prompt, batch: BATCH, size: args.size, solver, ..sampling };
     let size = sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size));
     let plan =
         base.plan(sampling.steps, sampling.solver, size.into_diagnostic()?).into_diagnostic()?;
@@ -181,6 +189,22 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         output::print(&lines.collect::<String>())?;
     }
     Ok(Outcome::Done)
+}
+
+/// Checks that a negative prompt would be read, and knows only words that the base knows.
+fn check_negative(args: &Args, base: &dyn Base, guidance_scale: f64) -> miette::Result<()> {
+    if args.negative.is_empty() {
+        return Ok(());
+    }
+    if !base.reads_unconditional() {
+        let reason = "the base was distilled to be told its guidance, and reads no second prompt";
+        return Err(SampleError::NoNegative { reason }.into());
+    }
+    if guidance_scale == 1.0 {
+        let reason = "the weight of guidance is 1, which turns it off";
+        return Err(SampleError::NoNegative { reason }.into());
+    }
+    base::warn_of_cuts(base, std::iter::once(args.negative.as_str()))
 }
 
 /// Every prompt with every seed, each with its file.
@@ -311,6 +335,7 @@ fn settings(making: &Making<'_>) -> miette::Result<Value> {
         "sampler": solver.name(),
         "steps": sampling.steps,
         "guidance_scale": sampling.guidance_scale,
+        "negative_prompt": sampling.negative_prompt,
         "eta": sampling.solver.eta.or(solver.default_eta()),
         "size": sampling.size.unwrap_or(base.picture_size()),
     }))

@@ -13,6 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
+use crate::output;
+
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum ConfigError {
@@ -92,8 +94,9 @@ pub(super) fn parse<T: Serialize + DeserializeOwned>(
     let values: Table = toml::from_str(text).map_err(syntax)?;
     let settings = Table::try_from(defaults).expect("defaults are plain data");
     let read = |settings| T::deserialize(settings).map(drop);
-    let mut merge = Merge { settings, removed, read };
+    let mut merge = Merge { settings, removed, read, notes: Vec::new() };
     merge.lay(&mut Vec::new(), places.get_ref(), values)?;
+    merge.notes.iter().for_each(|note| output::warn(note));
     T::deserialize(merge.settings).map_err(|error| Problem::new(&error, whole))
 }
 
@@ -104,6 +107,8 @@ struct Merge<'a, F> {
     removed: &'a [(&'a str, &'a str)],
     /// Whether the settings can be read as what they are to be.
     read: F,
+    /// What was read under another name.
+    notes: Vec<String>,
 }
 
 impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
@@ -118,13 +123,22 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
             let name = key.get_ref().as_ref();
             let Some(value) = values.get(name).cloned() else { continue };
             path.push(name.to_owned());
-            self.check_removed(path, key.span(), place.get_ref())?;
+            if let Some(to) = self.moved(path) {
+                self.set(&to, value);
+                (self.read)(self.settings.clone())
+                    .map_err(|error| Problem::new(&error, place.span()))?;
+                let (from, to) = (path.join("."), to.join("."));
+                self.notes.push(format!("`{from}` is read as `{to}`, as it is called now"));
+                path.pop();
+                continue;
+            }
             let old = self.at(path);
             match (place.get_ref(), value) {
                 (DeValue::Table(places), Value::Table(values)) if is_same_kind(old, &values) => {
                     self.lay(path, places, values)?;
                 }
                 (inner, value) => {
+                    self.check_removed(path, key.span(), inner)?;
                     self.set(path, value);
                     (self.read)(self.settings.clone()).map_err(|error| {
                         let span = blame(&error, key.span(), inner, place.span());
@@ -135,6 +149,16 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
             path.pop();
         }
         Ok(())
+    }
+
+    /// Where the value of the key at `path`, which is one of earlier settings, belongs now: where
+    /// there is nothing more to say than its new name.
+    fn moved(&self, path: &[String]) -> Option<Vec<String>> {
+        let name = path.join(".");
+        let (_, instead) = self.removed.iter().find(|(key, _)| *key == name)?;
+        let new = instead.strip_prefix("write `")?.strip_suffix('`')?;
+        let is_name = |new: &str| new.chars().all(|c| c.is_alphanumeric() || "._".contains(c));
+        is_name(new).then(|| new.split('.').map(str::to_owned).collect())
     }
 
     /// Fails where the key at `path`, or one in its table, is one of earlier settings.
@@ -320,13 +344,12 @@ mod tests {
 
     #[test]
     fn a_key_of_earlier_settings_says_what_to_write_instead() {
-        let (pointed, message, help) = problem("steps = 1\nepochs = 3\n");
-        assert_eq!((pointed.as_str(), help.as_str()), ("epochs", "write `steps`"));
-        assert!(message.contains("`epochs` is no setting any more"), "{message}");
-        for text in ["[network]\ndepth = 3\n", "network.depth = 3\n"] {
-            assert_eq!(problem(text).2, "write `network.width`");
-        }
-        // In a table of another kind as well.
+        // Where it has another name and no more, the value is read under that.
+        let read = |text: &str| parse(&defaults(), REMOVED, text).unwrap();
+        assert_eq!(read("epochs = 3\n").steps, 3);
+        let (pointed, _, _) = problem("epochs = \"many\"\n");
+        assert_eq!(pointed, "\"many\"");
+        // In a table of another kind nobody knows what it means.
         let text = "[network]\nkind = \"static-lora\"\nrank = 1\ndepth = 3\n";
         assert_eq!(problem(text).0, "depth");
     }

@@ -1,7 +1,5 @@
 //! Settings on inputs that nobody wrote.
 
-use std::io::Write;
-
 use hyperalign_core::{
     fuzz::{Fuzz, inputs},
     input::decode_text,
@@ -21,5 +19,5 @@ fn toml() {
         let Ok(text) = decode_text(bytes) else { return false };
         parse(&defaults, &[], &text).is_ok()
     });
-    writeln!(std::io::stderr(), "fuzz toml: {figures}").expect("standard error");
+    eprintln!("fuzz toml: {figures}");
 }

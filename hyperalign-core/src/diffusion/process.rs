@@ -52,6 +52,24 @@ impl Process {
         Self::VariancePreserving { alphas_cumprod }
     }
 
+    /// The process whose last step is noise alone: the signals shifted and scaled so that the first
+    /// stays and the last is 0 (Lin et al. 2023, arXiv:2305.08891, algorithm 1). The last squared
+    /// signal is 2^-24 in its place, as diffusers has it, so that every level has a picture. A flow
+    /// ends in noise anyway.
+    #[must_use]
+    pub fn with_zero_terminal_snr(self) -> Self {
+        let Self::VariancePreserving { mut alphas_cumprod } = self else { return self };
+        let signals: Vec<f64> = alphas_cumprod.iter().map(|alpha| alpha.sqrt()).collect();
+        if let [first, .., last] = signals[..] {
+            for (alpha, signal) in alphas_cumprod.iter_mut().zip(&signals) {
+                *alpha = ((signal - last) * first / (first - last)).powi(2);
+            }
+            let before = alphas_cumprod[signals.len() - 2];
+            alphas_cumprod[signals.len() - 1] = SMALLEST_ALPHA.min(before / 2.0);
+        }
+        Self::VariancePreserving { alphas_cumprod }
+    }
+
     /// Signal and noise at `timestep`.
     ///
     /// Between two steps of a diffusion the logarithm of sigma is linear in time, as k-diffusion
@@ -147,6 +165,9 @@ fn evenly_spaced(start: f64, end: f64, count: usize) -> impl Iterator<Item = f64
     (0..count).map(move |k| start + (end - start) * k as f64 / gaps)
 }
 
+/// The squared signal that stands for none.
+const SMALLEST_ALPHA: f64 = 1.0 / (1 << 24) as f64;
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::{DType, TensorData};
@@ -222,5 +243,26 @@ mod tests {
             let change = 2.0 * drift * variance(timestep) - process.diffusion(timestep).powi(2);
             assert!((change - growth).abs() < 1e-8);
         }
+    }
+
+    /// Numbers of diffusers' `rescale_zero_terminal_snr`, which do not need its code: the ends are
+    /// known, and between them the signals keep their proportions.
+    #[test]
+    fn the_last_step_of_a_rescaled_schedule_is_noise() {
+        let Process::VariancePreserving { alphas_cumprod: before } = stable_diffusion() else {
+            panic!("a diffusion")
+        };
+        let rescaled = stable_diffusion().with_zero_terminal_snr();
+        let Process::VariancePreserving { alphas_cumprod: after } = &rescaled else {
+            panic!("a diffusion")
+        };
+        assert!(after.windows(2).all(|pair| pair[0] > pair[1]));
+        assert!((after[0] - before[0]).abs() < 1e-12);
+        assert_eq!(after[999], SMALLEST_ALPHA);
+        let share = |alphas: &[f64], last: f64| {
+            let signal = |t: usize| alphas[t].sqrt();
+            (signal(500) - last) / (signal(0) - last)
+        };
+        assert!((share(&before, before[999].sqrt()) - share(after, 0.0)).abs() < 1e-12);
     }
 }

@@ -134,7 +134,6 @@ impl SchedulerConfig {
         let unsupported = [
             ("clip_sample", self.clip_sample),
             ("thresholding", self.thresholding),
-            ("rescale_betas_zero_snr", self.rescale_betas_zero_snr),
             ("trained_betas", self.trained_betas.is_some()),
         ];
         if let Some((key, _)) = unsupported.into_iter().find(|(_, set)| *set) {
@@ -145,10 +144,16 @@ impl SchedulerConfig {
         if !inside(beta_start) || !inside(beta_end) || train_steps == 0 {
             return Err(SchedulerConfigError::Betas { beta_start, beta_end, train_steps });
         }
-        Ok(match self.beta_schedule {
+        let process = match self.beta_schedule {
             BetaSchedule::Linear => Process::linear(beta_start, beta_end, train_steps),
             BetaSchedule::ScaledLinear => Process::scaled_linear(beta_start, beta_end, train_steps),
-        })
+        };
+        // From pure noise, a predicted noise says nothing about the picture.
+        match (self.rescale_betas_zero_snr, self.prediction_type) {
+            (false, _) => Ok(process),
+            (true, Prediction::Epsilon) => Err(SchedulerConfigError::ZeroSnr),
+            (true, _) => Ok(process.with_zero_terminal_snr()),
+        }
     }
 
     /// The DDIM plan of `steps` sampling steps, whatever solver the file names.

@@ -70,6 +70,13 @@ pub enum SchedulerConfigError {
         /// The setting.
         key: &'static str,
     },
+    /// A schedule that ends in pure noise, for a network that predicts the noise.
+    #[error(
+        "the scheduler configuration sets `rescale_betas_zero_snr` and `prediction_type` epsilon: \
+         from pure noise the noise tells nothing of the picture; a network that was trained so \
+         predicts v (`v_prediction`)"
+    )]
+    ZeroSnr,
     /// A shift that leaves no falling noise levels.
     #[error(
         "the scheduler configuration gives a shift of {shift} for {image_tokens} image tokens; it \

@@ -33,6 +33,12 @@ pub trait Guided: Denoiser {
     fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
         Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale))
     }
+
+    /// Whether [`guided`](Self::guided) reads what it is led away from, and a negative prompt has a
+    /// meaning.
+    fn reads_unconditional(&self) -> bool {
+        true
+    }
 }
 
 /// A frozen text-to-image model. Methods and samplers see a base through this alone, so that a

@@ -93,6 +93,10 @@ impl Guided for Flux {
             false => Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale)),
         }
     }
+
+    fn reads_unconditional(&self) -> bool {
+        !self.transformer.config().guidance_embeds
+    }
 }
 
 impl PromptEncoder for Flux {

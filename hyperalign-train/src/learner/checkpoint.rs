@@ -215,7 +215,7 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 }
 
 /// Loads the newest whole checkpoint into `fresh`. The second value names the damaged ones that
-/// were passed over.
+/// were passed over. With `new_learning_rate`, that of the checkpoint may be another.
 ///
 /// # Errors
 ///
@@ -224,12 +224,13 @@ pub(crate) fn resume<M: Module>(
     dir: &Path,
     fresh: State<M>,
     origin: &Origin,
+    new_learning_rate: bool,
 ) -> Result<(State<M>, Vec<String>), ResumeError> {
     let read_error = |source| ResumeError::Io { path: dir.to_owned(), source };
     let mut damaged = Vec::new();
     let mut first = None;
     for (_, path) in list(dir).map_err(read_error)?.into_iter().rev() {
-        match read(&path, &fresh, origin) {
+        match read(&path, &fresh, (origin, new_learning_rate)) {
             Ok(state) => return Ok((state, damaged)),
             Err(Unread::Foreign(error)) => return Err(error),
             Err(Unread::Damaged(reason)) => {
@@ -249,7 +250,11 @@ enum Unread {
     Damaged(String),
 }
 
-fn read<M: Module>(path: &Path, fresh: &State<M>, origin: &Origin) -> Result<State<M>, Unread> {
+fn read<M: Module>(
+    path: &Path,
+    fresh: &State<M>,
+    (origin, new_learning_rate): (&Origin, bool),
+) -> Result<State<M>, Unread> {
     let damaged = |file: &str| {
         let file = file.to_owned();
         move |error: &dyn std::fmt::Display| Unread::Damaged(format!("{file}: {error}"))
@@ -259,7 +264,12 @@ fn read<M: Module>(path: &Path, fresh: &State<M>, origin: &Origin) -> Result<Sta
     if index.format != FORMAT {
         return Err(damaged(STATE)(&format!("format {} is not {FORMAT}", index.format)));
     }
-    index.origin.check(path, &origin.as_read()).map_err(Unread::Foreign)?;
+    let mut now = origin.as_read();
+    if new_learning_rate {
+        let lr = ["optimizer", "lr"];
+        now.settings[lr[0]][lr[1]] = index.origin.settings[lr[0]][lr[1]].clone();
+    }
+    index.origin.check(path, &now).map_err(Unread::Foreign)?;
     let load = |name: &str| {
         let bytes = fs::read(path.join(name)).map_err(|e| damaged(name)(&e))?;
         let known = index.files.iter().find(|file| file.name == name);

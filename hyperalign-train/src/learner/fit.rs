@@ -98,7 +98,7 @@ fn begin<M: Module>(fresh: State<M>, origin: &Origin, run: &Run) -> Result<State
             }
         }
         Resume::Continue => {
-            let (state, damaged) = checkpoint::resume(&dir, fresh, origin)?;
+            let (state, damaged) = checkpoint::resume(&dir, fresh, origin, run.new_learning_rate)?;
             for line in damaged {
                 run.progress.line(&format!("warning: {line}; going back to the one before"));
             }

@@ -21,6 +21,9 @@ pub struct Run {
     /// What the run is made with beside [`Settings`](super::Settings): the configuration of the
     /// objective, the hash of the base. A checkpoint of another identity is refused.
     pub identity: String,
+    /// Whether a checkpoint of another learning rate is continued with the one of the settings. It is
+    /// another run from there on than one that was never stopped.
+    pub new_learning_rate: bool,
     /// Files of the run that say what it is, written once it is known that it can begin or go on: a
     /// run that is refused leaves its folder as it was.
     pub files: Vec<(PathBuf, Vec<u8>)>,
@@ -37,6 +40,7 @@ impl Run {
             dir: dir.into(),
             resume: Resume::Fresh,
             identity: identity.into(),
+            new_learning_rate: false,
             files: Vec::new(),
             stop: Stop::default(),
             progress: Progress::Quiet,

@@ -1,7 +1,5 @@
 //! Bodies of requests that nobody wrote.
 
-use std::io::Write;
-
 use axum::body::Bytes;
 use hyperalign_core::fuzz::{Fuzz, inputs};
 
@@ -9,7 +7,7 @@ use super::{flow_grpo::Request, numpy, question};
 
 fn fuzz(fuzz: &Fuzz, read: impl FnMut(&[u8]) -> bool) {
     let figures = fuzz.run(inputs(), read);
-    writeln!(std::io::stderr(), "fuzz {}: {figures}", fuzz.name).expect("standard error");
+    eprintln!("fuzz {}: {figures}", fuzz.name);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use hyperalign_train::{
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
-    args::{seed, updates},
+    args::{finite, seed, updates},
     base::BaseOptions,
     codec, config,
     context::Context,
@@ -66,6 +66,11 @@ pub struct Args {
     /// Seed of the run, instead of the settings'.
     #[arg(long, value_name = "N", value_parser = seed)]
     seed: Option<u64>,
+
+    /// Learning rate, instead of the settings'. A run that is resumed goes on with it from its last
+    /// checkpoint.
+    #[arg(long, value_name = "X", value_parser = finite)]
+    learning_rate: Option<f64>,
 
     /// Folder of the run.
     #[arg(long, value_name = "DIR")]
@@ -212,6 +217,9 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
     if let Some(steps) = args.steps {
         settings.training.updates = steps;
     }
+    if let Some(lr) = args.learning_rate {
+        settings.training.optimizer.lr = lr;
+    }
     if let Some(seed) = args.seed {
         // Before the settings are written: with another seed the run could never go on again.
         if args.resume && seed != settings.training.seed {
@@ -315,6 +323,7 @@ impl Trainer<'_> {
         let files = is_main.then(|| (path.clone(), config.clone().into_bytes()));
         let run = Run {
             files: files.into_iter().collect(),
+            new_learning_rate: self.args.learning_rate.is_some(),
             resume: if self.args.resume { Resume::Continue } else { Resume::Fresh },
             stop: self.stop.clone(),
             progress: if dashboard { Progress::Dashboard(say) } else { Progress::Lines(say) },
