@@ -68,7 +68,11 @@ fn pictures_in_genevals_folders_are_judged_by_their_metadata() {
     fs::write(world.path("in/x/a.txt"), "a dog").unwrap();
     let output = world.run(&[&SCORE[..], &["--json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
-    assert!(message(&output).contains("geneval passed over 2 of 8 pictures"), "{}", message(&output));
+    assert!(
+        message(&output).contains("geneval passed over 2 of 8 pictures"),
+        "{}",
+        message(&output)
+    );
     let found = json(&output);
     assert_eq!(found["skipped"]["geneval"], 2);
     assert_eq!(found["all"]["geneval"]["count"], 6);
@@ -165,7 +169,10 @@ fn detect_shows_what_was_found_and_why_it_is_wrong() {
     let seen = image::open(world.path("seen.png")).unwrap().to_rgb8();
     assert_eq!((u64::from(seen.height()), u64::from(seen.width())), (40 + 8 + 40, 55));
     let first = image::open(world.path("in/00000/samples/0000.png")).unwrap().to_rgb8();
-    assert_ne!(first.get_pixel(edges[0] as u32, edges[1] as u32), seen.get_pixel(edges[0] as u32, edges[1] as u32));
+    assert_ne!(
+        first.get_pixel(edges[0] as u32, edges[1] as u32),
+        seen.get_pixel(edges[0] as u32, edges[1] as u32)
+    );
 
     // Nothing is that sure.
     let text = world.run(&[&flags[..], &["--confidence", "0.9999"]].concat());
@@ -182,7 +189,10 @@ fn a_detector_is_known_by_its_keys() {
     let found = json(&output);
     assert!(found["what"].as_str().unwrap().contains("Mask2Former over Swin"), "{found}");
     assert_eq!(found["passed_over"], serde_json::json!(["criterion.empty_weight"]));
-    assert_eq!((&found["missing"], &found["problems"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    assert_eq!(
+        (&found["missing"], &found["problems"]),
+        (&Value::Array(vec![]), &Value::Array(vec![]))
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::{
 use burn::tensor::Device;
 
 use crate::{
-    Mix, MixError, MixPart, MixTerm, OpenError, Reward, aesthetic, clip_score, geneval,
-    hps_v2, image_reward, mix, pick_score, source::Source,
+    Mix, MixError, MixPart, MixTerm, OpenError, Reward, aesthetic, clip_score, geneval, hps_v2,
+    image_reward, mix, pick_score, source::Source,
 };
 
 /// A reward, or why there is none.

@@ -166,12 +166,7 @@ const CASES: &[Case] = &[
         found: &[("dog", "", A, 0.8), ("dog", "", D, 0.9), ("car", "", B, 0.9)],
         right: false,
     },
-    Case {
-        name: "nothing to lie left of",
-        row: LEFT,
-        found: &[("dog", "", A, 0.9)],
-        right: false,
-    },
+    Case { name: "nothing to lie left of", row: LEFT, found: &[("dog", "", A, 0.9)], right: false },
     Case {
         name: "each has its own colour",
         row: BOTH,
@@ -221,9 +216,8 @@ fn the_table_is_whole() {
     use hyperalign_rewards::geneval::Task;
     for task in Task::ALL {
         for right in [true, false] {
-            let of = |case: &&Case| {
-                read_jsonl(case.row).unwrap()[0].tag == task && case.right == right
-            };
+            let of =
+                |case: &&Case| read_jsonl(case.row).unwrap()[0].tag == task && case.right == right;
             assert!(CASES.iter().any(|case| of(&case)), "{task} {right}");
         }
     }

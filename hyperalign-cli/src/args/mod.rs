@@ -14,8 +14,8 @@ pub use self::solver::SolverArgs;
 #[cfg(feature = "serve")]
 use crate::command::serve_rewards;
 use crate::command::{
-    bench, completions, detect, doctor, eval, inspect, key_steps, parity, pretrain, sample, score, train,
-    world,
+    bench, completions, detect, doctor, eval, inspect, key_steps, parity, pretrain, sample, score,
+    train, world,
 };
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.

@@ -69,7 +69,9 @@ pub(super) fn taps(from: usize, to: usize, filter: Filter, positions: Positions)
     let scale = positions.round(from as f64 / to as f64);
     let center = |pixel: usize| positions.round((pixel as f64 + 0.5) * scale);
     let make = |pixel| match filter {
-        Filter::BilinearSampled | Filter::BicubicSampled => sampled(positions.round(center(pixel) - 0.5), from, filter),
+        Filter::BilinearSampled | Filter::BicubicSampled => {
+            sampled(positions.round(center(pixel) - 0.5), from, filter)
+        }
         _ => antialiased(center(pixel), scale, from, filter),
     };
     (0..to).map(make).collect()

@@ -6,11 +6,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{
-    Mask2FormerConfig,
-    pixel_decoder::PixelDecoder,
-    transformer::TransformerModule,
-};
+use super::{Mask2FormerConfig, pixel_decoder::PixelDecoder, transformer::TransformerModule};
 use crate::swin::{SwinBackbone, SwinTap};
 
 /// A Mask2Former over a Swin.

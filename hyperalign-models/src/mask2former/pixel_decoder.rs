@@ -124,7 +124,8 @@ impl PixelDecoder {
             let [height, width] = sizes[level];
             let part = x.clone().narrow(1, first, height * width);
             first += height * width;
-            let map = part.swap_dims(1, 2).reshape([-1, self.dim as i64, height as i64, width as i64]);
+            let map =
+                part.swap_dims(1, 2).reshape([-1, self.dim as i64, height as i64, width as i64]);
             watch(Mask2FormerTap::MultiScale { level }, &map);
             map
         });

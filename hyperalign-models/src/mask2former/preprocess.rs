@@ -132,8 +132,7 @@ impl DetectorPreprocess {
         let [height, width] =
             self.prepared_size([picture.height() as usize, picture.width() as usize]);
         let (width_u32, height_u32) = (width as u32, height as u32);
-        let resized =
-            resize_u8_in(picture, width_u32, height_u32, filter, FixedPoint::Torchvision);
+        let resized = resize_u8_in(picture, width_u32, height_u32, filter, FixedPoint::Torchvision);
         let scale = if self.do_rescale { self.rescale_factor as f32 } else { 1.0 };
         let values: Vec<f32> =
             resized.as_raw().iter().map(|value| f32::from(*value) * scale).collect();

@@ -25,9 +25,8 @@ pub(super) fn sine_positions(
     assert!(dim.is_multiple_of(2), "{dim} features for two axes");
     let half = dim / 2;
     // In f32, as the reference computes them.
-    let frequencies: Vec<f32> = (0..half)
-        .map(|k| TEMPERATURE.powf((2 * (k / 2)) as f64 / half as f64) as f32)
-        .collect();
+    let frequencies: Vec<f32> =
+        (0..half).map(|k| TEMPERATURE.powf((2 * (k / 2)) as f64 / half as f64) as f32).collect();
     let features = |at: usize, extent: usize| -> Vec<f32> {
         let angle = (at + 1) as f32 / (extent as f32 + EPSILON as f32) * std::f32::consts::TAU;
         let feature = |(k, frequency): (usize, &f32)| match k % 2 {

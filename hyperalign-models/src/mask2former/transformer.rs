@@ -209,9 +209,8 @@ impl DecoderLayer {
             seen(Mask2FormerTap::SelfAttention { layer }, &out);
             out
         });
-        let x = self.around(&self.final_layer_norm, x, |x| {
-            self.fc2.forward(relu(self.fc1.forward(x)))
-        });
+        let x =
+            self.around(&self.final_layer_norm, x, |x| self.fc2.forward(relu(self.fc1.forward(x))));
         seen(Mask2FormerTap::DecoderLayer { layer }, &x);
         x
     }

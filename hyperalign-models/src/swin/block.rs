@@ -33,9 +33,8 @@ impl SwinBlock {
         let dim = config.widths()[stage];
         let hidden = (config.mlp_ratio * dim as f64) as usize;
         let norm = || LayerNormConfig::new(dim).with_epsilon(config.layer_norm_eps).init(device);
-        let layer = |inputs, outputs| Output {
-            dense: LinearConfig::new(inputs, outputs).init(device),
-        };
+        let layer =
+            |inputs, outputs| Output { dense: LinearConfig::new(inputs, outputs).init(device) };
         let (size, heads) = (config.window_size, config.num_heads[stage]);
         Self {
             layernorm_before: norm(),

@@ -29,8 +29,10 @@ pub fn extras(config: &SwinConfig, tensors: &Tensors, prefix: &str) -> Vec<Strin
     let width = config.widths().last().copied().unwrap_or_default();
     let is_extra = |key: &str, shape: &[usize]| {
         let Some(key) = key.strip_prefix(prefix) else { return false };
-        let is_norm = ["weight", "bias"].iter().any(|part| key.strip_prefix(UNUSED_NORM) == Some(part));
-        (key.ends_with(POSITION_INDEX) && shape == [tokens, tokens]) || (is_norm && shape == [width])
+        let is_norm =
+            ["weight", "bias"].iter().any(|part| key.strip_prefix(UNUSED_NORM) == Some(part));
+        (key.ends_with(POSITION_INDEX) && shape == [tokens, tokens])
+            || (is_norm && shape == [width])
     };
     let extras = tensors.iter().filter(|(key, shape)| is_extra(key, shape));
     extras.map(|(key, _)| key.to_owned()).collect()

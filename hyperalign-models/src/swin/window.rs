@@ -15,17 +15,15 @@ const APART: f32 = -100.0;
 pub(super) fn partition(map: Tensor<4>, size: usize) -> Tensor<3> {
     let [batch, height, width, channels] = map.dims();
     let (rows, columns) = (height / size, width / size);
-    map.reshape([batch, rows, size, columns, size, channels])
-        .permute([0, 1, 3, 2, 4, 5])
-        .reshape([batch * rows * columns, size * size, channels])
+    map.reshape([batch, rows, size, columns, size, channels]).permute([0, 1, 3, 2, 4, 5]).reshape([
+        batch * rows * columns,
+        size * size,
+        channels,
+    ])
 }
 
 /// Puts the windows of maps of `height` x `width` together again.
-pub(super) fn reverse(
-    windows: Tensor<3>,
-    size: usize,
-    [height, width]: [usize; 2],
-) -> Tensor<4> {
+pub(super) fn reverse(windows: Tensor<3>, size: usize, [height, width]: [usize; 2]) -> Tensor<4> {
     let [_, _, channels] = windows.dims();
     let (rows, columns) = (height / size, width / size);
     let batch = windows.dims()[0] / (rows * columns);

@@ -218,7 +218,10 @@ impl GenEval {
     ///
     /// Fails for a class that the detector does not find, a colour that is not told apart or that
     /// there is no CLIP for, and words that the tokenizer does not know.
-    pub fn check_rows<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) -> Result<(), ScoreError> {
+    pub fn check_rows<'a>(
+        &self,
+        rows: impl IntoIterator<Item = &'a Row>,
+    ) -> Result<(), ScoreError> {
         for row in rows {
             let included = row.include.iter().map(|clause| &clause.class);
             for class in included.chain(row.exclude.iter().map(|clause| &clause.class)) {
@@ -261,9 +264,11 @@ impl Reward for GenEval {
     fn version(&self) -> String {
         let clip = self.colors.as_ref().map(ColorClassifier::model);
         let others = |clip: &ClipModel| differences(clip.config(), &ClipConfig::vit_l_14());
-        let is_published = self.detector.is_published() && clip.is_none_or(|c| others(c).is_empty());
+        let is_published =
+            self.detector.is_published() && clip.is_none_or(|c| others(c).is_empty());
         let sizes = if is_published { String::new() } else { format!("{OTHER_SIZES} ") };
-        let clip = clip.map_or_else(|| "no CLIP".to_owned(), |c| format!("CLIP {}", fingerprint(c)));
+        let clip =
+            clip.map_or_else(|| "no CLIP".to_owned(), |c| format!("CLIP {}", fingerprint(c)));
         format!("{sizes}Mask2Former {:.12}, {clip}", self.detector.version())
     }
 
@@ -286,12 +291,7 @@ impl Reward for GenEval {
     /// # Panics
     ///
     /// Panics for prompts that [`check_prompts`](Reward::check_prompts) refuses.
-    fn score_prompts(
-        &self,
-        pictures: &[RgbImage],
-        prompts: &[Prompt],
-        _: &Device,
-    ) -> Vec<f32> {
+    fn score_prompts(&self, pictures: &[RgbImage], prompts: &[Prompt], _: &Device) -> Vec<f32> {
         let row = |prompt: &Prompt| {
             prompt.row.clone().unwrap_or_else(|| panic!("`{}` has no rules", prompt.text))
         };

@@ -117,7 +117,9 @@ fn expected(model: Model) -> Vec<Key> {
         Model::Hpsv2 => open_clip::from_transformers(&keys(&ClipConfig::vit_h_14().init(&device))),
         Model::PickScore => keys(&ClipConfig::vit_h_14().init(&device)),
         Model::ImageReward => BlipReward::keys(&BlipConfig::image_reward()),
-        Model::Mask2FormerSwinS => mask2former::published_keys(&Mask2FormerConfig::swin_small_coco()),
+        Model::Mask2FormerSwinS => {
+            mask2former::published_keys(&Mask2FormerConfig::swin_small_coco())
+        }
         Model::ClipVitL14 => keys(&ClipConfig::vit_l_14().init(&device)),
     }
 }

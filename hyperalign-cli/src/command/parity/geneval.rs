@@ -52,8 +52,7 @@ pub(super) fn colors(golden: &Golden, checks: &mut Checks) -> miette::Result<()>
     let prepared = burn::tensor::Tensor::<4>::cat(prepared.collect(), 0);
     checks.tensor("out.crops", prepared);
 
-    let classifier =
-        ColorClassifier::new(model, tokenizer.into_diagnostic()?, &checks.device);
+    let classifier = ColorClassifier::new(model, tokenizer.into_diagnostic()?, &checks.device);
     let cosines = classifier.cosines(&picture, &objects, &class);
     let shape = vec![count, cosines.first().map_or(0, |row| row.len())];
     let values = cosines.iter().flatten().map(|cosine| f64::from(*cosine)).collect();

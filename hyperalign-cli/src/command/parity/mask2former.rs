@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, s};
 use hyperalign_models::{
     mask2former::{
-        self, Bounds, DetectorPreprocess, Instance, Mask2FormerConfig, Mask2FormerTap, Prediction, Samples,
-        class_probabilities, sample_levels, square_masks,
+        self, Bounds, DetectorPreprocess, Instance, Mask2FormerConfig, Mask2FormerTap, Prediction,
+        Samples, class_probabilities, sample_levels, square_masks,
     },
     swin::{self, SwinConfig, SwinTap},
 };
@@ -191,7 +191,11 @@ pub(super) fn instances(golden: &Golden, checks: &mut Checks) -> miette::Result<
 fn compare(name: &str, found: &[Instance], [height, width]: [usize; 2], checks: &mut Checks) {
     let count = found.len();
     let scores = found.iter().map(|instance| f64::from(instance.score)).collect();
-    checks.values(&format!("{name}.scores"), &Values { shape: vec![count], values: scores }, FORWARD);
+    checks.values(
+        &format!("{name}.scores"),
+        &Values { shape: vec![count], values: scores },
+        FORWARD,
+    );
     let labels = found.iter().map(|instance| instance.class as f64).collect();
     checks.values(&format!("{name}.labels"), &Values { shape: vec![count], values: labels }, 0.0);
     let boxes = |far: usize| {

@@ -89,8 +89,7 @@ mod tests {
     /// One task has more pictures than the other, and one prompt is never right.
     #[test]
     fn tasks_count_alike() {
-        let rewards =
-            [Who { name: NAME.to_owned(), version: "1".to_owned(), role: Role::Other }];
+        let rewards = [Who { name: NAME.to_owned(), version: "1".to_owned(), role: Role::Other }];
         let lines = [
             line("a dog", "single_object", Some(1.0)),
             line("a dog", "single_object", Some(1.0)),

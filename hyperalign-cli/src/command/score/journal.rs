@@ -134,7 +134,8 @@ impl Journal {
     pub fn find(&self, item: &Item, rules: Option<&str>) -> Option<&Line> {
         let line = self.done.get(&item.path)?;
         let same_prompt = item.prompt.as_ref().is_none_or(|prompt| *prompt == line.prompt);
-        (same_prompt && rules == line.rules.as_deref() && stamp(&item.path).ok()? == line.stamp).then_some(line)
+        (same_prompt && rules == line.rules.as_deref() && stamp(&item.path).ok()? == line.stamp)
+            .then_some(line)
     }
 
     /// Appends lines, in one write.
