@@ -217,27 +217,30 @@ impl Judges {
     ///
     /// Fails with the first reason against it.
     pub fn check(&self, picture: &RgbImage, prompt: &Prompt) -> Result<(), String> {
-        self.check_length(&prompt.text)?;
-        let size = [picture.height() as usize, picture.width() as usize];
-        let prompts = std::slice::from_ref(prompt);
-        let refused = |error: ScoreError| error.to_string();
-        let mut asked = self.iter().filter(|judge| judge.scores(prompt));
-        asked.try_for_each(|judge| judge.reward.check_prompts(size, prompts).map_err(refused))
+        self.check_by(self.iter().filter(|judge| judge.scores(prompt)), picture, prompt)
     }
 
-    /// [`check`](Self::check) of a prompt that is only a text, which a reward that judges by rules
-    /// refuses.
+    /// [`check`](Self::check) by every reward: one that judges by rules refuses a prompt without.
     ///
     /// # Errors
     ///
     /// Fails with the first reason against it.
     #[cfg(feature = "serve")]
-    pub fn check_text(&self, picture: &RgbImage, prompt: &str) -> Result<(), String> {
-        self.check_length(prompt)?;
+    pub fn check_by_all(&self, picture: &RgbImage, prompt: &Prompt) -> Result<(), String> {
+        self.check_by(self.iter(), picture, prompt)
+    }
+
+    fn check_by<'a>(
+        &self,
+        mut judges: impl Iterator<Item = &'a Judge>,
+        picture: &RgbImage,
+        prompt: &Prompt,
+    ) -> Result<(), String> {
+        self.check_length(&prompt.text)?;
         let size = [picture.height() as usize, picture.width() as usize];
-        let prompts = [prompt.to_owned()];
+        let prompts = std::slice::from_ref(prompt);
         let refused = |error: ScoreError| error.to_string();
-        self.iter().try_for_each(|judge| judge.reward.check(size, &prompts).map_err(refused))
+        judges.try_for_each(|judge| judge.reward.check_prompts(size, prompts).map_err(refused))
     }
 
     /// Whether a prompt is one that is read.
@@ -279,12 +282,6 @@ impl Judges {
         };
         (0..pictures.len()).map(row).collect()
     }
-}
-
-/// A prompt that is only a text.
-#[cfg(feature = "serve")]
-pub fn text(text: &str) -> Prompt {
-    Prompt { text: text.to_owned(), ..Prompt::default() }
 }
 
 /// Where the weights of each reward are, as [`Files`] reads them.

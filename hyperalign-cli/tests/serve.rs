@@ -84,6 +84,34 @@ fn question(pictures: &[Vec<u8>], prompt: &str) -> Value {
     json!({"images": images, "prompt": prompt})
 }
 
+/// GenEval's rows come with the pictures, and pictures without them are refused.
+#[test]
+fn genevals_rules_come_with_the_request() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    hyperalign_models::testing::write_geneval(folder.path(), &["dog", "car"], 0);
+    let weights = folder.path().to_str().expect("a path");
+    let server = Server::start(&["--reward", "geneval", "--weights", weights]);
+    let row = |class: &str| json!({"tag": "single_object", "include": [{"class": class, "count": 1}], "prompt": class});
+    let mut question = question(&[picture(1), picture(2)], "a dog");
+    let (status, answer) = server.score(&question);
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("comes without"), "{answer}");
+    question.as_object_mut().unwrap().remove("prompt");
+    question["metadata"] = json!([row("dog"), row("car")]);
+    let (status, answer) = server.score(&question);
+    assert_eq!((status, &answer["scores"]["geneval"]), (200, &json!([1.0, 0.0])), "{answer}");
+    for (rows, words) in [
+        (json!([row("dog"), row("cat")]), "`cat`"),
+        (json!([row("dog"), {"tag": "colors"}]), "metadata 1"),
+        (json!([row("dog")]), "one for each picture"),
+    ] {
+        question["metadata"] = rows;
+        let (status, answer) = server.score(&question);
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
+    }
+}
+
 #[test]
 fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
     let server = Server::start(&["--reward", "emoji-proxy", "--reward", "gold"]);

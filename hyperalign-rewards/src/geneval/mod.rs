@@ -14,6 +14,6 @@ pub use color::{COLORS, ColorClassifier, crop};
 pub use judge::{BoundingBox, Detection, Reason, Verdict, judge, relations};
 pub use protocol::{Protocol, overlap};
 pub(crate) use row::read_row;
-pub use row::{Exclude, Include, Relation, Row, RowError, Task, read_jsonl};
+pub use row::{Exclude, Include, Relation, Row, RowError, Task, read_jsonl, read_value};
 pub(crate) use scorer::ENTRY;
 pub use scorer::{GenEval, Object};

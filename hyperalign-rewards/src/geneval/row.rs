@@ -188,6 +188,15 @@ pub fn read_jsonl(text: &str) -> Result<Vec<Row>, RowError> {
     lines.map(|(index, line)| read_row(index + 1, line)).collect()
 }
 
+/// Reads a row from a JSON object that stands somewhere else than in a file of rows.
+///
+/// # Errors
+///
+/// Fails as [`read_jsonl`] does, in the words of line 1.
+pub fn read_value(row: &serde_json::Value) -> Result<Row, RowError> {
+    read_row(1, &row.to_string())
+}
+
 pub(crate) fn read_row(line: usize, text: &str) -> Result<Row, RowError> {
     let row: Row =
         serde_json::from_str(text).map_err(|source| RowError::Syntax { line, source })?;

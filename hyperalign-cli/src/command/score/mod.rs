@@ -1,6 +1,7 @@
 //! `hyperalign score`: scores of pictures that are already there.
 
 mod batch;
+mod comparison;
 mod geneval;
 pub mod items;
 mod journal;
@@ -22,10 +23,11 @@ use crate::{
     rewards::{Judges, NotOpened, RewardArgs},
 };
 use batch::Batch;
+use comparison::Comparison;
 use items::{Item, PromptArgs, collect};
 use journal::{Head, Journal, Line};
 use pass::Failed;
-use report::{Comparison, Left, Report, Who};
+use report::{Left, Report, Who};
 
 /// Flags of `hyperalign score`.
 #[derive(Debug, clap::Args)]

@@ -12,6 +12,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hyperalign_core::image::{DecodeError, Header};
+use hyperalign_rewards::{geneval, prompts::Prompt};
 use image::RgbImage;
 use serde::Deserialize;
 use serde_json::json;
@@ -88,6 +89,8 @@ struct Question {
     images: Vec<String>,
     prompts: Option<Vec<String>>,
     prompt: Option<String>,
+    /// GenEval's rows, one for each picture, with the prompts in them.
+    metadata: Option<Vec<serde_json::Value>>,
 }
 
 impl App {
@@ -147,7 +150,7 @@ impl App {
     async fn scores(
         &self,
         places: Places,
-        ask: impl FnOnce() -> Result<(Vec<Bytes>, Vec<String>), String> + Send + 'static,
+        ask: impl FnOnce() -> Result<(Vec<Bytes>, Vec<Prompt>), String> + Send + 'static,
     ) -> Result<Vec<Vec<f32>>, Refusal> {
         let (judges, budget) = (self.judges.clone(), self.pixels.clone());
         let checked = tokio::task::spawn_blocking(move || {
@@ -155,7 +158,7 @@ impl App {
             let (pictures, room) = decode(&files, budget)?;
             for (k, (picture, prompt)) in pictures.iter().zip(&prompts).enumerate() {
                 let refused = |reason| Refusal::bad(format!("picture {k}: {reason}"));
-                judges.check_text(picture, prompt).map_err(refused)?;
+                judges.check_by_all(picture, prompt).map_err(refused)?;
             }
             Ok::<_, Refusal>((pictures, prompts, room))
         });
@@ -212,19 +215,29 @@ async fn score(State(app): State<Arc<App>>, request: Request) -> Response {
 async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
     let (body, room) = app.body(request).await?;
     let question: Question = serde_json::from_slice(&body).map_err(|error| {
-        let expected = "{\"images\": [base64 of files], \"prompts\": [..] or \"prompt\": \"..\"}";
+        let expected = "{\"images\": [base64 of files], \"prompts\": [..], \"prompt\": \"..\" or \
+                        \"metadata\": [..]}";
         Refusal(StatusCode::BAD_REQUEST, format!("{error}; expected {expected}"))
     })?;
     drop(body);
     let count = question.images.len();
     let places = app.reserve(count)?;
-    let prompts = match (question.prompts, question.prompt) {
-        (Some(prompts), None) if prompts.len() == count => {
-            prompts.into_iter().map(checked).collect::<Result<_, _>>()?
+    let plain = |text| Prompt { text, ..Prompt::default() };
+    let text = |prompt: String| checked(prompt).map(plain);
+    let prompts: Vec<Prompt> = match (question.prompts, question.prompt, question.metadata) {
+        (Some(prompts), None, None) if prompts.len() == count => {
+            prompts.into_iter().map(text).collect::<Result<_, _>>()?
         }
-        (None, Some(prompt)) => vec![checked(prompt)?; count],
-        (None, None) if !app.judges.need_prompts() => vec![String::new(); count],
-        _ => return Err(Refusal::bad("expected `prompts`, one for each picture, or one `prompt`")),
+        (None, Some(prompt), None) => vec![text(prompt)?; count],
+        (None, None, Some(rows)) if rows.len() == count => {
+            rows.iter().enumerate().map(ruled).collect::<Result<_, _>>()?
+        }
+        (None, None, None) if !app.judges.need_prompts() => vec![Prompt::default(); count],
+        _ => {
+            let expected = "expected `prompts` or GenEval's `metadata`, one for each picture, or \
+                            one `prompt`";
+            return Err(Refusal::bad(expected));
+        }
     };
     let scores = app
         .scores(places, move || {
@@ -248,6 +261,14 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
 }
 
 /// A prompt that may be copied.
+/// A prompt with its rules.
+fn ruled((k, row): (usize, &serde_json::Value)) -> Result<Prompt, Refusal> {
+    let row = geneval::read_value(row);
+    let row = row.map_err(|error| Refusal::bad(format!("metadata {k}: {error}")))?;
+    checked(row.prompt.as_str())?;
+    Ok(row.into())
+}
+
 fn checked<'a>(prompt: impl Into<Cow<'a, str>>) -> Result<String, Refusal> {
     let prompt = prompt.into();
     if prompt.len() > PROMPT {
@@ -289,10 +310,17 @@ async fn score_pickle(app: &App, reward: usize, request: Request) -> Result<Resp
     let bad = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
     let (places, images, prompts, tasks) = {
         let pickle = numpy::read(&body).map_err(|error| bad(error.to_string()))?;
-        let asked = flow_grpo::Request::read(&pickle, &body, app.judges.need_prompts());
+        let needs =
+            flow_grpo::Needs { prompts: app.judges.need_prompts(), rules: app.judges.need_rules() };
+        let asked = flow_grpo::Request::read(&pickle, &body, needs);
         let asked = asked.map_err(bad)?;
         let places = app.reserve(asked.images.len())?;
-        let prompts: Result<Vec<String>, _> = asked.prompts.into_iter().map(checked).collect();
+        let rows = asked.rows.into_iter().map(Some).chain(std::iter::repeat(None));
+        let prompt = |(text, row)| {
+            Ok::<_, Refusal>(Prompt { text: checked(text)?, row, ..Prompt::default() })
+        };
+        let prompts: Result<Vec<Prompt>, _> =
+            asked.prompts.into_iter().zip(rows).map(prompt).collect();
         (places, asked.images, prompts?, asked.tasks)
     };
     let ask = move || {

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyperalign_rewards::prompts::Prompt;
 use image::RgbImage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -26,7 +27,7 @@ pub type Scores = Result<Vec<f32>, String>;
 /// The pictures of one request.
 struct Job {
     pictures: Vec<RgbImage>,
-    prompts: Vec<String>,
+    prompts: Vec<Prompt>,
     answer: oneshot::Sender<Vec<Scores>>,
     /// Places in the queue and room for pixels, free again when the job is done.
     _held: [OwnedSemaphorePermit; 2],
@@ -80,7 +81,7 @@ impl Queue {
         places: Places,
         room: OwnedSemaphorePermit,
         pictures: Vec<RgbImage>,
-        prompts: Vec<String>,
+        prompts: Vec<Prompt>,
     ) -> Option<Vec<Scores>> {
         let (answer, scores) = oneshot::channel();
         let _held = [places.0, room];
@@ -122,8 +123,7 @@ fn work(judges: &Judges, metrics: &Metrics, incoming: &Receiver<Job>, batch: usi
         let mut scores = pictures.chunks(batch).zip(prompts.chunks(batch)).flat_map(|(p, t)| {
             metrics.batches.add(1);
             // A reward that panics fails its batch, not the server.
-            let prompts: Vec<_> = t.iter().map(|text| rewards::text(text)).collect();
-            let scored = catch_unwind(AssertUnwindSafe(|| judges.score(p, &prompts)));
+            let scored = catch_unwind(AssertUnwindSafe(|| judges.score(p, t)));
             let failed = || vec![Err("the reward failed".to_owned()); p.len()];
             scored.map_or_else(|_| failed(), |scored| scored.into_iter().map(all).collect())
         });
