@@ -27,9 +27,12 @@ impl Server {
             .spawn()
             .expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let line = lines.next().expect("a line").expect("text");
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split(';').next());
-        let address = address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned();
+        // What is passed over in weights may be said before.
+        let address = lines.by_ref().find_map(|line| {
+            let rest = line.expect("text").split("http://").nth(1)?.to_owned();
+            Some(rest.split(';').next()?.to_owned())
+        });
+        let address = address.expect("a line with the address");
         // Whoever closes the pipe breaks the server's own messages.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
