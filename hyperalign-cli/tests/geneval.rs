@@ -1,5 +1,8 @@
 //! GenEval's scorer in the program, with tiny networks: `score`, `eval` and `detect`.
 
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
 #[allow(dead_code, reason = "other tests use the rest")]
 mod tiny;
 

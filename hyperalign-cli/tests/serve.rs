@@ -27,9 +27,12 @@ impl Server {
             .spawn()
             .expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let line = lines.next().expect("a line").expect("text");
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split(';').next());
-        let address = address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned();
+        // What is passed over in weights may be said before.
+        let address = lines.by_ref().find_map(|line| {
+            let rest = line.expect("text").split("http://").nth(1)?.to_owned();
+            Some(rest.split(';').next()?.to_owned())
+        });
+        let address = address.expect("a line with the address");
         // Whoever closes the pipe breaks the server's own messages.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
@@ -82,6 +85,34 @@ fn picture(k: u8) -> Vec<u8> {
 fn question(pictures: &[Vec<u8>], prompt: &str) -> Value {
     let images: Vec<String> = pictures.iter().map(|file| BASE64_STANDARD.encode(file)).collect();
     json!({"images": images, "prompt": prompt})
+}
+
+/// GenEval's rows come with the pictures, and pictures without them are refused.
+#[test]
+fn genevals_rules_come_with_the_request() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    hyperalign_models::testing::write_geneval(folder.path(), &["dog", "car"], 0);
+    let weights = folder.path().to_str().expect("a path");
+    let server = Server::start(&["--reward", "geneval", "--weights", weights]);
+    let row = |class: &str| json!({"tag": "single_object", "include": [{"class": class, "count": 1}], "prompt": class});
+    let mut question = question(&[picture(1), picture(2)], "a dog");
+    let (status, answer) = server.score(&question);
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("comes without"), "{answer}");
+    question.as_object_mut().unwrap().remove("prompt");
+    question["metadata"] = json!([row("dog"), row("car")]);
+    let (status, answer) = server.score(&question);
+    assert_eq!((status, &answer["scores"]["geneval"]), (200, &json!([1.0, 0.0])), "{answer}");
+    for (rows, words) in [
+        (json!([row("dog"), row("cat")]), "`cat`"),
+        (json!([row("dog"), {"tag": "colors"}]), "metadata 1"),
+        (json!([row("dog")]), "one for each picture"),
+    ] {
+        question["metadata"] = rows;
+        let (status, answer) = server.score(&question);
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
+    }
 }
 
 #[test]

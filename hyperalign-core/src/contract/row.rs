@@ -189,6 +189,15 @@ impl Row {
         lines.map(|(index, line)| Self::read(index + 1, line)).collect()
     }
 
+    /// Reads a row from a JSON object that stands somewhere else than in a file of rows.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`read`](Self::read) does, in the words of line 1.
+    pub fn read_value(row: &serde_json::Value) -> Result<Self, RowError> {
+        Self::read(1, &row.to_string())
+    }
+
     /// Reads the row in `text`, which is line `line` of its file.
     ///
     /// # Errors

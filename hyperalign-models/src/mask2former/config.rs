@@ -178,3 +178,53 @@ impl Mask2FormerConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Mask2FormerConfig, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn classes_have_names_or_are_counted() {
+        let named = read(r#"{"id2label": {"0": "dog", "1": "car", "2": "cat"}}"#).unwrap();
+        assert_eq!(
+            (named.classes(), named.labels()),
+            (3, ["dog", "car", "cat"].map(String::from).into())
+        );
+        assert_eq!(read(r#"{"num_labels": 2}"#).unwrap().labels(), ["LABEL_0", "LABEL_1"]);
+        assert_eq!(read("{}").unwrap().classes(), 2, "as transformers has it");
+        assert_eq!(Mask2FormerConfig::swin_small_coco().classes(), 80);
+        // More than one digit is a number, not a text.
+        let labels: Vec<String> = (0..12).map(|k| format!(r#""{k}": "c{k}""#)).collect();
+        let many = read(&format!(r#"{{"id2label": {{{}}}}}"#, labels.join(", "))).unwrap();
+        assert_eq!(many.labels()[10], "c10");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be() {
+        for (json, words) in [
+            (r#"{"model_type": "maskformer"}"#, "`maskformer`"),
+            (r#"{"backbone_config": {"model_type": "resnet"}}"#, "`resnet`"),
+            (r#"{"backbone_config": {"hidden_act": "relu"}}"#, "`relu`"),
+            (r#"{"backbone_config": {"depths": [2, 2]}}"#, "depths has 2 entries"),
+            (r#"{"backbone_config": {"num_heads": [5, 6, 12, 24]}}"#, "num_heads is 5"),
+            (r#"{"backbone_config": {"window_size": 0}}"#, "window_size is 0"),
+            (r#"{"backbone_config": {"mlp_ratio": 1e9}}"#, "mlp_ratio"),
+            (r#"{"backbone_config": {"use_absolute_embeddings": true}}"#, "not built"),
+            (r#"{"backbone_config": {"embed_dim": 18446744073709551615}}"#, "embed_dim"),
+            (r#"{"feature_size": 48, "num_attention_heads": 4}"#, "32 groups"),
+            (r#"{"hidden_dim": 100}"#, "num_attention_heads is 8"),
+            (r#"{"common_stride": 8}"#, "common_stride is 8"),
+            (r#"{"decoder_layers": 0}"#, "decoder_layers is 0"),
+            (r#"{"num_queries": 0}"#, "num_queries is 0"),
+            (r#"{"id2label": {"1": "dog"}}"#, "no class 0"),
+            (r#"{"activation_function": "gelu"}"#, "`gelu`"),
+        ] {
+            let message = read(json).unwrap_err();
+            assert!(message.contains(words), "{json}: {message}");
+        }
+    }
+}

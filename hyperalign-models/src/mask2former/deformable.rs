@@ -12,6 +12,9 @@ use super::config::LEVELS;
 /// Points of each head on each map.
 const POINTS: usize = 4;
 
+/// Pixels that a place lies between.
+const CORNERS: usize = 4;
+
 /// How many numbers are fetched from the maps at once: 64 MiB in f32. A picture of 384 pixels
 /// needs five times as many, one of 1333 sixty times.
 const FETCHED: usize = 1 << 24;
@@ -41,14 +44,26 @@ pub struct Samples {
 ///
 /// Panics if the shapes contradict each other.
 pub fn sample_levels(values: Tensor<4>, sizes: &[[usize; 2]], samples: Samples) -> Tensor<3> {
+    let [batch, _, heads, dim] = values.dims();
+    let [_, queries, _, levels, points] = samples.weights.dims();
+    let each = batch * heads * levels * points * CORNERS * dim;
+    sample_chunked(values, sizes, samples, (FETCHED / each).clamp(1, queries.max(1)))
+}
+
+/// [`sample_levels`], `chunk` queries at a time.
+fn sample_chunked(
+    values: Tensor<4>,
+    sizes: &[[usize; 2]],
+    samples: Samples,
+    chunk: usize,
+) -> Tensor<3> {
     let [batch, positions, heads, dim] = values.dims();
     let [_, queries, _, levels, points] = samples.weights.dims();
     assert_eq!(samples.locations.dims(), [batch, queries, heads, levels, points, 2]);
     assert_eq!(levels, sizes.len(), "one size for each level");
     assert_eq!(positions, sizes.iter().map(|[h, w]| h * w).sum::<usize>(), "values of all maps");
     let table = values.reshape([batch * positions * heads, dim]);
-    let looks = levels * points * 4;
-    let chunk = (FETCHED / (batch * heads * looks * dim)).clamp(1, queries.max(1));
+    let looks = levels * points * CORNERS;
     let parts = (0..queries).step_by(chunk).map(|first| {
         let count = chunk.min(queries - first);
         let part = Samples {
@@ -113,7 +128,7 @@ fn corners(
     let picture = (0..batch as i64).map(|picture| picture * of_picture).collect();
     let offset = integers(picture, [batch, 1, 1, 1, 1]) + head + level_row;
 
-    let (mut rows, mut parts) = (Vec::with_capacity(4), Vec::with_capacity(4));
+    let (mut rows, mut parts) = (Vec::with_capacity(CORNERS), Vec::with_capacity(CORNERS));
     for (y, of_y) in &down {
         for (x, of_x) in &across {
             let counts = inside(x, &width) * inside(y, &height);
@@ -126,7 +141,7 @@ fn corners(
             parts.push(part.reshape([batch, queries, heads, levels * points, 1]));
         }
     }
-    let count = batch * queries * heads * levels * points * 4;
+    let count = batch * queries * heads * levels * points * CORNERS;
     (Tensor::cat(rows, 4).reshape([count]), Tensor::cat(parts, 4))
 }
 
@@ -200,4 +215,62 @@ fn pixel_centres(sizes: &[[usize; 2]]) -> Vec<f32> {
         (0..height * width).flat_map(pixel)
     };
     sizes.iter().copied().flat_map(of_map).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two maps of one head, whose pixels are numbered from 1 on.
+    fn maps(device: &Device) -> (Tensor<4>, [[usize; 2]; 2]) {
+        let values = Tensor::<1, Int>::arange(1..11, device).float().reshape([1, 10, 1, 1]);
+        (values, [[2, 3], [2, 2]])
+    }
+
+    /// The same places on both maps, of which only `level` counts.
+    fn looks(places: &[[f32; 2]], level: usize, device: &Device) -> Samples {
+        let both = places.iter().flat_map(|place| [*place, *place]).flatten().collect::<Vec<f32>>();
+        let locations = TensorData::new(both, [1, places.len(), 1, 2, 1, 2]);
+        let counts = (0..2 * places.len()).map(|k| f32::from(u8::from(k % 2 == level)));
+        let weights = TensorData::new(counts.collect::<Vec<f32>>(), [1, places.len(), 1, 2, 1]);
+        Samples {
+            locations: Tensor::from_data(locations, device),
+            weights: Tensor::from_data(weights, device),
+        }
+    }
+
+    fn sampled(places: &[[f32; 2]], level: usize) -> Vec<f32> {
+        let device = Device::default();
+        let (values, sizes) = maps(&device);
+        let found = sample_levels(values, &sizes, looks(places, level, &device));
+        found.into_data_as::<f32>().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn centres_corners_and_outside() {
+        // The centre of the second pixel of the second row, the middle of four, a corner of the
+        // map, of which a quarter is inside, and places outside, one of them far.
+        let places =
+            [[0.5, 0.75], [1.0 / 3.0, 0.5], [0.0, 0.0], [-0.2, 0.5], [1e9, 0.5], [0.5, -1e9]];
+        let found = sampled(&places, 0);
+        let expected = [5.0, 3.0, 0.25, 0.0, 0.0, 0.0];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
+        }
+        assert!((sampled(&[[0.25, 0.75]], 1)[0] - 9.0).abs() < 1e-5, "the second map");
+    }
+
+    /// Large pictures are looked up a few queries at a time.
+    #[test]
+    fn chunks_are_the_whole() {
+        let device = Device::default();
+        let (values, sizes) = maps(&device);
+        let places = [[0.1, 0.2], [0.9, 0.4], [0.3, 0.8], [0.6, 0.6], [0.5, 0.1]];
+        let whole = sample_levels(values.clone(), &sizes, looks(&places, 0, &device));
+        for chunk in [1, 2, 4] {
+            let samples = looks(&places, 0, &device);
+            let parts = sample_chunked(values.clone(), &sizes, samples, chunk);
+            assert_eq!(parts.into_data(), whole.clone().into_data(), "{chunk}");
+        }
+    }
 }

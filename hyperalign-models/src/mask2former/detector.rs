@@ -70,7 +70,7 @@ impl Detector {
             false => DetectorPreprocess::default(),
         };
         let tensors = folder.tensors("")?;
-        let network = load(&config, &tensors, device, None)?;
+        let network = load(&config, &tensors, device)?;
         let passed_over = extras(&config, &tensors);
         Ok(Self { passed_over, ..Self::new(config, network, preprocess, device) })
     }

@@ -1,11 +1,11 @@
 //! The keys of published files.
 
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::Device;
 
 use super::{Mask2Former, Mask2FormerConfig};
 use crate::{
     swin,
-    weights::{Key, LoadError, Tensors, keys, load_in},
+    weights::{self, Key, LoadError, Tensors, keys},
 };
 
 /// A buffer of the training loss: how much each class counts.
@@ -46,8 +46,7 @@ pub fn load(
     config: &Mask2FormerConfig,
     tensors: &Tensors,
     device: &Device,
-    dtype: Option<FloatDType>,
 ) -> Result<Mask2Former, LoadError> {
     let tensors = tensors.clone().without(&extras(config, tensors));
-    load_in(config.init(device), &tensors.rename(|key| Some(swin::our_name(key))), dtype)
+    weights::load(config.init(device), &tensors.rename(|key| Some(swin::our_name(key))))
 }

@@ -6,6 +6,8 @@ use crate::weights::{MOST_PIXELS, epsilon, heads, layers, sizes, validated, with
 
 use super::STAGES;
 
+/// The widest first stage that is believed; its doublings are still numbers.
+const MOST_WIDTH: usize = 1 << 16;
 /// The widest perceptron that is believed, in widths of its states.
 const MOST_MLP_RATIO: f64 = 64.0;
 
@@ -103,6 +105,7 @@ impl SwinConfig {
         }
         layers(&[0, 1, 2, 3].map(|stage| ("depths", self.depths[stage])))?;
         sizes(&[("num_channels", self.num_channels), ("embed_dim", self.embed_dim)])?;
+        within("embed_dim", self.embed_dim, 1, MOST_WIDTH)?;
         within("patch_size", self.patch_size, 1, MOST_PIXELS)?;
         within("window_size", self.window_size, 1, 1024)?;
         for (width, count) in self.widths().into_iter().zip(&self.num_heads) {

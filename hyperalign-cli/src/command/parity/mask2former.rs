@@ -20,7 +20,7 @@ use super::{
 /// `mask2former_*`: the network, and what it computes on the way.
 pub(super) fn network(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let config: Mask2FormerConfig = golden.config()?;
-    let network = mask2former::load(&config, &golden.weights()?, &checks.device, None);
+    let network = mask2former::load(&config, &golden.weights()?, &checks.device);
     let network = network.into_diagnostic()?;
     let image = golden.tensor::<4>("in.pixel_values", &checks.device)?;
     let prediction =

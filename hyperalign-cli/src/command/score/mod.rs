@@ -1,6 +1,7 @@
 //! `hyperalign score`: scores of pictures that are already there.
 
 mod batch;
+mod comparison;
 mod geneval;
 pub mod items;
 mod journal;
@@ -24,11 +25,12 @@ use crate::{
     rewards::{JudgeArgs, Judges, NotOpened},
 };
 use batch::Batch;
+use comparison::Comparison;
 use items::{PromptArgs, collect, once};
 use journal::{Head, Journal};
 use pairs::pairs;
 use pass::Failed;
-use report::{Comparison, Left, Report, Who};
+use report::{Left, Report, Who};
 
 /// Flags of `hyperalign score`.
 #[derive(Debug, clap::Args)]

@@ -10,8 +10,8 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use axum::body::Bytes;
-use hyperalign_models::pickle::{Id, Pickle};
-use hyperalign_rewards::geneval::Task;
+use hyperalign_models::pickle::{Id, Pickle, Value};
+use hyperalign_rewards::geneval::{self, Task};
 
 use super::{numpy, writer::Writer};
 
@@ -25,8 +25,19 @@ pub struct Request<'a> {
     pub images: Vec<Bytes>,
     /// Their prompts; empty ones where none came and none is needed.
     pub prompts: Vec<Cow<'a, str>>,
+    /// Their rules, where a reward judges by rules.
+    pub rows: Vec<geneval::Row>,
     /// Their tasks, if GenEval's rows came with them. None is a task that GenEval does not have.
     pub tasks: Option<Vec<Option<Task>>>,
+}
+
+/// What rewards have to know of a picture.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs {
+    /// Its prompt.
+    pub prompts: bool,
+    /// The rules of its prompt.
+    pub rules: bool,
 }
 
 impl<'a> Request<'a> {
@@ -35,28 +46,32 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// Fails with what is missing.
-    pub fn read(pickle: &Pickle<'a>, body: &Bytes, need_prompts: bool) -> Result<Self, String> {
+    pub fn read(pickle: &Pickle<'a>, body: &Bytes, needs: Needs) -> Result<Self, String> {
         let root = pickle.root();
         let images = pickle.get(root, "images").ok_or("the dict has no `images`")?;
         let images = pickle.list(images).ok_or("`images` is no list")?;
         let images =
             files(pickle, body, images).ok_or("`images` holds something else than bytes")?;
+        let mut of_rules = Vec::new();
         let (prompts, tasks) = match (pickle.get(root, "meta_datas"), pickle.get(root, "prompts")) {
             (Some(rows), _) => {
                 let rows = pickle.list(rows).ok_or("`meta_datas` is no list")?;
+                if needs.rules {
+                    of_rules = rules(pickle, rows)?;
+                }
                 let (prompts, tasks) = metadata(pickle, rows)?.into_iter().unzip();
                 (prompts, Some(tasks))
             }
             (None, Some(prompts)) => {
                 (numpy::texts(pickle, prompts).ok_or("`prompts` is no list of texts")?, None)
             }
-            (None, None) if !need_prompts => (vec![Cow::Borrowed(""); images.len()], None),
+            (None, None) if !needs.prompts => (vec![Cow::Borrowed(""); images.len()], None),
             (None, None) => return Err("the dict has neither `meta_datas` nor `prompts`".into()),
         };
         if images.len() != prompts.len() {
             return Err(format!("{} pictures and {} prompts", images.len(), prompts.len()));
         }
-        Ok(Self { images, prompts, tasks })
+        Ok(Self { images, prompts, rows: of_rules, tasks })
     }
 }
 
@@ -99,6 +114,47 @@ fn metadata<'a>(pickle: &Pickle<'a>, rows: &[Id]) -> Result<Vec<Row<'a>>, String
     }
     let known = rows.iter().map(|row| known[row]);
     Ok(known.map(|(prompt, task)| (Cow::Borrowed(prompt), task)).collect())
+}
+
+/// The rules in GenEval's rows.
+fn rules(pickle: &Pickle, rows: &[Id]) -> Result<Vec<geneval::Row>, String> {
+    let mut known: HashMap<Id, geneval::Row> = HashMap::new();
+    for row in rows {
+        if !known.contains_key(row) {
+            let object =
+                json(pickle, *row, &mut 0).ok_or("a row of `meta_datas` is no plain data")?;
+            let rules = geneval::Row::read_value(&object);
+            known.insert(*row, rules.map_err(|error| format!("a row of `meta_datas`: {error}"))?);
+        }
+    }
+    Ok(rows.iter().map(|row| known[row].clone()).collect())
+}
+
+/// Plain data as JSON. A pickle may hold itself, and nothing of GenEval's has so many parts.
+fn json(pickle: &Pickle, id: Id, parts: &mut usize) -> Option<serde_json::Value> {
+    const MOST_PARTS: usize = 200;
+    *parts += 1;
+    if *parts > MOST_PARTS {
+        return None;
+    }
+    Some(match pickle.value(id) {
+        Value::None => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Int(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::Text(text) => (*text).into(),
+        Value::List(items) => {
+            items.iter().map(|item| json(pickle, *item, parts)).collect::<Option<Vec<_>>>()?.into()
+        }
+        Value::Dict(entries) => {
+            let entry = |(key, value): &(Id, Id)| {
+                Some((pickle.text(*key)?.to_owned(), json(pickle, *value, parts)?))
+            };
+            let object: Option<serde_json::Map<_, _>> = entries.iter().map(entry).collect();
+            object?.into()
+        }
+        _ => return None,
+    })
 }
 
 /// The answer to a request with these tasks.

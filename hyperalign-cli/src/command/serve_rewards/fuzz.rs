@@ -3,7 +3,10 @@
 use axum::body::Bytes;
 use hyperalign_core::fuzz::{Fuzz, inputs};
 
-use super::{flow_grpo::Request, numpy, question};
+use super::{
+    flow_grpo::{Needs, Request},
+    numpy, question,
+};
 
 fn fuzz(fuzz: &Fuzz, read: impl FnMut(&[u8]) -> bool) {
     let figures = fuzz.run(inputs(), read);
@@ -32,6 +35,6 @@ fn requests_in_pickles() {
     fuzz(&Fuzz { name: "pickled requests", corpus, words, constant: 8 << 20 }, |body| {
         let body = Bytes::copy_from_slice(body);
         let Ok(pickle) = numpy::read(&body) else { return false };
-        Request::read(&pickle, &body, false).is_ok()
+        Request::read(&pickle, &body, Needs { prompts: false, rules: false }).is_ok()
     });
 }

@@ -11,7 +11,7 @@ use axum::{
     routing::{get, post},
 };
 use hyperalign_core::image::{DecodeError, Header};
-use hyperalign_rewards::Prompt;
+use hyperalign_rewards::{Prompt, geneval::Row};
 use image::RgbImage;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -214,13 +214,20 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
     drop(body);
     let count = question.images.len();
     let places = app.reserve(count)?;
-    let prompts = match (question.prompts, question.prompt) {
-        (Some(prompts), None) if prompts.len() == count => {
+    let prompts: Vec<Prompt> = match (question.prompts, question.prompt, question.metadata) {
+        (Some(prompts), None, None) if prompts.len() == count => {
             prompts.into_iter().map(checked).collect::<Result<_, _>>()?
         }
-        (None, Some(prompt)) => vec![checked(prompt)?; count],
-        (None, None) if !app.judges.need_prompts() => vec![Prompt::default(); count],
-        _ => return Err(Refusal::bad("expected `prompts`, one for each picture, or one `prompt`")),
+        (None, Some(prompt), None) => vec![checked(prompt)?; count],
+        (None, None, Some(rows)) if rows.len() == count => {
+            rows.iter().enumerate().map(ruled).collect::<Result<_, _>>()?
+        }
+        (None, None, None) if !app.judges.need_prompts() => vec![Prompt::default(); count],
+        _ => {
+            let expected = "expected `prompts` or GenEval's `metadata`, one for each picture, or \
+                            one `prompt`";
+            return Err(Refusal::bad(expected));
+        }
     };
     let scores = app
         .scores(places, move || {
@@ -240,6 +247,14 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
     }
     let body = json!({"scores": by_name, "rewards": rewards(app)});
     Ok(answer("application/json", body.to_string()))
+}
+
+/// A prompt with its rules.
+fn ruled((k, row): (usize, &serde_json::Value)) -> Result<Prompt, Refusal> {
+    let row = Row::read_value(row);
+    let row = row.map_err(|error| Refusal::bad(format!("metadata {k}: {error}")))?;
+    checked(row.prompt.as_str())?;
+    Ok(row.into())
 }
 
 /// A prompt that may be copied.
@@ -289,10 +304,15 @@ async fn score_pickle(app: &App, reward: usize, request: Request) -> Result<Resp
     let bad = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
     let (places, images, prompts, tasks) = {
         let pickle = numpy::read(&body).map_err(|error| bad(error.to_string()))?;
-        let asked = flow_grpo::Request::read(&pickle, &body, app.judges.need_prompts());
+        let needs =
+            flow_grpo::Needs { prompts: app.judges.need_prompts(), rules: app.judges.need_rules() };
+        let asked = flow_grpo::Request::read(&pickle, &body, needs);
         let asked = asked.map_err(bad)?;
         let places = app.reserve(asked.images.len())?;
-        let prompts: Result<Vec<Prompt>, _> = asked.prompts.into_iter().map(checked).collect();
+        let rows = asked.rows.into_iter().map(Some).chain(std::iter::repeat(None));
+        let prompt = |(text, row)| Ok::<_, Refusal>(Prompt { row, ..checked(text)? });
+        let prompts: Result<Vec<Prompt>, _> =
+            asked.prompts.into_iter().zip(rows).map(prompt).collect();
         (places, asked.images, prompts?, asked.tasks)
     };
     let ask = move || {

@@ -9,7 +9,8 @@ use base64::{
 use serde_json::Value;
 
 /// What a request must look like.
-const EXPECTED: &str = "{\"images\": [base64 of files], \"prompts\": [..] or \"prompt\": \"..\"}";
+const EXPECTED: &str = "{\"images\": [base64 of files], \"prompts\": [..], \"prompt\": \"..\" or \
+                        \"metadata\": [..]}";
 
 /// Base64 with its padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -26,6 +27,8 @@ pub struct Question {
     pub prompts: Option<Vec<String>>,
     /// One for all.
     pub prompt: Option<String>,
+    /// GenEval's rows, one for each picture, with the prompts in them.
+    pub metadata: Option<Vec<Value>>,
 }
 
 impl Question {
@@ -42,24 +45,26 @@ impl Question {
             bad(&format!("{what} (line {}, column {})", error.line(), error.column()))
         })?;
         let Value::Object(object) = value else { return Err(bad("the body is no JSON object")) };
-        let (mut images, mut prompts, mut prompt) = (None, None, None);
+        let (mut images, mut prompts, mut prompt, mut metadata) = (None, None, None, None);
         for (key, value) in object {
             match (key.as_str(), value) {
                 ("images", value) => {
                     images = Some(texts(value).ok_or_else(|| bad("`images` is no list of texts"))?);
                 }
-                ("prompts" | "prompt", Value::Null) => {}
+                ("prompts" | "prompt" | "metadata", Value::Null) => {}
                 ("prompts", value) => {
                     let read = texts(value).ok_or_else(|| bad("`prompts` is no list of texts"))?;
                     prompts = Some(read);
                 }
                 ("prompt", Value::String(text)) => prompt = Some(text),
+                ("metadata", Value::Array(rows)) => metadata = Some(rows),
+                ("metadata", _) => return Err(bad("`metadata` is no list of GenEval's rows")),
                 ("prompt", _) => return Err(bad("`prompt` is no text")),
                 _ => return Err(bad("there is a key that is none of these")),
             }
         }
         let images = images.ok_or_else(|| bad("there is no `images`"))?;
-        Ok(Self { images, prompts, prompt })
+        Ok(Self { images, prompts, prompt, metadata })
     }
 }
 

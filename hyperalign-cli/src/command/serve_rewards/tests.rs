@@ -2,9 +2,9 @@
 
 use axum::body::Bytes;
 use hyperalign_models::pickle::{PickleError, Value};
-use hyperalign_rewards::geneval::Task;
+use hyperalign_rewards::geneval::{Row, Task};
 
-use super::flow_grpo::{Request, answer};
+use super::flow_grpo::{Needs, Request, answer};
 use super::numpy;
 use super::writer::Writer;
 
@@ -85,19 +85,48 @@ const WRITTEN: &str = "\
     80037d285801000000615d28473ff000000000000047c004000000000000655801000000627d28580100000063\
     5d286575752e";
 
+/// Of rewards that judge by no rules.
+fn needs(prompts: bool) -> Needs {
+    Needs { prompts, rules: false }
+}
+
 #[test]
 fn every_protocol_reads_the_same() {
     // Before protocol 3 there are no bytes: Python writes a call of its codecs instead.
     for hex in [GENEVAL_2, GENEVAL_4, GENEVAL_5] {
         let bytes = bytes(hex);
         let pickle = numpy::read(&bytes).unwrap();
-        let request = Request::read(&pickle, &bytes, true).unwrap();
+        let request = Request::read(&pickle, &bytes, needs(true)).unwrap();
         assert_eq!(request.images, [&[0xFF, 0xD8][..], &[0x01]]);
         // The same dict twice: the second time the pickle only points at it.
         assert_eq!(request.prompts, ["a photo of two dogs", "a photo of two dogs"]);
         assert_eq!(request.tasks.unwrap(), [Some(Task::Counting); 2]);
         let strict = pickle.get(pickle.root(), "only_strict").unwrap();
         assert_eq!(*pickle.value(strict), Value::Bool(false));
+        assert!(request.rows.is_empty(), "nobody judges by them");
+    }
+}
+
+/// What is judged by is the row as it stands in GenEval's file.
+#[test]
+fn rules_come_with_the_rows() {
+    let rules = Needs { prompts: false, rules: true };
+    let row = r#"{"tag":"counting","include":[{"class":"dog","count":2}],"exclude":[{"class":"dog","count":3}],"prompt":"a photo of two dogs"}"#;
+    let row = Row::read_jsonl(row).unwrap().remove(0);
+    for hex in [GENEVAL_2, GENEVAL_4, GENEVAL_5] {
+        let bytes = bytes(hex);
+        let request = Request::read(&numpy::read(&bytes).unwrap(), &bytes, rules).unwrap();
+        assert_eq!(request.rows, [row.clone(), row.clone()]);
+    }
+    // A row without clauses, and one that holds itself.
+    let head = b"\x80\x02}(X\x06\x00\x00\x00images](C\x01aeX\x0a\x00\x00\x00meta_datas](";
+    let bare =
+        b"}(X\x06\x00\x00\x00promptX\x01\x00\x00\x00pX\x03\x00\x00\x00tagX\x01\x00\x00\x00xueu.";
+    let own = b"}q\x00(X\x06\x00\x00\x00promptX\x01\x00\x00\x00pX\x03\x00\x00\x00tagX\x01\x00\x00\x00xX\x01\x00\x00\x00yh\x00ueu.";
+    for (row, words) in [(&bare[..], "a row is"), (&own[..], "no plain data")] {
+        let body = Bytes::from([&head[..], row].concat());
+        let error = Request::read(&numpy::read(&body).unwrap(), &body, rules).unwrap_err();
+        assert!(error.contains("`meta_datas`") && error.contains(words), "{error}");
     }
 }
 
@@ -110,7 +139,7 @@ fn bytes_as_texts_are_latin_1_and_decoded_once() {
         let head = b"\x80\x02}(X\x06\x00\x00\x00images](".to_vec();
         let body = Bytes::from([head, call, b"h\x00eu.".to_vec()].concat());
         let pickle = numpy::read(&body).unwrap();
-        Request::read(&pickle, &body, false).map(|request| request.images)
+        Request::read(&pickle, &body, needs(false)).map(|request| request.images)
     };
     let images = read("latin1", "\u{e9}a").unwrap();
     assert_eq!(images, [&[0xE9, b'a'][..]; 2]);
@@ -123,9 +152,9 @@ fn bytes_as_texts_are_latin_1_and_decoded_once() {
 fn pictures_alone_are_a_request_where_no_reward_reads_prompts() {
     let body = Bytes::from_static(b"\x80\x03}(X\x06\x00\x00\x00images](C\x02abC\x01ceu.");
     let pickle = numpy::read(&body).unwrap();
-    let error = Request::read(&pickle, &body, true).unwrap_err();
+    let error = Request::read(&pickle, &body, needs(true)).unwrap_err();
     assert!(error.contains("neither `meta_datas` nor `prompts`"), "{error}");
-    let request = Request::read(&pickle, &body, false).unwrap();
+    let request = Request::read(&pickle, &body, needs(false)).unwrap();
     assert_eq!(request.images, [&b"ab"[..], b"c"]);
     assert_eq!((&request.prompts[..], request.tasks), (&["".into(), "".into()][..], None));
 }
@@ -134,7 +163,7 @@ fn pictures_alone_are_a_request_where_no_reward_reads_prompts() {
 fn prompts_may_be_a_numpy_array() {
     for hex in [NUMPY_1, NUMPY_2, NUMPY_IN_2, NUMPY_IN_5] {
         let bytes = bytes(hex);
-        let request = Request::read(&numpy::read(&bytes).unwrap(), &bytes, true).unwrap();
+        let request = Request::read(&numpy::read(&bytes).unwrap(), &bytes, needs(true)).unwrap();
         assert_eq!(request.prompts, ["a dog", "zwei Bären"]);
         assert_eq!(request.tasks, None);
     }
@@ -169,7 +198,7 @@ fn damage(whole: &Bytes) {
             flipped[cut] ^= bit;
             let flipped = Bytes::from(flipped);
             if let Ok(pickle) = numpy::read(&flipped) {
-                let _ = Request::read(&pickle, &flipped, false);
+                let _ = Request::read(&pickle, &flipped, Needs { prompts: false, rules: true });
             }
         }
     }
@@ -179,7 +208,7 @@ fn damage(whole: &Bytes) {
 fn a_list_inside_of_itself_is_no_request() {
     let body = Bytes::from_static(b"\x80\x02]q\x00h\x00a.");
     let pickle = numpy::read(&body).unwrap();
-    assert!(Request::read(&pickle, &body, false).is_err());
+    assert!(Request::read(&pickle, &body, needs(false)).is_err());
 }
 
 /// An array of four bytes whose type is `kind`.
