@@ -133,8 +133,8 @@ pub fn of_the_world(world: World, split: Split, count: usize, seed: u64) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
     use clap::Parser;
+    use hyperalign_core::testing;
 
     use super::*;
     use crate::base::BaseOptions;
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_embedded_base_has_prompts_of_every_split() {
-        let base = crate::base::open("emoji-sd", &BaseOptions::default(), &Device::default());
+        let base = crate::base::open("emoji-sd", &BaseOptions::default(), &testing::device());
         let (base, _) = base.unwrap();
         let world = world_of(base.as_ref());
         let read = |flags: &[&str]| -> Vec<String> {

@@ -6,9 +6,10 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
+use hyperalign_core::testing;
 use std::collections::BTreeMap;
 
-use burn::{nn::LinearConfig, tensor::Device};
+use burn::nn::LinearConfig;
 use hyperalign_core::{
     fuzz::{Counting, Fuzz, inputs},
     schedule::{FlowSchedulerConfig, SchedulerConfig},
@@ -34,7 +35,7 @@ fn fuzz(fuzz: &Fuzz, read: impl FnMut(&[u8]) -> bool) {
 
 #[test]
 fn safetensors() {
-    let layer = reinit(LinearConfig::new(3, 4).init(&Device::flex()), 1);
+    let layer = reinit(LinearConfig::new(3, 4).init(&testing::device()), 1);
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     let corpus = [FileFloat::F32, FileFloat::F16];
     let corpus = corpus.map(|float| to_bytes(&layer, float, &metadata).unwrap()).to_vec();

@@ -3,9 +3,9 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+use hyperalign_core::testing;
 use std::path::Path;
 
-use burn::tensor::Device;
 use hyperalign_models::{
     mask2former::{Detector, DetectorError},
     testing::{write_clip, write_detector, write_geneval},
@@ -48,7 +48,7 @@ fn colored(color: &str) -> Row {
 fn scorer() -> (tempfile::TempDir, GenEval) {
     let folder = tempfile::tempdir().unwrap();
     write_geneval(folder.path(), &LABELS, DOG);
-    let scorer = GenEval::from_folder(folder.path(), &Device::flex()).unwrap();
+    let scorer = GenEval::from_folder(folder.path(), &testing::device()).unwrap();
     (folder, scorer)
 }
 
@@ -67,12 +67,12 @@ fn pictures_are_judged_by_their_own_rules() {
 
     // The same through the reward, which is opened by its name.
     let files = Files::new([folder.path().to_str().unwrap()]);
-    let reward = open("geneval", &files, &Device::flex()).unwrap();
+    let reward = open("geneval", &files, &testing::device()).unwrap();
     assert!(reward.needs_rules() && !reward.needs_prompt() && !reward.differentiable());
     let prompts = rows.map(Prompt::from);
     let size = [64, 64];
     reward.check(size, &prompts).unwrap();
-    assert_eq!(reward.score_pictures(&pictures, &prompts, &Device::flex()), [1.0, 0.0, 1.0]);
+    assert_eq!(reward.score_pictures(&pictures, &prompts, &testing::device()), [1.0, 0.0, 1.0]);
     assert!(reward.version().starts_with("not of the published sizes, Mask2Former "));
     assert_eq!(reward.passed_over(), ["criterion.empty_weight"]);
     assert!(reward.memory_per_picture() > 0);
@@ -142,7 +142,7 @@ fn what_cannot_be_judged_is_said_before() {
 
     // Without CLIP all but colours is judged.
     std::fs::remove_dir_all(folder.path().join("clip")).unwrap();
-    let blind = GenEval::from_folder(folder.path(), &Device::flex()).unwrap();
+    let blind = GenEval::from_folder(folder.path(), &testing::device()).unwrap();
     blind.check_rows([&one("dog")]).unwrap();
     assert!(matches!(blind.check_rows([&colored("red")]), Err(ScoreError::NoColors { .. })));
     assert!(blind.version().ends_with("no CLIP"));
@@ -151,7 +151,7 @@ fn what_cannot_be_judged_is_said_before() {
 }
 
 fn opening(folder: &Path) -> OpenError {
-    GenEval::from_folder(folder, &Device::flex()).unwrap_err()
+    GenEval::from_folder(folder, &testing::device()).unwrap_err()
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn what_is_no_detector_is_said() {
 
     // A detector that lies in the folder itself is one.
     write_detector(folder.path(), &LABELS, DOG);
-    assert!(GenEval::from_folder(folder.path(), &Device::flex()).is_ok());
+    assert!(GenEval::from_folder(folder.path(), &testing::device()).is_ok());
 
     // Stuff is segmented by heads for other tasks.
     write_detector(folder.path(), &["dog", "sky-other-merged"], 0);
@@ -196,7 +196,7 @@ fn small_pictures_are_looked_at() {
     write_detector(folder.path(), &LABELS, DOG);
     let file = folder.path().join("preprocessor_config.json");
     std::fs::write(file, r#"{"do_resize": false}"#).unwrap();
-    let detector = Detector::open(&Folder::disk(folder.path()), &Device::flex()).unwrap();
+    let detector = Detector::open(&Folder::disk(folder.path()), &testing::device()).unwrap();
     for (width, height) in [(1, 1), (3, 9), (33, 5)] {
         let found = detector.detect(&[picture(width, height, 0.3)], 0.3);
         let size = [width as usize, height as usize];

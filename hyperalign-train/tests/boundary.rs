@@ -8,6 +8,7 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
+use hyperalign_core::testing;
 use std::sync::OnceLock;
 
 use burn::{
@@ -31,7 +32,7 @@ const ROWS: usize = 4;
 fn device() -> Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     let open = || {
-        let mut device = Device::default();
+        let mut device = testing::device();
         device.configure(FloatDType::F64).unwrap();
         device
     };

@@ -6,9 +6,9 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
+use hyperalign_core::testing;
 use std::{io::Cursor, path::Path, sync::Arc};
 
-use burn::tensor::Device;
 use hyperalign_train::data::{ColumnNames, Preferences, PreferredData, PreferredPictures};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use parquet::{
@@ -127,7 +127,7 @@ impl Set {
 /// The red of the preferred pictures, which is 250 if labels were read as they were meant.
 fn all_preferred(preferences: Preferences) -> bool {
     let pictures = PreferredPictures::new(preferences, [8, 8], 0.0).unwrap();
-    let (images, _) = pictures.batch(&[0, 1, 2, 3], &Device::flex());
+    let (images, _) = pictures.batch(&[0, 1, 2, 3], &testing::device());
     let red = images.narrow(1, 0, 1).min().into_scalar::<f32>();
     (red - (250.0 / 127.5 - 1.0)).abs() < 1e-5
 }
@@ -213,7 +213,7 @@ fn a_damaged_picture_is_passed_over_whatever_the_seed() {
         let pictures = set.pictures(seed, 0.1).unwrap();
         assert!(pictures.notes()[0].contains("1 of 6 pictures cannot be read"));
         let indices: Vec<u32> = (0..60).collect();
-        let (images, prompts) = pictures.batch(&indices, &Device::flex());
+        let (images, prompts) = pictures.batch(&indices, &testing::device());
         assert!(images.mean().into_scalar::<f32>().is_finite());
         assert!(prompts.iter().all(|prompt| prompt == "a dog"));
         // Once in each of ten rounds, and once more where the one before begins with it.
@@ -233,7 +233,7 @@ fn too_many_damaged_pictures_are_an_error_and_no_panic() {
     assert!(message.contains("36 of 40") && message.contains("--max-damaged"), "{message}");
     // A user may go on all the same, with those that are left.
     let pictures = set.pictures(1, 1.0).unwrap();
-    let (images, _) = pictures.batch(&[0, 1, 2, 3], &Device::flex());
+    let (images, _) = pictures.batch(&[0, 1, 2, 3], &testing::device());
     assert!(images.mean().into_scalar::<f32>().is_finite() && pictures.fault().is_none());
     assert!(set.pictures(1, 0.5).is_err());
     all.iter_mut().for_each(|row| row.is_whole = false);
@@ -246,7 +246,7 @@ fn a_set_that_vanishes_is_a_fault() {
     let set = Set::of(&rows(40));
     let pictures = set.pictures(1, 0.1).unwrap();
     std::fs::remove_file(set.file()).unwrap();
-    let (images, prompts) = pictures.batch(&[0, 1], &Device::flex());
+    let (images, prompts) = pictures.batch(&[0, 1], &testing::device());
     assert_eq!((images.dims(), prompts.len()), ([2, 3, 8, 8], 2));
     assert!(images.mean().into_scalar::<f32>().is_nan());
     let fault = pictures.fault().unwrap().to_string();

@@ -1,10 +1,11 @@
 //! Preference sets in the published schemas, as `xtask/golden/preferences.py` makes them.
 
+use hyperalign_core::testing;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use hyperalign_core::image::decode_picture;
 use hyperalign_train::data::{
     LabelData as _, PairData as _, Preferences, PreferredData as _, PreferredPictures, TrainingData,
@@ -79,7 +80,7 @@ fn pictures_have_the_size_of_the_base_and_damaged_ones_are_passed_over() {
     let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8], 0.1).unwrap();
     let n = pictures.preferences().len() as u32;
     let indices: Vec<u32> = (0..n).collect();
-    let device = Device::flex();
+    let device = testing::device();
     let (images, prompts) = pictures.batch(&indices, &device);
     assert_eq!(images.dims(), [n as usize, 3, 12, 8]);
     assert!(!prompts.contains(&"picture 7".to_owned()));
@@ -106,7 +107,7 @@ fn off_green(images: &Tensor<4>, preferred: bool) -> f32 {
 #[test]
 fn pairs_are_both_pictures_of_a_prompt() {
     let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8], 0.1).unwrap();
-    let device = Device::flex();
+    let device = testing::device();
     let indices: Vec<u32> = (0..pictures.preferences().len() as u32).collect();
     let pairs = pictures.pairs(&indices, &device);
     assert_eq!(pairs.rejected.dims(), [indices.len(), 3, 12, 8]);
@@ -127,7 +128,7 @@ fn pairs_are_both_pictures_of_a_prompt() {
 #[test]
 fn every_second_labelled_picture_is_desirable() {
     let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8], 0.1).unwrap();
-    let device = Device::flex();
+    let device = testing::device();
     let n = pictures.preferences().len() as u32;
     let mut seen = BTreeSet::new();
     for index in 0..2 * n {

@@ -170,6 +170,7 @@ const SMALLEST_ALPHA: f64 = 1.0 / (1 << 24) as f64;
 
 #[cfg(test)]
 mod tests {
+    use crate::testing;
     use burn::tensor::{DType, TensorData};
 
     use super::*;
@@ -222,7 +223,7 @@ mod tests {
         let one = |value: f64| {
             Tensor::<4>::from_data(
                 TensorData::new(vec![value], [1; 4]),
-                (&Device::flex(), DType::F64),
+                (&testing::cpu(), DType::F64),
             )
         };
         for (process, timestep) in [(stable_diffusion(), 500.5), (Process::RectifiedFlow, 0.4)] {

@@ -220,6 +220,7 @@ fn pixel_centres(sizes: &[[usize; 2]]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyperalign_core::testing;
 
     /// Two maps of one head, whose pixels are numbered from 1 on.
     fn maps(device: &Device) -> (Tensor<4>, [[usize; 2]; 2]) {
@@ -240,7 +241,7 @@ mod tests {
     }
 
     fn sampled(places: &[[f32; 2]], level: usize) -> Vec<f32> {
-        let device = Device::default();
+        let device = testing::device();
         let (values, sizes) = maps(&device);
         let found = sample_levels(values, &sizes, looks(places, level, &device));
         found.into_data_as::<f32>().iter::<f32>().collect()
@@ -263,7 +264,7 @@ mod tests {
     /// Large pictures are looked up a few queries at a time.
     #[test]
     fn chunks_are_the_whole() {
-        let device = Device::default();
+        let device = testing::device();
         let (values, sizes) = maps(&device);
         let places = [[0.1, 0.2], [0.9, 0.4], [0.3, 0.8], [0.6, 0.6], [0.5, 0.1]];
         let whole = sample_levels(values.clone(), &sizes, looks(&places, 0, &device));

@@ -244,7 +244,7 @@ fn judge(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use hyperalign_core::testing;
 
     use super::*;
 
@@ -261,7 +261,7 @@ mod tests {
 
     /// Two queries, two classes; the left half of the picture is an object of the first query.
     fn prediction(classes: [f32; 6]) -> Prediction {
-        let device = Device::default();
+        let device = testing::device();
         let classes = TensorData::new(classes.to_vec(), [1, 2, 3]);
         let masks = TensorData::new(vec![9.0_f32, -9.0, -9.0, -9.0], [1, 2, 1, 2]);
         Prediction {

@@ -91,10 +91,11 @@ pub(super) fn shift_bias(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyperalign_core::testing;
 
     #[test]
     fn windows_round_trip() {
-        let device = Device::default();
+        let device = testing::device();
         let map = Tensor::<1, Int>::arange(0..2 * 6 * 9 * 2, &device).float();
         let map = map.reshape([2, 6, 9, 2]);
         let windows = partition(map.clone(), 3);
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn only_neighbours_see_each_other() {
-        let device = Device::default();
+        let device = testing::device();
         // Shifted by one, the last window has all four regions, each of one token.
         let bias: Vec<f32> = shift_bias([4, 4], 2, 1, &device).try_into_vec_as().unwrap();
         assert!(bias[..16].iter().all(|value| *value == 0.0));

@@ -1,8 +1,8 @@
 //! The smallest detector and the smallest CLIP beside it, as the folder of GenEval's scorer.
 
+use hyperalign_core::testing;
 use std::{collections::BTreeMap, path::Path};
 
-use burn::tensor::Device;
 use serde_json::{Map, json};
 
 use super::{published_file, write_file};
@@ -49,7 +49,7 @@ pub fn small_detector(labels: &[&str]) -> Mask2FormerConfig {
 /// Panics if it cannot be written.
 pub fn write_detector(folder: &Path, labels: &[&str], found: usize) {
     let config = small_detector(labels);
-    let network = reinit(config.init(&Device::flex()), 5);
+    let network = reinit(config.init(&testing::device()), 5);
     let theirs = |key: &Key| Source::named(their_name(&key.name));
     let mut file = published_file(&network, theirs, "");
     let classes = labels.len() + 1;
@@ -104,7 +104,7 @@ pub fn write_clip(folder: &Path) {
     write("config.json", serde_json::to_string(&config).expect("plain data"));
     write("vocab.json", serde_json::Value::Object(vocabulary).to_string());
     write("merges.txt", "#version: 0.2\n".to_owned());
-    let model = reinit(config.init(&Device::flex()), 6);
+    let model = reinit(config.init(&testing::device()), 6);
     let path = folder.join("model.safetensors");
     save(&model, &path, FileFloat::F32, &BTreeMap::new()).expect("the CLIP is written");
 }

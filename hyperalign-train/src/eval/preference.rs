@@ -225,6 +225,7 @@ fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[Prompt]) -> Vec<f32
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::testing;
     use hyperalign_rewards::emoji::{Gold, Split};
 
     use super::*;
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_perfect_judge_orders_perfectly() {
-        let device = Device::flex();
+        let device = testing::device();
         let rows = World::SMALL.prompts(Split::Tuning, 36, 1);
         let found = orderings(&Gold, World::SMALL, &rows, 2, &device).unwrap();
         assert_eq!(found.all.pairs, 36);
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_judge_that_does_not_read_knows_no_captions() {
-        let device = Device::flex();
+        let device = testing::device();
         let rows = World::SMALL.prompts(Split::Tuning, 36, 1);
         let found = orderings(&Brightness, World::SMALL, &rows, 2, &device).unwrap();
         assert_eq!(found.all.captions, 0.5);

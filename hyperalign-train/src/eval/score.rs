@@ -165,8 +165,8 @@ impl Measures<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
     use hyperalign_core::noise::{Purpose, Stream};
+    use hyperalign_core::testing;
     use hyperalign_rewards::emoji::{Caption, Picture, World, data};
 
     use super::*;
@@ -187,7 +187,7 @@ mod tests {
         let (dog, dog_picture) = render("a dog");
         let (heart, heart_picture) = render("a red heart");
         let values = data::batch([&dog_picture, &heart_picture]);
-        let images = Tensor::from_data(TensorData::new(values, [2, 3, 64, 64]), &Device::flex());
+        let images = Tensor::from_data(TensorData::new(values, [2, 3, 64, 64]), &testing::device());
         let brightness = Brightness;
         let scorer = |column: &str| Scorer {
             column: column.to_owned(),

@@ -114,13 +114,13 @@ impl ModuleVisitor for OfParameters {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use hyperalign_core::testing;
 
     use super::*;
 
     /// What a GPU leaves waiting, on the CPU.
     fn waiting(values: &[f32]) -> Sum {
-        let device = Device::default();
+        let device = testing::device();
         let numbers = values.iter().map(|&value| Tensor::<1>::from_data([value], &device));
         Sum { known: 0.5, waiting: numbers.collect() }
     }

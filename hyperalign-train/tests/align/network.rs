@@ -1,8 +1,8 @@
 //! Choices of the network.
 
+use hyperalign_core::testing;
 use std::sync::Arc;
 
-use burn::tensor::Device;
 use hyperalign_models::{
     hypernet::{AdapterKind, AdapterMeta},
     testing::{small_base, small_flux},
@@ -16,7 +16,7 @@ use crate::toy::{materials_of, settings};
 
 #[test]
 fn an_encoder_of_a_u_net_may_end_sooner() {
-    let materials = materials_of(Arc::new(small_base(1, &Device::flex())));
+    let materials = materials_of(Arc::new(small_base(1, &testing::device())));
     let with = |depth| {
         let mut settings = settings();
         settings.training.updates = 2;
@@ -39,7 +39,7 @@ fn an_encoder_of_a_u_net_may_end_sooner() {
 
 #[test]
 fn the_encoder_and_the_text_stream_of_a_flow_are_a_choice() {
-    let materials = materials_of(Arc::new(small_flux(true, &Device::flex())));
+    let materials = materials_of(Arc::new(small_flux(true, &testing::device())));
     let with = |depth, stream| {
         let mut settings = settings();
         settings.training.updates = 2;

@@ -1,5 +1,6 @@
 //! A reward, pictures and settings that train in seconds.
 
+use hyperalign_core::testing;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -60,12 +61,12 @@ impl PreferredData for Plain {
 }
 
 pub fn materials() -> Materials {
-    materials_of(Arc::new(small_base(1, &Device::flex())))
+    materials_of(Arc::new(small_base(1, &testing::device())))
 }
 
 /// A diffusion and a flow, each with the variants that are trained on it.
 pub fn bases() -> [(Arc<dyn Base>, &'static [Variant]); 2] {
-    let device = Device::flex();
+    let device = testing::device();
     [
         (Arc::new(small_base(1, &device)), &[Variant::S, Variant::I]),
         (Arc::new(small_flux(false, &device)), &[Variant::S]),
@@ -73,7 +74,7 @@ pub fn bases() -> [(Arc<dyn Base>, &'static [Variant]); 2] {
 }
 
 pub fn materials_of(base: Arc<dyn Base>) -> Materials {
-    let device = Device::flex();
+    let device = testing::device();
     let prompts = ["a red dog", "a blue heart", "red heart", "blue"].map(str::to_owned).to_vec();
     Materials {
         base,

@@ -191,6 +191,7 @@ fn prompts(pairs: &[&Judged]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use hyperalign_core::noise::{Purpose, Stream};
+    use hyperalign_core::testing;
     use hyperalign_rewards::emoji::{Caption, Gold, World, gold, parse};
 
     use super::*;
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn winners_are_right_but_for_the_noise() {
         let (drawn, rows) = drawn(&["a car", "a dog"]);
-        let device = Device::default();
+        let device = testing::device();
         let winners = Winners::new(&drawn, &rows, Annotator::CAREFUL);
         let right = winners.pairs.iter().filter(|pair| gold(&pair.preferred, &rows[0]).correct);
         let right = right.count();
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn the_best_by_a_reward_is_preferred() {
         let (drawn, rows) = drawn(&["a car", "a tree", "a dog", "a fish"]);
-        let ranked = Ranked::new(&drawn, &rows, &Gold, &Device::default());
+        let ranked = Ranked::new(&drawn, &rows, &Gold, &testing::device());
         for pair in &ranked.pairs {
             assert!(gold(&pair.preferred, &rows[0]).correct);
             assert!(!gold(&pair.rejected, &rows[0]).correct);
