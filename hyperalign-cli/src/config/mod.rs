@@ -36,7 +36,9 @@ mod tests {
         let path = dir.path().join("run.toml");
         for (key, instead) in REMOVED {
             std::fs::write(&path, format!("{key} = 1\n")).unwrap();
-            let has_new_name = instead.starts_with("write `") && instead.ends_with('`');
+            let has_new_name = instead.starts_with("write `")
+                && instead.ends_with('`')
+                && instead.matches('`').count() == 2;
             match read(&AlignSettings::default(), REMOVED, &path) {
                 Ok(settings) => {
                     assert!(has_new_name, "{key}");

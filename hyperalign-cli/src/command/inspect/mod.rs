@@ -3,6 +3,7 @@
 mod adapter;
 mod checkpoint;
 mod keys;
+mod likely;
 mod memory;
 mod model;
 mod parts;
