@@ -5,7 +5,7 @@ mod tiny;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::Device;
+use hyperalign_core::testing;
 use hyperalign_models::clip::{ClipConfig, ClipTextConfig, ClipVisionConfig};
 use hyperalign_models::hypernet::{Adapter, TrainingReward};
 use hyperalign_models::testing::WORDS;
@@ -102,7 +102,7 @@ fn write_clip(folder: &Path) {
         "image_std": [0.268_629_54, 0.261_302_58, 0.275_777_11],
     });
     write("preprocessor_config.json", preprocessing.to_string());
-    let model = reinit(config.init(&Device::flex()), 3);
+    let model = reinit(config.init(&testing::device()), 3);
     save(&model, &folder.join("model.safetensors"), FileFloat::F32, &BTreeMap::new())
         .expect("the weights are written");
 }
@@ -189,7 +189,7 @@ fn the_reward_that_was_trained_against_is_called_so() {
 
     let file = world.path("adapter.safetensors");
     let trained_against = |name: &str| {
-        let (adapter, mut meta) = Adapter::load(&file, &Device::flex()).unwrap();
+        let (adapter, mut meta) = Adapter::load(&file, &testing::device()).unwrap();
         meta.reward = Some(TrainingReward { name: name.to_owned(), version: "1".to_owned() });
         adapter.save(&file, &meta).unwrap();
     };
@@ -246,7 +246,7 @@ fn what_cannot_be_done_is_said() {
     fails(&[&adapter[..], &["--method", "p"]].concat(), "hyperalign key-steps");
     fails(&[&adapter[..], &["--method", "s,s"]].concat(), "`hyperalign-s` comes twice");
     fails(&["--proxy", "nothing"], "unknown reward `nothing`");
-    fails(&["--heldout", "nothing"], "unknown reward model `nothing`");
+    fails(&["--heldout", "nothing"], "unknown reward `nothing`");
     fails(&["--proxy", "nothing"], "emoji-heldout");
     let unasked = ["--reward", "emoji-proxy", "--reward-weights", "pick_score=x"];
     fails(&unasked, "there is no `--reward pick_score`");

@@ -5,8 +5,7 @@ mod tiny;
 
 use std::{fs, path::Path};
 
-use burn::tensor::Device;
-use hyperalign_core::{image::read_png, schedule::FlowSchedulerConfig};
+use hyperalign_core::{image::read_png, schedule::FlowSchedulerConfig, testing};
 use hyperalign_models::{
     flux::FluxConfig,
     pipeline::{Flux, FluxParts},
@@ -19,7 +18,7 @@ use tiny::{World, message};
 /// A flow with heads of the published width, whose other sizes are tiny, in the layout of diffusers
 /// in `diffusers` and in that of its authors in `bfl`.
 fn write_flux(world: &World, distilled: bool) {
-    let device = Device::flex();
+    let device = testing::device();
     let transformer = FluxConfig {
         in_channels: 8,
         num_layers: 1,
@@ -150,7 +149,7 @@ fn known_extras_of_a_folder_are_named_and_nothing_else_is_passed_over() {
     let world = World::new();
     write_flux(&world, true);
     let folder = world.path("diffusers");
-    let flux = Flux::from_folder(&Folder::disk(&folder), &Device::flex()).unwrap();
+    let flux = Flux::from_folder(&Folder::disk(&folder), &testing::device()).unwrap();
     let same = |key: &Key| published::Source::named(&key.name);
     let clip = published_file(&flux.text_encoder, same, "");
     let t5 = published_file(&flux.text_encoder_2, same, "");

@@ -6,8 +6,8 @@ mod tiny;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Device;
 use hyperalign_core::image::{self, Metadata};
+use hyperalign_core::testing;
 use hyperalign_models::testing::small_sd1;
 use hyperalign_models::tiny_codec::TinyDecoder;
 use hyperalign_models::weights::{FileFloat, hash, reinit, save};
@@ -37,7 +37,7 @@ prompts = 1
 
 /// The base in `sd`, and codecs of two seeds with the hashes of their weights.
 fn world() -> (World, [String; 2]) {
-    let (world, device) = (World::new(), Device::flex());
+    let (world, device) = (World::new(), testing::device());
     small_sd1(1, &device).save(&world.path("sd"), FileFloat::F32).expect("a base");
     let hashes = [1, 2].map(|seed| {
         let codec = reinit(TinyDecoder::new(&device), seed);

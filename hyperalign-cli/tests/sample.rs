@@ -5,8 +5,8 @@ mod tiny;
 use std::path::Path;
 use std::process::Output;
 
-use burn::tensor::Device;
 use hyperalign_core::image;
+use hyperalign_core::testing;
 use hyperalign_models::{testing::small_flux, weights::FileFloat};
 use sha2::{Digest, Sha256};
 
@@ -187,7 +187,7 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
 #[test]
 fn a_flow_is_a_base_like_any_other() {
     let world = World::new();
-    let flux = small_flux(true, &Device::flex());
+    let flux = small_flux(true, &testing::device());
     flux.save(&world.path("flux"), FileFloat::F32).unwrap();
     let of_size = |size: &str| {
         let picture = ["--prompt", "a red dog", "--out", "dog.png", "--size", size];
@@ -341,7 +341,7 @@ fn what_a_prompt_loses_is_shown() {
 #[test]
 fn each_encoder_says_what_it_loses() {
     let world = World::new();
-    small_flux(true, &Device::flex()).save(&world.path("flux"), FileFloat::F32).unwrap();
+    small_flux(true, &testing::device()).save(&world.path("flux"), FileFloat::F32).unwrap();
     let of = |prompt: &str| {
         let output = sample_from(&world, "flux", &["--prompt", prompt, "--out", "x.png"]);
         assert_eq!(output.status.code(), Some(0), "{}", message(&output));

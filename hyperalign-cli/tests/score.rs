@@ -348,11 +348,8 @@ fn what_cannot_be_asked_is_said() {
     // The parts of a mix have files of their own; two of them are not there.
     let mix = ["in", "--reward", "mix:1*pick_score+1*hps_v2"];
     fails(&[&mix[..], &["--reward-weights", "aesthetic=x"]].concat(), 1, "no `--reward aesthetic`");
-    fails(
-        &[&mix[..], &["--reward-weights", "hps_v2=x"]].concat(),
-        1,
-        "the reward `pick_score` needs",
-    );
+    // The flag's old name.
+    fails(&[&mix[..], &["--weights", "hps_v2=x"]].concat(), 1, "the reward `pick_score` needs");
     let both = ["--reward-weights", "hps_v2=x", "--reward-weights", "pick_score=nowhere"];
     fails(&[&mix[..], &both].concat(), 1, "`nowhere` is neither");
     fails(&[&PROXY[..], &["empty"]].concat(), 1, "no picture");

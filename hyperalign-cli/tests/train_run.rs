@@ -1,6 +1,6 @@
 //! `hyperalign train` with the embedded base, as its user runs, stops and kills it.
 
-use burn::tensor::Device;
+use hyperalign_core::testing;
 use hyperalign_models::hypernet::Adapter;
 use std::{
     fs,
@@ -314,7 +314,7 @@ fn a_finished_run_holds_what_the_book_says() {
     assert!(interval["low"].as_f64() <= interval["high"].as_f64(), "{summary:#}");
 
     let adapter = dir.join("adapter.safetensors");
-    let (_, meta) = Adapter::load(&adapter, &Device::flex()).unwrap();
+    let (_, meta) = Adapter::load(&adapter, &testing::device()).unwrap();
     let trained = meta.reward.expect("it says what it was trained against");
     assert_eq!(trained.name, "emoji-proxy");
     assert_eq!(of("proxy")["version"], trained.version.as_str());

@@ -4,7 +4,7 @@ mod tiny;
 
 use std::{collections::BTreeMap, path::Path};
 
-use burn::tensor::Device;
+use hyperalign_core::testing;
 use hyperalign_models::{
     clip::ClipConfig,
     pipeline::StableDiffusion,
@@ -43,7 +43,7 @@ fn what_is_not_of_this_world_is_refused() {
         assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
     };
     fails(&["--base", "base"], "`base` does not draw");
-    fails(&["--judge", "nobody"], "unknown reward model `nobody`");
+    fails(&["--judge", "nobody"], "unknown reward `nobody`");
     std::fs::create_dir(world.path("judge")).unwrap();
     write_adapter(&world.path("judge/model.safetensors"), &world.path("base"));
     fails(&["--judge", "judge"], "config.json");
@@ -53,7 +53,7 @@ fn what_is_not_of_this_world_is_refused() {
 
 /// Networks of the recipe's sizes before pretraining: a base in `base` and a judge in `judge`.
 fn write_untrained(base: &Path, judge: &Path) {
-    let device = Device::flex();
+    let device = testing::device();
     let words = emoji::vocabulary();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let tokenizer =

@@ -104,7 +104,7 @@ fn chunked(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use crate::testing;
 
     use super::*;
     use crate::noise::{Purpose, Stream, normal};
@@ -113,7 +113,7 @@ mod tests {
         let mut row = shape;
         row[0] = 1;
         let streams = (0..shape[0] as u32).map(|b| Stream::new(7, Purpose::Init, b, index));
-        normal(row, streams, &Device::default())
+        normal(row, streams, &testing::device())
     }
 
     fn difference(a: Tensor<4>, b: Tensor<4>) -> f32 {

@@ -50,6 +50,7 @@ pub fn from_images(images: &[RgbImage], device: &Device) -> Tensor<4> {
 
 #[cfg(test)]
 mod tests {
+    use crate::testing;
     use ::image::Rgb;
 
     use super::*;
@@ -63,7 +64,7 @@ mod tests {
             })
         };
         let images = [image(0), image(100)];
-        let x = from_images(&images, &Device::default());
+        let x = from_images(&images, &testing::device());
         assert_eq!(x.dims(), [2, 3, 16, 16]);
         assert_eq!(to_images(x), images);
     }
@@ -71,7 +72,7 @@ mod tests {
     #[test]
     fn values_outside_are_clipped() {
         let values = vec![-3.0_f32, 0.0, 1.7, f32::NAN, -1.0, 1.0];
-        let x = Tensor::from_data(TensorData::new(values, [1, 3, 1, 2]), &Device::default());
+        let x = Tensor::from_data(TensorData::new(values, [1, 3, 1, 2]), &testing::device());
         let image = &to_images(x)[0];
         assert_eq!(
             (image.get_pixel(0, 0).0, image.get_pixel(1, 0).0),

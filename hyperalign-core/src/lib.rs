@@ -25,5 +25,7 @@ mod rows;
 pub mod sampler;
 pub mod schedule;
 pub mod stop;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use contract::{adapter, denoiser};

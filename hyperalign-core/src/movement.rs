@@ -154,12 +154,13 @@ fn check(movement: &[f64], count: usize) -> Result<(), KeyStepError> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData};
+    use crate::testing;
+    use burn::tensor::TensorData;
 
     use super::*;
 
     fn tensor(values: [f32; 4]) -> Tensor<4> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [2, 2, 1, 1]), &Device::default())
+        Tensor::from_data(TensorData::new(values.to_vec(), [2, 2, 1, 1]), &testing::device())
     }
 
     #[test]

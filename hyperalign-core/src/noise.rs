@@ -165,6 +165,7 @@ fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     /// Known answers of the Random123 distribution, `philox4x32 10`.
     #[test]
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_row_depends_on_its_stream_only() {
-        let device = Device::flex();
+        let device = testing::device();
         let stream = |index| Stream::new(3, Purpose::Start, 0, index);
         let both = normal([1, 2, 3], [stream(0), stream(1)], &device);
         let second = normal([1, 2, 3], [stream(1)], &device);

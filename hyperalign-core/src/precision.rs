@@ -57,10 +57,8 @@ pub fn layer_norm<const D: usize>(norm: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
 
 #[cfg(test)]
 mod tests {
-    use burn::{
-        nn::{GroupNormConfig, LayerNormConfig},
-        tensor::Device,
-    };
+    use crate::testing;
+    use burn::nn::{GroupNormConfig, LayerNormConfig};
 
     use super::*;
     use crate::noise::{Purpose, Stream, normal};
@@ -68,7 +66,7 @@ mod tests {
     /// Numbers far from zero, whose squares bf16 cannot add up.
     fn far() -> Tensor<4> {
         let streams = (0..2).map(|i| Stream::new(1, Purpose::Init, i, 0));
-        normal([1, 8, 16, 16], streams, &Device::default()) + 30.0
+        normal([1, 8, 16, 16], streams, &testing::device()) + 30.0
     }
 
     fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
@@ -77,7 +75,7 @@ mod tests {
 
     #[test]
     fn norms_of_bf16_are_those_of_f32_rounded_once() {
-        let device = Device::default();
+        let device = testing::device();
         let x = far().cast(DType::BF16);
         let exact = x.clone().cast(DType::F32);
         // The result is about 3, of which bf16 keeps eight bits.

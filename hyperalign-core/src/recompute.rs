@@ -55,19 +55,18 @@ pub fn recompute<const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
     use crate::{
         fused::softmax,
         noise::{Purpose, Stream, normal},
+        testing,
     };
 
     fn random(shape: [usize; 4], index: u32) -> Tensor<4> {
         normal(
             [1, shape[1], shape[2], shape[3]],
             (0..shape[0] as u32).map(|row| Stream::new(7, Purpose::Init, row, index)),
-            &Device::default(),
+            &testing::device(),
         )
     }
 

@@ -6,8 +6,9 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Distribution, Tensor};
 use hyperalign_core::attention::attention;
+use hyperalign_core::testing;
 
 /// The system's allocator, with the sum of what is allocated and the most that it has been.
 struct Counting;
@@ -38,7 +39,7 @@ const HEADS: usize = 4;
 const FLOAT: usize = size_of::<f32>();
 
 fn random(shape: [usize; 4]) -> Tensor<4> {
-    Tensor::random(shape, Distribution::Default, &Device::default())
+    Tensor::random(shape, Distribution::Default, &testing::cpu())
 }
 
 /// Bytes that are held when `f` is done and were not before, with its result.

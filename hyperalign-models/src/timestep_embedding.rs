@@ -90,9 +90,10 @@ impl TimestepEmbedding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyperalign_core::testing;
 
     fn values(timestep: f32, dim: usize, kind: Sinusoids) -> Vec<f32> {
-        let timesteps = Tensor::from_data(TensorData::from([timestep]), &Device::flex());
+        let timesteps = Tensor::from_data(TensorData::from([timestep]), &testing::device());
         sinusoidal(timesteps, dim, kind).into_data().try_to_vec().unwrap()
     }
 

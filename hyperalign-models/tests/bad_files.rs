@@ -10,9 +10,9 @@ use std::{collections::BTreeMap, path::Path};
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
-    tensor::Device,
 };
 use hyperalign_core::noise::{Purpose, Stream};
+use hyperalign_core::testing;
 use hyperalign_models::{
     blip::BlipConfig,
     clip::{ClipConfig, ClipTextConfig, ClipVisionConfig},
@@ -30,7 +30,7 @@ struct Net {
 }
 
 fn fresh() -> Net {
-    let layer = |input, output| LinearConfig::new(input, output).init(&Device::flex());
+    let layer = |input, output| LinearConfig::new(input, output).init(&testing::device());
     Net { first: layer(3, 4), second: layer(4, 2) }
 }
 
@@ -220,7 +220,7 @@ fn a_missing_shard_is_named() {
 /// Nothing of the size that a config claims is allocated before the file is seen to agree.
 #[test]
 fn a_config_that_contradicts_the_weights_is_an_error() {
-    let device = Device::flex();
+    let device = testing::device();
     let small = r#"{"sample_size": 4, "layers_per_block": 1, "block_out_channels": [4, 8],
         "norm_num_groups": 2, "cross_attention_dim": 8, "attention_head_dim": 2,
         "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],

@@ -5,13 +5,14 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
-use burn::tensor::{Device, Tensor, s};
+use burn::tensor::{Tensor, s};
 use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     denoiser::{Conditioning, Denoiser},
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
     schedule::{Solver, SolverChoice},
+    testing,
 };
 use hyperalign_models::{
     base::{Adaptable, Base, Guided, PromptEncoder},
@@ -28,12 +29,12 @@ const PROMPTS: [&str; 4] = ["a red dog", "a blue heart", "dog", ""];
 
 fn random(rows: usize, seed: u64) -> Tensor<4> {
     let streams = (0..rows as u32).map(|row| Stream::new(seed, Purpose::Start, 0, row));
-    normal([1, 2, 4, 4], streams, &Device::flex())
+    normal([1, 2, 4, 4], streams, &testing::device())
 }
 
 /// Latents, times and prompts, different in every row.
 fn inputs(base: &Flux) -> (Tensor<4>, Tensor<1>, Conditioning) {
-    let times = Tensor::from_data([0.9, 0.02, 0.4, 0.401], &Device::flex());
+    let times = Tensor::from_data([0.9, 0.02, 0.4, 0.401], &testing::device());
     (random(4, 3), times, base.encode_prompts(&PROMPTS).unwrap())
 }
 
@@ -64,9 +65,9 @@ fn made(base: &dyn Base, source: &dyn AdapterSource) -> Tensor<4> {
 #[test]
 fn a_batch_is_its_rows() {
     for distilled in [false, true] {
-        let base = small_flux(distilled, &Device::flex());
+        let base = small_flux(distilled, &testing::device());
         let (sample, times, conditioning) = inputs(&base);
-        let adapter: Adapter = shaken(meta(&base, None).init(1, &Device::flex()).unwrap(), 0.3);
+        let adapter: Adapter = shaken(meta(&base, None).init(1, &testing::device()).unwrap(), 0.3);
         let update = |sample, times, c: &Conditioning| adapter.emit(&base, sample, times, c).0;
         let lora = update(sample.clone(), times.clone(), &conditioning);
         let whole = base.predict(sample.clone(), times.clone(), &conditioning, Some(&lora));
@@ -85,12 +86,12 @@ fn a_batch_is_its_rows() {
 #[test]
 fn an_untrained_adapter_leaves_the_base_as_it_is() {
     for distilled in [false, true] {
-        let base = small_flux(distilled, &Device::flex());
+        let base = small_flux(distilled, &testing::device());
         let bare = made(&base, &NoAdapter);
         let lora = StaticLoraConfig { rank: 2, alpha: 2.0, targets: base.lora_targets() };
         let lora = AdapterMeta::new("", "", Variant::S, AdapterKind::StaticLora(lora));
         for meta in [meta(&base, None), meta(&base, Some(1)), lora] {
-            let fresh = meta.init(3, &Device::flex()).unwrap();
+            let fresh = meta.init(3, &testing::device()).unwrap();
             for variant in [Variant::S, Variant::P, Variant::I] {
                 let source = fresh.source(&base, variant, vec![2]);
                 assert_eq!(distance(made(&base, source.as_ref()), bare.clone()), 0.0);
@@ -101,8 +102,8 @@ fn an_untrained_adapter_leaves_the_base_as_it_is() {
 
 #[test]
 fn variants_of_one_trained_network_differ() {
-    let base = small_flux(false, &Device::flex());
-    let adapter = shaken(meta(&base, None).init(3, &Device::flex()).unwrap(), 0.3);
+    let base = small_flux(false, &testing::device());
+    let adapter = shaken(meta(&base, None).init(3, &testing::device()).unwrap(), 0.3);
     let made = [Variant::S, Variant::P, Variant::I]
         .map(|variant| made(&base, adapter.source(&base, variant, vec![2]).as_ref()));
     assert!(distance(made[0].clone(), made[1].clone()) > 1e-6);
@@ -112,12 +113,12 @@ fn variants_of_one_trained_network_differ() {
 /// Every target is a layer that exists: an update of it alone changes the prediction.
 #[test]
 fn every_target_is_adapted() {
-    let base = small_flux(false, &Device::flex());
+    let base = small_flux(false, &testing::device());
     let (sample, times, conditioning) = inputs(&base);
     let bare = base.predict(sample.clone(), times.clone(), &conditioning, None);
     let targets = base.lora_targets().into_iter().chain(base.text_targets());
     for target in targets {
-        let factor = |shape: [usize; 3]| Tensor::ones(shape, &Device::flex());
+        let factor = |shape: [usize; 3]| Tensor::ones(shape, &testing::device());
         let delta = LoraDelta {
             down_aux: None,
             down: factor([1, target.d_input, 1]),
@@ -134,7 +135,7 @@ fn every_target_is_adapted() {
 
 #[test]
 fn the_encoder_can_be_cut_off_after_each_double_block() {
-    let base = small_flux(false, &Device::flex());
+    let base = small_flux(false, &testing::device());
     let (sample, times, conditioning) = inputs(&base);
     let at = |depth| base.features_at(depth, sample.clone(), times.clone(), &conditioning);
     assert_eq!((base.depths(), at(Some(1)).dims()), (2, [4, 16, 2, 2]));
@@ -151,7 +152,7 @@ fn the_encoder_can_be_cut_off_after_each_double_block() {
 #[test]
 fn guidance_is_the_network_s_own() {
     for distilled in [false, true] {
-        let base = small_flux(distilled, &Device::flex());
+        let base = small_flux(distilled, &testing::device());
         let (sample, times, conditioning) = inputs(&base);
         let guided = |scale| {
             let guided = base.guided(base.unconditional(), scale);
@@ -171,7 +172,7 @@ fn guidance_is_the_network_s_own() {
 
 #[test]
 fn a_folder_holds_the_whole_pipeline() {
-    let device = Device::flex();
+    let device = testing::device();
     let base = small_flux(true, &device);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model");
@@ -183,7 +184,7 @@ fn a_folder_holds_the_whole_pipeline() {
 
 #[test]
 fn sizes_are_multiples_of_a_patch() {
-    let base = small_flux(false, &Device::flex());
+    let base = small_flux(false, &testing::device());
     let made = |sampling: &Sampling| pictures(&base, sampling, &["a red dog"], &[0], &NoAdapter);
     let plain = Sampling::new(2, 2.0);
     let of_size = |size| made(&Sampling { size: Some(size), ..plain.clone() });
@@ -203,7 +204,7 @@ fn sizes_are_multiples_of_a_patch() {
 
 #[test]
 fn what_does_not_fit_is_said() {
-    let device = Device::flex();
+    let device = testing::device();
     let misfit = |change: &dyn Fn(&mut hyperalign_models::pipeline::FluxParts)| {
         let mut parts = small_parts(false, &device);
         change(&mut parts);

@@ -5,12 +5,13 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Tensor};
 use hyperalign_core::{
     adapter::NoAdapter,
     denoiser::Denoiser,
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
+    testing,
 };
 use hyperalign_models::{
     base::Base,
@@ -22,7 +23,7 @@ use hyperalign_models::{
 
 /// The small base in `formats`, from its files.
 fn base(formats: &str) -> StableDiffusion {
-    let device = Device::flex();
+    let device = testing::device();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("base");
     small_base(1, &device).save(&path, FileFloat::F32).unwrap();
@@ -32,7 +33,7 @@ fn base(formats: &str) -> StableDiffusion {
 
 /// The small flow in `formats`, from its files.
 fn flow(formats: &str) -> Result<Flux, PipelineError> {
-    let device = Device::flex();
+    let device = testing::device();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flux");
     small_flux(true, &device).save(&path, FileFloat::F32).unwrap();
@@ -124,7 +125,7 @@ fn gradients_reach_the_update_through_a_flow_in_half_precision() {
 }
 
 fn gradients_reach_the_update(open: impl Fn(&str) -> Box<dyn Base>) {
-    let training = Device::flex().autodiff();
+    let training = testing::device().autodiff();
     let gradient = |formats: &str| {
         let base = open(formats);
         let target = &base.lora_targets()[0];
@@ -143,10 +144,10 @@ fn gradients_reach_the_update(open: impl Fn(&str) -> Box<dyn Base>) {
         let sample = normal(
             [1, channels, height, width],
             [Stream::new(3, Purpose::Start, 0, 0)],
-            &Device::flex(),
+            &testing::device(),
         );
         let conditioning = base.encode_prompts(&["a dog".to_owned()]).unwrap();
-        let timesteps = Tensor::from_floats([500.0 / base.time_scale()], &Device::flex());
+        let timesteps = Tensor::from_floats([500.0 / base.time_scale()], &testing::device());
         let output = base.predict(sample, timesteps, &conditioning, Some(&lora));
         let gradients = output.square().mean().backward();
         down.grad(&gradients).unwrap()
@@ -160,7 +161,7 @@ fn gradients_reach_the_update(open: impl Fn(&str) -> Box<dyn Base>) {
 
 #[test]
 fn a_weight_that_is_too_large_for_its_format_is_named() {
-    let device = Device::flex();
+    let device = testing::device();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("base");
     let mut base = small_base(1, &device);

@@ -8,6 +8,7 @@ use burn::{
 use hyperalign_core::{
     lora::{LoraDelta, LoraSet, LoraTarget},
     noise::{Purpose, Stream, normal},
+    testing,
 };
 use hyperalign_models::{
     flux::{FluxConfig, FluxInput, FluxTransformer, image_positions, text_positions},
@@ -21,13 +22,13 @@ fn noise<const D: usize>(shape: [usize; D], index: u32) -> Tensor<D> {
     let mut row = shape;
     row[0] = 1;
     let rows = (0..shape[0]).map(|row| Stream::new(9, Purpose::Start, index, row as u32));
-    normal(row, rows, &Device::flex())
+    normal(row, rows, &testing::cpu())
 }
 
 /// The network on the plain device, and with weights that ask for gradients: the latter keeps
 /// everything.
 fn frozen_and_trained<M: Module>(init: impl Fn(&Device) -> M, deviation: f64) -> [M; 2] {
-    let device = Device::flex();
+    let device = testing::cpu();
     [device.clone(), device.autodiff()].map(|device| shaken(reinit(init(&device), 3), deviation))
 }
 
@@ -70,7 +71,7 @@ fn an_update_has_the_same_gradient() {
     let [frozen, trained] = frozen_and_trained(|device| config.init(device), 0.02);
     let (sample, context) = (noise([1, 4, 33, 32], 1000), noise([1, 5, 6], 1001));
     let run = |unet: &Unet, lora: &LoraSet| {
-        let timesteps = Tensor::from_data([300.0], &Device::flex());
+        let timesteps = Tensor::from_data([300.0], &testing::cpu());
         unet.forward(sample.clone(), timesteps, context.clone(), Some(lora))
     };
     for aux in [false, true] {
@@ -114,7 +115,7 @@ fn an_update_of_a_flow_has_the_same_gradient() {
     let run = |network: &FluxTransformer, lora: &LoraSet| {
         let input = FluxInput {
             tokens: tokens.clone(),
-            timesteps: Tensor::from_data([0.3], &Device::flex()),
+            timesteps: Tensor::from_data([0.3], &testing::cpu()),
             guidance: None,
             context: noise([1, 5, 6], 1001),
             pooled: noise([1, 4], 1003),

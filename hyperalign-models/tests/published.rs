@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use burn::tensor::Device;
+use hyperalign_core::testing;
 use hyperalign_models::{
     base::Identity,
     clip::ClipTextConfig,
@@ -41,7 +41,7 @@ fn fingerprint(ours: &[Key], rule: impl Fn(&Key) -> Source) -> String {
 
 #[test]
 fn every_value_of_the_published_files_lies_where_diffusers_finds_it() {
-    let device = Device::flex();
+    let device = testing::device();
     let unet = keys(&UnetConfig::sd15().init(&device));
     assert_eq!(fingerprint(&unet, published::unet(&unet)), "274160fcdb2a321b");
     let vae = keys(&AutoencoderKlConfig::sd15().init(&device));
@@ -87,7 +87,7 @@ fn small_text() -> ClipTextConfig {
 
 #[test]
 fn autoencoders_arrive_from_all_three_layouts() {
-    let device = Device::flex();
+    let device = testing::device();
     let folder = tempfile::tempdir().unwrap();
     let vae = reinit(small_vae().init(&device), 3);
     let ours = keys(&vae);
@@ -105,7 +105,7 @@ fn autoencoders_arrive_from_all_three_layouts() {
 
 #[test]
 fn flux_arrives_from_the_file_of_its_authors() {
-    let device = Device::flex();
+    let device = testing::device();
     let config: FluxConfig = serde_json::from_str(
         r#"{"in_channels": 4, "num_layers": 2, "num_single_layers": 2, "attention_head_dim": 8,
             "num_attention_heads": 2, "joint_attention_dim": 6, "pooled_projection_dim": 5,
@@ -138,7 +138,7 @@ fn flux_arrives_from_the_file_of_its_authors() {
 
 /// A single file of small networks in `folder`, with what such files hold beside the model.
 fn single_file(folder: &Path) -> (Sizes, File) {
-    let device = Device::flex();
+    let device = testing::device();
     let sizes = Sizes { unet: small_unet(), vae: small_vae(), text_encoder: small_text() };
     let unet = reinit(sizes.unet.init(&device), 1);
     let vae = reinit(sizes.vae.init(&device), 2);
@@ -169,12 +169,12 @@ fn from_single_file(
     tokenizer: Option<&Path>,
 ) -> Result<StableDiffusion, PipelineError> {
     let formats = Formats::default();
-    StableDiffusion::from_single_file(path, sizes, tokenizer, &formats, &Device::flex())
+    StableDiffusion::from_single_file(path, sizes, tokenizer, &formats, &testing::device())
 }
 
 #[test]
 fn a_single_file_is_the_same_base_as_its_folder() {
-    let device = Device::flex();
+    let device = testing::device();
     let folder = tempfile::tempdir().unwrap();
     let (sizes, _) = single_file(folder.path());
     let path = folder.path().join("model.safetensors");

@@ -8,6 +8,7 @@ use burn::{
 use hyperalign_core::{
     lora::{LoraDelta, LoraSet, LoraTarget},
     noise::{Purpose, Stream, normal},
+    testing,
 };
 use hyperalign_models::{
     unet::{BlockKind, PerBlock, Unet, UnetConfig},
@@ -137,7 +138,7 @@ impl burn::module::ModuleMapper for Merge<'_> {
 
 #[test]
 fn an_update_of_activations_is_the_update_of_weights() {
-    let device = Device::flex();
+    let device = testing::device();
     let unet = unet(&config(), &device);
     let targets = config().lora_targets();
     let lora = lora(&targets, 1, &device);
@@ -153,7 +154,7 @@ fn an_update_of_activations_is_the_update_of_weights() {
 
 #[test]
 fn every_target_matters_and_is_looked_up() {
-    let device = Device::flex();
+    let device = testing::device();
     let unet = unet(&config(), &device);
     let input = Input::new(1, &device);
     let base = input.run(&unet, None);
@@ -167,7 +168,7 @@ fn every_target_matters_and_is_looked_up() {
 
 #[test]
 fn a_zero_update_is_the_base_bit_for_bit() {
-    let device = Device::flex();
+    let device = testing::device();
     let unet = unet(&config(), &device);
     let input = Input::new(2, &device);
     let zero =
@@ -182,7 +183,7 @@ fn a_zero_update_is_the_base_bit_for_bit() {
 
 #[test]
 fn a_row_does_not_see_its_batch() {
-    let device = Device::flex();
+    let device = testing::device();
     let unet = unet(&config(), &device);
     let input = Input::new(4, &device);
     let lora = lora(&config().lora_targets(), 4, &device);
@@ -195,7 +196,7 @@ fn a_row_does_not_see_its_batch() {
 
 #[test]
 fn an_odd_picture_keeps_its_size() {
-    let device = Device::flex();
+    let device = testing::device();
     let unet = unet(&config(), &device);
     let input = Input { sample: noise([1, 4, 7, 5], 1000, &device), ..Input::new(1, &device) };
     assert_eq!(input.run(&unet, None).dims(), [1, 4, 7, 5]);
@@ -203,7 +204,7 @@ fn an_odd_picture_keeps_its_size() {
 
 #[test]
 fn a_fresh_network_predicts_zero() {
-    let device = Device::flex();
+    let device = testing::device();
     let unet = weights::reinit(config().init(&device), 1);
     let output = Input::new(1, &device).run(&unet, None);
     assert_eq!(output.abs().max().into_scalar::<f32>(), 0.0);
@@ -211,7 +212,7 @@ fn a_fresh_network_predicts_zero() {
 
 #[test]
 fn the_encoder_ends_after_any_block_or_the_middle() {
-    let device = Device::flex();
+    let device = testing::device();
     let unet = unet(&config(), &device);
     let encode =
         |input: Input, depth| unet.encode(input.sample, input.timesteps, input.context, depth);
@@ -234,7 +235,7 @@ fn the_encoder_ends_after_any_block_or_the_middle() {
 
 #[test]
 fn gradients_reach_every_parameter() {
-    let device = Device::flex().autodiff();
+    let device = testing::device().autodiff();
     let unet = unet(&config(), &device);
     let gradients = Input::new(1, &device).run(&unet, None).square().mean().backward();
     let gradients = weights::gradients(&unet, &gradients);
@@ -249,7 +250,7 @@ fn gradients_reach_every_parameter() {
 #[test]
 fn the_numbers_of_stable_diffusion() {
     let config = UnetConfig::sd15();
-    let unet = config.init(&Device::flex());
+    let unet = config.init(&testing::device());
     let keys = weights::keys(&unet);
     assert_eq!((keys.len(), weights::parameters(&unet)), (686, 859_520_964));
     let shape = |name: &str| &keys.iter().find(|key| key.name == name).unwrap().shape;
@@ -271,7 +272,7 @@ fn the_numbers_of_stable_diffusion() {
 
 #[test]
 fn linear_projections_are_the_same_function_in_another_shape() {
-    let device = Device::flex();
+    let device = testing::device();
     let base = unet(&config(), &device);
     let bytes = weights::to_bytes(&base, weights::FileFloat::F32, &Default::default()).unwrap();
     let mut tensors = Tensors::embedded("base", bytes.leak()).unwrap();
@@ -304,7 +305,7 @@ fn configurations_round_trip_and_name_what_is_not_implemented() {
 
 #[test]
 fn linear_layers_are_read_transposed() {
-    let device = Device::flex();
+    let device = testing::device();
     let linear = burn::nn::LinearConfig::new(2, 3).init(&device);
     let linear: Linear = weights::reinit(linear, 1);
     let bytes = weights::to_bytes(&linear, weights::FileFloat::F32, &Default::default()).unwrap();

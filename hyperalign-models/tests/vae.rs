@@ -1,7 +1,8 @@
 //! What holds for every autoencoder, whatever its weights.
 
-use burn::tensor::{Device, Tensor, Tolerance};
+use burn::tensor::{Tensor, Tolerance};
 use hyperalign_core::noise::{Purpose, Stream, normal};
+use hyperalign_core::testing;
 use hyperalign_models::{
     vae::{AutoencoderKl, AutoencoderKlConfig},
     weights::{self, FileFloat, Tensors},
@@ -19,12 +20,12 @@ fn config() -> AutoencoderKlConfig {
 }
 
 fn vae(config: &AutoencoderKlConfig) -> AutoencoderKl {
-    weights::reinit(config.init(&Device::flex()), 3)
+    weights::reinit(config.init(&testing::device()), 3)
 }
 
 fn noise(shape: [usize; 4], index: u32) -> Tensor<4> {
     let rows = (0..shape[0]).map(|row| Stream::new(4, Purpose::Posterior, index, row as u32));
-    normal([1, shape[1], shape[2], shape[3]], rows, &Device::flex())
+    normal([1, shape[1], shape[2], shape[3]], rows, &testing::device())
 }
 
 fn assert_close(a: Tensor<4>, b: Tensor<4>, tolerance: f32) {
@@ -95,7 +96,7 @@ fn the_old_names_of_attention_load() {
         Some(old)
     });
     assert_eq!(renamed, 16);
-    let read = config().init(&Device::flex()).load(&old).unwrap();
+    let read = config().init(&testing::device()).load(&old).unwrap();
     assert_eq!(weights::hash(&read), weights::hash(&vae));
 }
 
@@ -107,7 +108,7 @@ fn parts_are_optional() {
         mid_block_add_attention: false,
         ..config()
     };
-    let keys = weights::keys(&bare.init(&Device::flex()));
+    let keys = weights::keys(&bare.init(&testing::device()));
     assert!(keys.iter().all(|key| !key.name.contains("quant") && !key.name.contains("attentions")));
     let vae = vae(&bare);
     let latents = vae.encode(noise([1, 3, 8, 8], 0)).mode();
@@ -116,7 +117,7 @@ fn parts_are_optional() {
 
 #[test]
 fn the_numbers_of_stable_diffusion() {
-    let vae = AutoencoderKlConfig::sd15().init(&Device::flex());
+    let vae = AutoencoderKlConfig::sd15().init(&testing::device());
     assert_eq!((weights::keys(&vae).len(), weights::parameters(&vae)), (248, 83_653_863));
 }
 

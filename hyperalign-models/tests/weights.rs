@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, path::Path};
 use burn::{
     module::Module,
     nn::{Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig, Linear, LinearConfig, conv::*},
-    tensor::Device,
 };
+use hyperalign_core::testing;
 use hyperalign_models::weights::{
     self, FileFloat, Folder, Key, LoadError, SaveError, Tensors, hash, keys, load, reinit, save,
 };
@@ -33,7 +33,7 @@ enum Choice {
 }
 
 fn fresh() -> Net {
-    let device = Device::flex();
+    let device = testing::device();
     Net {
         embedding: EmbeddingConfig::new(5, 4).init(&device),
         conv: Conv2dConfig::new([2, 3], [3, 3]).init(&device),
@@ -218,7 +218,7 @@ fn shards_are_put_together() {
     assert!(matches!(put(&weight_map), Err(LoadError::Shards { .. })));
     weight_map.insert("bias", of("1"));
     let tensors = put(&weight_map).unwrap();
-    let read = load(LinearConfig::new(40, 37).init(&Device::flex()), &tensors).unwrap();
+    let read = load(LinearConfig::new(40, 37).init(&testing::device()), &tensors).unwrap();
     assert_eq!(hash(&read), hash(&net.layers[0]));
     weight_map.insert("scale", of("1"));
     let message = put(&weight_map).unwrap_err().to_string();

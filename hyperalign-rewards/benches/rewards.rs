@@ -12,9 +12,10 @@ mod tiny;
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use divan::Bencher;
 use hyperalign_core::image::from_images;
+use hyperalign_core::testing;
 use hyperalign_models::clip::ClipPreprocess;
 use hyperalign_rewards::{Files, Prompt, Reward};
 
@@ -33,12 +34,12 @@ fn opened(name: &str) -> Arc<dyn Reward> {
         "image_reward" => tiny::blip_folder(),
         _ => tiny::clip_folder(),
     };
-    tiny::open(name, &Files::all(Some(folder.path())), &Device::flex()).unwrap()
+    tiny::open(name, &Files::all(Some(folder.path())), &testing::device()).unwrap()
 }
 
 fn batch() -> (Tensor<4>, Vec<Prompt>) {
     let pictures: Vec<_> = (0..BATCH).map(|k| tiny::picture(64, 64, k as f64)).collect();
-    (from_images(&pictures, &Device::flex()), tiny::prompts(&["a red heart"; BATCH]))
+    (from_images(&pictures, &testing::device()), tiny::prompts(&["a red heart"; BATCH]))
 }
 
 /// Four pictures of 64x64 as tensors.
@@ -62,13 +63,14 @@ fn score_with_gradient(bencher: Bencher, name: &str) {
 #[divan::bench(args = SIDES, max_time = 2)]
 fn resize_8_bit(bencher: Bencher, side: u32) {
     let (preprocess, picture) = (ClipPreprocess::new(224), tiny::picture(side, side, 0.0));
-    bencher.bench_local(|| preprocess.picture(&picture, &Device::flex()).into_data());
+    bencher.bench_local(|| preprocess.picture(&picture, &testing::device()).into_data());
 }
 
 /// The same as a tensor, as two matrix products.
 #[divan::bench(args = SIDES, max_time = 2)]
 fn resize_tensor(bencher: Bencher, side: u32) {
     let picture = tiny::picture(side, side, 0.0);
-    let (preprocess, image) = (ClipPreprocess::new(224), from_images(&[picture], &Device::flex()));
+    let (preprocess, image) =
+        (ClipPreprocess::new(224), from_images(&[picture], &testing::device()));
     bencher.bench_local(|| preprocess.forward(image.clone()).into_data());
 }

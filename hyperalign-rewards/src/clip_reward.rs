@@ -245,6 +245,7 @@ impl Reward for ClipReward {
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::testing;
     use std::collections::BTreeMap;
 
     use burn::tensor::TensorData;
@@ -306,7 +307,7 @@ mod tests {
 
     #[test]
     fn gradients_reach_the_pictures() {
-        let device = Device::flex();
+        let device = testing::device();
         let (reward, _) = tiny(&device);
         let (images, prompts) = items(2, &device.clone().autodiff());
         let images = images.require_grad();
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_scored_is_said_before() {
-        let (reward, _) = tiny(&Device::flex());
+        let (reward, _) = tiny(&testing::device());
         assert!(reward.check([64, 64], &["a dog".into()]).is_ok());
         let message =
             |size, prompt: &str| reward.check(size, &[prompt.into()]).unwrap_err().to_string();
@@ -329,7 +330,7 @@ mod tests {
 
     #[test]
     fn preprocessing_is_that_of_pixels_between_0_and_1() {
-        let device = Device::flex();
+        let device = testing::device();
         let preprocessing =
             Preprocessing { image_mean: [0.1, 0.5, 0.6], image_std: [0.2, 0.5, 0.1] };
         let black_and_white =
@@ -343,7 +344,7 @@ mod tests {
 
     #[test]
     fn pictures_of_any_size_are_resized() {
-        let device = Device::flex();
+        let device = testing::device();
         let (reward, _) = tiny(&device);
         let (images, prompts) = items(2, &device);
         let large = images.clone().repeat_dim(3, 2);
@@ -355,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_stored_picture_scores_as_its_tensor() {
-        let device = Device::flex();
+        let device = testing::device();
         let (reward, _) = tiny(&device);
         let (images, prompts) = items(3, &device);
         let of_tensors: Vec<f32> =
@@ -368,7 +369,7 @@ mod tests {
 
     #[test]
     fn files_make_the_same_reward() {
-        let device = Device::flex();
+        let device = testing::device();
         let (reward, config) = tiny(&device);
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();

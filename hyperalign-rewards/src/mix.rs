@@ -201,6 +201,7 @@ impl Reward for Mix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyperalign_core::testing;
 
     /// The mean of the pixels times a factor.
     struct Brightness(f64);
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn parts_are_standardised_and_weighted() {
-        let device = Device::flex();
+        let device = testing::device();
         let mix = Mix::new(vec![part(1.0, 2.0, 0.25, 0.5), part(10.0, 0.5, 0.0, 1.0)]).unwrap();
         let images = Tensor::<4>::full([2, 3, 2, 2], 0.5, &device);
         let prompts = [Prompt::default(), Prompt::default()];

@@ -5,8 +5,8 @@
 
 use std::{path::PathBuf, process::Command};
 
-use burn::tensor::Device;
 use hyperalign_core::memory;
+use hyperalign_core::testing;
 use hyperalign_rewards::{Files, Reward, entry};
 use image::RgbImage;
 
@@ -50,7 +50,7 @@ fn the_estimate_is_above_what_is_taken_and_not_far() {
 fn measure() {
     let Ok(what) = std::env::var(WHAT) else { return };
     let (name, count) = what.split_once(' ').unwrap();
-    let (count, device) = (count.parse::<usize>().unwrap(), Device::flex());
+    let (count, device) = (count.parse::<usize>().unwrap(), testing::cpu());
     let _folder;
     let (reward, edge): (std::sync::Arc<dyn Reward>, u32) = match name.strip_prefix("random:") {
         Some(name) => (entry(name).unwrap().random(&device).unwrap().into(), 224),

@@ -5,8 +5,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use burn::tensor::{Device, Tensor};
-use hyperalign_core::{image::from_images, resize::Normalization};
+use burn::tensor::Tensor;
+use hyperalign_core::{image::from_images, resize::Normalization, testing};
 use hyperalign_models::weights::Folder;
 use hyperalign_rewards::{
     ClipReward, Files, OpenError, Reward, ScoreError, entry, network_of, registry,
@@ -18,7 +18,7 @@ mod tiny;
 use tiny::{add, blip_folder, clip_folder, head, open, picture, prompts, safetensors, write};
 
 fn opened(name: &str, folder: &Path) -> Arc<dyn Reward> {
-    open(name, &Files::all(Some(folder)), &Device::flex()).unwrap()
+    open(name, &Files::all(Some(folder)), &testing::device()).unwrap()
 }
 
 fn all() -> Vec<(tempfile::TempDir, Arc<dyn Reward>)> {
@@ -36,7 +36,7 @@ fn values(scores: Tensor<1>) -> Vec<f32> {
 
 #[test]
 fn both_ways_to_a_score_agree_up_to_rounding() {
-    let device = Device::flex();
+    let device = testing::device();
     let images = [picture(40, 30, 0.0), picture(40, 30, 2.0)];
     let texts = prompts(&["a red heart", "a blue dog"]);
     for (_folder, reward) in all() {
@@ -60,7 +60,7 @@ fn both_ways_to_a_score_agree_up_to_rounding() {
 /// The gradient to the pixels, through preprocessing, against central differences.
 #[test]
 fn gradients_reach_the_pixels() {
-    let device = Device::flex();
+    let device = testing::device();
     let texts = prompts(&["a red heart"]);
     for (_folder, reward) in all() {
         assert!(reward.differentiable());
@@ -86,7 +86,7 @@ fn gradients_reach_the_pixels() {
 
 #[test]
 fn prompts_matter_where_they_should() {
-    let device = Device::flex();
+    let device = testing::device();
     let images = [picture(16, 16, 0.0)];
     for (_folder, reward) in all() {
         let score = |text| reward.score_pictures(&images, &prompts(&[text]), &device)[0];
@@ -109,7 +109,7 @@ fn every_score_says_what_it_is() {
     let head = "not of the published sizes, sac+logos+ava1-l14-linearMSE ";
     assert!(version("aesthetic").starts_with(head));
     // PickScore has CLIP's factor on the cosine, the others have none.
-    let device = Device::flex();
+    let device = testing::device();
     let (images, texts) = ([picture(16, 16, 0.0)], prompts(&["a dog"]));
     let score = |name| opened(name, folder.path()).score_pictures(&images, &texts, &device)[0];
     let factor = 2.6592_f32.exp();
@@ -119,7 +119,7 @@ fn every_score_says_what_it_is() {
 /// HPSv2 as older versions of torchvision prepared its pictures.
 #[test]
 fn without_antialiasing_the_score_is_another() {
-    let (folder, device) = (clip_folder(), Device::flex());
+    let (folder, device) = (clip_folder(), testing::device());
     let texts = prompts(&["a dog"]);
     // Nine pixels to one of the network's: sampling meets the pattern, averaging sees grey.
     let fine = RgbImage::from_fn(108, 108, |x, y| Rgb([((x + y) % 2 * 255) as u8; 3]));
@@ -145,7 +145,7 @@ fn without_antialiasing_the_score_is_another() {
 #[test]
 fn only_the_published_sizes_have_the_published_name() {
     let (clip, blip) = (clip_folder(), blip_folder());
-    let device = Device::flex();
+    let device = testing::device();
     for entry in registry() {
         let is_blip = entry.name == "image_reward";
         let folder = if is_blip { blip.path() } else { clip.path() };
@@ -170,7 +170,7 @@ fn only_the_published_sizes_have_the_published_name() {
 /// BERT's older layout: a list of word pieces instead of the `tokenizer.json`.
 #[test]
 fn image_reward_reads_a_list_of_word_pieces() {
-    let (folder, device) = (blip_folder(), Device::flex());
+    let (folder, device) = (blip_folder(), testing::device());
     std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     let files = Files::all(Some(folder.path()));
     let message = open("image_reward", &files, &device).err().unwrap().to_string();
@@ -191,7 +191,7 @@ fn a_mix_is_opened_like_one() {
         clip.path().to_str().unwrap().to_owned(),
         format!("image_reward={}", blip.path().display()),
     ]);
-    let device = Device::flex();
+    let device = testing::device();
     let text = "mix:2*clip_score(0.1,0.5)+image_reward";
     let mix = open(text, &files, &device).unwrap();
     assert!(mix.needs_prompt());
@@ -223,7 +223,7 @@ fn known_extras_are_named_and_others_refused() {
         let names: Vec<String> = extras.into_iter().map(|(name, _)| name).collect();
         assert_eq!(reward.passed_over(), names);
         add(&path, &[positions(other)]);
-        let error = open(name, &Files::all(Some(folder.path())), &Device::flex()).err().unwrap();
+        let error = open(name, &Files::all(Some(folder.path())), &testing::device()).err().unwrap();
         // In the names of the file, or of the network below `blip.`.
         let name = other.trim_start_matches("blip.");
         assert!(error.to_string().contains(name), "{error}");
@@ -233,7 +233,7 @@ fn known_extras_are_named_and_others_refused() {
 /// Another CLIP than the published ones, from a folder as transformers writes it.
 #[test]
 fn a_folder_of_any_clip_is_a_reward() {
-    let (folder, device) = (clip_folder(), Device::flex());
+    let (folder, device) = (clip_folder(), testing::device());
     let extra = ("text_model.embeddings.position_ids".to_owned(), vec![1, 9]);
     add(&folder.path().join("model.safetensors"), std::slice::from_ref(&extra));
     let Normalization { mean, std } = Normalization::CLIP;
@@ -251,7 +251,7 @@ fn a_folder_of_any_clip_is_a_reward() {
 
 #[test]
 fn what_cannot_be_opened_is_said() {
-    let device = Device::flex();
+    let device = testing::device();
     let folder = clip_folder();
     let fails = |name: &str, files: &Files| open(name, files, &device).err().unwrap();
     let here = Files::all(Some(folder.path()));

@@ -18,6 +18,7 @@ use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     noise::{Purpose, Stream, normal},
     sampler::{Sampler, unobserved},
+    testing,
 };
 use hyperalign_models::{
     base::Base,
@@ -71,12 +72,12 @@ impl PreferredData for Plain {
 }
 
 fn materials() -> Materials {
-    materials_of(Arc::new(small_base(1, &Device::flex())))
+    materials_of(Arc::new(small_base(1, &testing::device())))
 }
 
 /// A diffusion and a flow, each with the variants that are trained on it.
 fn bases() -> [(Arc<dyn Base>, &'static [Variant]); 2] {
-    let device = Device::flex();
+    let device = testing::device();
     [
         (Arc::new(small_base(1, &device)), &[Variant::S, Variant::I]),
         (Arc::new(small_flux(false, &device)), &[Variant::S]),
@@ -84,7 +85,7 @@ fn bases() -> [(Arc<dyn Base>, &'static [Variant]); 2] {
 }
 
 fn materials_of(base: Arc<dyn Base>) -> Materials {
-    let device = Device::flex();
+    let device = testing::device();
     let prompts = ["a red dog", "a blue heart", "red heart", "blue"].map(str::to_owned).to_vec();
     Materials {
         base,
@@ -269,7 +270,7 @@ fn updates_without_trajectories_know_their_variation_too() {
 
 #[test]
 fn an_encoder_of_a_u_net_may_end_sooner() {
-    let materials = materials_of(Arc::new(small_base(1, &Device::flex())));
+    let materials = materials_of(Arc::new(small_base(1, &testing::device())));
     let with = |depth| {
         let mut settings = settings();
         settings.training.updates = 1;
@@ -292,7 +293,7 @@ fn an_encoder_of_a_u_net_may_end_sooner() {
 
 #[test]
 fn the_encoder_and_the_text_stream_of_a_flow_are_a_choice() {
-    let materials = materials_of(Arc::new(small_flux(true, &Device::flex())));
+    let materials = materials_of(Arc::new(small_flux(true, &testing::device())));
     let with = |depth, stream| {
         let mut settings = settings();
         settings.training.updates = 1;

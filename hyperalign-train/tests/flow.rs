@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::Device;
+use hyperalign_core::testing;
 use hyperalign_models::{
     clip::ClipTextConfig,
     flux::FluxConfig,
@@ -23,7 +23,7 @@ fn read<T: serde::de::DeserializeOwned>(config: serde_json::Value) -> T {
 
 /// Networks of a few thousand weights, and the latents of an untrained autoencoder.
 fn setup() -> (TextToVelocity, FlowObjective) {
-    let device = Device::flex();
+    let device = testing::device();
     let words = emoji::vocabulary();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let tokenizer = Tokenizer::from_words(&words, recipe::CONTEXT_LENGTH).expect("words");

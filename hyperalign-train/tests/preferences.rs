@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use hyperalign_core::image::decode_picture;
+use hyperalign_core::testing;
 use hyperalign_train::data::{Preferences, PreferredData, PreferredPictures};
 
 fn set(name: &str) -> PathBuf {
@@ -76,7 +76,7 @@ fn pictures_have_the_size_of_the_base_and_damaged_ones_are_passed_over() {
     let pictures = PreferredPictures::new(open("pick-a-pic", 2), [12, 8]).unwrap();
     let n = pictures.preferences().len() as u32;
     let indices: Vec<u32> = (0..n).collect();
-    let device = Device::flex();
+    let device = testing::device();
     let (images, prompts) = pictures.batch(&indices, &device);
     assert_eq!(images.dims(), [n as usize, 3, 12, 8]);
     assert!(!prompts.contains(&"picture 7".to_owned()));

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::contract::Decoder;
+use hyperalign_core::testing;
 use hyperalign_models::{
     base::Base,
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
@@ -71,7 +72,7 @@ impl PreferredData for Nothing {
 
 #[test]
 fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() {
-    let device = Device::flex();
+    let device = testing::device();
     let base: Arc<dyn Base> = Arc::new(small_sd1(1, &device));
     assert!(base.autoencoder().is_some_and(TinyDecoder::fits));
     let codec = shaken(reinit(TinyDecoder::new(&device), 2), 0.05);

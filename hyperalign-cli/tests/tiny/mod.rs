@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use burn::tensor::Device;
+use hyperalign_core::testing;
 use hyperalign_models::{
     base::{Adaptable, PromptEncoder},
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
@@ -14,12 +14,12 @@ use hyperalign_models::{
 
 /// Writes the base as the folder `path`.
 pub fn write_base(path: &Path, seed: u64) {
-    small_base(seed, &Device::flex()).save(path, FileFloat::F32).expect("the base is written");
+    small_base(seed, &testing::device()).save(path, FileFloat::F32).expect("the base is written");
 }
 
 /// Writes an untrained adapter for the base in the folder `base`.
 pub fn write_adapter(path: &Path, base: &Path) {
-    let device = Device::flex();
+    let device = testing::device();
     let base = StableDiffusion::from_folder(&Folder::disk(base), &device).expect("a base");
     let config = HypernetConfig {
         width: 8,

@@ -200,6 +200,7 @@ pub enum Reads {
 
 #[cfg(test)]
 mod tests {
+    use crate::testing;
     use image::Rgb;
 
     use super::*;
@@ -230,7 +231,7 @@ mod tests {
     fn every_picture_has_its_own_gradient() {
         let images = Tensor::<4>::from_floats(
             [[[[0.5]], [[-1.0]], [[0.0]]], [[[1.0]], [[0.25]], [[0.0]]]],
-            &Device::flex(),
+            &testing::device(),
         );
         let prompts = [Prompt::default(), Prompt::default()];
         let (scores, gradient) = Squares.score_with_gradient(images.clone(), &prompts);
@@ -265,7 +266,7 @@ mod tests {
             }
         }
 
-        let image = Tensor::<4>::full([1, 3, 1, 1], 0.5, &Device::default());
+        let image = Tensor::<4>::full([1, 3, 1, 1], 0.5, &testing::device());
         let measured = |reward: &dyn Reward| reward.measure(&image, &[Prompt::default()])[0];
         assert!((measured(&Tensors) - 0.75).abs() < 1e-6);
         let rounded = 191.0_f32 / 127.5 - 1.0;
@@ -276,7 +277,7 @@ mod tests {
     fn pictures_of_one_call_may_differ_in_size() {
         let white = |width| RgbImage::from_pixel(width, 1, Rgb([255; 3]));
         let prompts = [Prompt::default(), Prompt::default()];
-        let scores = Squares.score_pictures(&[white(1), white(2)], &prompts, &Device::flex());
+        let scores = Squares.score_pictures(&[white(1), white(2)], &prompts, &testing::device());
         assert_eq!(scores, [3.0, 6.0]);
     }
 }

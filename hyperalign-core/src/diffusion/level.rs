@@ -224,6 +224,7 @@ fn combine<const D: usize>([of_a, of_b]: Weights, a: Tensor<D>, b: Tensor<D>) ->
 
 #[cfg(test)]
 mod tests {
+    use crate::testing;
     use burn::tensor::DType;
 
     use super::*;
@@ -234,7 +235,7 @@ mod tests {
 
     fn tensor(values: [f64; 6]) -> Tensor<4> {
         let data = TensorData::new(values.to_vec(), [3, 2, 1, 1]);
-        Tensor::from_data(data, (&Device::flex(), DType::F64))
+        Tensor::from_data(data, (&testing::cpu(), DType::F64))
     }
 
     fn max_difference(a: Tensor<4>, b: Tensor<4>) -> f64 {
@@ -295,7 +296,7 @@ mod tests {
     fn rows_have_their_own_levels() {
         let process = Process::scaled_linear(0.00085, 0.012, 1000);
         let timesteps = [10.0, 500.0, 990.0];
-        let levels = process.levels(&timesteps, &Device::flex());
+        let levels = process.levels(&timesteps, &testing::cpu());
         let (original, noise) = original_and_noise();
         let row = |tensor: &Tensor<4>, k: usize| tensor.clone().slice(k..k + 1);
         for prediction in PREDICTIONS {
@@ -326,7 +327,7 @@ mod tests {
 
     #[test]
     fn conversions_keep_the_gradient() {
-        let levels = Process::RectifiedFlow.levels(&[0.25, 0.5, 0.75], &Device::flex());
+        let levels = Process::RectifiedFlow.levels(&[0.25, 0.5, 0.75], &testing::cpu());
         let (sample, output) = original_and_noise();
         let output = output.autodiff().require_grad();
         let original = levels.original(Prediction::Velocity, sample, output.clone());

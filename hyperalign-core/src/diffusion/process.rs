@@ -149,6 +149,7 @@ fn evenly_spaced(start: f64, end: f64, count: usize) -> impl Iterator<Item = f64
 
 #[cfg(test)]
 mod tests {
+    use crate::testing;
     use burn::tensor::{DType, TensorData};
 
     use super::*;
@@ -201,7 +202,7 @@ mod tests {
         let one = |value: f64| {
             Tensor::<4>::from_data(
                 TensorData::new(vec![value], [1; 4]),
-                (&Device::flex(), DType::F64),
+                (&testing::cpu(), DType::F64),
             )
         };
         for (process, timestep) in [(stable_diffusion(), 500.5), (Process::RectifiedFlow, 0.4)] {

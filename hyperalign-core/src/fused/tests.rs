@@ -1,6 +1,7 @@
+use crate::testing;
 use burn::{
     nn::{PaddingConfig2d, conv::Conv2dConfig},
-    tensor::{Device, Tensor, TensorData, activation},
+    tensor::{Tensor, TensorData, activation},
 };
 
 use super::*;
@@ -10,7 +11,7 @@ fn random<const D: usize>(shape: [usize; D], index: u32) -> Tensor<D> {
     let mut row = shape;
     row[0] = 1;
     let streams = (0..shape[0] as u32).map(|b| Stream::new(11, Purpose::Init, b, index));
-    normal(row, streams, &Device::default())
+    normal(row, streams, &testing::cpu())
 }
 
 /// Value and gradient of a function, both on the tape, and its value off the tape.
@@ -67,8 +68,7 @@ fn views_are_read_where_they_begin() {
 #[test]
 fn extremes_stay_finite() {
     let values = [-1e30f32, -200.0, -88.0, -1e-30, 0.0, 1e-30, 88.0, 200.0, 1e15, 3.0];
-    let x =
-        Tensor::<3>::from_data(TensorData::new(values.to_vec(), [1, 1, 10]), &Device::default());
+    let x = Tensor::<3>::from_data(TensorData::new(values.to_vec(), [1, 1, 10]), &testing::cpu());
     for [value, gradient, _] in [run(&x, silu), run(&x, softmax)] {
         assert!(value.clone().is_finite().all().into_scalar::<bool>(), "{value}");
         assert!(gradient.clone().is_finite().all().into_scalar::<bool>(), "{gradient}");
@@ -80,7 +80,7 @@ fn extremes_stay_finite() {
 
 #[test]
 fn nan_is_not_hidden() {
-    let x = Tensor::<1>::from_data([f32::NAN, 1.0], &Device::default());
+    let x = Tensor::<1>::from_data([f32::NAN, 1.0], &testing::cpu());
     let output: Vec<f32> = silu(x.clone()).into_data().iter().collect();
     assert!(output[0].is_nan() && !output[1].is_nan());
     let output: Vec<f32> = softmax(x).into_data().iter().collect();
@@ -89,7 +89,7 @@ fn nan_is_not_hidden() {
 
 #[test]
 fn the_weights_of_a_convolution_get_burns_gradient() {
-    let device = Device::default().autodiff();
+    let device = testing::cpu().autodiff();
     let conv = Conv2dConfig::new([3, 5], [3, 3])
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .init(&device);

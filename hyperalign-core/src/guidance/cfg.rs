@@ -67,9 +67,10 @@ impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use crate::testing;
     use std::cell::RefCell;
 
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
 
     use super::*;
     use crate::lora::LoraDelta;
@@ -106,13 +107,13 @@ mod tests {
 
     fn conditioning(values: &[f32]) -> Conditioning {
         let data = TensorData::new(values.to_vec(), [values.len(), 1, 1]);
-        Conditioning { context: Tensor::from_data(data, &Device::default()), pooled: None }
+        Conditioning { context: Tensor::from_data(data, &testing::device()), pooled: None }
     }
 
     fn guided(echo: &Echo, unconditional: &[f32], scale: f64, lora: Option<&LoraSet>) -> Vec<f32> {
         let guidance = ClassifierFreeGuidance::new(echo, conditioning(unconditional), scale);
-        let sample = Tensor::zeros([2, 1, 1, 1], &Device::default());
-        let timesteps = Tensor::zeros([2], &Device::default());
+        let sample = Tensor::zeros([2, 1, 1, 1], &testing::device());
+        let timesteps = Tensor::zeros([2], &testing::device());
         let output = guidance.predict(sample, timesteps, &conditioning(&[1.0, 2.0]), lora);
         output.try_into_vec_as().unwrap()
     }
@@ -138,7 +139,7 @@ mod tests {
         let factor = |values: &[f32]| {
             Tensor::<3>::from_data(
                 TensorData::new(values.to_vec(), [values.len(), 1, 1]),
-                &Device::default(),
+                &testing::device(),
             )
         };
         let delta = |down: &[f32]| LoraDelta {

@@ -104,7 +104,7 @@ impl Next {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use crate::testing;
 
     use super::*;
     use crate::noise::{Purpose, Stream, normal};
@@ -112,7 +112,7 @@ mod tests {
     fn random<const D: usize>(dims: [usize; D], index: u32) -> Tensor<D> {
         let count = Shape::from(dims).num_elements();
         let stream = Stream::new(3, Purpose::Init, 0, index);
-        normal([1, count], [stream], &Device::default()).reshape(dims)
+        normal([1, count], [stream], &testing::device()).reshape(dims)
     }
 
     fn set() -> LoraSet {

@@ -1,4 +1,5 @@
-use burn::tensor::{DType, Device};
+use crate::testing;
+use burn::tensor::DType;
 use image::{Rgb, RgbImage};
 
 use super::*;
@@ -9,7 +10,7 @@ const FILTERS: [Filter; 3] = [Filter::Bilinear, Filter::Bicubic, Filter::Bicubic
 fn picture(height: usize, width: usize, f: impl Fn(usize, usize) -> f64) -> Tensor<4> {
     let values: Vec<f64> = (0..height * width).map(|k| f(k / width, k % width)).collect();
     let data = TensorData::new(values, [1, 1, height, width]);
-    Tensor::from_data(data, (&Device::flex(), DType::F64))
+    Tensor::from_data(data, (&testing::cpu(), DType::F64))
 }
 
 fn random_u8(width: u32, height: u32) -> RgbImage {
@@ -151,7 +152,7 @@ fn sizes_and_crops() {
 #[test]
 fn normalization() {
     let normalization = Normalization { mean: [0.5, 0.25, 0.0], std: [0.5, 1.0, 0.1] };
-    let x = Tensor::<4>::ones([2, 3, 1, 1], &Device::default());
+    let x = Tensor::<4>::ones([2, 3, 1, 1], &testing::device());
     let found: Vec<f32> = normalization.forward(x).try_into_vec_as().unwrap();
     assert_eq!(found, [1.0, 0.75, 10.0, 1.0, 0.75, 10.0]);
 }

@@ -1,8 +1,6 @@
 mod properties;
 mod toy;
 
-use burn::tensor::Device;
-
 use super::*;
 use crate::{
     denoiser::Prediction,
@@ -10,6 +8,7 @@ use crate::{
     guidance::ClassifierFreeGuidance,
     noise::Purpose,
     schedule::{History, SchedulerConfig, Transition},
+    testing,
 };
 use toy::{EveryNth, Toy, every, prompts, streams};
 
@@ -152,7 +151,7 @@ impl Denoiser for Exact {
 fn history_serves_a_multi_step_solver() {
     let error = |n: usize| {
         let plan = AdamsBashforth((0..=n).map(|k| 2.0 - 2.0 * k as f64 / n as f64).collect());
-        let start = Tensor::full([1, 1, 1, 1], 5.0_f64.sqrt(), &Device::default());
+        let start = Tensor::full([1, 1, 1, 1], 5.0_f64.sqrt(), &testing::device());
         let prompts = prompts(&[0.0]);
         let sampler = Sampler::new(&Exact, &plan, &prompts);
         let end = sampler.run(Trajectory::at(0, start), n, None, &mut unobserved).sample;

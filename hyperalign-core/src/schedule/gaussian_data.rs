@@ -1,11 +1,12 @@
 //! For tests: data that are normal, whose best network is known in closed form.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 
 use super::{History, Scheduler};
 use crate::{
     diffusion::Level,
     noise::{Purpose, Stream},
+    testing,
 };
 
 /// Data are normal with this deviation around 0; the best network is then linear.
@@ -14,7 +15,7 @@ pub(super) const DEVIATION: f64 = 0.5;
 pub(super) fn tensor(values: Vec<f64>) -> Tensor<4> {
     let batch = values.len();
     let data = TensorData::new(values, [batch, 1, 1, 1]);
-    Tensor::from_data(data, (&Device::flex(), DType::F64))
+    Tensor::from_data(data, (&testing::cpu(), DType::F64))
 }
 
 pub(super) fn values(tensor: Tensor<4>) -> Vec<f64> {

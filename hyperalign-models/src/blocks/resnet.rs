@@ -97,6 +97,7 @@ impl ResnetBlock {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
+    use hyperalign_core::testing;
 
     use super::*;
     use crate::{blocks::is_large, testing::shaken};
@@ -104,7 +105,7 @@ mod tests {
     /// Two blocks one after the other, of the size from which on they are computed again.
     #[test]
     fn what_is_computed_again_has_exactly_the_gradient_of_what_is_kept() {
-        let device = Device::default();
+        let device = testing::device();
         let random =
             |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
         let block = |d_input, d_output| {

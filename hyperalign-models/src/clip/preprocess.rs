@@ -71,6 +71,7 @@ fn unit_tensor(picture: &RgbImage, device: &Device) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use hyperalign_core::noise::{Purpose, Stream};
+    use hyperalign_core::testing;
     use image::Rgb;
 
     use super::*;
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn both_ways_agree_up_to_rounding() {
         let preprocess = ClipPreprocess::new(14);
-        let device = Device::flex();
+        let device = testing::device();
         let exact = preprocess.forward(unit_tensor(&smooth(), &device));
         let rounded = preprocess.picture(&smooth(), &device);
         assert_eq!(rounded.dims(), [1, 3, 14, 14]);
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn pixels_between_minus_1_and_1_give_the_same() {
-        let device = Device::flex();
+        let device = testing::device();
         let normalization = Normalization { mean: [0.1, 0.5, 0.6], std: [0.2, 0.5, 0.1] };
         let preprocess = ClipPreprocess { normalization, ..ClipPreprocess::new(14) };
         let unit = unit_tensor(&smooth(), &device);
@@ -113,7 +114,7 @@ mod tests {
     fn the_crop_is_in_the_middle() {
         let middle_is_red = |x| if (10..30).contains(&x) { 255 } else { 0 };
         let picture = RgbImage::from_fn(40, 20, |x, _| Rgb([middle_is_red(x), 0, 0]));
-        let square = ClipPreprocess::new(20).picture(&picture, &Device::flex());
+        let square = ClipPreprocess::new(20).picture(&picture, &testing::device());
         let red = (1.0 - Normalization::CLIP.mean[0]) / Normalization::CLIP.std[0];
         let values: Vec<f64> = square.into_data().iter::<f64>().collect();
         assert!(values[..400].iter().all(|value| (value - red).abs() < 1e-6));

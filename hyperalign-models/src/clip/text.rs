@@ -181,6 +181,7 @@ impl TextEmbeddings {
 #[cfg(test)]
 mod tests {
     use burn::tensor::{TensorData, s};
+    use hyperalign_core::testing;
 
     use super::*;
 
@@ -199,7 +200,7 @@ mod tests {
 
     fn ids(rows: &[[i32; 6]]) -> Tensor<2, Int> {
         let values = rows.concat();
-        Tensor::from_data(TensorData::new(values, [rows.len(), 6]), &Device::flex())
+        Tensor::from_data(TensorData::new(values, [rows.len(), 6]), &testing::device())
     }
 
     fn row(x: &Tensor<3>, batch: usize, token: usize) -> TensorData {
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_state_does_not_depend_on_later_tokens() {
-        let model = config().init(&Device::flex());
+        let model = config().init(&testing::device());
         let out = model.forward(ids(&[[1, 5, 9, 30, 49, 0], [1, 5, 9, 7, 7, 7]]));
         for states in out.hidden_states.iter().chain([&out.last_hidden_state]) {
             for token in 0..3 {
@@ -230,7 +231,7 @@ mod tests {
         let rows = ids(&[[1, 5, 49, 0, 0, 0], [1, 9, 7, 8, 49, 49]]);
         for eos_token_id in [2, 49] {
             let config = ClipTextConfig { eos_token_id, ..config() };
-            let out = config.init(&Device::flex()).forward(rows.clone());
+            let out = config.init(&testing::device()).forward(rows.clone());
             for (batch, token) in [(0, 2), (1, 4)] {
                 let pooled = out.pooled.clone().slice(s![batch..batch + 1, ..]).into_data();
                 let state = row(&out.last_hidden_state, batch, token);
@@ -246,7 +247,7 @@ mod tests {
     #[test]
     fn a_named_end_token_need_not_be_the_highest() {
         let config = ClipTextConfig { eos_token_id: 7, ..config() };
-        let out = config.init(&Device::flex()).forward(ids(&[[1, 5, 7, 40, 7, 0]]));
+        let out = config.init(&testing::device()).forward(ids(&[[1, 5, 7, 40, 7, 0]]));
         assert_eq!(
             out.pooled.into_data().try_to_vec::<f32>().unwrap(),
             row(&out.last_hidden_state, 0, 2).try_to_vec::<f32>().unwrap()

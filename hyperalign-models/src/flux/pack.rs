@@ -66,13 +66,14 @@ pub fn text_positions(tokens: usize) -> Vec<Position> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Int};
+    use burn::tensor::Int;
+    use hyperalign_core::testing;
 
     use super::*;
 
     #[test]
     fn tokens_hold_patches() {
-        let device = Device::flex();
+        let device = testing::device();
         let latents = Tensor::<1, Int>::arange(0..48, &device).float().reshape([1, 2, 4, 6]);
         let tokens = pack(latents.clone());
         assert_eq!(tokens.dims(), [1, 6, 8]);

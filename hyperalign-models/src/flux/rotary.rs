@@ -76,13 +76,14 @@ impl Rotary {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
+    use hyperalign_core::testing;
 
     use super::*;
 
     /// Scores of rotated queries and keys depend on differences of positions only.
     #[test]
     fn scores_see_differences_of_positions() {
-        let device = Device::flex();
+        let device = testing::device();
         let axes = [4, 6, 6];
         let random = || Tensor::<4>::random([1, 1, 1, 16], Distribution::Default, &device);
         let (q, k) = (random(), random());

@@ -1,10 +1,12 @@
-use burn::tensor::{Device, Tensor, s};
+use burn::tensor::{Tensor, s};
 use hyperalign_core::{
     contract::{Decoder, NoAdapter, Prompt, Reads, Reward},
     sampler::unobserved,
     schedule::{Solver, SolverChoice},
     stop::Stop,
+    testing,
 };
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
 const SAMPLING: Sampling = Sampling::new(4, 2.0);
 
 fn base() -> StableDiffusion {
-    small_base(1, &Device::flex())
+    small_base(1, &testing::device())
 }
 
 fn shots() -> [Shot; 3] {
@@ -66,7 +68,7 @@ fn hypernet_meta() -> AdapterMeta {
 }
 
 fn hypernet() -> Adapter {
-    hypernet_meta().init(3, &Device::flex()).unwrap()
+    hypernet_meta().init(3, &testing::device()).unwrap()
 }
 
 fn adapted(adapter: &Adapter, variant: Variant) -> Adapted<'_> {
@@ -165,7 +167,7 @@ fn what_pictures_cost() {
         assert!(cost.seconds > 0.0);
     }
     let meter = Meter::default();
-    let images = Tensor::zeros([2, 3, 8, 8], &Device::flex());
+    let images = Tensor::zeros([2, 3, 8, 8], &testing::device());
     let prompts = Prompt::of(&["a", "b"]);
     let reward = Metered::new(&Red as &dyn Reward, &meter);
     reward.score(images.clone(), &prompts);
@@ -199,6 +201,56 @@ impl Reward for Red {
     fn reads(&self) -> Reads {
         Reads::Tensors
     }
+}
+
+/// Another way is one `impl`: two pictures of each shot, of which the brighter is kept.
+#[derive(Debug)]
+struct BestOfTwo;
+
+impl Way for BestOfTwo {
+    fn name(&self) -> String {
+        "best of 2".to_owned()
+    }
+
+    fn identity(&self) -> Value {
+        json!({ "candidates": 2, "reward": Red.version() })
+    }
+
+    fn make(&self, job: &Job, stop: &Stop) -> Result<Option<Made>, GenerateError> {
+        let reward = Metered::new(&Red as &dyn Reward, job.meter);
+        let mut best: Vec<(f32, Tensor<4>)> = Vec::new();
+        for candidate in 0..2 {
+            let other = |shot: &Shot| Shot { seed: shot.seed + 100 * candidate, ..shot.clone() };
+            let shots: Vec<Shot> = job.shots.iter().map(other).collect();
+            let Some(made) = Plain.make(&Job { shots: &shots, ..*job }, stop)? else { break };
+            let scores = reward.measure(&made.images, &job.prompts());
+            for (k, score) in scores.into_iter().enumerate() {
+                let image = made.images.clone().slice(s![k..k + 1]);
+                match best.get_mut(k) {
+                    Some(kept) if kept.0 >= score => {}
+                    Some(kept) => *kept = (score, image),
+                    None => best.push((score, image)),
+                }
+            }
+        }
+        let images: Vec<Tensor<4>> = best.into_iter().map(|(_, image)| image).collect();
+        Ok((!images.is_empty()).then(|| Made { images: Tensor::cat(images, 0) }))
+    }
+}
+
+#[test]
+fn a_search_is_a_way() {
+    let scores = |images: &Tensor<4>| Red.measure(images, &shots().map(|shot| shot.prompt));
+    let (kept, cost) = made(&base(), &BestOfTwo, &SAMPLING, &shots()).unwrap();
+    let other = shots().map(|shot| Shot { seed: shot.seed + 100, ..shot });
+    let [first, second] =
+        [&shots(), &other].map(|shots| scores(&pictures(&Plain, &SAMPLING, shots)));
+    assert_ne!(first, second);
+    for (k, kept) in scores(&kept).into_iter().enumerate() {
+        assert!((kept - first[k].max(second[k])).abs() < 1e-6);
+    }
+    // Two runs of four steps, two decodings and two scores for each of three pictures.
+    assert_eq!((cost.denoiser_evaluations, cost.decodes, cost.reward_calls), (24, 6, 6));
 }
 
 /// Another decoder makes other pictures of the same latents.
@@ -280,15 +332,15 @@ fn an_adapter_is_used_on_its_own_base() {
     let mut meta = AdapterMeta::new(base.name(), base.hash(), Variant::P, network);
     meta.key_steps = vec![5];
     meta.key_steps_of = 10;
-    meta.init(1, &Device::flex()).unwrap().save(&path, &meta).unwrap();
-    let file = AdapterFile::open(&path, &base, &Device::flex()).unwrap();
+    meta.init(1, &testing::device()).unwrap().save(&path, &meta).unwrap();
+    let file = AdapterFile::open(&path, &base, &testing::device()).unwrap();
     let way = file.adapted(None, 4);
     assert_eq!(
         (way.variant, &way.key_steps[..], way.name()),
         (Variant::P, &[2][..], "static-lora".into())
     );
     assert_eq!(file.adapted(Some(Variant::I), 4).variant, Variant::I);
-    let other = small_base(2, &Device::flex());
-    let error = AdapterFile::open(&path, &other, &Device::flex()).unwrap_err();
+    let other = small_base(2, &testing::device());
+    let error = AdapterFile::open(&path, &other, &testing::device()).unwrap_err();
     assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");
 }

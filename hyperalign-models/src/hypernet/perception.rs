@@ -12,7 +12,7 @@ pub trait Perception {
     ///
     /// - `sample`: `[batch, channels, height, width]`
     /// - `timesteps`: `[batch]`
-    /// - output: `[batch, feature_dim, h, w]`, see [`Base::feature_dim`](crate::base::Base::feature_dim)
+    /// - output: `[batch, feature_dim, h, w]`, see [`Adaptable::feature_dim`](crate::base::Adaptable::feature_dim)
     ///
     /// # Panics
     ///

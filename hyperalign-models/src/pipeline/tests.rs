@@ -1,5 +1,5 @@
-use burn::tensor::{Device, Tensor};
-use hyperalign_core::{contract::NoAdapter, sampler::unobserved};
+use burn::tensor::Tensor;
+use hyperalign_core::{contract::NoAdapter, sampler::unobserved, testing};
 
 use super::*;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 fn pipeline() -> StableDiffusion {
-    small_base(1, &Device::flex())
+    small_base(1, &testing::device())
 }
 
 fn latents(pipeline: &StableDiffusion) -> Tensor<4> {
@@ -25,7 +25,7 @@ fn a_folder_holds_the_whole_pipeline() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model");
     pipeline.save(&path, FileFloat::F32).unwrap();
-    let again = StableDiffusion::from_folder(&Folder::disk(&path), &Device::flex()).unwrap();
+    let again = StableDiffusion::from_folder(&Folder::disk(&path), &testing::device()).unwrap();
     assert_eq!(again.hash(), pipeline.hash());
     assert_eq!(again.scheduler_config, pipeline.scheduler_config);
     latents(&again).into_data().assert_eq(&latents(&pipeline).into_data(), true);
@@ -37,7 +37,9 @@ fn what_is_wrong_with_a_folder_is_said() {
     let path = dir.path().join("model");
     pipeline().save(&path, FileFloat::F32).unwrap();
     let read = || {
-        StableDiffusion::from_folder(&Folder::disk(&path), &Device::flex()).unwrap_err().to_string()
+        StableDiffusion::from_folder(&Folder::disk(&path), &testing::device())
+            .unwrap_err()
+            .to_string()
     };
     let scheduler = path.join("scheduler/scheduler_config.json");
     let text = std::fs::read_to_string(&scheduler).unwrap();

@@ -196,6 +196,7 @@ impl hyperalign_core::contract::Decoder for TinyDecoder {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
+    use hyperalign_core::testing;
 
     use super::super::TinyEncoder;
     use super::*;
@@ -204,7 +205,7 @@ mod tests {
     /// The number of values in the published files.
     #[test]
     fn the_published_sizes() {
-        let device = Device::flex();
+        let device = testing::device();
         let (encoder, decoder) = (TinyEncoder::new(&device), TinyDecoder::new(&device));
         assert_eq!((keys(&encoder).len(), parameters(&encoder)), (22, 200_344));
         assert_eq!((keys(&decoder).len(), parameters(&decoder)), (56, 266_780));
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_picture_of_any_size_comes_back_in_its_size() {
-        let device = Device::flex();
+        let device = testing::device();
         let encoder = reinit(TinyEncoder::new(&device), 1);
         let decoder = reinit(TinyDecoder::new(&device), 1);
         let picture = Tensor::random([2, 3, 16, 24], Distribution::Uniform(-1.0, 1.0), &device);

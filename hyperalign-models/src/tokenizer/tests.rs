@@ -1,4 +1,5 @@
 use super::*;
+use hyperalign_core::testing;
 
 const WORDS: [&str; 8] = ["a", "red", "heart", "to", "the", "left", "of", "dog"];
 
@@ -24,7 +25,7 @@ fn words_take_ids_in_their_order_and_the_end_the_highest() {
     assert_eq!(encoded.ids, [[1, 2, 3, 4, 10, 0, 0, 0], [1, 2, 10, 0, 0, 0, 0, 0]]);
     assert_eq!(encoded.cut, [None, None]);
     assert_eq!(tokenizer.vocab_size(), 11);
-    let ids = encoded.to_tensor(&burn::tensor::Device::flex());
+    let ids = encoded.to_tensor(&testing::device());
     assert_eq!(ids.dims(), [2, 8]);
     assert_eq!(ids.argmax(1).into_data().convert::<i64>().try_to_vec::<i64>().unwrap(), [4, 2]);
 }
@@ -122,7 +123,7 @@ fn words_fall_into_pieces_and_the_mask_ends_with_the_text() {
     assert_eq!(encoded.ids, [[2, 5, 6, 7, 3, 0], [2, 1, 8, 3, 0, 0], [2, 5, 6, 6, 7, 3]]);
     assert_eq!(encoded.lengths, [5, 4, 6]);
     assert_eq!(encoded.cut[2].as_deref(), Some("a"));
-    let mask = encoded.to_mask(&burn::tensor::Device::flex()).into_data().convert::<i64>();
+    let mask = encoded.to_mask(&testing::device()).into_data().convert::<i64>();
     let rows = [[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]];
     assert_eq!(mask.try_to_vec::<i64>().unwrap(), rows.concat());
     let marked = Tokenizer::from_word_pieces(PIECES, 6).unwrap().with_marks(&["[ENC]"]).unwrap();

@@ -36,14 +36,15 @@ impl AutoencoderKl {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::Distribution;
+    use hyperalign_core::testing;
 
     use super::super::AutoencoderKlConfig;
     use super::*;
 
     #[test]
     fn pictures_stay_and_latents_are_normal() {
-        let device = Device::flex();
+        let device = testing::device();
         let config = AutoencoderKlConfig {
             block_out_channels: vec![8, 8],
             norm_num_groups: 2,

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use burn::{module::Module, tensor::Device};
+use burn::module::Module;
+use hyperalign_core::testing;
 use hyperalign_models::{
     hypernet::{Adapter, AdapterError, AdapterMeta, Variant},
     testing::{shaken, small_base},
@@ -13,15 +14,15 @@ use crate::{hypernet, static_lora, trajectory};
 
 #[test]
 fn a_file_gives_the_adapter_back_bit_for_bit() {
-    let base = small_base(1, &Device::flex());
+    let base = small_base(1, &testing::device());
     let dir = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
     for meta in [hypernet(&base), static_lora(&base)] {
         let meta = AdapterMeta { key_steps: vec![1, 3], key_steps_of: 5, ..meta };
         // Trained weights lie on an autodiff device.
-        let adapter = shaken(meta.init(1, &Device::flex().autodiff()).unwrap(), 0.3);
+        let adapter = shaken(meta.init(1, &testing::device().autodiff()).unwrap(), 0.3);
         adapter.save(&first, &meta).unwrap();
-        let (again, found) = Adapter::load(&first, &Device::flex()).unwrap();
+        let (again, found) = Adapter::load(&first, &testing::device()).unwrap();
         assert_eq!(found, meta);
         again.save(&second, &found).unwrap();
         assert!(std::fs::read(&first).unwrap() == std::fs::read(&second).unwrap());
@@ -55,15 +56,15 @@ fn edit_header(path: &Path, from: &str, to: &str) {
 
 #[test]
 fn what_is_wrong_with_a_file_is_said() {
-    let base = small_base(1, &Device::flex());
+    let base = small_base(1, &testing::device());
     let meta = hypernet(&base);
-    let adapter = shaken(meta.init(1, &Device::flex()).unwrap(), 0.3);
+    let adapter = shaken(meta.init(1, &testing::device()).unwrap(), 0.3);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("adapter.safetensors");
     let damaged = |damage: &dyn Fn(&Path)| {
         adapter.save(&path, &meta).unwrap();
         damage(&path);
-        let error = Adapter::load(&path, &Device::flex()).unwrap_err();
+        let error = Adapter::load(&path, &testing::device()).unwrap_err();
         assert!(error.to_string().contains("adapter.safetensors"), "{error}");
         error
     };
@@ -102,9 +103,9 @@ fn what_is_wrong_with_a_file_is_said() {
 
 #[test]
 fn weights_that_are_not_finite_are_not_written() {
-    let base = small_base(1, &Device::flex());
+    let base = small_base(1, &testing::device());
     let meta = hypernet(&base);
-    let broken = shaken(meta.init(1, &Device::flex()).unwrap(), f64::INFINITY);
+    let broken = shaken(meta.init(1, &testing::device()).unwrap(), f64::INFINITY);
     let dir = tempfile::tempdir().unwrap();
     let error = broken.save(&dir.path().join("adapter"), &meta).unwrap_err();
     assert!(matches!(error, SaveError::NotFinite { .. }), "{error}");
@@ -113,7 +114,7 @@ fn weights_that_are_not_finite_are_not_written() {
 
 #[test]
 fn key_steps_are_scaled_to_the_steps_of_a_run() {
-    let base = small_base(1, &Device::flex());
+    let base = small_base(1, &testing::device());
     let meta = AdapterMeta { key_steps: vec![2, 5, 9], key_steps_of: 10, ..hypernet(&base) };
     assert_eq!(meta.key_steps_for(10), [2, 5, 9]);
     assert_eq!(meta.key_steps_for(20), [4, 10, 18]);

@@ -11,7 +11,7 @@ use std::{cell::RefCell, collections::BTreeSet, ops::ControlFlow};
 
 use burn::{
     module::{Module, ModuleMapper, Param},
-    tensor::{Device, Gradients, Int, Tensor, s},
+    tensor::{Gradients, Int, Tensor, s},
 };
 use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
@@ -19,6 +19,7 @@ use hyperalign_core::{
     guidance::ClassifierFreeGuidance,
     noise::{Purpose, Stream, normal},
     sampler::{self, Sampler, Trajectory},
+    testing,
 };
 use hyperalign_models::{
     base::Base,
@@ -56,13 +57,13 @@ fn static_lora(base: &dyn Base) -> AdapterMeta {
 
 fn random<const D: usize>(row: [usize; D], rows: usize, seed: u64) -> Tensor<D> {
     let streams = (0..rows as u32).map(|row| Stream::new(seed, Purpose::Start, 0, row));
-    normal(row, streams, &Device::flex())
+    normal(row, streams, &testing::device())
 }
 
 /// Latents, timesteps and prompts, different in every row.
 fn inputs(base: &StableDiffusion) -> (Tensor<4>, Tensor<1>, Conditioning) {
     let prompts = ["a red dog", "a blue heart", "dog", ""].map(str::to_owned);
-    let timesteps = Tensor::from_data([900.0, 20.0, 400.0, 401.0], &Device::flex());
+    let timesteps = Tensor::from_data([900.0, 20.0, 400.0, 401.0], &testing::device());
     (random([1, 2, 4, 4], 4, 3), timesteps, base.encode_prompts(&prompts).unwrap())
 }
 
@@ -87,19 +88,19 @@ fn trajectory(base: &StableDiffusion, source: &dyn AdapterSource) -> Vec<Tensor<
 
 #[test]
 fn at_the_start_the_aligned_model_is_the_base_bit_for_bit() {
-    let base = small_base(1, &Device::flex());
+    let base = small_base(1, &testing::device());
     let bare = trajectory(&base, &NoAdapter).pop().unwrap();
     let (sample, timesteps, conditioning) = inputs(&base);
     let output = base.predict(sample.clone(), timesteps.clone(), &conditioning, None);
     for meta in [hypernet(&base), static_lora(&base)] {
-        let adapter = meta.init(1, &Device::flex()).unwrap();
+        let adapter = meta.init(1, &testing::device()).unwrap();
         for variant in [Variant::S, Variant::P, Variant::I] {
             let source = adapter.source(&base, variant, vec![2]);
             let adapted = trajectory(&base, source.as_ref()).pop().unwrap();
             adapted.into_data().assert_eq(&bare.to_data(), true);
         }
         // On the tape attention is another function, the same for both.
-        let adapter = meta.init(1, &Device::flex().autodiff()).unwrap();
+        let adapter = meta.init(1, &testing::device().autodiff()).unwrap();
         let (lora, _) = adapter.emit(&base, sample.clone(), timesteps.clone(), &conditioning);
         let adapted = base.predict(sample.clone(), timesteps.clone(), &conditioning, Some(&lora));
         assert!(distance(adapted.inner(), output.clone()) < 1e-6);
@@ -121,7 +122,7 @@ impl ModuleMapper for Descend<'_> {
 /// Trains by one step: the keys of the parameters with a gradient that is not zero, before and
 /// after it.
 fn reached(base: &StableDiffusion, meta: &AdapterMeta) -> [BTreeSet<String>; 2] {
-    let mut adapter = meta.init(1, &Device::flex().autodiff()).unwrap();
+    let mut adapter = meta.init(1, &testing::device().autodiff()).unwrap();
     let (sample, timesteps, conditioning) = inputs(base);
     [(); 2].map(|()| {
         let (lora, _) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
@@ -138,9 +139,9 @@ fn reached(base: &StableDiffusion, meta: &AdapterMeta) -> [BTreeSet<String>; 2] 
 
 #[test]
 fn gradients_reach_the_last_factors_first_and_then_everything() {
-    let base = small_base(1, &Device::flex());
+    let base = small_base(1, &testing::device());
     for (meta, last) in [(hypernet(&base), ".up_aux."), (static_lora(&base), ".up.")] {
-        let fresh = meta.init(1, &Device::flex()).unwrap();
+        let fresh = meta.init(1, &testing::device()).unwrap();
         let keys = weights::keys(&fresh).into_iter().map(|key| key.name);
         let (constant, trained): (BTreeSet<String>, BTreeSet<String>) =
             keys.partition(|key| key.ends_with("_mean") || key.ends_with("_std"));
@@ -160,8 +161,8 @@ fn gradients_reach_the_last_factors_first_and_then_everything() {
 
 #[test]
 fn the_head_speaks_from_the_start() {
-    let base = small_base(1, &Device::flex());
-    let adapter = hypernet(&base).init(1, &Device::flex()).unwrap();
+    let base = small_base(1, &testing::device());
+    let adapter = hypernet(&base).init(1, &testing::device()).unwrap();
     let (sample, timesteps, conditioning) = inputs(&base);
     let (_, factors) = adapter.emit(&base, sample, timesteps, &conditioning);
     let size: f32 = factors.unwrap().square().mean().sqrt().into_scalar();
@@ -170,8 +171,8 @@ fn the_head_speaks_from_the_start() {
 
 #[test]
 fn an_update_depends_on_its_own_row_only() {
-    let base = small_base(1, &Device::flex());
-    let adapter = shaken(hypernet(&base).init(1, &Device::flex()).unwrap(), 0.3);
+    let base = small_base(1, &testing::device());
+    let adapter = shaken(hypernet(&base).init(1, &testing::device()).unwrap(), 0.3);
     let predict = |rows: std::ops::Range<usize>| {
         let (sample, timesteps, conditioning) = inputs(&base);
         let (sample, timesteps) = (sample.slice(rows.clone()), timesteps.slice(rows.clone()));
@@ -191,15 +192,15 @@ fn an_update_depends_on_its_own_row_only() {
 
 #[test]
 fn statistics_standardise_each_channel() {
-    let base = small_base(1, &Device::flex());
-    let network = config(&base).init(1, &Device::flex()).unwrap();
+    let base = small_base(1, &testing::device());
+    let network = config(&base).init(1, &testing::device()).unwrap();
     let factors = |network: &Hypernet, features: Tensor<4>, context: Tensor<3>| {
-        let timesteps = Tensor::full([6], 100.0, &Device::flex());
+        let timesteps = Tensor::full([6], 100.0, &testing::device());
         network.factors(HypernetInput { features, context, timesteps })
     };
     let (features, context) = (random([1, 8, 2, 2], 6, 1), random([1, 6, 8], 6, 2));
     // Channels of other means and sizes, and what is left of them by hand.
-    let channel = Tensor::<1, Int>::arange(0..8, &Device::flex()).float();
+    let channel = Tensor::<1, Int>::arange(0..8, &testing::device()).float();
     let (size, mean) = (channel.clone() + 0.5, channel * 10.0 - 30.0);
     let moved_features =
         features.clone() * size.clone().reshape([1, 8, 1, 1]) + mean.clone().reshape([1, 8, 1, 1]);
@@ -217,7 +218,7 @@ fn statistics_standardise_each_channel() {
 
     // Channels that never changed in the sample are not blown up.
     let (features, context) =
-        (Tensor::ones([6, 8, 2, 2], &Device::flex()), random([1, 6, 8], 6, 2));
+        (Tensor::ones([6, 8, 2, 2], &testing::device()), random([1, 6, 8], 6, 2));
     let fitted = network.with_statistics(features.clone(), context.clone());
     let quiet = factors(&fitted, features.clone(), context.clone());
     assert!(distance(factors(&fitted, features + 1e-6, context), quiet) < 0.1);
@@ -241,8 +242,8 @@ impl Perception for Watched<'_> {
 
 #[test]
 fn variants_look_at_the_samples_that_they_say() {
-    let base = small_base(1, &Device::flex());
-    let adapter = shaken(hypernet(&base).init(1, &Device::flex()).unwrap(), 0.3);
+    let base = small_base(1, &testing::device());
+    let adapter = shaken(hypernet(&base).init(1, &testing::device()).unwrap(), 0.3);
     let every = (0..STEPS).collect();
     for (variant, at) in [(Variant::S, every), (Variant::P, vec![0, 2, 3]), (Variant::I, vec![0])] {
         let watched = Watched(&base, RefCell::default());
@@ -259,12 +260,12 @@ fn variants_look_at_the_samples_that_they_say() {
 /// led back, is never the bare base.
 #[test]
 fn trajectories_keep_their_update() {
-    let base = small_base(1, &Device::flex());
+    let base = small_base(1, &testing::device());
     let scheduler = Base::scheduler(&base, STEPS).unwrap();
     let (sample, _, conditioning) = inputs(&base);
     let sampler = Sampler::new(&base, scheduler.as_ref(), &conditioning);
-    let hypernet = shaken(hypernet(&base).init(1, &Device::flex()).unwrap(), 0.3);
-    let lora = shaken(static_lora(&base).init(1, &Device::flex()).unwrap(), 0.3);
+    let hypernet = shaken(hypernet(&base).init(1, &testing::device()).unwrap(), 0.3);
+    let lora = shaken(static_lora(&base).init(1, &testing::device()).unwrap(), 0.3);
     let all = [
         (hypernet.source(&base, Variant::S, Vec::new()), [3, 1]),
         (hypernet.source(&base, Variant::P, vec![2]), [2, 1]),

@@ -104,8 +104,8 @@ impl Reward for Gold {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
     use hyperalign_core::noise::{Purpose, Stream};
+    use hyperalign_core::testing;
 
     use super::*;
     use crate::emoji::{Caption, Scene, data};
@@ -116,7 +116,7 @@ mod tests {
         let caption = Caption::parse("a dog").unwrap();
         let scene = Scene::draw(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
         let values = data::batch([&Picture::render(&scene)]);
-        let image = Tensor::from_data(TensorData::new(values, [1, 3, 64, 64]), &Device::default());
+        let image = Tensor::from_data(TensorData::new(values, [1, 3, 64, 64]), &testing::device());
         let score = |prompt: Prompt| Gold.measure(&image, &[prompt])[0];
         let heart = Prompt { text: "a dog".to_owned(), ..parse("a red heart").unwrap().into() };
         assert_eq!(score("a dog".into()), 1.0);

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use burn::tensor::Device;
+use hyperalign_core::testing;
 use hyperalign_models::{
     affine::AffineHead,
     bert::{self, BertConfig},
@@ -88,7 +89,7 @@ pub fn clip_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = clip(write_tokenizer(folder.path()));
     write(folder.path(), "config.json", serde_json::to_string(&config).unwrap());
-    let model = reinit(config.init(&Device::flex()), 3);
+    let model = reinit(config.init(&testing::device()), 3);
     let path = folder.path().join("model.safetensors");
     save(&model, &path, FileFloat::F32, &BTreeMap::new()).unwrap();
     write(folder.path(), "sac+logos+ava1-l14-linearMSE.safetensors", safetensors(&head("", 6)));
@@ -120,7 +121,7 @@ pub fn blip_folder() -> tempfile::TempDir {
         },
     };
     write(folder.path(), "config.json", serde_json::to_string(&config).unwrap());
-    let blip = reinit(config.init(&Device::flex()), 4);
+    let blip = reinit(config.init(&testing::device()), 4);
     let networks = to_bytes(&blip, FileFloat::F32, &BTreeMap::new()).unwrap();
     let (header, data) = parts(&networks);
     let renamed = header

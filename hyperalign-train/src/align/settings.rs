@@ -285,10 +285,11 @@ impl Default for EvaluationSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyperalign_core::testing;
 
     #[test]
     fn layers_are_named_by_the_end_of_their_paths() {
-        let base = hyperalign_models::testing::small_base(1, &burn::tensor::Device::default());
+        let base = hyperalign_models::testing::small_base(1, &testing::device());
         let base: &dyn Base = &base;
         let with = |given: &[&str]| {
             let mut network = NetworkSettings::default();

@@ -82,13 +82,13 @@ pub fn mean_pairwise_distance(features: Tensor<2>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use hyperalign_core::testing;
 
     use super::*;
 
     #[test]
     fn distances_of_known_angles() {
-        let device = Device::flex();
+        let device = testing::device();
         let of = |rows: &[[f32; 2]]| {
             let features: Vec<Tensor<1>> =
                 rows.iter().map(|row| Tensor::from_floats(*row, &device)).collect();
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn pixels_are_compared_as_they_are() {
-        let images = Tensor::ones([2, 3, 4, 4], &Device::flex());
+        let images = Tensor::ones([2, 3, 4, 4], &testing::device());
         let features = Pixels.embed(images);
         assert_eq!(features.dims(), [2, 48]);
         assert!(mean_pairwise_distance(features).unwrap().abs() < 1e-6);

@@ -224,6 +224,7 @@ fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[Prompt]) -> Vec<f32
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::testing;
     use hyperalign_rewards::emoji::{self, Gold, Split};
 
     use super::*;
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_perfect_judge_orders_perfectly() {
-        let device = Device::flex();
+        let device = testing::device();
         let rows = emoji::prompts(Split::Tuning, 36, 1);
         let found = orderings(&Gold, &rows, 2, &device).unwrap();
         assert_eq!(found.all.pairs, 36);
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_judge_that_does_not_read_knows_no_captions() {
-        let device = Device::flex();
+        let device = testing::device();
         let rows = emoji::prompts(Split::Tuning, 36, 1);
         let found = orderings(&Brightness, &rows, 2, &device).unwrap();
         assert_eq!(found.all.captions, 0.5);

@@ -133,8 +133,9 @@ impl Measures<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
     use hyperalign_core::noise::{Purpose, Stream};
+    use hyperalign_core::testing;
     use hyperalign_rewards::emoji::{Caption, Picture, Scene, data};
 
     use super::*;
@@ -151,7 +152,7 @@ mod tests {
         let (dog, dog_picture) = render("a dog");
         let (heart, heart_picture) = render("a red heart");
         let values = data::batch([&dog_picture, &heart_picture]);
-        let images = Tensor::from_data(TensorData::new(values, [2, 3, 64, 64]), &Device::flex());
+        let images = Tensor::from_data(TensorData::new(values, [2, 3, 64, 64]), &testing::device());
         let brightness = Brightness;
         let scorer = |column: &str| Scorer {
             column: column.to_owned(),

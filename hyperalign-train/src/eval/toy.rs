@@ -1,6 +1,7 @@
 //! The smallest base of the embedded world, adapters for it, and a reward, for tests.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
+use hyperalign_core::testing;
 use hyperalign_models::{
     base::{Adaptable, PromptEncoder},
     hypernet::{Adapter, AdapterKind, AdapterMeta, HypernetConfig, StaticLoraConfig, Variant},
@@ -13,7 +14,7 @@ use hyperalign_rewards::{Prompt, Reads, Reward, emoji};
 pub fn base() -> StableDiffusion {
     let words = emoji::vocabulary();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    small_world(&words, 1, &Device::default())
+    small_world(&words, 1, &testing::device())
 }
 
 fn meta_of(network: AdapterKind) -> AdapterMeta {
@@ -32,7 +33,7 @@ pub fn adapter(seed: u64, strength: f64) -> Adapter {
         heads: 2,
         ..HypernetConfig::new(base.lora_targets(), base.feature_dim(None), base.context_dim())
     };
-    let adapter = meta_of(AdapterKind::Hypernet(config)).init(seed, &Device::default()).unwrap();
+    let adapter = meta_of(AdapterKind::Hypernet(config)).init(seed, &testing::device()).unwrap();
     if strength == 0.0 { adapter } else { shaken(adapter, strength) }
 }
 
@@ -40,7 +41,7 @@ pub fn adapter(seed: u64, strength: f64) -> Adapter {
 pub fn static_lora() -> Adapter {
     let config = StaticLoraConfig { rank: 2, alpha: 2.0, targets: base().lora_targets() };
     let meta = meta_of(AdapterKind::StaticLora(config));
-    shaken(meta.init(1, &Device::default()).unwrap(), 0.5)
+    shaken(meta.init(1, &testing::device()).unwrap(), 0.5)
 }
 
 /// The mean of a picture's values.

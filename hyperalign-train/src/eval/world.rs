@@ -50,14 +50,14 @@ pub fn draws_emoji(base: &dyn Base) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use hyperalign_core::testing;
 
     use super::*;
     use crate::eval::toy;
 
     #[test]
     fn a_bad_autoencoder_is_found_out() {
-        let device = Device::flex();
+        let device = testing::device();
         let base = toy::base();
         assert!(draws_emoji(&base));
         let found = reconstructions(&base, 12, 3, &device);

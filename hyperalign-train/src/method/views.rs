@@ -79,13 +79,14 @@ fn continued(images: Tensor<4>, dim: usize, margin: usize) -> Tensor<4> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData, Tolerance};
+    use burn::tensor::{TensorData, Tolerance};
+    use hyperalign_core::testing;
 
     use super::*;
 
     fn ramp(rows: usize) -> Tensor<4> {
         let values: Vec<f32> = (0..rows * 400).map(|i| (i % 400) as f32 / 400.0).collect();
-        Tensor::from_data(TensorData::new(values, [rows, 1, 20, 20]), &Device::flex())
+        Tensor::from_data(TensorData::new(values, [rows, 1, 20, 20]), &testing::device())
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub(super) fn fixed_readout(seed: u64, features: usize, device: &Device) -> Tens
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyperalign_core::testing;
 
     #[test]
     fn only_what_is_there_counts() {
@@ -96,7 +97,7 @@ mod tests {
         let scene = Scene::draw(&caption, &mut Stream::new(1, Purpose::World, 0, 0));
         let places = places(&scene);
         assert_eq!(places.len(), 2);
-        let device = Device::flex();
+        let device = testing::device();
         let mut told = vec![0.7_f32; 2 * places_outputs()];
         for &(glyph, [x, y]) in &places {
             (told[2 * glyph], told[2 * glyph + 1]) = (x, y + 0.5);

@@ -17,6 +17,7 @@ use burn::{
     tensor::{Device, FloatDType, Tensor},
 };
 use hyperalign_core::noise::{Purpose, Stream, normal};
+use hyperalign_core::testing;
 use hyperalign_models::{
     base::{Adaptable, PromptEncoder},
     hypernet::{Adapter, AdapterKind, AdapterMeta, HypernetConfig, Variant},
@@ -64,7 +65,7 @@ impl PreferredData for Noise {
 
 #[test]
 fn the_gradient_of_the_loss_is_that_of_finite_differences() {
-    let mut device = Device::flex();
+    let mut device = testing::cpu();
     device.configure(FloatDType::F64).unwrap();
     let base = small_base(1, &device);
     let config = HypernetConfig {

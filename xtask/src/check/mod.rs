@@ -1,5 +1,6 @@
 //! `cargo xtask check`: everything that can be said about the code without running it.
 
+mod devices;
 mod layering;
 mod manners;
 
@@ -16,7 +17,8 @@ Usage: cargo xtask check
 
 In this order, all of it even if one part fails:
   tidy    each crate uses only crates to its left (core, models, rewards, train, cli), libraries
-          print nothing, no file of code is over 400 lines, no forbidden words, no dead links
+          print nothing, no file of code is over 400 lines, no forbidden words, no dead links;
+          tests compute on the device that `cargo xtask test --device` names
   fmt     cargo fmt --check
   clippy  all targets, warnings are errors; the program also without its optional features
   doc     cargo doc, warnings are errors
@@ -53,6 +55,9 @@ fn tidy() -> Result<()> {
     let mut problems = layering::problems()?;
     problems.extend(manners::problems(&files)?);
     problems.extend(docs::problems(&files)?);
+    let (named, counts) = devices::problems(&files)?;
+    eprintln!("xtask: {}", counts.line());
+    problems.extend(named);
     if problems.is_empty() { Ok(()) } else { Err(Failure::Told(problems.join("\n"))) }
 }
 

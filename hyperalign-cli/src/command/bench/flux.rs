@@ -82,6 +82,7 @@ mod tests {
     use super::super::measure;
     use super::super::timing::Repeats;
     use super::*;
+    use hyperalign_core::testing;
 
     /// FLUX.1-dev's forms with all sizes cut down.
     fn small() -> FluxSizes {
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_flux_is_timed_in_every_part() {
-        let device = Device::flex();
+        let device = testing::device();
         let mut subject = Subject::flux(&small(), 1, &device).unwrap();
         let repeats = Repeats { warmup: 0, timed: 1 };
         let names = |rows: Vec<measure::Row>| -> Vec<String> {
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_sizes_are_the_published_ones() {
-        let device = Device::flex();
+        let device = testing::device();
         let sizes = FluxSizes::dev();
         let transformer = sizes.transformer.init(&device);
         assert_eq!(hyperalign_models::weights::parameters(&transformer), 11_901_408_320);

@@ -11,11 +11,9 @@ use image::RgbImage;
 
 use crate::rewards::Judges;
 
-/// The most that are chosen on a CPU, whose cores are all busy with fewer; and where the system
-/// does not tell what memory is free.
-const MOST_ON_CPU: usize = 16;
-/// The most that are chosen on other devices.
-const MOST: usize = 64;
+/// The most that are chosen, on any device: the cores of a CPU are all busy with so many, and a GPU
+/// gains little by more.
+const MOST: usize = 32;
 /// Of the free memory, the part that is taken: one of so many.
 const PART: u64 = 2;
 /// Bytes of a decoded pixel.
@@ -40,11 +38,10 @@ impl Batch {
 
     /// What half of the free memory suffices for. What a device other than the CPU has free,
     /// nobody says: there it is where to begin, within what the machine itself has.
-    pub fn that_fits(judges: &Judges, is_cpu: bool) -> Self {
-        let most = if is_cpu { MOST_ON_CPU } else { MOST };
+    pub fn that_fits(judges: &Judges) -> Self {
         match memory::available() {
-            Some(free) => Self::within(free / PART, judges.memory_per_picture(), most),
-            None => Self::of(MOST_ON_CPU),
+            Some(free) => Self::within(free / PART, judges.memory_per_picture(), MOST),
+            None => Self::of(MOST),
         }
     }
 
@@ -125,6 +122,7 @@ pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::testing;
     use std::sync::{Arc, Mutex};
 
     use burn::tensor::{Device, Tensor};
@@ -171,7 +169,7 @@ mod tests {
     fn small(memory: usize) -> (Judges, Arc<Mutex<Vec<usize>>>) {
         let calls = Arc::default();
         let reward = Small { memory, calls: Arc::clone(&calls) };
-        (Judges::of(vec![Arc::new(reward)], &Device::flex()), calls)
+        (Judges::of(vec![Arc::new(reward)], &testing::device()), calls)
     }
 
     fn pictures(reds: &[u8]) -> Vec<RgbImage> {
@@ -217,7 +215,7 @@ mod tests {
             reward_weights: Vec::new(),
             trained_on: Vec::new(),
         };
-        let (judges, _) = Judges::open_what_can_be(&args, &Device::flex()).unwrap();
+        let (judges, _) = Judges::open_what_can_be(&args, &testing::device()).unwrap();
         assert!(judges.memory_per_picture() > 0);
         let pictures: Vec<RgbImage> = (0..5_u8)
             .map(|k| RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8 * k, y as u8, 50 * k])))
@@ -239,17 +237,17 @@ mod tests {
     #[test]
     fn the_batch_fits_the_memory() {
         // Enough for all that are of use.
-        assert_eq!(Batch::within(8 * GIB, 41 << 20, MOST_ON_CPU), Batch::of(16));
-        assert_eq!(Batch::within(8 * GIB, 41 << 20, MOST).most, 64);
-        assert_eq!(Batch::within(8 * GIB, 0, MOST).most, 64);
+        assert_eq!(Batch::within(8 * GIB, 41 << 20, 16), Batch::of(16));
+        assert_eq!(Batch::within(8 * GIB, 41 << 20, MOST).most, MOST);
+        assert_eq!(Batch::within(8 * GIB, 0, MOST).most, MOST);
         // 44 MiB each.
-        let few = Batch::within(GIB / 4, 41 << 20, MOST_ON_CPU);
+        let few = Batch::within(GIB / 4, 41 << 20, MOST);
         assert_eq!(few.most, 5);
         // What the network leaves is for pixels: 51 MiB.
         assert_eq!(few.pixels, (51 << 20) / 3);
         assert!(few.is_full(5, 0) && few.is_full(1, 20_000_000) && !few.is_full(4, 1000));
         // One is always scored.
-        let one = Batch::within(0, 41 << 20, MOST_ON_CPU);
+        let one = Batch::within(0, 41 << 20, MOST);
         assert_eq!((one.room(0), one.is_full(1, 64)), (1, true));
         assert_eq!(one.to_string(), "1 picture at once");
     }

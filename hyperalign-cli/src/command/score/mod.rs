@@ -48,7 +48,7 @@ pub struct Args {
     out: Option<PathBuf>,
 
     /// The most pictures scored at once. It changes speed and memory only. Default: what half of
-    /// the free memory suffices for, up to 16 on a CPU and 64 elsewhere.
+    /// the free memory suffices for, up to 32.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     batch: Option<usize>,
 
@@ -87,7 +87,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let journal = args.out.as_deref().map(|path| Journal::open(path, &head)).transpose()?;
     interrupt::request_on_ctrl_c(stop.clone())?;
     let batch = args.batch.map(Batch::of).unwrap_or_else(|| {
-        let batch = Batch::that_fits(&judges, context.device_name() == "cpu");
+        let batch = Batch::that_fits(&judges);
         output::note(&batch.to_string());
         batch
     });

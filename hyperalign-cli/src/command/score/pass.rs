@@ -236,9 +236,10 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::testing;
     use std::sync::Arc;
 
-    use burn::tensor::{Device, Tensor};
+    use burn::tensor::Tensor;
     use hyperalign_core::image::{Metadata, Parameters, encode_png};
     use hyperalign_rewards::Reward;
 
@@ -295,7 +296,7 @@ mod tests {
     fn a_panic_costs_its_own_picture_only() {
         let folder = tempfile::tempdir().unwrap();
         let items = ["a dog", "a cat", "a cow"].map(|own| item(&folder, own, Some(own)));
-        let judges = Judges::of(vec![Arc::new(Touchy)], &Device::flex());
+        let judges = Judges::of(vec![Arc::new(Touchy)], &testing::device());
         let results = run(&judges, &items, Batch::of(3), None, &Stop::default()).unwrap();
         assert!(results[0].is_ok() && results[2].is_ok());
         let reason = &results[1].as_ref().unwrap_err().reason;
@@ -322,7 +323,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut items = [item(&folder, "a.png", None), item(&folder, "b.png", Some("a dog"))];
         items[0].unread = Some("it is not UTF-8".to_owned());
-        let judges = Judges::of(vec![Arc::new(Corner)], &Device::flex());
+        let judges = Judges::of(vec![Arc::new(Corner)], &testing::device());
         let results = run(&judges, &items, Batch::of(2), None, &Stop::default()).unwrap();
         let lines: Vec<Line> = results.into_iter().map(|result| result.unwrap()).collect();
         assert_eq!((lines[0].prompt.as_str(), lines[1].prompt.as_str()), ("", "a dog"));

@@ -7,9 +7,10 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use hyperalign_core::image::{Metadata, encode_png};
 use hyperalign_core::stop::Stop;
+use hyperalign_core::testing;
 use hyperalign_rewards::{Prompt, Reward};
 use image::{Rgb, RgbImage};
 use serde_json::json;
@@ -58,7 +59,7 @@ fn ask(address: &str, path: &str, body: &[u8]) -> Vec<u8> {
 /// In Flow-GRPO's protocol and in plain JSON.
 #[test]
 fn pictures_alone_are_scored() {
-    let judges = Arc::new(Judges::of(vec![Arc::new(Mean)], &Device::flex()));
+    let judges = Arc::new(Judges::of(vec![Arc::new(Mean)], &testing::device()));
     let metrics = Arc::new(Metrics::default());
     let (queue, worker) = Queue::new(judges.clone(), metrics.clone(), 4, 2).unwrap();
     let app = App::new(judges, queue, metrics, 1 << 20);

@@ -5,6 +5,7 @@ use crate::{
     adapter::StaticAdapter,
     noise::{Stream, normal},
     schedule::{FlowSchedulerConfig, Solver, SolverChoice},
+    testing,
 };
 
 const STEPS: usize = 7;
@@ -26,7 +27,7 @@ fn plans() -> Vec<(Solver, Box<dyn Scheduler>)> {
 }
 
 fn adapters() -> [Box<dyn AdapterSource>; 4] {
-    let shared = toy::update(Tensor::full([1, 1, 1], 0.7, &Device::default()));
+    let shared = toy::update(Tensor::full([1, 1, 1], 0.7, &testing::device()));
     [
         Box::new(NoAdapter),
         Box::new(StaticAdapter(shared)),
@@ -140,9 +141,9 @@ fn renoising_has_its_mean_and_variance() {
         let sampler = Sampler::new(&network, plan.as_ref(), &prompts);
         for (from, to) in [(5, 2), (4, 3), (plan.steps(), 0), (3, 3)] {
             let value = 0.8;
-            let sample = Tensor::full([rows, 1, edge, edge], value, &Device::default());
+            let sample = Tensor::full([rows, 1, edge, edge], value, &testing::device());
             let streams = (0..rows as u64).map(|k| Stream::new(k, Purpose::Search, 0, 0));
-            let noise = normal([1, 1, edge, edge], streams, &Device::default());
+            let noise = normal([1, 1, edge, edge], streams, &testing::device());
             let back = sampler.renoise(&Trajectory::at(from, sample), to, noise);
             assert_eq!((back.i, back.history.len()), (to, 0));
             let (low, high) = (plan.level(from), plan.level(to));

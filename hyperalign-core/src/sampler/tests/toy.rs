@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use crate::{
     adapter::{AdapterSource, Held},
     denoiser::{Conditioning, Denoiser, Prediction},
     lora::{LoraDelta, LoraSet},
     noise::{self, Purpose, Stream},
+    testing,
 };
 
 /// A network whose answer depends on everything it is told.
@@ -72,11 +73,11 @@ impl AdapterSource for EveryNth {
 /// A prompt for each value.
 pub fn prompts(values: &[f32]) -> Conditioning {
     let data = TensorData::new(values.to_vec(), [values.len(), 1, 1]);
-    Conditioning { context: Tensor::from_data(data, &Device::default()), pooled: None }
+    Conditioning { context: Tensor::from_data(data, &testing::device()), pooled: None }
 }
 
 /// Noise of each seed for step `i`.
 pub fn streams(purpose: Purpose, i: usize, seeds: &[u64]) -> Tensor<4> {
     let streams = seeds.iter().map(|seed| Stream::new(*seed, purpose, i as u32, 0));
-    noise::normal([1, 1, 2, 2], streams, &Device::default())
+    noise::normal([1, 1, 2, 2], streams, &testing::device())
 }

@@ -1,4 +1,5 @@
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use crate::testing;
+use burn::tensor::{DType, Tensor, TensorData};
 
 use super::*;
 use crate::schedule::{
@@ -110,7 +111,7 @@ fn predictions_agree() {
 fn log_prob_is_the_mean_log_density() {
     let scheduler = plan(10, 1.0);
     let data = TensorData::new(vec![0.1, -0.2, 0.3, 0.4], [2, 1, 1, 2]);
-    let sample = Tensor::<4>::from_data(data, (&Device::flex(), DType::F64));
+    let sample = Tensor::<4>::from_data(data, (&testing::cpu(), DType::F64));
     let output = sample.clone().mul_scalar(0.3);
     let noise = sample.clone().add_scalar(1.0);
     let step = scheduler.step(

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, TensorData};
+use hyperalign_core::testing;
 
 use super::*;
 use crate::{
@@ -123,7 +124,7 @@ fn safetensors_of(tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Vec<u8> 
 
 #[test]
 fn both_layouts_of_the_same_weights_give_the_same_answers() {
-    let device = Device::flex();
+    let device = testing::device();
     let dir = tempfile::tempdir().unwrap();
     let (ours, theirs) = (dir.path().join("a.safetensors"), dir.path().join("b.safetensors"));
     let model = model(&device);
@@ -154,7 +155,7 @@ fn both_layouts_of_the_same_weights_give_the_same_answers() {
 
 #[test]
 fn a_left_over_tensor_of_open_clip_is_named() {
-    let device = Device::flex();
+    let device = testing::device();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     save(&model(&device), &path, FileFloat::F32, &BTreeMap::new()).unwrap();
@@ -170,7 +171,7 @@ fn a_left_over_tensor_of_open_clip_is_named() {
 
 #[test]
 fn logits_are_scaled_cosines_and_scores_their_diagonal() {
-    let device = Device::flex();
+    let device = testing::device();
     let model = model(&device);
     let logits = model.logits(image(&device), ids(&device));
     let score: Vec<f32> = model.score(image(&device), ids(&device)).try_into_vec_as().unwrap();
@@ -186,7 +187,7 @@ fn logits_are_scaled_cosines_and_scores_their_diagonal() {
 /// The gradient of the score against central differences, in f64.
 #[test]
 fn the_score_is_differentiable_to_the_image() {
-    let plain = Device::flex();
+    let plain = testing::cpu();
     let model = in_f64(model(&plain));
     let ids = ids(&plain);
     let x = image(&plain).cast(DType::F64);

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
+use hyperalign_core::testing;
 
 use super::*;
 
@@ -28,7 +29,7 @@ const SHRINK: f64 = 0.3;
 
 impl Line {
     fn new() -> Self {
-        let device = Device::flex().autodiff();
+        let device = testing::device().autodiff();
         let values: Vec<f32> = start()[..WIDTH].iter().map(|&v| v as f32).collect();
         Self {
             weight: Param::from_data(TensorData::new(values, [WIDTH, 1]), &device),
@@ -80,7 +81,7 @@ impl Objective for Regression {
 
     fn losses(&self, module: &Line, update: u64, shard: Shard) -> Losses {
         let factor = (self.0)(update);
-        let device = Device::flex();
+        let device = testing::device();
         let samples = shard.samples(BATCH);
         let rows = samples.len();
         let (x, y): (Vec<_>, Vec<_>) = samples.map(|sample| row(update, sample)).unzip();

@@ -1,6 +1,7 @@
 //! One update against a reference in `f64`, written as PyTorch does it.
 
 use super::*;
+use hyperalign_core::testing;
 
 /// Loss gradients of the whole batch by hand: of `fit` and of `shrink`.
 fn gradients(weights: &[f64], update: u64) -> [Vec<f64>; 2] {
@@ -212,7 +213,7 @@ impl Objective for Wide {
     fn losses(&self, module: &Layers, update: u64, shard: Shard) -> Losses {
         let phase = (update * 7 + shard.index as u64) as f32;
         let x: Vec<f32> = (0..64 * 256).map(|i| (phase + i as f32).sin()).collect();
-        let mut x = Tensor::<2>::from_data(TensorData::new(x, [64, 256]), &Device::flex());
+        let mut x = Tensor::<2>::from_data(TensorData::new(x, [64, 256]), &testing::device());
         for layer in &module.layers {
             x = x.matmul(layer.val()).tanh();
         }
@@ -223,7 +224,7 @@ impl Objective for Wide {
 
 #[test]
 fn threads_inside_operations_do_not_change_the_bytes() {
-    let device = Device::flex().autodiff();
+    let device = testing::device().autodiff();
     let weights: Vec<f32> = (0..256 * 256).map(|i| (i as f32 * 0.61).sin() * 0.1).collect();
     let weights = Tensor::<2>::from_data(TensorData::new(weights, [256, 256]), &device);
     let layers = Layers { layers: (0..3).map(|_| Param::from_tensor(weights.clone())).collect() };

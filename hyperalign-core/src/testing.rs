@@ -1,0 +1,40 @@
+//! What the tests of all crates share: the device that they compute on. No part of the program.
+
+use burn::tensor::Device;
+
+use crate::device;
+
+/// Names the device that tests compute on, as `--device` does; `cargo xtask test --device` sets it.
+pub const DEVICE: &str = "HYPERALIGN_TEST_DEVICE";
+
+/// The device that tests compute on: the one that [`DEVICE`] names, or the CPU.
+///
+/// # Panics
+///
+/// Panics if there is no such device: tests that ran on another would have tested nothing.
+pub fn device() -> Device {
+    match std::env::var(DEVICE) {
+        Ok(name) => device::open(&name).unwrap_or_else(|error| panic!("{DEVICE}: {error}")),
+        Err(_) => cpu(),
+    }
+}
+
+/// The CPU, for what is about it, and for properties that are checked in f64, which most GPUs do
+/// not compute in.
+pub fn cpu() -> Device {
+    Device::flex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_is_the_one_that_is_named() {
+        let expected = match std::env::var(DEVICE) {
+            Ok(name) => device::open(&name).unwrap(),
+            Err(_) => cpu(),
+        };
+        assert_eq!(format!("{:?}", device()), format!("{expected:?}"));
+    }
+}
