@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use hyperalign_models::embedded;
-use hyperalign_rewards::emoji::{self, Split};
+use hyperalign_models::{base::Base, embedded};
+use hyperalign_rewards::emoji::{Split, World};
 use hyperalign_rewards::prompts::{self, Prompt, PromptFileError};
+use hyperalign_train::data::world_of;
 use miette::Diagnostic;
 use serde::Serialize;
 
@@ -79,17 +80,20 @@ impl PromptArgs {
     /// # Errors
     ///
     /// Fails if the file cannot be read or has an entry that is no prompt, or if there is no file
-    /// and the base called `base` is not an embedded one.
+    /// and `base` is not an embedded one.
     pub fn read(
         &self,
-        base: &str,
+        base: &dyn Base,
         limit: Option<usize>,
         default: usize,
     ) -> Result<Vec<Prompt>, PromptsError> {
         let Some(path) = &self.prompts else {
-            return match embedded::folder(base) {
-                Some(_) => Ok(of_the_world(self.split.into(), limit.unwrap_or(default), 0)),
-                None => Err(PromptsError::NoneOfItsOwn { base: base.to_owned() }),
+            return match embedded::folder(base.name()) {
+                Some(_) => {
+                    let count = limit.unwrap_or(default);
+                    Ok(of_the_world(world_of(base), self.split.into(), count, 0))
+                }
+                None => Err(PromptsError::NoneOfItsOwn { base: base.name().to_owned() }),
             };
         };
         of_file(path, limit)
@@ -107,16 +111,18 @@ pub fn of_file(path: &Path, limit: Option<usize>) -> Result<Vec<Prompt>, Prompts
     Ok(prompts)
 }
 
-/// `count` prompts of the embedded world, with their rules.
-pub fn of_the_world(split: Split, count: usize, seed: u64) -> Vec<Prompt> {
-    emoji::prompts(split, count, seed).into_iter().map(Prompt::from).collect()
+/// `count` prompts of an embedded world, with their rules.
+pub fn of_the_world(world: World, split: Split, count: usize, seed: u64) -> Vec<Prompt> {
+    world.prompts(split, count, seed).into_iter().map(Prompt::from).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
     use clap::Parser;
 
     use super::*;
+    use crate::base::BaseOptions;
 
     #[derive(Parser)]
     struct Flags {
@@ -126,13 +132,16 @@ mod tests {
 
     #[test]
     fn an_embedded_base_has_prompts_of_every_split() {
+        let base = crate::base::open("emoji-sd", &BaseOptions::default(), &Device::default());
+        let (base, _) = base.unwrap();
+        let world = world_of(base.as_ref());
         let read = |flags: &[&str]| -> Vec<String> {
             let flags = Flags::try_parse_from([&["eval"], flags].concat()).unwrap();
-            let prompts = flags.prompts.read("emoji-sd", Some(12), 60).unwrap();
+            let prompts = flags.prompts.read(base.as_ref(), Some(12), 60).unwrap();
             prompts.into_iter().map(|prompt| prompt.text).collect()
         };
         let own = |split| -> Vec<String> {
-            emoji::prompts(split, 12, 0).into_iter().map(|row| row.prompt).collect()
+            world.prompts(split, 12, 0).into_iter().map(|row| row.prompt).collect()
         };
         assert_eq!(read(&[]), own(Split::Tuning));
         for split in [OwnPrompts::Train, OwnPrompts::Tuning, OwnPrompts::Test] {

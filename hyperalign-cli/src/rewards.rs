@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use hyperalign_models::{embedded, weights::Folder};
-use hyperalign_rewards::{Files, Reward, Role, ScoreError, emoji::Gold};
+use hyperalign_rewards::{Files, Prompt, Reward, Role, ScoreError, emoji::Gold};
 use image::RgbImage;
 use miette::{Diagnostic, IntoDiagnostic, Report};
 
@@ -180,12 +180,12 @@ impl Judges {
     /// # Errors
     ///
     /// Fails with the first reason against it.
-    pub fn check(&self, picture: &RgbImage, prompt: &str) -> Result<(), String> {
-        let words = prompt.split_whitespace().count();
+    pub fn check(&self, picture: &RgbImage, prompt: &Prompt) -> Result<(), String> {
+        let words = prompt.text.split_whitespace().count();
         if words > MAX_WORDS {
             return Err(format!("its prompt has {words} words; at most {MAX_WORDS} are read"));
         }
-        let characters = prompt.chars().count();
+        let characters = prompt.text.chars().count();
         if characters > MAX_CHARACTERS {
             return Err(format!(
                 "its prompt has {characters} characters; at most {MAX_CHARACTERS} are read"
@@ -195,9 +195,9 @@ impl Judges {
             return Err("its prompt is empty".to_owned());
         }
         let size = [picture.height() as usize, picture.width() as usize];
-        let prompts = [prompt.to_owned()];
+        let prompts = std::slice::from_ref(prompt);
         let refused = |error: ScoreError| error.to_string();
-        self.iter().try_for_each(|judge| judge.reward.check(size, &prompts).map_err(refused))
+        self.iter().try_for_each(|judge| judge.reward.check(size, prompts).map_err(refused))
     }
 
     /// Scores of pictures that were checked, each by every reward in order.
@@ -208,7 +208,7 @@ impl Judges {
     pub fn score(
         &self,
         pictures: &[RgbImage],
-        prompts: &[String],
+        prompts: &[Prompt],
     ) -> Vec<Result<Vec<f32>, String>> {
         let columns: Vec<Vec<f32>> = self
             .iter()

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clap::ArgGroup;
 use hyperalign_models::{base::Base, embedded, weights::Folder};
 use hyperalign_rewards::{
-    ClipReward, ClipRewardError, Files, Mix, MixError, OpenError, Reward,
+    ClipReward, ClipRewardError, Files, Mix, MixError, OpenError, Reads, Reward,
     emoji::{self, SIZE},
     geneval::Row,
     prompts::Prompt,
@@ -278,7 +278,9 @@ pub fn reward(given: &str, device: &Device) -> miette::Result<ClipReward> {
 ///
 /// Fails if it cannot be read.
 pub fn clip(name: &str, folder: &Folder, device: &Device) -> Result<ClipReward, ClipRewardError> {
-    let reward = ClipReward::from_folder(name, folder, "", device)?;
+    // The embedded world's own were trained on what decoders make.
+    let reads = if has_embedded(name) { Reads::Tensors } else { Reads::Pictures };
+    let reward = ClipReward::from_folder(name, folder, "", device)?.reading(reads);
     base::tell_passed_over(&reward.passed_over(), name);
     Ok(reward)
 }

@@ -1,14 +1,13 @@
 //! What has no weights: the mathematics of diffusion, schedules, the sampling loop, LoRA
 //! updates, noise streams and images.
 //!
-//! This crate knows neither networks nor rewards nor files of models. A network enters as a
-//! [`Denoiser`](denoiser::Denoiser), a hypernetwork as an
-//! [`AdapterSource`](adapter::AdapterSource).
+//! This crate knows neither networks nor rewards nor files of models. They enter through the
+//! [`contract`]s: a network as a [`Denoiser`](contract::Denoiser), a hypernetwork as an
+//! [`AdapterSource`](contract::AdapterSource), a score as a [`Reward`](contract::Reward).
 
-pub mod adapter;
 pub mod atomic;
 pub mod attention;
-pub mod denoiser;
+pub mod contract;
 mod derivative;
 pub mod device;
 pub mod diffusion;
@@ -17,10 +16,14 @@ pub mod guidance;
 pub mod image;
 pub mod lora;
 pub mod memory;
+pub mod movement;
 pub mod noise;
 pub mod precision;
 pub mod recompute;
 pub mod resize;
+mod rows;
 pub mod sampler;
 pub mod schedule;
-pub mod trajectory;
+pub mod stop;
+
+pub use contract::{adapter, denoiser};

@@ -1,18 +1,33 @@
 //! The sampling loop. There is no other.
 //!
+//! The state of a run is a value, the [`Trajectory`]: it can be cloned, cut by rows, re-noised and
+//! continued. [`Sampler::look`] evaluates the network once, [`Sampler::step`] takes the step that
+//! was looked at, and [`Sampler::run`] is both in a row until an observer has seen enough.
+//!
 //! Guidance is a [`Denoiser`] around a denoiser, a hypernetwork an [`AdapterSource`], randomness
 //! and progress are the caller's.
 
-use std::ops::Range;
+mod state;
+
+use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
 use crate::{
-    adapter::AdapterSource,
+    adapter::{AdapterSource, Held, NoAdapter},
     denoiser::{Conditioning, Denoiser},
+    diffusion::Renoising,
     lora::LoraSet,
-    schedule::{History, Scheduler, Step},
+    schedule::Scheduler,
 };
+
+pub use state::{Look, Trajectory};
+
+/// Standard normal noise for a step by its index, of the shape of the sample.
+pub type StepNoise<'a> = dyn Fn(usize) -> Tensor<4> + 'a;
+
+/// What is done with each step that has been taken; it may end the run after it.
+pub type Observer<'a> = dyn FnMut(&StepState) -> ControlFlow<()> + 'a;
 
 /// What an observer sees of a step that has been taken.
 #[derive(Debug)]
@@ -33,61 +48,159 @@ pub struct StepState<'a> {
     pub lora: Option<&'a LoraSet>,
 }
 
-/// Takes the steps `range` of `scheduler`'s plan from `start`, and returns the sample after them.
+/// The [`Observer`] that lets every run go to its end.
+pub fn unobserved(_: &StepState) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// What a trajectory is sampled by. It has no state of its own: one sampler serves any number of
+/// trajectories, and each may be left and taken up again.
 ///
-/// The whole plan is `0..scheduler.steps()`. A training rollout takes `0..k`. A range that starts
-/// later starts with an empty history and with the bare base until `adapter` gives an update.
-/// Where the tensors are tracked the result is too: nothing is detached here.
-///
-/// # Arguments
-///
-/// - `start`: `[batch, channels, height, width]`; for step 0 standard normal noise times
-///   [`Scheduler::init_noise_sigma`]
-/// - `conditioning`: the conditional rows, `batch` of them
-/// - `noise`: standard normal noise for step `i`, of the shape of `start`; asked only for steps
-///   that [need it](Scheduler::needs_noise)
-/// - `observer`: called after each step
-///
-/// # Panics
-///
-/// Panics if `denoiser` does not predict what `scheduler` reads, if the rows of `conditioning`
-/// are not those of `start`, and if `range` leaves the plan.
-pub fn sample(
-    denoiser: &dyn Denoiser,
-    scheduler: &dyn Scheduler,
-    adapter: &dyn AdapterSource,
-    start: Tensor<4>,
-    conditioning: &Conditioning,
-    noise: &dyn Fn(usize) -> Tensor<4>,
-    range: Range<usize>,
-    observer: &mut dyn FnMut(&StepState),
-) -> Tensor<4> {
-    assert_eq!(denoiser.prediction(), scheduler.prediction(), "network and scheduler disagree");
-    let batch = start.dims()[0];
-    assert_eq!(conditioning.batch(), batch, "one prompt for each row of the batch");
-    let mut history = History::default();
-    let mut lora: Option<LoraSet> = None;
-    range.fold(start, |sample, i| {
-        let timestep = scheduler.timestep(i);
-        if let Some(update) = adapter.refresh(i, &sample, timestep, conditioning) {
-            lora = Some(update);
-        }
+/// Where the tensors of a trajectory are tracked, so is what comes of them: nothing is detached
+/// here but by [`Trajectory::detach`].
+#[derive(Clone, Copy)]
+pub struct Sampler<'a> {
+    denoiser: &'a dyn Denoiser,
+    scheduler: &'a dyn Scheduler,
+    adapter: &'a dyn AdapterSource,
+    conditioning: &'a Conditioning,
+}
+
+impl<'a> Sampler<'a> {
+    /// Samples with the bare base; `conditioning` are the conditional rows, one for each of a
+    /// trajectory.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `denoiser` does not predict what `scheduler` reads.
+    pub fn new(
+        denoiser: &'a dyn Denoiser,
+        scheduler: &'a dyn Scheduler,
+        conditioning: &'a Conditioning,
+    ) -> Self {
+        assert_eq!(denoiser.prediction(), scheduler.prediction(), "network and scheduler disagree");
+        Self { denoiser, scheduler, adapter: &NoAdapter, conditioning }
+    }
+
+    /// The same with the updates of `adapter`.
+    #[must_use]
+    pub fn with_adapter(self, adapter: &'a dyn AdapterSource) -> Self {
+        Self { adapter, ..self }
+    }
+
+    /// The same for other prompts, as those of the rows that a search goes on with.
+    #[must_use]
+    pub fn with_conditioning(self, conditioning: &'a Conditioning) -> Self {
+        Self { conditioning, ..self }
+    }
+
+    /// The plan of the steps.
+    pub fn scheduler(&self) -> &'a dyn Scheduler {
+        self.scheduler
+    }
+
+    /// The trajectory that begins at step 0 from standard normal `noise`, `[batch, channels,
+    /// height, width]`.
+    pub fn start(&self, noise: Tensor<4>) -> Trajectory {
+        Trajectory::at(0, noise.mul_scalar(self.scheduler.init_noise_sigma()))
+    }
+
+    /// Evaluates the network at the sample of `trajectory`, with the update that its step is taken
+    /// with. The trajectory stays as it is.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the trajectory has no step left, and if the prompts are not those of its rows.
+    pub fn look(&self, trajectory: &Trajectory) -> Look {
+        let Trajectory { i, ref sample, ref held, ref history } = *trajectory;
+        let batch = sample.dims()[0];
+        assert!(i < self.scheduler.steps(), "the trajectory is at its end");
+        assert_eq!(self.conditioning.batch(), batch, "one prompt for each row of the batch");
+        let timestep = self.scheduler.timestep(i);
+        let update = self.adapter.refresh(i, held.as_ref(), sample, timestep, self.conditioning);
+        let held = update.map(|lora| Held { lora, since: i }).or_else(|| held.clone());
         let timesteps = Tensor::full([batch], timestep, &sample.device());
-        let model_output = denoiser.predict(sample.clone(), timesteps, conditioning, lora.as_ref());
-        let noise = scheduler.needs_noise(i).then(|| noise(i));
-        let Step { prev_sample, pred_original } =
-            scheduler.step(i, model_output.clone(), sample.clone(), noise, &mut history);
-        observer(&StepState {
-            i,
-            timestep,
-            sample: &sample,
-            model_output: &model_output,
-            pred_original: &pred_original,
-            prev_sample: &prev_sample,
-            lora: lora.as_ref(),
-        });
-        prev_sample
-    })
+        let lora = held.as_ref().map(|held| &held.lora);
+        let model_output =
+            self.denoiser.predict(sample.clone(), timesteps, self.conditioning, lora);
+        let mut history = history.clone();
+        let transition =
+            self.scheduler.transition(i, model_output.clone(), sample.clone(), &mut history);
+        Look { i, held, model_output, transition, history }
+    }
+
+    /// Takes the step that was looked at. One look may be stepped from more than once, each time
+    /// with other noise.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the step [needs noise](Scheduler::needs_noise) and there is none.
+    pub fn step(&self, look: &Look, noise: Option<Tensor<4>>) -> Trajectory {
+        Trajectory {
+            i: look.i + 1,
+            sample: look.transition.draw(noise),
+            held: look.held.clone(),
+            history: look.history.clone(),
+        }
+    }
+
+    /// Takes steps until `trajectory` stands before step `to`, or until `observer` breaks off after
+    /// one. The whole plan is a run from [`start`](Self::start) to `scheduler.steps()`.
+    ///
+    /// `noise` is asked only for steps that [need it](Scheduler::needs_noise); a deterministic plan
+    /// needs none.
+    ///
+    /// # Panics
+    ///
+    /// Panics where [`look`](Self::look) does, and if a step needs noise and there is none.
+    pub fn run(
+        &self,
+        mut trajectory: Trajectory,
+        to: usize,
+        noise: Option<&StepNoise>,
+        observer: &mut Observer,
+    ) -> Trajectory {
+        while trajectory.i < to {
+            let look = self.look(&trajectory);
+            let i = trajectory.i;
+            let noise = noise.filter(|_| self.scheduler.needs_noise(i)).map(|noise| noise(i));
+            let next = self.step(&look, noise);
+            let state = StepState {
+                i,
+                timestep: self.scheduler.timestep(i),
+                sample: &trajectory.sample,
+                model_output: &look.model_output,
+                pred_original: &look.transition.pred_original,
+                prev_sample: &next.sample,
+                lora: look.lora(),
+            };
+            let flow = observer(&state);
+            trajectory = next;
+            if flow.is_break() {
+                break;
+            }
+        }
+        trajectory
+    }
+
+    /// Goes back to step `to` along the forward process ([`Renoising`]), as time travel and
+    /// recurrent guidance do. What the solver remembers is of the way that is left, and is
+    /// forgotten; the update stays in use until its source gives another.
+    ///
+    /// `noise` is standard normal and of the shape of the sample.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `to` lies ahead.
+    pub fn renoise(&self, trajectory: &Trajectory, to: usize, noise: Tensor<4>) -> Trajectory {
+        let Trajectory { i, ref sample, ref held, .. } = *trajectory;
+        assert!(to <= i, "re-noising leads back, and step {to} lies ahead of {i}");
+        let renoising = Renoising::between(self.scheduler.level(i), self.scheduler.level(to));
+        Trajectory {
+            held: held.clone(),
+            ..Trajectory::at(to, renoising.draw(sample.clone(), noise))
+        }
+    }
 }
 
 #[cfg(test)]

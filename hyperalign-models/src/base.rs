@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::{Conditioning, Decoder, Denoiser},
+    contract::{Conditioning, Decoder, Denoiser},
     diffusion::Process,
     lora::LoraTarget,
     noise::Stream,

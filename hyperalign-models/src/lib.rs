@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod clip;
 pub mod embedded;
 pub mod flux;
+pub mod generate;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod hypernet;

@@ -1,6 +1,7 @@
 //! What the tests of all crates share: the smallest base that has every part, with random weights.
 
 mod flux;
+mod pictures;
 mod published;
 
 use burn::{
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use flux::{small_flux, small_parts};
+pub use pictures::pictures;
 pub use published::{File, published_file, write_file};
 
 /// Its vocabulary.

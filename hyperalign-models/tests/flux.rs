@@ -15,11 +15,12 @@ use hyperalign_core::{
 };
 use hyperalign_models::{
     base::Base,
+    generate::Sampling,
     hypernet::{
         Adapter, AdapterKind, AdapterMeta, HypernetConfig, Perception, StaticLoraConfig, Variant,
     },
-    pipeline::{self, Flux, TextToImage},
-    testing::{shaken, small_flux, small_parts},
+    pipeline::{self, Flux},
+    testing::{pictures, shaken, small_flux, small_parts},
     weights::{FileFloat, Folder},
 };
 
@@ -56,9 +57,8 @@ fn meta(base: &dyn Base, depth: Option<usize>) -> AdapterMeta {
     AdapterMeta::new("small", base.hash(), Variant::S, AdapterKind::Hypernet(config))
 }
 
-fn pictures(base: &dyn Base, source: &dyn AdapterSource) -> Tensor<4> {
-    let way = TextToImage::new(base, 4, 2.0);
-    way.generate(&PROMPTS[..2], &[5, 6], source, &mut |_| {}).unwrap()
+fn made(base: &dyn Base, source: &dyn AdapterSource) -> Tensor<4> {
+    pictures(base, &Sampling::new(4, 2.0), &PROMPTS[..2], &[5, 6], source).unwrap()
 }
 
 #[test]
@@ -86,14 +86,14 @@ fn a_batch_is_its_rows() {
 fn an_untrained_adapter_leaves_the_base_as_it_is() {
     for distilled in [false, true] {
         let base = small_flux(distilled, &Device::flex());
-        let bare = pictures(&base, &NoAdapter);
+        let bare = made(&base, &NoAdapter);
         let lora = StaticLoraConfig { rank: 2, alpha: 2.0, targets: base.lora_targets() };
         let lora = AdapterMeta::new("", "", Variant::S, AdapterKind::StaticLora(lora));
         for meta in [meta(&base, None), meta(&base, Some(1)), lora] {
             let fresh = meta.init(3, &Device::flex()).unwrap();
             for variant in [Variant::S, Variant::P, Variant::I] {
                 let source = fresh.source(&base, variant, vec![2]);
-                assert_eq!(distance(pictures(&base, source.as_ref()), bare.clone()), 0.0);
+                assert_eq!(distance(made(&base, source.as_ref()), bare.clone()), 0.0);
             }
         }
     }
@@ -104,7 +104,7 @@ fn variants_of_one_trained_network_differ() {
     let base = small_flux(false, &Device::flex());
     let adapter = shaken(meta(&base, None).init(3, &Device::flex()).unwrap(), 0.3);
     let made = [Variant::S, Variant::P, Variant::I]
-        .map(|variant| pictures(&base, adapter.source(&base, variant, vec![2]).as_ref()));
+        .map(|variant| made(&base, adapter.source(&base, variant, vec![2]).as_ref()));
     assert!(distance(made[0].clone(), made[1].clone()) > 1e-6);
     assert!(distance(made[1].clone(), made[2].clone()) > 1e-6);
 }
@@ -178,23 +178,21 @@ fn a_folder_holds_the_whole_pipeline() {
     base.save(&path, FileFloat::F32).unwrap();
     let again = pipeline::open(&Folder::disk(&path), Some("again"), &device).unwrap();
     assert_eq!((again.name(), again.hash()), ("again", base.hash()));
-    assert_eq!(distance(pictures(again.as_ref(), &NoAdapter), pictures(&base, &NoAdapter)), 0.0);
+    assert_eq!(distance(made(again.as_ref(), &NoAdapter), made(&base, &NoAdapter)), 0.0);
 }
 
 #[test]
 fn sizes_are_multiples_of_a_patch() {
     let base = small_flux(false, &Device::flex());
-    let made = |size| {
-        let way = TextToImage { size: Some(size), ..TextToImage::new(&base, 2, 2.0) };
-        way.generate(&["a red dog"], &[0], &NoAdapter, &mut |_| {})
-    };
-    assert_eq!(made([8, 16]).unwrap().dims(), [1, 3, 8, 16]);
-    let error = made([8, 18]).unwrap_err().to_string();
+    let made = |sampling: &Sampling| pictures(&base, sampling, &["a red dog"], &[0], &NoAdapter);
+    let plain = Sampling::new(2, 2.0);
+    let of_size = |size| made(&Sampling { size: Some(size), ..plain.clone() });
+    assert_eq!(of_size([8, 16]).unwrap().dims(), [1, 3, 8, 16]);
+    let error = of_size([8, 18]).unwrap_err().to_string();
     assert!(error.contains("multiples of 4") && error.contains("take 8 x 20"), "{error}");
     let refused = |solver, eta| {
         let solver = SolverChoice { solver, eta };
-        let way = TextToImage { solver, ..TextToImage::new(&base, 2, 2.0) };
-        way.generate(&["a red dog"], &[0], &NoAdapter, &mut |_| {}).err().map(|e| e.to_string())
+        made(&Sampling { solver, ..plain.clone() }).err().map(|e| e.to_string())
     };
     let error = refused(None, Some(0.5)).unwrap();
     assert!(error.contains("flow-euler has no eta"), "{error}");

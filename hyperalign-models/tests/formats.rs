@@ -14,8 +14,9 @@ use hyperalign_core::{
 };
 use hyperalign_models::{
     base::Base,
-    pipeline::{Flux, Formats, PipelineError, StableDiffusion, TextToImage},
-    testing::{shaken, small_base, small_flux},
+    generate::Sampling,
+    pipeline::{Flux, Formats, PipelineError, StableDiffusion},
+    testing::{pictures, shaken, small_base, small_flux},
     weights::{FileFloat, Folder, LoadError},
 };
 
@@ -40,8 +41,7 @@ fn flow(formats: &str) -> Result<Flux, PipelineError> {
 }
 
 fn picture(base: &dyn Base) -> Tensor<4> {
-    let way = TextToImage::new(base, 3, 2.0);
-    way.generate(&["a red dog"], &[7], &NoAdapter, &mut |_| {}).unwrap()
+    pictures(base, &Sampling::new(3, 2.0), &["a red dog"], &[7], &NoAdapter).unwrap()
 }
 
 fn largest(x: Tensor<4>) -> f32 {

@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor};
 use divan::Bencher;
 use hyperalign_core::image::from_images;
 use hyperalign_models::clip::ClipPreprocess;
-use hyperalign_rewards::{Files, Reward};
+use hyperalign_rewards::{Files, Prompt, Reward};
 
 /// A CLIP, a head over a CLIP, a BLIP.
 const REWARDS: [&str; 3] = ["pick_score", "aesthetic", "image_reward"];
@@ -36,7 +36,7 @@ fn opened(name: &str) -> Arc<dyn Reward> {
     tiny::open(name, &Files::all(Some(folder.path())), &Device::flex()).unwrap()
 }
 
-fn batch() -> (Tensor<4>, Vec<String>) {
+fn batch() -> (Tensor<4>, Vec<Prompt>) {
     let pictures: Vec<_> = (0..BATCH).map(|k| tiny::picture(64, 64, k as f64)).collect();
     (from_images(&pictures, &Device::flex()), tiny::prompts(&["a red heart"; BATCH]))
 }

@@ -12,7 +12,7 @@ use hyperalign_models::{
 use image::RgbImage;
 
 use crate::{
-    OpenError, Reward, ScoreError,
+    OpenError, Prompt, Reward, ScoreError,
     clip_kind::{OTHER_SIZES, fingerprint, open_clip_model},
     inputs::{Pictures, check_size, score_prepared, unit},
     memory,
@@ -97,7 +97,7 @@ impl Reward for Aesthetic {
         self.version.clone()
     }
 
-    fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
         self.of_prepared(self.preprocess.forward(unit(images)))
     }
 
@@ -112,7 +112,7 @@ impl Reward for Aesthetic {
     fn score_pictures(
         &self,
         pictures: &[RgbImage],
-        prompts: &[String],
+        prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
         score_prepared(&self.preprocess, Pictures::Pil, pictures, prompts, device, |images| {
@@ -128,7 +128,7 @@ impl Reward for Aesthetic {
         memory::of_clip_pictures(self.model.config())
     }
 
-    fn check(&self, size: [usize; 2], _: &[String]) -> Result<(), ScoreError> {
+    fn check(&self, size: [usize; 2], _: &[Prompt]) -> Result<(), ScoreError> {
         check_size(NAME, size)
     }
 }

@@ -9,7 +9,7 @@ use hyperalign_models::{
 };
 
 use crate::{
-    ClipReward, OpenError,
+    ClipReward, OpenError, Reads,
     clip_reward::{Range, Scale},
     inputs::{Pictures, random_tokenizer},
     source::{Source, differences},
@@ -72,6 +72,7 @@ impl ClipKind {
             pictures: self.pictures,
             scale: self.scale,
             range: Range::Clipped,
+            reads: Reads::Pictures,
         }
     }
 }

@@ -11,7 +11,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Reward, ScoreError,
+    Prompt, Reads, Reward, ScoreError,
     inputs::{Pictures, check_prompts, check_size, ids, plain, score_prepared, unit},
     memory,
 };
@@ -86,6 +86,7 @@ pub struct ClipReward {
     pub(crate) pictures: Pictures,
     pub(crate) scale: Scale,
     pub(crate) range: Range,
+    pub(crate) reads: Reads,
 }
 
 impl ClipReward {
@@ -115,6 +116,7 @@ impl ClipReward {
             pictures: Pictures::Pil,
             scale: Scale::Logit,
             range: Range::Open,
+            reads: Reads::Pictures,
         }
     }
 
@@ -137,6 +139,12 @@ impl ClipReward {
         let tokenizer = Tokenizer::from_files(|file| read_text(folder, &at(file)))?;
         let model = ClipModel::from_folder(folder, sub, device)?;
         Ok(Self::new(name, model, tokenizer, preprocessing))
+    }
+
+    /// The same, which tables show `reads`: decoded tensors suit a network that was trained on them.
+    #[must_use]
+    pub fn reading(self, reads: Reads) -> Self {
+        Self { reads, ..self }
     }
 
     /// The dual encoder.
@@ -162,7 +170,7 @@ impl ClipReward {
     }
 
     /// The score of prepared pictures.
-    fn of_prepared(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+    fn of_prepared(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
         let ids = ids(&self.tokenizer, prompts, &self.name, &plain(&images));
         let score = self.model.score(images, ids);
         match self.scale {
@@ -197,7 +205,7 @@ impl Reward for ClipReward {
     ///
     /// Panics if there is not one prompt for each picture, and for a prompt that the tokenizer
     /// refuses; [`check`](Reward::check) tells before.
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
         assert_eq!(images.dims()[0], prompts.len(), "one prompt for each picture");
         self.of_prepared(self.prepared(images), prompts)
     }
@@ -209,12 +217,16 @@ impl Reward for ClipReward {
     fn score_pictures(
         &self,
         pictures: &[RgbImage],
-        prompts: &[String],
+        prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
         score_prepared(&self.preprocess, self.pictures, pictures, prompts, device, |images| {
             self.of_prepared(images, prompts)
         })
+    }
+
+    fn reads(&self) -> Reads {
+        self.reads
     }
 
     fn passed_over(&self) -> Vec<String> {
@@ -225,7 +237,7 @@ impl Reward for ClipReward {
         memory::of_clip(self.model.config())
     }
 
-    fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
+    fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), ScoreError> {
         check_size(&self.name, size)?;
         check_prompts(&self.tokenizer, prompts)
     }
@@ -241,7 +253,7 @@ mod tests {
     use hyperalign_models::weights::{FileFloat, reinit, save};
 
     use super::*;
-    use crate::emoji::{Picture, data, preferred_item, vocabulary};
+    use crate::emoji::{Picture, World, data, vocabulary};
 
     const PREPROCESSING: Preprocessing =
         Preprocessing { image_mean: [0.4; 3], image_std: [0.25; 3] };
@@ -283,12 +295,12 @@ mod tests {
         (ClipReward::new("tiny", model, tokenizer, PREPROCESSING), config)
     }
 
-    fn items(count: u32, device: &Device) -> (Tensor<4>, Vec<String>) {
-        let items = data::collect(0..count, |index| preferred_item(1, index));
+    fn items(count: u32, device: &Device) -> (Tensor<4>, Vec<Prompt>) {
+        let items = data::collect(0..count, |index| World::SMALL.preferred_item(1, index));
         let images: Vec<&Picture> = items.iter().map(|item| &item.image).collect();
         let shape = [items.len(), 3, 64, 64];
         let values = TensorData::new(data::batch(images), shape);
-        let prompts = items.into_iter().map(|item| item.caption).collect();
+        let prompts = items.iter().map(|item| item.caption.as_str().into()).collect();
         (Tensor::from_data(values, device), prompts)
     }
 
@@ -308,9 +320,9 @@ mod tests {
     #[test]
     fn what_cannot_be_scored_is_said_before() {
         let (reward, _) = tiny(&Device::flex());
-        assert!(reward.check([64, 64], &["a dog".to_owned()]).is_ok());
+        assert!(reward.check([64, 64], &["a dog".into()]).is_ok());
         let message =
-            |size, prompt: &str| reward.check(size, &[prompt.to_owned()]).unwrap_err().to_string();
+            |size, prompt: &str| reward.check(size, &[prompt.into()]).unwrap_err().to_string();
         assert!(message([6400, 64], "a dog").contains("6400x64"));
         assert!(message([64, 64], "a gryphon").contains("gryphon"));
     }

@@ -12,7 +12,7 @@ use hyperalign_models::{
 use image::RgbImage;
 
 use crate::{
-    OpenError, Reward, ScoreError,
+    OpenError, Prompt, Reward, ScoreError,
     clip_kind::OTHER_SIZES,
     inputs::{
         Pictures, check_prompts, check_size, ids, plain, random_tokenizer, score_prepared, unit,
@@ -89,7 +89,7 @@ impl ImageReward {
     }
 
     /// The score of prepared pictures.
-    fn of_prepared(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+    fn of_prepared(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
         let ids = ids(&self.tokenizer, prompts, NAME, &plain(&images));
         let mask = ids.clone().not_equal_elem(self.tokenizer.pad() as i32).int();
         self.model.score(images, ids, mask)
@@ -105,7 +105,7 @@ impl Reward for ImageReward {
         self.version.clone()
     }
 
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
         self.of_prepared(self.preprocess.forward(unit(images)), prompts)
     }
 
@@ -116,7 +116,7 @@ impl Reward for ImageReward {
     fn score_pictures(
         &self,
         pictures: &[RgbImage],
-        prompts: &[String],
+        prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
         score_prepared(&self.preprocess, Pictures::Pil, pictures, prompts, device, |images| {
@@ -132,7 +132,7 @@ impl Reward for ImageReward {
         self.memory_per_picture
     }
 
-    fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
+    fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), ScoreError> {
         check_size(NAME, size)?;
         check_prompts(&self.tokenizer, prompts)
     }

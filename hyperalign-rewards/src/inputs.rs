@@ -5,7 +5,7 @@ use hyperalign_core::image::from_images;
 use hyperalign_models::{clip::ClipPreprocess, tokenizer::Tokenizer};
 use image::RgbImage;
 
-use crate::{OpenError, ScoreError, emoji};
+use crate::{OpenError, Prompt, ScoreError, emoji};
 
 /// A picture longer than this many times its width says nothing after a square was cut out of
 /// it, and would fill the memory when its shorter side is enlarged.
@@ -47,7 +47,7 @@ pub(crate) fn score_prepared(
     preprocess: &ClipPreprocess,
     way: Pictures,
     pictures: &[RgbImage],
-    prompts: &[String],
+    prompts: &[Prompt],
     device: &Device,
     score: impl FnOnce(Tensor<4>) -> Tensor<1>,
 ) -> Vec<f32> {
@@ -81,11 +81,11 @@ fn prepared(
 /// Panics for prompts that the tokenizer refuses.
 pub(crate) fn ids(
     tokenizer: &Tokenizer,
-    prompts: &[String],
+    prompts: &[Prompt],
     name: &str,
     device: &Device,
 ) -> Tensor<2, Int> {
-    let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    let texts: Vec<&str> = prompts.iter().map(|prompt| prompt.text.as_str()).collect();
     tokenizer
         .encode(&texts)
         .unwrap_or_else(|error| panic!("`{name}` cannot score these prompts: {error}"))
@@ -93,9 +93,9 @@ pub(crate) fn ids(
 }
 
 /// Whether prompts can be encoded.
-pub(crate) fn check_prompts(tokenizer: &Tokenizer, prompts: &[String]) -> Result<(), ScoreError> {
-    let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
-    tokenizer.encode(&texts)?;
+pub(crate) fn check_prompts(tokenizer: &Tokenizer, prompts: &[Prompt]) -> Result<(), ScoreError> {
+    let texts: Vec<&str> = prompts.iter().map(|prompt| prompt.text.as_str()).collect();
+    tokenizer.encode(&texts).map_err(ScoreError::prompt)?;
     Ok(())
 }
 

@@ -18,13 +18,15 @@ mod mix;
 mod pick_score;
 pub mod prompts;
 mod registry;
-mod reward;
+mod role;
 mod source;
 
 pub use clip_reward::{ClipReward, ClipRewardError, Preprocessing};
+pub use hyperalign_core::contract::{Reads, Reward, ScoreError};
 pub use mix::{Mix, MixError, MixPart, MixTerm};
+pub use prompts::Prompt;
 pub use registry::{
     Entry, Files, entry, is_known, network_of, open, open_one, open_with, registry,
 };
-pub use reward::{Reward, Role, ScoreError};
+pub use role::Role;
 pub use source::{OpenError, Source};

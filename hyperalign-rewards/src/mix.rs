@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 
-use crate::{Reward, ScoreError};
+use crate::{Prompt, Reads, Reward, ScoreError};
 
 /// How a mix begins where rewards are named by a text.
 pub(crate) const PREFIX: &str = "mix:";
@@ -145,7 +145,7 @@ impl Reward for Mix {
         versions.collect::<Vec<_>>().join("; ")
     }
 
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
         let standardised = |part: &MixPart| {
             let score = part.reward.score(images.clone(), prompts);
             score.sub_scalar(part.mean).mul_scalar(part.weight / part.std)
@@ -165,7 +165,7 @@ impl Reward for Mix {
     fn score_pictures(
         &self,
         pictures: &[RgbImage],
-        prompts: &[String],
+        prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
         let mut sums = vec![0.0; pictures.len()];
@@ -178,6 +178,12 @@ impl Reward for Mix {
         sums.into_iter().map(|sum| sum as f32).collect()
     }
 
+    /// One picture for all parts: what any of them needs rounded, all see rounded.
+    fn reads(&self) -> Reads {
+        let rounded = self.parts.iter().any(|part| part.reward.reads() == Reads::Pictures);
+        if rounded { Reads::Pictures } else { Reads::Tensors }
+    }
+
     fn passed_over(&self) -> Vec<String> {
         self.parts.iter().flat_map(|part| part.reward.passed_over()).collect()
     }
@@ -187,7 +193,7 @@ impl Reward for Mix {
         self.parts.iter().map(|part| part.reward.memory_per_picture()).max().unwrap_or(0)
     }
 
-    fn check(&self, size: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
+    fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), ScoreError> {
         self.parts.iter().try_for_each(|part| part.reward.check(size, prompts))
     }
 }
@@ -208,7 +214,7 @@ mod tests {
             self.0.to_string()
         }
 
-        fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+        fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
             let [batch, ..] = images.dims();
             let rows = images.reshape([batch as i32, -1]);
             rows.mean_dim(1).squeeze_dim::<1>(1).mul_scalar(self.0)
@@ -228,7 +234,7 @@ mod tests {
         let device = Device::flex();
         let mix = Mix::new(vec![part(1.0, 2.0, 0.25, 0.5), part(10.0, 0.5, 0.0, 1.0)]).unwrap();
         let images = Tensor::<4>::full([2, 3, 2, 2], 0.5, &device);
-        let prompts = [String::new(), String::new()];
+        let prompts = [Prompt::default(), Prompt::default()];
         // 2 (0.5 - 0.25) / 0.5 + 0.5 * 5
         let (scores, gradient) = mix.score_with_gradient(images, &prompts);
         assert_eq!(scores.into_data().iter::<f32>().collect::<Vec<_>>(), [3.5, 3.5]);

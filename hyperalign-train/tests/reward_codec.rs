@@ -12,7 +12,7 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use hyperalign_core::denoiser::Decoder;
+use hyperalign_core::contract::Decoder;
 use hyperalign_models::{
     base::Base,
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
@@ -20,7 +20,7 @@ use hyperalign_models::{
     tiny_codec::TinyDecoder,
     weights::{gradients, reinit},
 };
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     data::TrainingData,
     learner::{Emitted, Objective, Shard},
@@ -54,7 +54,7 @@ impl Reward for Bright {
     fn version(&self) -> String {
         "1".to_owned()
     }
-    fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
         self.shown.lock().unwrap().push(images.clone().inner());
         images.flatten::<2>(1, 3).mean_dim(1).squeeze_dim(1)
     }

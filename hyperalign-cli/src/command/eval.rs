@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use hyperalign_models::hypernet::{Adapter, AdapterKind, AdapterMeta, Variant};
-use hyperalign_train::{
-    eval::{Adapted, Evaluation, Format, Method, Sampling},
-    learner::Stop,
+use hyperalign_core::stop::Stop;
+use hyperalign_models::{
+    generate::{AdapterFile, Sampling, Way},
+    hypernet::Variant,
 };
+use hyperalign_train::eval::{Evaluation, Format, Method};
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::args::{SolverArgs, VariantChoice, at_least_one, finite, seed};
@@ -115,24 +116,21 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
     let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
-    let adapter = match &args.adapter {
-        Some(file) => {
-            let (adapter, meta) = Adapter::load(file, &device).into_diagnostic()?;
-            meta.check_base(base.name(), base.hash()).into_diagnostic()?;
-            Some((adapter, meta))
-        }
-        None => None,
-    };
-    let mut prompts = args.prompts.read(base.name(), args.limit, PROMPTS)?;
+    let open = |file: &PathBuf| AdapterFile::open(file, base.as_ref(), &device);
+    let adapter = args.adapter.as_ref().map(open).transpose().into_diagnostic()?;
+    let mut prompts = args.prompts.read(base.as_ref(), args.limit, PROMPTS)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
-    let trained = adapter.as_ref().and_then(|(_, meta)| meta.reward.as_ref());
+    let trained = adapter.as_ref().and_then(|file| file.meta.reward.as_ref());
     let trained = trained.map(|reward| reward.name.as_str());
     let scorers = Scorers::open(base.as_ref(), &mut prompts, &args.rewards, trained, &device)?;
+    let (steps, guidance_scale) = (args.steps, args.guidance);
     let sampling = Sampling {
-        steps: args.steps.unwrap_or(preset.steps),
-        guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
         solver: args.solver.choice(),
         batch: args.batch,
+        ..Sampling::new(
+            steps.unwrap_or(preset.steps),
+            guidance_scale.unwrap_or(preset.guidance_scale),
+        )
     };
     let space = scorers.space();
     let evaluation = Evaluation {
@@ -160,34 +158,24 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
 /// The methods that the flags name.
 fn methods<'a>(
     args: &Args,
-    adapter: Option<&'a (Adapter, AdapterMeta)>,
+    adapter: Option<&'a AdapterFile>,
     steps: usize,
 ) -> Result<Vec<Method<'a>>, EvalArgsError> {
+    let adapted = |file: &'a AdapterFile, variant| {
+        let way = file.adapted(variant, steps);
+        Method::new(way.name(), way)
+    };
     if args.method.is_empty() {
-        let adapted = adapter.map(|(adapter, meta)| adapted(adapter, meta, meta.variant, steps));
+        let adapted = adapter.map(|file| adapted(file, None));
         return Ok(std::iter::once(Method::base()).chain(adapted).collect());
     }
-    let method = |&choice: &VariantChoice| match (choice.adapted(), adapter, &args.adapter) {
-        (None, ..) => Ok(Method::base()),
-        (Some(Variant::P), Some((_, meta)), Some(file)) if meta.key_steps.is_empty() => {
-            Err(EvalArgsError::NoKeySteps { file: file.clone() })
+    let method = |&choice: &VariantChoice| match (choice.adapted(), adapter) {
+        (None, _) => Ok(Method::base()),
+        (Some(Variant::P), Some(file)) if file.meta.key_steps.is_empty() => {
+            Err(EvalArgsError::NoKeySteps { file: file.path.clone() })
         }
-        (Some(variant), Some((adapter, meta)), _) => Ok(adapted(adapter, meta, variant, steps)),
-        (Some(_), None, _) => Err(EvalArgsError::NoAdapter { method: choice }),
+        (variant, Some(file)) => Ok(adapted(file, variant)),
+        (Some(_), None) => Err(EvalArgsError::NoAdapter { method: choice }),
     };
     args.method.iter().map(method).collect()
-}
-
-fn adapted<'a>(
-    adapter: &'a Adapter,
-    meta: &AdapterMeta,
-    variant: Variant,
-    steps: usize,
-) -> Method<'a> {
-    let name = match meta.network {
-        AdapterKind::Hypernet(_) => variant.label(),
-        AdapterKind::StaticLora(_) => "static-lora",
-    };
-    let key_steps = meta.key_steps_for(steps);
-    Method { name: name.to_owned(), adapted: Some(Adapted { adapter, variant, key_steps }) }
 }

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use hyperalign_core::schedule::SolverChoice;
-use hyperalign_core::trajectory::{curvature, key_steps_by_curvature, key_steps_by_share};
-use hyperalign_models::hypernet::Adapter;
-use hyperalign_train::eval::{Sampling, Shot, movement};
-use hyperalign_train::learner::Stop;
+use hyperalign_core::movement::{curvature, key_steps_by_curvature, key_steps_by_share};
+use hyperalign_core::stop::Stop;
+use hyperalign_models::generate::{AdapterFile, Sampling, Shot};
+use hyperalign_train::eval::movement;
 use miette::IntoDiagnostic;
 use serde::Serialize;
 
@@ -18,9 +17,6 @@ use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts::PromptArgs;
-
-/// Pictures of one batch.
-const BATCH: usize = 8;
 
 /// Flags of `hyperalign key-steps`.
 #[derive(Debug, clap::Args)]
@@ -98,24 +94,15 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
     let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
-    let adapter = match &args.adapter {
-        Some(file) => {
-            let (adapter, meta) = Adapter::load(file, &device).into_diagnostic()?;
-            meta.check_base(base.name(), base.hash()).into_diagnostic()?;
-            Some((file, adapter, meta))
-        }
-        None => None,
-    };
-    let prompts = args.prompts.read(base.name(), Some(args.limit), args.limit)?;
+    let open = |file: &PathBuf| AdapterFile::open(file, base.as_ref(), &device);
+    let adapter = args.adapter.as_ref().map(open).transpose().into_diagnostic()?;
+    let prompts = args.prompts.read(base.as_ref(), Some(args.limit), args.limit)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
-    let shots: Vec<Shot> =
-        (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt: prompt.text, seed }).collect();
-    let sampling = Sampling {
-        steps: args.steps.unwrap_or(preset.steps),
-        guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
-        solver: SolverChoice::default(),
-        batch: BATCH,
-    };
+    let shots: Vec<Shot> = (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt, seed }).collect();
+    let sampling = Sampling::new(
+        args.steps.unwrap_or(preset.steps),
+        args.guidance.unwrap_or(preset.guidance_scale),
+    );
     let Some(movement) = movement(base.as_ref(), &sampling, &shots, &stop).into_diagnostic()?
     else {
         return Ok(Outcome::Interrupted);
@@ -125,11 +112,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         Criterion::Curvature => key_steps_by_curvature,
     };
     let key_steps = choose(&movement, args.count).into_diagnostic()?;
-    if let Some((file, adapter, mut meta)) = adapter {
+    if let Some(AdapterFile { path, adapter, mut meta }) = adapter {
         meta.key_steps = key_steps.clone();
         meta.key_steps_of = sampling.steps;
-        adapter.save(file, &meta).into_diagnostic()?;
-        eprintln!("stored in {}: steps {key_steps:?} of {}", file.display(), sampling.steps);
+        adapter.save(&path, &meta).into_diagnostic()?;
+        eprintln!("stored in {}: steps {key_steps:?} of {}", path.display(), sampling.steps);
     }
     let answer = Answer {
         base: base.name().to_owned(),

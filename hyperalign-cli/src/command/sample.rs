@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
-use hyperalign_core::adapter::{AdapterSource, NoAdapter};
-use hyperalign_core::denoiser::Decoder;
+use burn::tensor::Device;
+use hyperalign_core::contract::Decoder;
 use hyperalign_core::image::{self, Metadata, Parameters};
 use hyperalign_core::schedule::Solver;
+use hyperalign_core::stop::Stop;
 use hyperalign_models::base::Base;
-use hyperalign_models::hypernet::{Adapter, Variant};
-use hyperalign_models::pipeline::TextToImage;
-use hyperalign_models::tiny_codec::TinyDecoder;
+use hyperalign_models::generate::{
+    Adapted, AdapterFile, Cost, GenerateError, Job, Meter, Plain, Sampling, Shot, Way, generate,
+};
+use hyperalign_models::hypernet::Variant;
 use hyperalign_models::weights;
 use hyperalign_rewards::emoji;
 use indicatif::ProgressBar;
@@ -104,9 +105,10 @@ enum SampleError {
     #[error("`--variant {variant}` needs an adapter")]
     #[diagnostic(help("add `--adapter FILE`, or take `--variant none`"))]
     NoAdapter { variant: String },
-    #[error("the picture of `{prompt}` (seed {seed}) has values that are no numbers")]
-    #[diagnostic(help("the weights of the base or the adapter are damaged, or overflow here"))]
-    NotFinite { prompt: String, seed: u64 },
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    #[error(transparent)]
+    Write(#[from] image::ImageError),
 }
 
 /// One picture that is asked for.
@@ -117,23 +119,12 @@ struct Picture {
     seed: u64,
 }
 
-/// A trained adapter, and how it is used.
-struct Adaptation {
-    adapter: Adapter,
-    variant: Variant,
-    /// Those of this run, for the variant P.
-    key_steps: Vec<usize>,
-    file: PathBuf,
-    /// Of the file.
-    sha256: String,
-}
-
 /// What all pictures of the call are made by.
-struct Job<'a> {
-    way: TextToImage<'a>,
+struct Making<'a> {
+    base: &'a dyn Base,
+    sampling: Sampling,
     solver: Solver,
-    adaptation: Option<Adaptation>,
-    codec: Option<TinyDecoder>,
+    adapter: Option<(&'a AdapterFile, Adapted<'a>)>,
     /// What their files say about that.
     settings: Value,
 }
@@ -159,35 +150,44 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let device = context.device()?;
     let (base, preset) = base::open(&args.base, &args.base_options, &device)?;
     let steps = args.steps.map_or(preset.steps, |steps| steps as usize);
-    let adaptation = adaptation(args, base.as_ref(), steps, &device)?;
+    let file = adapter(args, base.as_ref(), &device)?;
+    let chosen = args.variant.and_then(VariantChoice::adapted);
+    let adapter = file.as_ref().map(|file| (file, file.adapted(chosen, steps)));
     let folder = args.preview_codec.as_deref();
     let codec = codec::decoder("--preview-codec", folder, base.as_ref(), &device)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(String::as_str))?;
     let guidance_scale = args.guidance.unwrap_or(preset.guidance_scale);
-    let way = TextToImage {
+    let sampling = Sampling {
+        batch: BATCH,
         size: args.size,
         solver: args.solver.choice(),
-        ..TextToImage::new(base.as_ref(), steps, guidance_scale)
+        ..Sampling::new(steps, guidance_scale)
     };
-    let evaluations = way.scheduler().into_diagnostic()?.steps();
-    let solver = base.solver(way.solver).into_diagnostic()?;
-    let mut settings = settings(&way, solver, adaptation.as_ref());
-    settings["device"] = context.device_name().into();
-    settings["dtype"] = args.base_options.dtype().unwrap_or_else(|| "f32".to_owned()).into();
-    settings["preview_codec"] = json!(args.preview_codec);
-    settings["preview_codec_hash"] = json!(codec.as_ref().map(weights::hash));
-    let job = Job { way, solver, adaptation, codec, settings };
+    let size = sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size));
+    let plan = base.plan(steps, sampling.solver, size.into_diagnostic()?).into_diagnostic()?;
+    let solver = base.solver(sampling.solver).into_diagnostic()?;
+    let mut making =
+        Making { base: base.as_ref(), sampling, solver, adapter, settings: Value::Null };
+    making.settings = settings(&making)?;
+    making.settings["device"] = context.device_name().into();
+    let dtype = args.base_options.dtype().unwrap_or_else(|| "f32".to_owned());
+    making.settings["dtype"] = dtype.into();
+    making.settings["preview_codec"] = json!(args.preview_codec);
+    making.settings["preview_codec_hash"] = json!(codec.as_ref().map(weights::hash));
 
     let start = Instant::now();
-    let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * evaluations) as u64);
-    for batch in pictures.chunks(BATCH) {
-        make(batch, &job, &bar)?;
-    }
+    let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * plan.steps()) as u64);
+    let decoder = codec.as_ref().map(|codec| codec as &dyn Decoder);
+    let cost = make(&pictures, &making, decoder, &bar)?;
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
-        let settings = job.settings;
-        let answer = json!({ "settings": settings, "pictures": pictures, "seconds": seconds });
+        let answer = json!({
+            "settings": making.settings,
+            "pictures": pictures,
+            "seconds": seconds,
+            "cost": cost,
+        });
         output::print_json(&answer)?;
     } else {
         let lines = pictures.iter().map(|p| format!("{}  {}\n", p.file.display(), p.prompt));
@@ -232,80 +232,67 @@ fn size(text: &str) -> Result<[usize; 2], String> {
     })
 }
 
-/// The adapter that the flags name, if any is used, for a run of `steps` steps.
-fn adaptation(
-    args: &Args,
-    base: &dyn Base,
-    steps: usize,
-    device: &Device,
-) -> miette::Result<Option<Adaptation>> {
-    let file = match (&args.adapter, args.variant) {
-        (_, Some(VariantChoice::None)) | (None, None) => return Ok(None),
+/// The adapter that the flags name, if any is used.
+fn adapter(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Option<AdapterFile>> {
+    match (&args.adapter, args.variant) {
+        (_, Some(VariantChoice::None)) | (None, None) => Ok(None),
         (None, Some(variant)) => {
-            return Err(SampleError::NoAdapter { variant: variant.to_string() }.into());
+            Err(SampleError::NoAdapter { variant: variant.to_string() }.into())
         }
-        (Some(file), _) => file,
-    };
-    let (adapter, meta) = Adapter::load(file, device).into_diagnostic()?;
-    meta.check_base(base.name(), base.hash()).into_diagnostic()?;
-    let variant = args.variant.and_then(VariantChoice::adapted).unwrap_or(meta.variant);
-    let key_steps = meta.key_steps_for(steps);
-    let sha256 = weights::sha256(std::fs::read(file).into_diagnostic()?);
-    Ok(Some(Adaptation { adapter, variant, key_steps, file: file.clone(), sha256 }))
+        (Some(file), _) => AdapterFile::open(file, base, device).into_diagnostic().map(Some),
+    }
 }
 
-/// Makes and writes the pictures of one batch.
-fn make(batch: &[Picture], job: &Job<'_>, bar: &ProgressBar) -> miette::Result<()> {
-    let way = &job.way;
-    let prompts: Vec<&str> = batch.iter().map(|picture| picture.prompt.as_str()).collect();
-    let seeds: Vec<u64> = batch.iter().map(|picture| picture.seed).collect();
-    let source: Box<dyn AdapterSource + '_> = match &job.adaptation {
-        Some(Adaptation { adapter, variant, key_steps, .. }) => {
-            adapter.source(way.base, *variant, key_steps.clone())
-        }
-        None => Box::new(NoAdapter),
+/// Makes and writes the pictures, batch by batch; what they cost comes back.
+fn make(
+    pictures: &[Picture],
+    making: &Making<'_>,
+    decoder: Option<&dyn Decoder>,
+    bar: &ProgressBar,
+) -> miette::Result<Cost> {
+    let shots: Vec<Shot> =
+        pictures.iter().map(|picture| Shot::new(picture.prompt.as_str(), picture.seed)).collect();
+    let progress = || bar.inc(1);
+    let meter = Meter::with_progress(&progress);
+    let Making { base, sampling, .. } = making;
+    let job = Job { base: *base, sampling, shots: &shots, decoder, meter: &meter };
+    let way: &dyn Way = match &making.adapter {
+        Some((_, adapted)) => adapted,
+        None => &Plain,
     };
-    let latents =
-        way.latents(&prompts, &seeds, source.as_ref(), &mut |_| bar.inc(1)).into_diagnostic()?;
-    let images = match &job.codec {
-        Some(codec) => codec.decode(latents),
-        None => way.base.decode(latents),
-    };
-    for (k, picture) in batch.iter().enumerate() {
-        let row: Tensor<4> = images.clone().slice(k..k + 1);
-        if !row.is_finite().all().into_scalar::<bool>() {
-            let Picture { prompt, seed, .. } = picture.clone();
-            return Err(SampleError::NotFinite { prompt, seed }.into());
+    let (mut cost, mut left) = (Cost::default(), pictures.iter());
+    generate(way, &job, &Stop::default(), &mut |_, batch| -> Result<(), SampleError> {
+        cost += batch.cost;
+        for (image, picture) in image::to_images(batch.images).iter().zip(left.by_ref()) {
+            let metadata = metadata(picture, image.dimensions(), making);
+            image::write_png(&picture.file, image, &metadata)?;
         }
-    }
-    for (picture, image) in batch.iter().zip(image::to_images(images)) {
-        let metadata = metadata(picture, image.dimensions(), job);
-        image::write_png(&picture.file, &image, &metadata).into_diagnostic()?;
-    }
-    Ok(())
+        Ok(())
+    })?;
+    Ok(cost)
 }
 
 /// What the picture's file says about how it was made.
-fn metadata(picture: &Picture, size: (u32, u32), job: &Job<'_>) -> Metadata {
-    let (way, base) = (&job.way, job.way.base);
+fn metadata(picture: &Picture, size: (u32, u32), making: &Making<'_>) -> Metadata {
+    let Making { base, sampling, solver, adapter, settings } = making;
     let mut extra = Vec::new();
-    if let Some(Adaptation { variant, file, .. }) = &job.adaptation {
-        extra.push(("Variant".to_owned(), variant.label().to_owned()));
-        extra.push(("Adapter".to_owned(), file.display().to_string()));
+    if let Some((file, adapted)) = adapter {
+        extra.push(("Variant".to_owned(), adapted.variant.label().to_owned()));
+        extra.push(("Adapter".to_owned(), file.path.display().to_string()));
     }
     let parameters = Parameters {
         prompt: picture.prompt.clone(),
-        negative_prompt: way.negative_prompt.clone(),
-        steps: way.steps,
-        sampler: job.solver.label().to_owned(),
-        cfg_scale: way.guidance_scale,
+        negative_prompt: sampling.negative_prompt.clone(),
+        steps: sampling.steps,
+        sampler: solver.label().to_owned(),
+        cfg_scale: sampling.guidance_scale,
         seed: picture.seed,
         size,
         model_hash: base.hash().chars().take(10).collect(),
         model: base.name().to_owned(),
         extra,
     };
-    let mut everything = job.settings.clone();
+    let mut everything = settings.clone();
     everything["prompt"] = picture.prompt.as_str().into();
     everything["seed"] = picture.seed.into();
     if hyperalign_models::embedded::folder(base.name()).is_some() {
@@ -315,26 +302,31 @@ fn metadata(picture: &Picture, size: (u32, u32), job: &Job<'_>) -> Metadata {
 }
 
 /// What all pictures of the call have in common, in the words of the flags.
-fn settings(way: &TextToImage, solver: Solver, adaptation: Option<&Adaptation>) -> Value {
-    let variant = match adaptation {
-        Some(adaptation) => json!(adaptation.variant),
+fn settings(making: &Making<'_>) -> miette::Result<Value> {
+    let Making { base, sampling, solver, adapter, .. } = making;
+    let variant = match adapter {
+        Some((_, adapted)) => json!(adapted.variant),
         None => json!(VariantChoice::None.to_string()),
     };
-    let keyed = adaptation.filter(|adaptation| adaptation.variant == Variant::P);
-    json!({
+    let sha256 = match adapter {
+        Some((file, _)) => Some(weights::sha256(std::fs::read(&file.path).into_diagnostic()?)),
+        None => None,
+    };
+    let keyed = adapter.as_ref().filter(|(_, adapted)| adapted.variant == Variant::P);
+    Ok(json!({
         "program": concat!("hyperalign ", env!("CARGO_PKG_VERSION")),
-        "base": way.base.name(),
-        "base_hash": way.base.hash(),
+        "base": base.name(),
+        "base_hash": base.hash(),
         "variant": variant,
-        "adapter": adaptation.map(|adaptation| &adaptation.file),
-        "adapter_sha256": adaptation.map(|adaptation| &adaptation.sha256),
-        "key_steps": keyed.map(|adaptation| &adaptation.key_steps),
+        "adapter": adapter.as_ref().map(|(file, _)| &file.path),
+        "adapter_sha256": sha256,
+        "key_steps": keyed.map(|(_, adapted)| &adapted.key_steps),
         "sampler": solver.name(),
-        "steps": way.steps,
-        "guidance_scale": way.guidance_scale,
-        "eta": way.solver.eta.or(solver.default_eta()),
-        "size": way.size.unwrap_or(way.base.picture_size()),
-    })
+        "steps": sampling.steps,
+        "guidance_scale": sampling.guidance_scale,
+        "eta": sampling.solver.eta.or(solver.default_eta()),
+        "size": sampling.size.unwrap_or(base.picture_size()),
+    }))
 }
 
 #[cfg(test)]

@@ -1,20 +1,21 @@
 //! `hyperalign world`: how exact the emoji world's scorer is, and how good its judges are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use hyperalign_core::schedule::SolverChoice;
+use hyperalign_core::stop::Stop;
 use hyperalign_models::base::{Base, Preset};
 use hyperalign_rewards::{
-    ClipReward, Reward,
-    emoji::{self, Acceptance, Exactness, SIZE},
+    ClipReward, Prompt, Reward,
+    emoji::{Acceptance, Exactness, SIZE, World},
     geneval::{Row, Task},
 };
+use hyperalign_train::data::world_of;
 use hyperalign_train::eval::{
     Format, Orderings, Reconstructions, Sampling, Separation, Table, draws_emoji, orderings,
-    reconstructions, separation,
+    rebuilt, reconstructions, separation,
 };
-use hyperalign_train::learner::Stop;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
@@ -45,6 +46,14 @@ pub struct Args {
     /// Preference model to measure: an embedded one (emoji-proxy, emoji-heldout) or a folder.
     #[arg(long, value_name = "NAME_OR_DIR")]
     judge: Option<String>,
+
+    /// Which world. Default: that of the base or the judge, else the large one.
+    #[arg(long, value_enum, value_name = "WORLD")]
+    world: Option<WorldName>,
+
+    /// Judge every thing of the world by itself as well.
+    #[arg(long)]
+    things: bool,
 
     /// Renders that are judged.
     #[arg(long, value_name = "N", default_value_t = 600,
@@ -81,6 +90,24 @@ pub struct Args {
     json: bool,
 }
 
+/// A world on the command line.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum WorldName {
+    /// 11 objects, three shapes in five colours.
+    Small,
+    /// 20 objects, three shapes in eight colours.
+    Large,
+}
+
+impl From<WorldName> for World {
+    fn from(name: WorldName) -> Self {
+        match name {
+            WorldName::Small => Self::SMALL,
+            WorldName::Large => Self::LARGE,
+        }
+    }
+}
+
 /// A base of another world.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("the base `{given}` does not draw the emoji world's pictures of {SIZE}x{SIZE}")]
@@ -101,6 +128,10 @@ struct NoBase {
 #[derive(Debug, Serialize)]
 struct Findings {
     clean: Exactness,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    things: Option<BTreeMap<String, Acceptance>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuilt_things: Option<BTreeMap<String, Acceptance>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,22 +174,37 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         Some(given) => Some((given, scorers::reward(given, &device)?)),
         None => None,
     };
+    let world = match (args.world, &base, &judge) {
+        (Some(world), ..) => world.into(),
+        (None, Some((base, _)), _) => world_of(base.as_ref()),
+        (None, None, Some((_, judge))) => {
+            World::of_words(|word| judge.check([SIZE; 2], &Prompt::of(&[word])).is_ok())
+        }
+        (None, None, None) => World::LARGE,
+    };
     if let Some((_, judge)) = &judge {
-        judge.check([SIZE; 2], &emoji::vocabulary()).into_diagnostic()?;
+        judge.check([SIZE; 2], &Prompt::of(&world.vocabulary())).into_diagnostic()?;
     }
-    let clean = emoji::exactness(args.count, args.seed, |pictures| pictures);
+    let clean = world.exactness(args.count, args.seed, |pictures| pictures);
+    let things =
+        args.things.then(|| world.exactness_of_glyphs(args.count, args.seed, |pictures| pictures));
+    let rebuilt_things = base.as_ref().filter(|_| args.things).map(|(base, _)| {
+        world.exactness_of_glyphs(args.count, args.seed, |pictures| {
+            rebuilt(base.as_ref(), pictures, &device)
+        })
+    });
     let reconstructions = base
         .as_ref()
-        .map(|(base, _)| reconstructions(base.as_ref(), args.count, args.seed, &device));
+        .map(|(base, _)| reconstructions(base.as_ref(), world, args.count, args.seed, &device));
     let judge = match judge {
-        Some((name, judge)) => match measure(args, name, &judge, base.as_ref(), &device)? {
+        Some((name, judge)) => match measure(args, name, &judge, world, base.as_ref(), &device)? {
             Some(judged) => Some(judged),
             None => return Ok(Outcome::Interrupted),
         },
         None => None,
     };
     let base = base.map(|(base, _)| base.name().to_owned());
-    let findings = Findings { clean, base, reconstructions, judge };
+    let findings = Findings { clean, things, rebuilt_things, base, reconstructions, judge };
     if args.json {
         output::print_json(&findings)?;
     } else {
@@ -172,19 +218,21 @@ fn measure(
     args: &Args,
     name: &str,
     judge: &ClipReward,
+    world: World,
     base: Option<&(Arc<dyn Base>, Preset)>,
     device: &Device,
 ) -> miette::Result<Option<Judged>> {
-    let rows = |n| emoji::prompts(args.split.into(), n, args.seed);
+    let rows = |n| world.prompts(args.split.into(), n, args.seed);
     let orderings =
-        orderings(judge, &rows(args.count as usize), args.seed, device).into_diagnostic()?;
+        orderings(judge, world, &rows(args.count as usize), args.seed, device).into_diagnostic()?;
     let mut judged = Judged { name: name.to_owned(), split: args.split, orderings, samples: None };
     let Some((base, preset)) = base else { return Ok(Some(judged)) };
     let sampling = Sampling {
-        steps: args.steps.unwrap_or(preset.steps),
-        guidance_scale: args.guidance.unwrap_or(preset.guidance_scale),
-        solver: SolverChoice::default(),
         batch: args.batch,
+        ..Sampling::new(
+            args.steps.unwrap_or(preset.steps),
+            args.guidance.unwrap_or(preset.guidance_scale),
+        )
     };
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
@@ -201,7 +249,7 @@ fn measure(
 
 /// The findings for people.
 fn report(findings: &Findings) -> String {
-    let Findings { clean, base, reconstructions, judge } = findings;
+    let Findings { clean, things, rebuilt_things, base, reconstructions, judge } = findings;
     let mut text = String::new();
     let mut columns = columns(clean, "clean");
     if let Some(reconstructions) = reconstructions {
@@ -216,6 +264,11 @@ fn report(findings: &Findings) -> String {
     );
     if let (Some(base), Some(Reconstructions { psnr, .. })) = (base, reconstructions) {
         text += &format!("rebuilt: after the autoencoder of {base}, PSNR {psnr:.2} dB.\n");
+    }
+    for (things, what) in [(things, "clean"), (rebuilt_things, "rebuilt")] {
+        let Some(things) = things else { continue };
+        let right = things.iter().map(|(name, found)| format!("{name} {:.3}", found.right));
+        text += &format!("\n{what}, right by thing: {}\n", right.collect::<Vec<_>>().join(", "));
     }
     let Some(Judged { name, split, orderings, samples }) = judge else { return text };
     let share = |value: f64| format!("{value:.3}");

@@ -8,6 +8,8 @@
 
 mod level;
 mod process;
+mod renoise;
 
 pub use level::{Level, Levels};
 pub use process::Process;
+pub use renoise::Renoising;

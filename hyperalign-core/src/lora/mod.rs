@@ -12,7 +12,10 @@ use burn::{nn::Linear, tensor::Tensor};
 
 pub use packed::LoraLayout;
 
-use crate::precision::{like, to};
+use crate::{
+    precision::{like, to},
+    rows::select_rows,
+};
 
 /// One low-rank update for each sample of a batch,
 /// `delta y = scale * (((x down_aux) down) up) up_aux`.
@@ -100,18 +103,18 @@ impl LoraSet {
     /// whole batch after itself (as classifier-free guidance lays its rows out). A shared row
     /// stays shared.
     pub fn repeat(&self, times: usize) -> Self {
-        self.map_rows(|factor| match factor.dims()[0] {
-            1 => factor,
-            _ => factor.repeat_dim(0, times),
-        })
+        self.map_rows(|factor| factor.repeat_dim(0, times))
     }
 
     /// The updates of rows `range`. A shared row stays shared.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
-        self.map_rows(|factor| match factor.dims()[0] {
-            1 => factor,
-            _ => factor.slice(range.clone()),
-        })
+        self.map_rows(|factor| factor.slice(range.clone()))
+    }
+
+    /// The updates of these rows, in this order; a row may come more than once. A shared row
+    /// stays shared.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        self.map_rows(|factor| select_rows(factor, rows))
     }
 
     /// The same values, cut off from any autodiff graph.
@@ -129,8 +132,10 @@ impl LoraSet {
         Self { deltas: deltas.collect() }
     }
 
+    /// `f` of every factor but those of a row that the batch shares.
     fn map_rows(&self, f: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
-        let deltas = self.deltas.iter().map(|(path, delta)| (path.clone(), delta.map_rows(&f)));
+        let f = |factor: Tensor<3>| if factor.dims()[0] == 1 { factor } else { f(factor) };
+        let deltas = self.deltas.iter().map(|(path, delta)| (path.clone(), delta.map_rows(f)));
         Self { deltas: deltas.collect() }
     }
 }

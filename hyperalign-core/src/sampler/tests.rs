@@ -1,100 +1,35 @@
-use std::cell::RefCell;
+mod properties;
+mod toy;
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 
 use super::*;
 use crate::{
-    adapter::NoAdapter,
     denoiser::Prediction,
     diffusion::Level,
     guidance::ClassifierFreeGuidance,
-    lora::LoraDelta,
-    noise::{self, Purpose, Stream},
-    schedule::SchedulerConfig,
+    noise::Purpose,
+    schedule::{History, SchedulerConfig, Transition},
 };
+use toy::{EveryNth, Toy, every, prompts, streams};
 
-/// A network of no weights whose answer depends on everything it is told.
-struct Toy;
-
-impl Denoiser for Toy {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        let mut context = conditioning.context.clone();
-        if let Some(delta) = lora.and_then(|lora| lora.get("layer")) {
-            context = context.clone() + delta.forward(context);
-        }
-        let time = timesteps.div_scalar(1000.0).reshape([-1, 1, 1, 1]);
-        (sample * 0.35 + time).sin() + context.unsqueeze_dim(3)
-    }
-
-    fn prediction(&self) -> Prediction {
-        Prediction::Epsilon
-    }
-}
-
-/// A new update for each sample at every `every`-th step, and a note of what was asked.
-struct EveryNth {
-    every: usize,
-    asked: RefCell<Vec<(usize, usize)>>,
-}
-
-impl AdapterSource for EveryNth {
-    fn refresh(
-        &self,
-        i: usize,
-        sample: &Tensor<4>,
-        _: f64,
-        conditioning: &Conditioning,
-    ) -> Option<LoraSet> {
-        self.asked.borrow_mut().push((i, conditioning.batch()));
-        i.is_multiple_of(self.every).then(|| {
-            let mean = sample.clone().mean_dims(&[1, 2, 3]).reshape([-1, 1, 1]);
-            let delta = LoraDelta {
-                down_aux: None,
-                up: mean.ones_like(),
-                down: mean.add_scalar(i as f64),
-                up_aux: None,
-                scale: 0.1,
-            };
-            LoraSet::new([("layer".to_owned(), delta)])
-        })
-    }
-}
-
-fn prompts(values: &[f32]) -> Conditioning {
-    let data = TensorData::new(values.to_vec(), [values.len(), 1, 1]);
-    Conditioning { context: Tensor::from_data(data, &Device::default()), pooled: None }
-}
-
-fn streams(purpose: Purpose, i: usize, seeds: &[u64]) -> Tensor<4> {
-    let streams = seeds.iter().map(|seed| Stream::new(*seed, purpose, i as u32, 0));
-    noise::normal([1, 1, 2, 2], streams, &Device::default())
-}
-
-fn every(every: usize) -> EveryNth {
-    EveryNth { every, asked: RefCell::default() }
-}
+const TOY: Toy = Toy(Prediction::Epsilon);
 
 /// The guided, adapted, stochastic run of pictures with these seeds and prompts.
-fn run(seeds: &[u64], values: &[f32], adapter: &EveryNth, range: Range<usize>) -> Vec<f32> {
+fn run(seeds: &[u64], values: &[f32], adapter: &EveryNth) -> Vec<f32> {
     let scheduler = SchedulerConfig::stable_diffusion().ddim(8, 0.7).unwrap();
-    let guided = ClassifierFreeGuidance::new(&Toy, prompts(&[0.0]), 3.0);
-    let start = streams(Purpose::Start, 0, seeds);
+    let guided = ClassifierFreeGuidance::new(&TOY, prompts(&[0.0]), 3.0);
     let noise = |i| streams(Purpose::Sampler, i, seeds);
-    let end =
-        sample(&guided, &scheduler, adapter, start, &prompts(values), &noise, range, &mut |_| {});
-    end.try_into_vec_as().unwrap()
+    let prompts = prompts(values);
+    let sampler = Sampler::new(&guided, &scheduler, &prompts).with_adapter(adapter);
+    let start = sampler.start(streams(Purpose::Start, 0, seeds));
+    sampler.run(start, 8, Some(&noise), &mut unobserved).sample.try_into_vec_as().unwrap()
 }
 
 #[test]
 fn a_picture_does_not_depend_on_its_batch() {
-    let both = run(&[3, 4], &[0.1, -0.2], &every(2), 0..8);
-    let alone = run(&[4], &[-0.2], &every(2), 0..8);
+    let both = run(&[3, 4], &[0.1, -0.2], &every(2));
+    let alone = run(&[4], &[-0.2], &every(2));
     for (both, alone) in both[4..].iter().zip(alone) {
         assert!((both - alone).abs() < 1e-5, "{both} {alone}");
     }
@@ -103,7 +38,7 @@ fn a_picture_does_not_depend_on_its_batch() {
 #[test]
 fn the_adapter_is_asked_at_every_step_for_the_conditional_rows() {
     let adapter = every(3);
-    run(&[3, 4], &[0.1, -0.2], &adapter, 0..8);
+    run(&[3, 4], &[0.1, -0.2], &adapter);
     let expected: Vec<_> = (0..8).map(|i| (i, 2)).collect();
     assert_eq!(*adapter.asked.borrow(), expected);
 }
@@ -114,59 +49,36 @@ fn an_update_stays_in_use_until_the_next() {
     let adapter = every(4);
     let mut factors = Vec::new();
     let mut samples = Vec::new();
-    let start = streams(Purpose::Start, 0, &[5]);
-    let end = sample(
-        &Toy,
-        &scheduler,
-        &adapter,
-        start.clone(),
-        &prompts(&[0.3]),
-        &|_| panic!("eta 0 draws nothing"),
-        0..6,
-        &mut |state| {
-            let down = state.lora.unwrap().get("layer").unwrap().down.clone();
-            factors.push(down.into_scalar::<f32>());
-            assert_eq!(state.timestep, scheduler.timestep(state.i));
-            let level = scheduler.level(state.i);
-            let original = level.original(
-                Prediction::Epsilon,
-                state.sample.clone(),
-                state.model_output.clone(),
-            );
-            original.into_data().assert_eq(&state.pred_original.to_data(), true);
-            samples.push((state.sample.to_data(), state.prev_sample.to_data()));
-        },
-    );
+    let prompts = prompts(&[0.3]);
+    let sampler = Sampler::new(&TOY, &scheduler, &prompts).with_adapter(&adapter);
+    let start = sampler.start(streams(Purpose::Start, 0, &[5]));
+    let end = sampler.run(start.clone(), 6, None, &mut |state| {
+        let down = state.lora.unwrap().get("layer").unwrap().down.clone();
+        factors.push(down.into_scalar::<f32>());
+        assert_eq!(state.timestep, scheduler.timestep(state.i));
+        let level = scheduler.level(state.i);
+        let original =
+            level.original(Prediction::Epsilon, state.sample.clone(), state.model_output.clone());
+        original.into_data().assert_eq(&state.pred_original.to_data(), true);
+        samples.push((state.sample.to_data(), state.prev_sample.to_data()));
+        ControlFlow::Continue(())
+    });
     assert_eq!(factors.len(), 6);
     assert!(factors[..4].iter().all(|f| *f == factors[0]) && factors[4] == factors[5]);
     assert!(factors[4] != factors[0]);
-    samples[0].0.assert_eq(&start.into_data(), true);
+    samples[0].0.assert_eq(&start.sample.into_data(), true);
     assert!(samples.windows(2).all(|pair| pair[0].1 == pair[1].0));
-    samples[5].1.assert_eq(&end.into_data(), true);
-}
-
-#[test]
-fn a_range_is_a_part_of_the_run() {
-    let scheduler = SchedulerConfig::stable_diffusion().ddim(8, 0.0).unwrap();
-    let part = |start: Tensor<4>, range| {
-        let noise = |_| panic!("eta 0 draws nothing");
-        sample(&Toy, &scheduler, &NoAdapter, start, &prompts(&[0.3]), &noise, range, &mut |_| {})
-    };
-    let start = streams(Purpose::Start, 0, &[5]);
-    let whole = part(start.clone(), 0..8);
-    let halves = part(part(start.clone(), 0..3), 3..8);
-    whole.into_data().assert_eq(&halves.into_data(), true);
-    part(start.clone(), 0..0).into_data().assert_eq(&start.into_data(), true);
+    samples[5].1.assert_eq(&end.sample.into_data(), true);
 }
 
 /// A tracked start gives a tracked end: the gradient through all steps, by finite differences.
 #[test]
 fn the_loop_is_differentiable() {
     let scheduler = SchedulerConfig::stable_diffusion().ddim(5, 0.0).unwrap();
+    let prompts = prompts(&[0.3]);
+    let sampler = Sampler::new(&TOY, &scheduler, &prompts);
     let end = |start: Tensor<4>| {
-        let noise = |_| panic!("eta 0 draws nothing");
-        sample(&Toy, &scheduler, &NoAdapter, start, &prompts(&[0.3]), &noise, 0..5, &mut |_| {})
-            .sum()
+        sampler.run(Trajectory::at(0, start), 5, None, &mut unobserved).sample.sum()
     };
     let start = streams(Purpose::Start, 0, &[5]).autodiff().require_grad();
     let gradient = start.grad(&end(start.clone()).backward()).unwrap().sum();
@@ -197,14 +109,13 @@ impl Scheduler for AdamsBashforth {
         Prediction::Epsilon
     }
 
-    fn step(
+    fn transition(
         &self,
         i: usize,
         model_output: Tensor<4>,
         sample: Tensor<4>,
-        _: Option<Tensor<4>>,
         history: &mut History,
-    ) -> Step {
+    ) -> Transition {
         let pred_original =
             self.level(i).original(Prediction::Epsilon, sample.clone(), model_output.clone());
         let slope = match history.output(0) {
@@ -212,8 +123,8 @@ impl Scheduler for AdamsBashforth {
             None => model_output.clone(),
         };
         history.push(model_output, 1);
-        let prev_sample = sample + slope * (self.0[i + 1] - self.0[i]);
-        Step { prev_sample, pred_original }
+        let mean = sample + slope * (self.0[i + 1] - self.0[i]);
+        Transition { mean, deviation: 0.0, pred_original }
     }
 }
 
@@ -242,9 +153,9 @@ fn history_serves_a_multi_step_solver() {
     let error = |n: usize| {
         let plan = AdamsBashforth((0..=n).map(|k| 2.0 - 2.0 * k as f64 / n as f64).collect());
         let start = Tensor::full([1, 1, 1, 1], 5.0_f64.sqrt(), &Device::default());
-        let noise = |_| panic!("no noise");
-        let end =
-            sample(&Exact, &plan, &NoAdapter, start, &prompts(&[0.0]), &noise, 0..n, &mut |_| {});
+        let prompts = prompts(&[0.0]);
+        let sampler = Sampler::new(&Exact, &plan, &prompts);
+        let end = sampler.run(Trajectory::at(0, start), n, None, &mut unobserved).sample;
         (end.into_scalar::<f32>() - 1.0).abs()
     };
     let order = (error(16) / error(64)).ln() / 4.0_f32.ln();

@@ -1,6 +1,6 @@
 //! DDIM: deterministic at eta 0, the ancestral sampler of DDPM at eta 1.
 
-use super::{GaussianScheduler, StepCountError, TimestepSpacing, gaussian::Transition, sigmas};
+use super::{GaussianScheduler, StepCountError, TimestepSpacing, gaussian::PlannedStep, sigmas};
 use crate::{
     denoiser::Prediction,
     diffusion::{Level, Process},
@@ -53,7 +53,7 @@ impl GaussianScheduler {
         let steps = timesteps.into_iter().map(|timestep| {
             let level = Level::of_alpha(alphas[timestep]);
             let target = Level::of_alpha(previous(timestep));
-            Transition::ancestral(timestep as f64, level, target, eta)
+            PlannedStep::ancestral(timestep as f64, level, target, eta)
         });
         Ok(Self { steps: steps.collect(), end, prediction, init_noise_sigma: 1.0 })
     }

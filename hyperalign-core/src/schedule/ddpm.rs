@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{GaussianScheduler, StepCountError, TimestepSpacing, gaussian::Transition, sigmas};
+use super::{GaussianScheduler, StepCountError, TimestepSpacing, gaussian::PlannedStep, sigmas};
 use crate::{
     denoiser::Prediction,
     diffusion::{Level, Process},
@@ -57,11 +57,11 @@ impl GaussianScheduler {
         let steps = timesteps.iter().zip(next).map(|(&timestep, next)| {
             let alpha = alphas[timestep];
             let (level, target) = (Level::of_alpha(alpha), Level::of_alpha(next));
-            let step = Transition::ancestral(timestep as f64, level, target, 1.0);
+            let step = PlannedStep::ancestral(timestep as f64, level, target, 1.0);
             match variance {
                 // Training step 0 is the last of all and draws nothing.
                 Variance::FixedLarge if timestep > 0 => {
-                    Transition { deviation: (1.0 - alpha / next).sqrt(), ..step }
+                    PlannedStep { deviation: (1.0 - alpha / next).sqrt(), ..step }
                 }
                 _ => step,
             }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::{
-    History, Scheduler, Step, StepCountError, TimestepSpacing,
+    History, Scheduler, StepCountError, TimestepSpacing, Transition,
     sigmas::{self, Node},
 };
 use crate::{
@@ -95,14 +95,13 @@ impl Scheduler for Dpmpp2mScheduler {
         self.prediction
     }
 
-    fn step(
+    fn transition(
         &self,
         i: usize,
         model_output: Tensor<4>,
         sample: Tensor<4>,
-        _: Option<Tensor<4>>,
         history: &mut History,
-    ) -> Step {
+    ) -> Transition {
         let [level, next] = [i, i + 1].map(|i| self.level(i));
         let pred_original = level.original(self.prediction, sample.clone(), model_output);
         let last = i + 1 == self.nodes.len();
@@ -118,9 +117,9 @@ impl Scheduler for Dpmpp2mScheduler {
         };
         history.push(pred_original.clone(), 1);
         let kept = next.noise / level.noise;
-        let prev_sample =
+        let mean =
             sample.mul_scalar(kept) + extrapolated.mul_scalar(next.signal - kept * level.signal);
-        Step { prev_sample, pred_original }
+        Transition { mean, deviation: 0.0, pred_original }
     }
 }
 

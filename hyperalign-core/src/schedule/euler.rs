@@ -2,7 +2,7 @@
 
 use super::{
     GaussianScheduler, StepCountError, TimestepSpacing,
-    gaussian::Transition,
+    gaussian::PlannedStep,
     sigmas::{self, Node},
 };
 use crate::{
@@ -65,7 +65,7 @@ impl GaussianScheduler {
         let steps = nodes
             .iter()
             .zip(next)
-            .map(|(node, next)| Transition::ancestral(node.timestep, node.level(), next, eta));
+            .map(|(node, next)| PlannedStep::ancestral(node.timestep, node.level(), next, eta));
         // These two spacings begin at the last training step, and the sample there has no signal.
         let init_noise_sigma = match spacing {
             TimestepSpacing::Linspace | TimestepSpacing::Trailing => nodes[0].level().noise,

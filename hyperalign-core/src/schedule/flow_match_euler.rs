@@ -1,6 +1,6 @@
 //! Euler's method for rectified flows: FLUX's own solver.
 
-use super::{GaussianScheduler, gaussian::Transition};
+use super::{GaussianScheduler, gaussian::PlannedStep};
 use crate::{denoiser::Prediction, diffusion::Process};
 
 impl GaussianScheduler {
@@ -17,7 +17,7 @@ impl GaussianScheduler {
         let steps = sigmas.windows(2).map(|pair| {
             assert!(pair[0] > pair[1], "noise levels fall: {sigmas:?}");
             let [level, mean] = [pair[0], pair[1]].map(|sigma| Process::RectifiedFlow.level(sigma));
-            Transition { timestep: pair[0], level, mean, deviation: 0.0 }
+            PlannedStep { timestep: pair[0], level, mean, deviation: 0.0 }
         });
         Self {
             steps: steps.collect(),

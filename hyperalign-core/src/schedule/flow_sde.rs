@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{GaussianScheduler, gaussian::Transition};
+use super::{GaussianScheduler, gaussian::PlannedStep};
 use crate::diffusion::Level;
 
 /// How the diffusion coefficient `g` depends on the noise level.
@@ -54,7 +54,7 @@ impl GaussianScheduler {
                 let signal = step.mean.signal;
                 let noise = next - g * g * (sigma - next) / (2.0 * sigma);
                 let deviation = g * (sigma - next).sqrt();
-                *step = Transition { mean: Level { signal, noise }, deviation, ..*step };
+                *step = PlannedStep { mean: Level { signal, noise }, deviation, ..*step };
             }
         }
         scheduler

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{History, Scheduler, Step, mean_log_density};
+use super::{History, Scheduler, Transition};
 use crate::{denoiser::Prediction, diffusion::Level};
 
 /// The plan of a one-step solver: each step draws from a normal distribution around a mix of the
@@ -15,7 +15,7 @@ use crate::{denoiser::Prediction, diffusion::Level};
 /// [`flow_match_euler`](Self::flow_match_euler), [`flow_sde`](Self::flow_sde).
 #[derive(Debug, Clone)]
 pub struct GaussianScheduler {
-    pub(super) steps: Vec<Transition>,
+    pub(super) steps: Vec<PlannedStep>,
     /// Where the last step ends.
     pub(super) end: Level,
     pub(super) prediction: Prediction,
@@ -24,7 +24,7 @@ pub struct GaussianScheduler {
 
 /// One step of the plan.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Transition {
+pub(super) struct PlannedStep {
     /// What the network is told.
     pub(super) timestep: f64,
     /// Where the step starts.
@@ -36,7 +36,7 @@ pub(super) struct Transition {
     pub(super) deviation: f64,
 }
 
-impl Transition {
+impl PlannedStep {
     /// A step of a variance-preserving diffusion from `level` to `target` that draws the share
     /// `eta` of the deviation of the posterior,
     /// `target.noise^2 (1 - (target.sigma / level.sigma)^2)`, anew.
@@ -58,7 +58,7 @@ impl Transition {
 impl GaussianScheduler {
     /// The mean of the sample after step `i`.
     pub(super) fn mean(&self, i: usize, model_output: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
-        let Transition { level, mean, .. } = &self.steps[i];
+        let PlannedStep { level, mean, .. } = &self.steps[i];
         level.transport(*mean, self.prediction, sample, model_output)
     }
 }
@@ -84,41 +84,20 @@ impl Scheduler for GaussianScheduler {
         self.init_noise_sigma
     }
 
-    fn step(
+    fn transition(
         &self,
         i: usize,
         model_output: Tensor<4>,
         sample: Tensor<4>,
-        noise: Option<Tensor<4>>,
         _: &mut History,
-    ) -> Step {
+    ) -> Transition {
         let pred_original =
             self.level(i).original(self.prediction, sample.clone(), model_output.clone());
         let mean = self.mean(i, model_output, sample);
-        let prev_sample = if self.needs_noise(i) {
-            let noise = noise.expect("a step that needs noise is given it");
-            mean + noise.mul_scalar(self.steps[i].deviation)
-        } else {
-            mean
-        };
-        Step { prev_sample, pred_original }
+        Transition { mean, deviation: self.steps[i].deviation, pred_original }
     }
 
     fn needs_noise(&self, i: usize) -> bool {
         self.steps[i].deviation > 0.0
-    }
-
-    fn log_prob(
-        &self,
-        i: usize,
-        model_output: Tensor<4>,
-        sample: Tensor<4>,
-        prev_sample: Tensor<4>,
-    ) -> Option<Tensor<1>> {
-        let deviation = self.steps[i].deviation;
-        (deviation > 0.0).then(|| {
-            let mean = self.mean(i, model_output, sample);
-            mean_log_density(prev_sample, mean, deviation)
-        })
     }
 }

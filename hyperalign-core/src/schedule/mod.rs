@@ -25,6 +25,7 @@ mod pndm;
 mod sigmas;
 mod solver;
 mod spacing;
+mod transition;
 
 use burn::tensor::Tensor;
 
@@ -40,8 +41,9 @@ pub use gaussian::GaussianScheduler;
 pub use pndm::{PndmOptions, PndmScheduler};
 pub use solver::{Solver, SolverChoice, UnknownSolver};
 pub use spacing::TimestepSpacing;
+pub use transition::Transition;
 
-use crate::{denoiser::Prediction, diffusion::Level};
+use crate::{denoiser::Prediction, diffusion::Level, rows::select_rows};
 
 /// The outcome of a step.
 #[derive(Debug, Clone)]
@@ -91,6 +93,25 @@ impl History {
     pub fn take_held(&mut self) -> Option<Tensor<4>> {
         self.sample.take()
     }
+
+    /// What is remembered of these rows of the batch, in this order.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        self.map(|tensor| select_rows(tensor, rows))
+    }
+
+    /// The same values, cut off from any autodiff graph.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        self.map(Tensor::detach)
+    }
+
+    fn map(&self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        Self {
+            outputs: self.outputs.iter().cloned().map(&f).collect(),
+            sample: self.sample.clone().map(&f),
+        }
+    }
 }
 
 /// The plan of a sampling run over `steps()` steps, from noise to data.
@@ -117,7 +138,21 @@ pub trait Scheduler {
         1.0
     }
 
-    /// Takes step `i`. Differentiable in every tensor.
+    /// Where step `i` leads to: the distribution of the next sample, given the network's answer.
+    /// Differentiable in every tensor.
+    ///
+    /// # Shapes
+    ///
+    /// - `model_output`, `sample`: `[batch, channels, height, width]`
+    fn transition(
+        &self,
+        i: usize,
+        model_output: Tensor<4>,
+        sample: Tensor<4>,
+        history: &mut History,
+    ) -> Transition;
+
+    /// Takes step `i`: a draw from its [`transition`](Self::transition).
     ///
     /// # Shapes
     ///
@@ -133,7 +168,10 @@ pub trait Scheduler {
         sample: Tensor<4>,
         noise: Option<Tensor<4>>,
         history: &mut History,
-    ) -> Step;
+    ) -> Step {
+        let transition = self.transition(i, model_output, sample, history);
+        Step { prev_sample: transition.draw(noise), pred_original: transition.pred_original }
+    }
 
     /// Whether step `i` adds noise.
     fn needs_noise(&self, i: usize) -> bool {
@@ -141,32 +179,10 @@ pub trait Scheduler {
         false
     }
 
-    /// The log-probability of going from `sample` to `prev_sample` in step `i`: the logarithm of
-    /// the Gaussian density, as the *mean* over all dimensions but the batch, `[batch]`. `None`
-    /// where the step is deterministic.
-    ///
-    /// The mean is what the clip ranges of published policy-gradient methods are made for; for
-    /// the log-density of a whole sample multiply by its number of elements.
-    fn log_prob(
-        &self,
-        i: usize,
-        model_output: Tensor<4>,
-        sample: Tensor<4>,
-        prev_sample: Tensor<4>,
-    ) -> Option<Tensor<1>> {
-        let _ = (i, model_output, sample, prev_sample);
-        None
+    /// Whether any step adds noise.
+    fn is_stochastic(&self) -> bool {
+        (0..self.steps()).any(|i| self.needs_noise(i))
     }
-}
-
-/// The mean over non-batch dimensions of the log-density of `value` under a normal distribution
-/// around `mean`.
-pub(crate) fn mean_log_density(value: Tensor<4>, mean: Tensor<4>, deviation: f64) -> Tensor<1> {
-    let [batch, channels, height, width] = value.dims();
-    let constant = deviation.ln() + 0.5 * std::f64::consts::TAU.ln();
-    let squares = (value - mean).square().reshape([batch, channels * height * width]);
-    let mean_square: Tensor<1> = squares.mean_dim(1).squeeze_dim(1);
-    mean_square.mul_scalar(-0.5 / (deviation * deviation)).sub_scalar(constant)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{History, Scheduler, Step, StepCountError, TimestepSpacing, sigmas};
+use super::{History, Scheduler, StepCountError, TimestepSpacing, Transition, sigmas};
 use crate::{
     denoiser::Prediction,
     diffusion::{Level, Process},
@@ -127,20 +127,19 @@ impl Scheduler for PndmScheduler {
         self.prediction
     }
 
-    fn step(
+    fn transition(
         &self,
         i: usize,
         model_output: Tensor<4>,
         sample: Tensor<4>,
-        _: Option<Tensor<4>>,
         history: &mut History,
-    ) -> Step {
+    ) -> Transition {
         let Pass { level, from, to, .. } = self.passes[i];
         let pred_original = level.original(self.prediction, sample.clone(), model_output.clone());
         let (sample, output) = if i == AGAIN {
             // A run that begins here has its sample where the repeated step would lead to.
             let Some((start, before)) = history.take_held().zip(history.output(0)) else {
-                return Step { prev_sample: sample, pred_original };
+                return Transition { mean: sample, deviation: 0.0, pred_original };
             };
             (start, (model_output + before.clone()).div_scalar(2.0))
         } else {
@@ -150,8 +149,8 @@ impl Scheduler for PndmScheduler {
             history.push(model_output, 4);
             (sample, mean_output(history))
         };
-        let prev_sample = from.transport(to, self.prediction, sample, output);
-        Step { prev_sample, pred_original }
+        let mean = from.transport(to, self.prediction, sample, output);
+        Transition { mean, deviation: 0.0, pred_original }
     }
 }
 

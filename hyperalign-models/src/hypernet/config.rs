@@ -1,6 +1,6 @@
 //! What shape a hypernetwork has, and what it adapts.
 
-use hyperalign_core::lora::LoraTarget;
+use hyperalign_core::{adapter::Held, lora::LoraTarget};
 use serde::{Deserialize, Serialize};
 
 /// When the update is computed anew along a trajectory (arXiv:2601.15968, section 3).
@@ -25,6 +25,14 @@ impl Variant {
             Self::P => i == 0 || key_steps.contains(&i),
             Self::I => i == 0,
         }
+    }
+
+    /// Whether an update has to be computed at step `i` of a trajectory that samples with `held`:
+    /// where it changes, where there is none, and for P where what is held belongs to a later step,
+    /// because the trajectory has gone back.
+    pub fn is_due(self, i: usize, key_steps: &[usize], held: Option<&Held>) -> bool {
+        let behind = |held: &Held| self == Self::P && held.since > i;
+        self.refreshes(i, key_steps) || held.is_none_or(behind)
     }
 
     /// The last step at or before `i` at which the update changed.

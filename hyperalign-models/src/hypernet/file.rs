@@ -14,8 +14,8 @@ use hyperalign_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConfigError, HyperSource, Hypernet, HypernetConfig, HypernetInput, Perception, StaticLora,
-    StaticLoraConfig, Variant,
+    ConfigError, HyperSource, Hypernet, HypernetConfig, Perception, StaticLora, StaticLoraConfig,
+    Variant,
 };
 use crate::weights::{self, FileFloat, LoadError, SaveError, Tensors};
 
@@ -163,13 +163,8 @@ impl Adapter {
     ) -> (LoraSet, Option<Tensor<3>>) {
         match (&self.hypernet, &self.static_lora) {
             (Some(hypernet), _) => {
-                let depth = hypernet.config().encoder_depth;
-                let features =
-                    perception.features_at(depth, sample, timesteps.clone(), conditioning);
-                let timesteps = timesteps * perception.time_scale();
-                let context = conditioning.context.clone();
-                let (lora, factors) =
-                    hypernet.forward_with_factors(HypernetInput { features, context, timesteps });
+                let input = hypernet.perceive(perception, sample, timesteps, conditioning);
+                let (lora, factors) = hypernet.forward_with_factors(input);
                 (lora, Some(factors))
             }
             (None, Some(lora)) => (lora.forward(), None),

@@ -9,12 +9,13 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use hyperalign_core::{
+    denoiser::Conditioning,
     fused::silu,
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
 };
 
-use super::{ConfigError, HypernetConfig, positions};
+use super::{ConfigError, HypernetConfig, Perception, positions};
 use crate::{
     timestep_embedding::{Sinusoids, sinusoidal},
     weights::reinit,
@@ -167,6 +168,24 @@ impl Hypernet {
         let (mean, std) = channel_statistics(context);
         (self.context_mean, self.context_std) = (fixed(mean), fixed(std));
         self
+    }
+
+    /// What the network reads of a sample: the encoder's map, and times in 0..1000.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`Perception::features`].
+    pub fn perceive(
+        &self,
+        perception: &dyn Perception,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> HypernetInput {
+        let depth = self.config.encoder_depth;
+        let features = perception.features_at(depth, sample, timesteps.clone(), conditioning);
+        let timesteps = timesteps * perception.time_scale();
+        HypernetInput { features, context: conditioning.context.clone(), timesteps }
     }
 
     /// The update of every adapted layer.

@@ -1,9 +1,13 @@
 //! A hypernetwork as the sampler's adapter source.
 
 use burn::tensor::Tensor;
-use hyperalign_core::{adapter::AdapterSource, denoiser::Conditioning, lora::LoraSet};
+use hyperalign_core::{
+    adapter::{AdapterSource, Held},
+    denoiser::Conditioning,
+    lora::LoraSet,
+};
 
-use super::{Hypernet, HypernetInput, Perception, Variant};
+use super::{Hypernet, Perception, Variant};
 
 /// Runs one trained hypernetwork as S, P or I along a trajectory.
 pub struct HyperSource<'a> {
@@ -29,22 +33,17 @@ impl AdapterSource for HyperSource<'_> {
     fn refresh(
         &self,
         i: usize,
+        held: Option<&Held>,
         sample: &Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
     ) -> Option<LoraSet> {
-        self.variant.refreshes(i, &self.key_steps).then(|| {
+        self.variant.is_due(i, &self.key_steps, held).then(|| {
             let batch = sample.dims()[0];
             let timesteps = Tensor::full([batch], timestep, &sample.device());
-            let features = self.perception.features_at(
-                self.hypernet.config().encoder_depth,
-                sample.clone(),
-                timesteps.clone(),
-                conditioning,
-            );
-            let timesteps = timesteps * self.perception.time_scale();
-            let context = conditioning.context.clone();
-            self.hypernet.forward(HypernetInput { features, context, timesteps })
+            let input =
+                self.hypernet.perceive(self.perception, sample.clone(), timesteps, conditioning);
+            self.hypernet.forward(input)
         })
     }
 }

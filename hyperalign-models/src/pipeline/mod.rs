@@ -1,7 +1,7 @@
 //! Whole models: what a folder in the diffusers layout holds, put together.
 //!
-//! A pipeline knows its parts and how they meet. It has no sampling loop: that is
-//! [`sampler::sample`](hyperalign_core::sampler::sample), for which it is the network.
+//! A pipeline knows its parts and how they meet. Pictures are made of it in
+//! [`generate`](crate::generate).
 
 mod base;
 mod error;
@@ -17,7 +17,6 @@ mod parts;
 mod save;
 mod single_file;
 mod stable_diffusion;
-mod text_to_image;
 
 pub use error::PipelineError;
 pub use flux::{Flux, FluxParts};
@@ -26,4 +25,6 @@ pub use formats::{FormatError, Formats};
 pub use networks::Sizes;
 pub use open::{Beside, open, open_file, open_in};
 pub use stable_diffusion::StableDiffusion;
-pub use text_to_image::TextToImage;
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    denoiser::{Conditioning, Decoder, Denoiser, Prediction},
+    contract::{Conditioning, Decoder, Denoiser, Prediction},
     diffusion::Process,
     lora::LoraSet,
     schedule::SchedulerConfig,

@@ -186,7 +186,7 @@ impl TinyDecoder {
     }
 }
 
-impl hyperalign_core::denoiser::Decoder for TinyDecoder {
+impl hyperalign_core::contract::Decoder for TinyDecoder {
     /// The picture of scaled latents.
     fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
         self.forward(latents / SCALING_FACTOR)

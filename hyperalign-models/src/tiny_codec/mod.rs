@@ -3,7 +3,7 @@
 //! The architecture is that of VAElight (github.com/Graphnull/VAElight): convolutions and leaky
 //! rectifiers only, about a fiftieth of the autoencoder's work. Fields carry the names of its
 //! published graph. Latents here are those of the autoencoder, unscaled;
-//! [`TinyDecoder`] as a [`Decoder`](hyperalign_core::denoiser::Decoder) takes scaled ones.
+//! [`TinyDecoder`] as a [`Decoder`](hyperalign_core::contract::Decoder) takes scaled ones.
 
 mod decoder;
 mod encoder;

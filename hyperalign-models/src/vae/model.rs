@@ -152,7 +152,7 @@ impl AutoencoderKl {
     }
 }
 
-impl hyperalign_core::denoiser::Decoder for AutoencoderKl {
+impl hyperalign_core::contract::Decoder for AutoencoderKl {
     fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
         self.decode(latents)
     }

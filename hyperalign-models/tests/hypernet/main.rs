@@ -7,7 +7,7 @@
 
 mod adapter_file;
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{cell::RefCell, collections::BTreeSet, ops::ControlFlow};
 
 use burn::{
     module::{Module, ModuleMapper, Param},
@@ -18,7 +18,7 @@ use hyperalign_core::{
     denoiser::{Conditioning, Denoiser},
     guidance::ClassifierFreeGuidance,
     noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::{self, Sampler, Trajectory},
 };
 use hyperalign_models::{
     base::Base,
@@ -76,17 +76,12 @@ fn trajectory(base: &StableDiffusion, source: &dyn AdapterSource) -> Vec<Tensor<
     let (sample, _, conditioning) = inputs(base);
     let guided = ClassifierFreeGuidance::new(base, Base::unconditional(base), 3.0);
     let mut samples = Vec::new();
-    let last = sampler::sample(
-        &guided,
-        scheduler.as_ref(),
-        source,
-        sample,
-        &conditioning,
-        &|_| unreachable!("no noise"),
-        0..STEPS,
-        &mut |state| samples.push(state.sample.clone()),
-    );
-    samples.push(last);
+    let sampler = Sampler::new(&guided, scheduler.as_ref(), &conditioning).with_adapter(source);
+    let end = sampler.run(sampler.start(sample), STEPS, None, &mut |state| {
+        samples.push(state.sample.clone());
+        ControlFlow::Continue(())
+    });
+    samples.push(end.sample);
     samples
 }
 
@@ -257,5 +252,39 @@ fn variants_look_at_the_samples_that_they_say() {
         for (seen, i) in seen.into_iter().zip(at) {
             assert_eq!(distance(seen, samples[i].clone()), 0.0, "{variant:?}, step {i}");
         }
+    }
+}
+
+/// A run that is left and taken up is the run itself, bit for bit; and one that is entered late, or
+/// led back, is never the bare base.
+#[test]
+fn trajectories_keep_their_update() {
+    let base = small_base(1, &Device::flex());
+    let scheduler = Base::scheduler(&base, STEPS).unwrap();
+    let (sample, _, conditioning) = inputs(&base);
+    let sampler = Sampler::new(&base, scheduler.as_ref(), &conditioning);
+    let hypernet = shaken(hypernet(&base).init(1, &Device::flex()).unwrap(), 0.3);
+    let lora = shaken(static_lora(&base).init(1, &Device::flex()).unwrap(), 0.3);
+    let all = [
+        (hypernet.source(&base, Variant::S, Vec::new()), [3, 1]),
+        (hypernet.source(&base, Variant::P, vec![2]), [2, 1]),
+        (hypernet.source(&base, Variant::I, Vec::new()), [0, 0]),
+        (lora.source(&base, Variant::S, Vec::new()), [0, 0]),
+    ];
+    for (source, since) in &all {
+        let sampler = sampler.with_adapter(source.as_ref());
+        let run = |trajectory, to| sampler.run(trajectory, to, None, &mut sampler::unobserved);
+        let start = sampler.start(sample.clone());
+        let whole = run(start.clone(), STEPS).sample.into_data();
+        for k in 0..STEPS {
+            let halves = run(run(start.clone(), k), STEPS);
+            halves.sample.into_data().assert_eq(&whole, true);
+        }
+        let last = run(start, 4);
+        let late = Trajectory::at(3, last.sample.clone());
+        assert_eq!(sampler.look(&late).held.unwrap().since, 3);
+        let back = sampler.renoise(&last, 1, sample.clone());
+        let found = [last.held, sampler.look(&back).held].map(|held| held.unwrap().since);
+        assert_eq!(found, *since);
     }
 }

@@ -1,4 +1,4 @@
-//! Captions: what can be asked of this world, in GenEval's six tasks.
+//! Captions: what can be asked of a world, in GenEval's six tasks.
 //!
 //! A caption is a typed request with a wording; text and [`Row`] are made from it, and
 //! [`parse`](super::parse) makes it from text.
@@ -7,7 +7,7 @@ use std::fmt;
 
 use hyperalign_core::noise::Stream;
 
-use super::{Color, Kind};
+use super::{Color, Kind, World};
 use crate::geneval::{Exclude, Include, Relation, Row, Task};
 
 /// One thing that a caption names: `dog`, `heart` or `red heart`.
@@ -92,43 +92,6 @@ impl Caption {
     /// The largest count.
     pub const MOST: usize = 4;
 
-    /// A caption of `task`, drawn at random. Shapes go without colours where the task has none.
-    pub fn draw(task: Task, stream: &mut Stream) -> Self {
-        match task {
-            Task::SingleObject => Self::Some { thing: Thing::plain(any_kind(stream)), count: 1 },
-            Task::Counting => {
-                let thing = Thing::plain(any_kind(stream));
-                Self::Some { thing, count: 2 + stream.below(Self::MOST - 1) }
-            }
-            Task::Colors => Self::Some { thing: any_shape(stream), count: 1 },
-            Task::TwoObject => {
-                let [first, second] = two_kinds(stream).map(Thing::plain);
-                Self::Both { first, second }
-            }
-            Task::Position => {
-                let [subject, target] = two_kinds(stream).map(Thing::plain);
-                let relation = *stream.pick(&Relation::ALL);
-                Self::Placed { subject, relation, target, wording: any_wording(relation, stream) }
-            }
-            Task::ColorAttr => {
-                let first = any_shape(stream);
-                let kind = other(Kind::SHAPES, &[first.kind], stream);
-                let color = other(Color::ALL, &first.color.map_or(vec![], |c| vec![c]), stream);
-                Self::Both { first, second: Thing { kind, color: Some(color) } }
-            }
-        }
-    }
-
-    /// The same caption with a colour for each shape that has none, each with probability `p`.
-    pub fn colored(mut self, p: f64, stream: &mut Stream) -> Self {
-        for thing in self.things_mut() {
-            if thing.kind.is_shape() && thing.color.is_none() && stream.chance(p) {
-                thing.color = Some(*stream.pick(&Color::ALL));
-            }
-        }
-        self
-    }
-
     /// The things named, in the order of their naming.
     pub fn things(&self) -> Vec<Thing> {
         match *self {
@@ -200,18 +163,61 @@ impl fmt::Display for Caption {
     }
 }
 
-fn any_kind(stream: &mut Stream) -> Kind {
-    *stream.pick(&Kind::all().collect::<Vec<_>>())
-}
+impl World {
+    /// A caption of `task`, drawn at random. Shapes go without colours where the task has none.
+    pub fn caption(self, task: Task, stream: &mut Stream) -> Caption {
+        match task {
+            Task::SingleObject => {
+                Caption::Some { thing: Thing::plain(self.any_kind(stream)), count: 1 }
+            }
+            Task::Counting => {
+                let thing = Thing::plain(self.any_kind(stream));
+                Caption::Some { thing, count: 2 + stream.below(Caption::MOST - 1) }
+            }
+            Task::Colors => Caption::Some { thing: self.any_shape(stream), count: 1 },
+            Task::TwoObject => {
+                let [first, second] = self.two_kinds(stream).map(Thing::plain);
+                Caption::Both { first, second }
+            }
+            Task::Position => {
+                let [subject, target] = self.two_kinds(stream).map(Thing::plain);
+                let relation = *stream.pick(&Relation::ALL);
+                let wording = any_wording(relation, stream);
+                Caption::Placed { subject, relation, target, wording }
+            }
+            Task::ColorAttr => {
+                let first = self.any_shape(stream);
+                let kind = other(Kind::SHAPES, &[first.kind], stream);
+                let worn: Vec<Color> = first.color.into_iter().collect();
+                let color = other(self.colors().iter().copied(), &worn, stream);
+                Caption::Both { first, second: Thing { kind, color: Some(color) } }
+            }
+        }
+    }
 
-fn any_shape(stream: &mut Stream) -> Thing {
-    let kind = *stream.pick(&Kind::SHAPES);
-    Thing { kind, color: Some(*stream.pick(&Color::ALL)) }
-}
+    /// `caption` with a colour for each shape that has none, each with probability `p`.
+    pub fn colored(self, mut caption: Caption, p: f64, stream: &mut Stream) -> Caption {
+        for thing in caption.things_mut() {
+            if thing.kind.is_shape() && thing.color.is_none() && stream.chance(p) {
+                thing.color = Some(*stream.pick(self.colors()));
+            }
+        }
+        caption
+    }
 
-fn two_kinds(stream: &mut Stream) -> [Kind; 2] {
-    let first = any_kind(stream);
-    [first, other(Kind::all(), &[first], stream)]
+    fn any_kind(self, stream: &mut Stream) -> Kind {
+        *stream.pick(&self.kinds().collect::<Vec<_>>())
+    }
+
+    fn any_shape(self, stream: &mut Stream) -> Thing {
+        let kind = *stream.pick(&Kind::SHAPES);
+        Thing { kind, color: Some(*stream.pick(self.colors())) }
+    }
+
+    fn two_kinds(self, stream: &mut Stream) -> [Kind; 2] {
+        let first = self.any_kind(stream);
+        [first, other(self.kinds(), &[first], stream)]
+    }
 }
 
 fn any_wording(relation: Relation, stream: &mut Stream) -> Wording {

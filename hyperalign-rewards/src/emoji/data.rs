@@ -4,10 +4,9 @@ use hyperalign_core::noise::{Purpose, Stream};
 use rayon::prelude::*;
 
 use super::caption::Caption;
-use super::corrupt::corrupt;
 use super::picture::{Flaw, Picture};
-use super::scene::Scene;
-use super::split::{Split, draw_from, split_of};
+use super::split::Split;
+use super::world::World;
 use crate::geneval::{Row, Task};
 
 /// How often a caption of the base's data is wrong in one attribute.
@@ -71,23 +70,93 @@ fn stream(source: Source, seed: u64, index: u32) -> Stream {
     Stream::new(seed, Purpose::World, source as u32, index)
 }
 
-/// Item `index` of the data that the base learns from: uncurated, like a crawl of the web.
-///
-/// All combinations occur, those of held-out prompts too: a base model has seen the world.
-/// A share [`WRONG_CAPTIONS`] of the captions is wrong in one attribute, a share
-/// [`UGLY_PICTURES`] of the pictures is ugly, independently.
-pub fn base_item(seed: u64, index: u32) -> Item {
-    let mut stream = stream(Source::Base, seed, index);
-    let task = weighted_task(&mut stream);
-    let caption = Caption::draw(task, &mut stream).colored(EXTRA_COLORS, &mut stream);
-    let mut image = Picture::render(&Scene::draw(&caption, &mut stream));
-    if stream.chance(UGLY_PICTURES) {
-        let flaw = Flaw::draw(&mut stream);
-        image = image.spoiled(flaw, &mut stream);
+impl World {
+    /// Item `index` of the data that the base learns from: uncurated, like a crawl of the web.
+    ///
+    /// All combinations occur, those of held-out prompts too: a base model has seen the world.
+    /// A share [`WRONG_CAPTIONS`] of the captions is wrong in one attribute, a share
+    /// [`UGLY_PICTURES`] of the pictures is ugly, independently.
+    pub fn base_item(self, seed: u64, index: u32) -> Item {
+        let mut stream = stream(Source::Base, seed, index);
+        let task = weighted_task(&mut stream);
+        let caption = self.caption(task, &mut stream);
+        let caption = self.colored(caption, EXTRA_COLORS, &mut stream);
+        let mut image = Picture::render(&self.scene(&caption, &mut stream));
+        if stream.chance(UGLY_PICTURES) {
+            let flaw = Flaw::draw(&mut stream);
+            image = image.spoiled(flaw, &mut stream);
+        }
+        let wrong = stream.chance(WRONG_CAPTIONS);
+        let said = if wrong { self.corrupt(&caption, &mut stream) } else { caption };
+        Item { image, caption: said.to_string(), row: caption.row() }
     }
-    let wrong = stream.chance(WRONG_CAPTIONS);
-    let said = if wrong { corrupt(&caption, &mut stream) } else { caption };
-    Item { image, caption: said.to_string(), row: caption.row() }
+
+    /// Item `index` of the preferred data: a clean picture of a train prompt, with the right text.
+    /// The tasks come equally often.
+    pub fn preferred_item(self, seed: u64, index: u32) -> Item {
+        let mut stream = stream(Source::Preferred, seed, index);
+        let task = *stream.pick(&Task::ALL);
+        let caption = self.draw_from(Split::Train, task, &mut stream);
+        let image = Picture::render(&self.scene(&caption, &mut stream));
+        Item { image, caption: caption.to_string(), row: caption.row() }
+    }
+
+    /// As [`corrupt`], with a wrong caption that is none of the tuning or test prompts.
+    ///
+    /// A preference model that meets a combination as a wrong answer only learns that it is wrong: on
+    /// held-out prompts of two colours the first one was below chance.
+    pub fn corrupt_in_training(self, caption: &Caption, stream: &mut Stream) -> Caption {
+        let allowed = |wrong: &Caption| matches!(self.split_of(wrong), Some(Split::Train) | None);
+        let mut wrong = self.corrupt(caption, stream);
+        // Nearly every caption has an allowed neighbour; the few that have none keep what they got.
+        for _ in 0..64 {
+            if allowed(&wrong) {
+                break;
+            }
+            wrong = self.corrupt(caption, stream);
+        }
+        wrong
+    }
+
+    /// Pair `index` of one of the two sets: pictures of train prompts that differ in what they show,
+    /// in how they look, or in both, with a share [`FLIPPED_LABELS`] of wrong labels.
+    ///
+    /// The unspoken rule behind the labels: what was asked for before beauty.
+    pub fn preference_pair(self, seed: u64, index: u32, which: PairSet) -> PreferencePair {
+        let source = match which {
+            PairSet::Proxy => Source::ProxyPair,
+            PairSet::HeldOut => Source::HeldOutPair,
+        };
+        let mut stream = stream(source, seed, index);
+        let task = *stream.pick(&Task::ALL);
+        let caption = self.draw_from(Split::Train, task, &mut stream);
+        let wrong = self.corrupt_in_training(&caption, &mut stream);
+        // (what the loser shows, winner ugly, loser ugly)
+        let (shown, ugly_win, ugly_lose) = match stream.below(10) {
+            0..5 => (wrong, false, false),
+            5..7 => (caption, false, true),
+            7 => (wrong, true, false),
+            8 => (wrong, true, true),
+            _ => (wrong, false, true),
+        };
+        let image_win = self.look(&caption, ugly_win, &mut stream);
+        let image_lose = self.look(&shown, ugly_lose, &mut stream);
+        let prompt = caption.to_string();
+        if stream.chance(FLIPPED_LABELS) {
+            PreferencePair { image_win: image_lose, image_lose: image_win, prompt, flipped: true }
+        } else {
+            PreferencePair { image_win, image_lose, prompt, flipped: false }
+        }
+    }
+
+    fn look(self, caption: &Caption, ugly: bool, stream: &mut Stream) -> Picture {
+        let image = Picture::render(&self.scene(caption, stream));
+        if !ugly {
+            return image;
+        }
+        let flaw = Flaw::draw(stream);
+        image.spoiled(flaw, stream)
+    }
 }
 
 fn weighted_task(stream: &mut Stream) -> Task {
@@ -99,73 +168,6 @@ fn weighted_task(stream: &mut Stream) -> Task {
         rest -= share;
     }
     Task::ColorAttr
-}
-
-/// Item `index` of the preferred data: a clean picture of a train prompt, with the right text.
-/// The tasks come equally often.
-pub fn preferred_item(seed: u64, index: u32) -> Item {
-    let mut stream = stream(Source::Preferred, seed, index);
-    let task = *stream.pick(&Task::ALL);
-    let caption = draw_from(Split::Train, task, &mut stream);
-    let image = Picture::render(&Scene::draw(&caption, &mut stream));
-    Item { image, caption: caption.to_string(), row: caption.row() }
-}
-
-/// As [`corrupt`], with a wrong caption that is none of the tuning or test prompts.
-///
-/// A preference model that meets a combination as a wrong answer only learns that it is wrong: on
-/// held-out prompts of two colours the first one was below chance.
-pub fn corrupt_in_training(caption: &Caption, stream: &mut Stream) -> Caption {
-    let allowed = |wrong: &Caption| matches!(split_of(wrong), Some(Split::Train) | None);
-    let mut wrong = corrupt(caption, stream);
-    // Nearly every caption has an allowed neighbour; the few that have none keep what they got.
-    for _ in 0..64 {
-        if allowed(&wrong) {
-            break;
-        }
-        wrong = corrupt(caption, stream);
-    }
-    wrong
-}
-
-/// Pair `index` of one of the two sets: pictures of train prompts that differ in what they show,
-/// in how they look, or in both, with a share [`FLIPPED_LABELS`] of wrong labels.
-///
-/// The unspoken rule behind the labels: what was asked for before beauty.
-pub fn preference_pair(seed: u64, index: u32, which: PairSet) -> PreferencePair {
-    let source = match which {
-        PairSet::Proxy => Source::ProxyPair,
-        PairSet::HeldOut => Source::HeldOutPair,
-    };
-    let mut stream = stream(source, seed, index);
-    let task = *stream.pick(&Task::ALL);
-    let caption = draw_from(Split::Train, task, &mut stream);
-    let wrong = corrupt_in_training(&caption, &mut stream);
-    // (what the loser shows, winner ugly, loser ugly)
-    let (shown, ugly_win, ugly_lose) = match stream.below(10) {
-        0..5 => (wrong, false, false),
-        5..7 => (caption, false, true),
-        7 => (wrong, true, false),
-        8 => (wrong, true, true),
-        _ => (wrong, false, true),
-    };
-    let image_win = look(&caption, ugly_win, &mut stream);
-    let image_lose = look(&shown, ugly_lose, &mut stream);
-    let prompt = caption.to_string();
-    if stream.chance(FLIPPED_LABELS) {
-        PreferencePair { image_win: image_lose, image_lose: image_win, prompt, flipped: true }
-    } else {
-        PreferencePair { image_win, image_lose, prompt, flipped: false }
-    }
-}
-
-fn look(caption: &Caption, ugly: bool, stream: &mut Stream) -> Picture {
-    let image = Picture::render(&Scene::draw(caption, stream));
-    if !ugly {
-        return image;
-    }
-    let flaw = Flaw::draw(stream);
-    image.spoiled(flaw, stream)
 }
 
 /// Makes many items at once, on all cores, in the order of `indices`.
@@ -186,6 +188,8 @@ mod tests {
     use super::super::{CHANNELS, SIZE, gold, parse};
     use super::*;
 
+    const WORLD: World = World::LARGE;
+
     /// Whether a share seen in `n` draws fits a probability, within four standard errors.
     fn fits(count: usize, n: usize, p: f64) -> bool {
         (count as f64 / n as f64 - p).abs() < 4.0 * (p * (1.0 - p) / n as f64).sqrt()
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn the_base_data_is_as_wrong_as_it_says() {
         let n = 2_000;
-        let items = collect(0..n as u32, |index| base_item(3, index));
+        let items = collect(0..n as u32, |index| WORLD.base_item(3, index));
         let wrong = items.iter().filter(|item| item.caption != item.row.prompt).count();
         assert!(fits(wrong, n, WRONG_CAPTIONS), "{wrong} of {n}");
         for (task, share) in Task::ALL.into_iter().zip([0.10, 0.19, 0.13, 0.10, 0.27]) {
@@ -210,10 +214,10 @@ mod tests {
         let held_out = (0..n).filter(|&index| {
             let mut stream = Stream::new(5, Purpose::World, 99, index);
             let task = *stream.pick(&Task::ALL);
-            let caption = draw_from(Split::Train, task, &mut stream);
-            let wrong = corrupt_in_training(&caption, &mut stream);
+            let caption = WORLD.draw_from(Split::Train, task, &mut stream);
+            let wrong = WORLD.corrupt_in_training(&caption, &mut stream);
             assert_ne!(wrong, caption);
-            matches!(split_of(&wrong), Some(Split::Tuning | Split::Test))
+            matches!(WORLD.split_of(&wrong), Some(Split::Tuning | Split::Test))
         });
         let held_out = held_out.count();
         assert!(held_out < 6, "{held_out} of {n}");
@@ -221,30 +225,31 @@ mod tests {
 
     #[test]
     fn items_depend_on_seed_and_index_only() {
-        let [a, b, other] = [(1, 5), (1, 5), (2, 5)].map(|(seed, index)| base_item(seed, index));
+        let [a, b, other] =
+            [(1, 5), (1, 5), (2, 5)].map(|(seed, index)| WORLD.base_item(seed, index));
         assert_eq!((&a.image, &a.caption), (&b.image, &b.caption));
         assert_ne!(a.image, other.image);
-        let in_parallel = collect(0..8, |index| base_item(1, index));
+        let in_parallel = collect(0..8, |index| WORLD.base_item(1, index));
         assert_eq!(in_parallel[5].image, a.image);
     }
 
     #[test]
     fn preferred_items_are_right_train_prompts() {
-        for item in collect(0..120, |index| preferred_item(4, index)) {
+        for item in collect(0..120, |index| WORLD.preferred_item(4, index)) {
             assert!(gold(&item.image, &item.row).correct, "{}", item.caption);
             assert_eq!(item.caption, item.row.prompt);
             let caption = Caption::parse(&item.caption).unwrap();
-            assert_eq!(split_of(&caption), Some(Split::Train));
+            assert!(matches!(WORLD.split_of(&caption), Some(Split::Train) | None), "{caption}");
         }
     }
 
     #[test]
     fn pairs_are_flipped_as_often_as_they_say() {
         let n = 2_000;
-        let pairs = collect(0..n as u32, |index| preference_pair(5, index, PairSet::Proxy));
+        let pairs = collect(0..n as u32, |index| WORLD.preference_pair(5, index, PairSet::Proxy));
         let flipped = pairs.iter().filter(|pair| pair.flipped).count();
         assert!(fits(flipped, n, FLIPPED_LABELS), "{flipped} of {n}");
-        let held_out = preference_pair(5, 0, PairSet::HeldOut);
+        let held_out = WORLD.preference_pair(5, 0, PairSet::HeldOut);
         assert_ne!(held_out.image_win, pairs[0].image_win);
 
         // Where only one of the two shows what was asked for, the label says which, or is flipped.
@@ -262,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_signed_and_in_order() {
-        let items = collect(0..3, |index| preferred_item(6, index));
+        let items = collect(0..3, |index| WORLD.preferred_item(6, index));
         let values = batch(items.iter().map(|item| &item.image));
         let size = CHANNELS * SIZE * SIZE;
         assert_eq!(values.len(), 3 * size);

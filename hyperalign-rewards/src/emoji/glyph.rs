@@ -1,14 +1,24 @@
-//! What the world holds: objects, coloured shapes, and the words for them.
+//! What the worlds hold: objects, coloured shapes, and the words for them.
 
 use std::fmt;
 
-/// A class of things. The world's classes in GenEval's sense.
+/// A class of things. The worlds' classes in GenEval's sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// An object, with its own colours.
     Apple,
     /// An object.
+    Banana,
+    /// An object.
+    Boat,
+    /// An object.
+    Butterfly,
+    /// An object.
     Car,
+    /// An object.
+    Carrot,
+    /// An object.
+    Clock,
     /// An object.
     Dog,
     /// An object.
@@ -18,16 +28,24 @@ pub enum Kind {
     /// An object.
     Football,
     /// An object.
+    House,
+    /// An object.
     Key,
     /// An object.
     Mushroom,
+    /// An object.
+    Penguin,
+    /// An object.
+    Robot,
+    /// An object.
+    Rocket,
     /// An object.
     Star,
     /// An object.
     Tree,
     /// An object.
     Umbrella,
-    /// A shape, in any of the world's colours.
+    /// A shape, in any of a world's colours.
     Heart,
     /// A shape.
     Circle,
@@ -35,28 +53,43 @@ pub enum Kind {
     Square,
 }
 
-impl Kind {
-    /// The things that have one look each.
-    pub const OBJECTS: [Self; 11] = [
-        Self::Apple,
-        Self::Car,
-        Self::Dog,
-        Self::Fish,
-        Self::Flower,
-        Self::Football,
-        Self::Key,
-        Self::Mushroom,
-        Self::Star,
-        Self::Tree,
-        Self::Umbrella,
-    ];
+/// How a kind is called and, for objects, drawn: the word for one, the word for several, the emoji.
+type Entry = (Kind, &'static str, &'static str, &'static str);
 
-    /// The things that come in every [`Color`].
+/// Every kind, in the order of the enumeration.
+const KINDS: [Entry; 23] = [
+    (Kind::Apple, "apple", "apples", "🍎"),
+    (Kind::Banana, "banana", "bananas", "🍌"),
+    (Kind::Boat, "boat", "boats", "⛵"),
+    (Kind::Butterfly, "butterfly", "butterflies", "🦋"),
+    (Kind::Car, "car", "cars", "🚗"),
+    (Kind::Carrot, "carrot", "carrots", "🥕"),
+    (Kind::Clock, "clock", "clocks", "⏰"),
+    (Kind::Dog, "dog", "dogs", "🐶"),
+    (Kind::Fish, "fish", "fish", "🐟"),
+    (Kind::Flower, "flower", "flowers", "🌻"),
+    (Kind::Football, "football", "footballs", "⚽"),
+    (Kind::House, "house", "houses", "🏠"),
+    (Kind::Key, "key", "keys", "🔑"),
+    (Kind::Mushroom, "mushroom", "mushrooms", "🍄"),
+    (Kind::Penguin, "penguin", "penguins", "🐧"),
+    (Kind::Robot, "robot", "robots", "🤖"),
+    (Kind::Rocket, "rocket", "rockets", "🚀"),
+    (Kind::Star, "star", "stars", "⭐"),
+    (Kind::Tree, "tree", "trees", "🌲"),
+    (Kind::Umbrella, "umbrella", "umbrellas", "☂"),
+    (Kind::Heart, "heart", "hearts", ""),
+    (Kind::Circle, "circle", "circles", ""),
+    (Kind::Square, "square", "squares", ""),
+];
+
+impl Kind {
+    /// The things that come in colours.
     pub const SHAPES: [Self; 3] = [Self::Heart, Self::Circle, Self::Square];
 
-    /// Objects and shapes.
+    /// The kinds of all worlds, objects first.
     pub fn all() -> impl Iterator<Item = Self> + Clone {
-        Self::OBJECTS.into_iter().chain(Self::SHAPES)
+        KINDS.into_iter().map(|(kind, ..)| kind)
     }
 
     /// Whether this is one of the [`SHAPES`](Self::SHAPES).
@@ -66,42 +99,12 @@ impl Kind {
 
     /// The word for one.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Apple => "apple",
-            Self::Car => "car",
-            Self::Dog => "dog",
-            Self::Fish => "fish",
-            Self::Flower => "flower",
-            Self::Football => "football",
-            Self::Key => "key",
-            Self::Mushroom => "mushroom",
-            Self::Star => "star",
-            Self::Tree => "tree",
-            Self::Umbrella => "umbrella",
-            Self::Heart => "heart",
-            Self::Circle => "circle",
-            Self::Square => "square",
-        }
+        KINDS[self as usize].1
     }
 
     /// The word for several.
     pub fn plural(self) -> &'static str {
-        match self {
-            Self::Apple => "apples",
-            Self::Car => "cars",
-            Self::Dog => "dogs",
-            Self::Fish => "fish",
-            Self::Flower => "flowers",
-            Self::Football => "footballs",
-            Self::Key => "keys",
-            Self::Mushroom => "mushrooms",
-            Self::Star => "stars",
-            Self::Tree => "trees",
-            Self::Umbrella => "umbrellas",
-            Self::Heart => "hearts",
-            Self::Circle => "circles",
-            Self::Square => "squares",
-        }
+        KINDS[self as usize].2
     }
 }
 
@@ -116,27 +119,45 @@ impl fmt::Display for Kind {
 pub enum Color {
     /// Twemoji's red.
     Red,
+    /// Twemoji's orange.
+    Orange,
     /// Twemoji's yellow.
     Yellow,
     /// Twemoji's green.
     Green,
     /// Twemoji's blue.
     Blue,
+    /// Twemoji's purple.
+    Purple,
+    /// Twemoji's brown.
+    Brown,
     /// Twemoji's black, a dark grey.
     Black,
 }
 
 impl Color {
-    /// All colours.
-    pub const ALL: [Self; 5] = [Self::Red, Self::Yellow, Self::Green, Self::Blue, Self::Black];
+    /// The colours of all worlds.
+    pub const ALL: [Self; 8] = [
+        Self::Red,
+        Self::Orange,
+        Self::Yellow,
+        Self::Green,
+        Self::Blue,
+        Self::Purple,
+        Self::Brown,
+        Self::Black,
+    ];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Red => "red",
+            Self::Orange => "orange",
             Self::Yellow => "yellow",
             Self::Green => "green",
             Self::Blue => "blue",
+            Self::Purple => "purple",
+            Self::Brown => "brown",
             Self::Black => "black",
         }
     }
@@ -166,13 +187,16 @@ impl Glyph {
         Self { kind, color }
     }
 
-    /// Every look in the world.
+    /// Every look there is in any world.
     pub fn all() -> impl Iterator<Item = Self> {
-        let objects = Kind::OBJECTS.into_iter().map(|kind| Self { kind, color: None });
-        let shapes = Kind::SHAPES.into_iter().flat_map(|kind| {
-            Color::ALL.into_iter().map(move |color| Self { kind, color: Some(color) })
-        });
-        objects.chain(shapes)
+        Kind::all().flat_map(Self::of)
+    }
+
+    /// The looks of a kind: one of an object, one for each colour of a shape.
+    pub fn of(kind: Kind) -> impl Iterator<Item = Self> {
+        let plain = (!kind.is_shape()).then_some(Self { kind, color: None });
+        let colors = Color::ALL.into_iter().filter(move |_| kind.is_shape());
+        plain.into_iter().chain(colors.map(move |color| Self { kind, color: Some(color) }))
     }
 
     /// What it is.
@@ -187,34 +211,29 @@ impl Glyph {
 
     /// The emoji that is drawn.
     pub(super) fn emoji(self) -> &'static str {
-        use Color::{Black, Blue, Green, Red, Yellow};
-        match (self.kind, self.color) {
-            (Kind::Apple, _) => "🍎",
-            (Kind::Car, _) => "🚗",
-            (Kind::Dog, _) => "🐶",
-            (Kind::Fish, _) => "🐟",
-            (Kind::Flower, _) => "🌻",
-            (Kind::Football, _) => "⚽",
-            (Kind::Key, _) => "🔑",
-            (Kind::Mushroom, _) => "🍄",
-            (Kind::Star, _) => "⭐",
-            (Kind::Tree, _) => "🌲",
-            (Kind::Umbrella, _) => "☂",
-            (Kind::Heart, Some(Red)) => "❤",
-            (Kind::Heart, Some(Yellow)) => "💛",
-            (Kind::Heart, Some(Green)) => "💚",
-            (Kind::Heart, Some(Blue)) => "💙",
-            (Kind::Heart, _) => "🖤",
-            (Kind::Circle, Some(Red)) => "🔴",
-            (Kind::Circle, Some(Yellow)) => "🟡",
-            (Kind::Circle, Some(Green)) => "🟢",
-            (Kind::Circle, Some(Blue)) => "🔵",
-            (Kind::Circle, _) => "⚫",
-            (Kind::Square, Some(Red)) => "🟥",
-            (Kind::Square, Some(Yellow)) => "🟨",
-            (Kind::Square, Some(Green)) => "🟩",
-            (Kind::Square, Some(Blue)) => "🟦",
-            (Kind::Square, Some(Black) | None) => "⬛",
+        // In the order of the colours.
+        let shapes = match self.kind {
+            Kind::Heart => ["❤", "🧡", "💛", "💚", "💙", "💜", "🤎", "🖤"],
+            Kind::Circle => ["🔴", "🟠", "🟡", "🟢", "🔵", "🟣", "🟤", "⚫"],
+            Kind::Square => ["🟥", "🟧", "🟨", "🟩", "🟦", "🟪", "🟫", "⬛"],
+            object => return KINDS[object as usize].3,
+        };
+        shapes[self.color.map_or(0, |color| color as usize)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_follows_the_enumeration() {
+        for (index, (kind, ..)) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind as usize, index, "{kind}");
         }
+        for (index, color) in Color::ALL.into_iter().enumerate() {
+            assert_eq!(color as usize, index, "{color}");
+        }
+        assert_eq!(Glyph::all().count(), KINDS.len() - 3 + 3 * Color::ALL.len());
     }
 }

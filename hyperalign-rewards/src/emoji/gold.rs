@@ -1,13 +1,15 @@
 //! The gold scorer: the detector's finds, judged by GenEval's rules.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::detect::detect;
-use super::parse::parse;
+use super::parse::{PromptError, parse};
 use super::{CHANNELS, Picture, SIZE};
 use crate::geneval::{Row, Verdict, judge};
-use crate::{Reward, ScoreError};
+use crate::{Prompt, Reads, Reward, ScoreError};
 
 /// Whether `image` shows what `row` asks for.
 pub fn gold(image: &Picture, row: &Row) -> Verdict {
@@ -41,6 +43,14 @@ pub fn pictures(images: &Tensor<4>) -> Vec<Picture> {
     values.chunks_exact(CHANNELS * SIZE * SIZE).map(Picture::from_signed).collect()
 }
 
+/// The rules of `prompt`: its own, or those that its words mean in this world.
+fn row_of(prompt: &Prompt) -> Result<Cow<'_, Row>, PromptError> {
+    match &prompt.row {
+        Some(row) => Ok(Cow::Borrowed(row)),
+        None => parse(&prompt.text).map(Cow::Owned),
+    }
+}
+
 /// The gold scorer as a [`Reward`]: 1 where every rule is met, 0 elsewhere.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Gold;
@@ -54,17 +64,16 @@ impl Reward for Gold {
         "1".to_owned()
     }
 
-    /// # Panics
-    ///
-    /// Panics if a prompt is not one of this world; [`parse`] tells before.
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-        let row = |prompt: &String| {
-            parse(prompt).unwrap_or_else(|error| panic!("the gold scorer needs a row: {error}"))
+    /// A prompt without rules, whose words mean none either, has no score: NaN.
+    /// [`check`](Reward::check) tells before.
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        let pictures = pictures(&images);
+        assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
+        let score = |(picture, prompt): (&Picture, &Prompt)| match row_of(prompt) {
+            Ok(row) => f32::from(u8::from(gold(picture, &row).correct)),
+            Err(_) => f32::NAN,
         };
-        let rows: Vec<Row> = prompts.iter().map(row).collect();
-        let verdicts = gold_batch(&pictures(&images), &rows);
-        let scores: Vec<f32> =
-            verdicts.iter().map(|verdict| f32::from(u8::from(verdict.correct))).collect();
+        let scores: Vec<f32> = pictures.par_iter().zip(prompts).map(score).collect();
         let count = scores.len();
         Tensor::from_data(TensorData::new(scores, [count]), &images.device())
     }
@@ -73,13 +82,47 @@ impl Reward for Gold {
         false
     }
 
-    fn check(&self, [height, width]: [usize; 2], prompts: &[String]) -> Result<(), ScoreError> {
+    fn check(&self, [height, width]: [usize; 2], prompts: &[Prompt]) -> Result<(), ScoreError> {
         if [height, width] != [SIZE; 2] {
             let (name, expected) = (self.name().to_owned(), SIZE);
             return Err(ScoreError::PictureSize { name, expected, height, width });
         }
-        prompts.iter().try_for_each(|prompt| {
-            parse(prompt).map(|_| ()).map_err(|error| ScoreError::World(error.to_string()))
+        prompts.iter().try_for_each(|prompt| match row_of(prompt) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ScoreError::NoRules {
+                name: self.name().to_owned(),
+                prompt: prompt.text.clone(),
+                reason: error.to_string(),
+            }),
         })
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Tensors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use hyperalign_core::noise::{Purpose, Stream};
+
+    use super::*;
+    use crate::emoji::{Caption, World, data};
+
+    /// The rules decide, whatever the words are; without rules the words do.
+    #[test]
+    fn a_prompt_is_judged_by_its_row() {
+        let caption = Caption::parse("a dog").unwrap();
+        let scene = World::SMALL.scene(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
+        let values = data::batch([&Picture::render(&scene)]);
+        let image = Tensor::from_data(TensorData::new(values, [1, 3, 64, 64]), &Device::default());
+        let score = |prompt: Prompt| Gold.measure(&image, &[prompt])[0];
+        let heart = Prompt { text: "a dog".to_owned(), ..parse("a red heart").unwrap().into() };
+        assert_eq!(score("a dog".into()), 1.0);
+        assert_eq!(score(heart), 0.0);
+        assert!(score("a gryphon".into()).is_nan());
+        let error = Gold.check([64; 2], &["a gryphon".into()]).unwrap_err().to_string();
+        assert!(error.contains("`a gryphon`"), "{error}");
     }
 }

@@ -17,22 +17,20 @@ mod picture;
 mod scene;
 mod split;
 mod sprite;
+mod world;
 
 pub use caption::{Caption, Thing, Wording};
-pub use corrupt::corrupt;
-pub use data::{
-    FLIPPED_LABELS, Item, PairSet, PreferencePair, base_item, corrupt_in_training, preference_pair,
-    preferred_item,
-};
+pub use data::{FLIPPED_LABELS, Item, PairSet, PreferencePair};
 pub use detect::{detect, detect_batch};
 pub use glyph::{Color, Glyph, Kind};
 pub use gold::{Gold, gold, gold_batch, pictures};
-pub use measure::{Acceptance, Exactness, exactness};
+pub use measure::{Acceptance, Exactness};
 pub use parse::{PromptError, parse, vocabulary};
 pub use picture::{Flaw, Picture};
 pub use scene::{Placement, Scene};
-pub use split::{Split, prompts, split_of};
+pub use split::Split;
 pub use sprite::{ATTRIBUTION, SPRITE_SIZES, Sprite};
+pub use world::{Holdout, World};
 
 /// Edge of every picture, in pixels.
 pub const SIZE: usize = 64;

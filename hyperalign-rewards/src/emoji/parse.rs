@@ -1,7 +1,7 @@
 //! From text to a caption, with errors that teach the world's language.
 
 use super::caption::{Caption, Thing, Wording};
-use super::{Color, Kind};
+use super::{Color, Kind, World};
 use crate::geneval::{Relation, Row};
 
 /// Why a prompt is not one that this world understands.
@@ -67,7 +67,7 @@ fn known() -> String {
     format!(
         "This world knows the objects {}; the shapes {} in {}; the counts two, three, four; \
          and, left of, right of, above, below",
-        names(&Kind::OBJECTS),
+        names(World::LARGE.objects()),
         names(&Kind::SHAPES),
         colors.join(", "),
     )
@@ -82,17 +82,23 @@ fn at(found: &Option<String>) -> String {
     found.as_ref().map_or_else(|| " at the end".to_owned(), |word| format!(" at `{word}`"))
 }
 
-/// Every word that captions are made of, sorted. A tokenizer of these has no unknown token to
-/// fear from a prompt that [`parse`] accepts.
+/// Every word that captions of any world are made of, sorted. A tokenizer of these has no unknown
+/// token to fear from a prompt that [`parse`] accepts.
 pub fn vocabulary() -> Vec<String> {
-    let mut words: Vec<&str> = vec!["a", "an", "and", "to", "the", "of"];
-    words.extend(["left", "right", "above", "below"]);
-    words.extend(Caption::COUNTS);
-    words.extend(Color::ALL.map(Color::name));
-    words.extend(Kind::all().flat_map(|kind| [kind.name(), kind.plural()]));
-    words.sort_unstable();
-    words.dedup();
-    words.into_iter().map(str::to_owned).collect()
+    World::LARGE.vocabulary()
+}
+
+impl World {
+    /// Every word that captions of this world are made of, sorted.
+    pub fn vocabulary(self) -> Vec<String> {
+        let mut words: Vec<&str> = vec!["a", "an", "and", "to", "the", "of"];
+        words.extend(["left", "right", "above", "below"]);
+        words.extend(Caption::COUNTS);
+        words.extend(self.words());
+        words.sort_unstable();
+        words.dedup();
+        words.into_iter().map(str::to_owned).collect()
+    }
 }
 
 /// GenEval's row for `prompt`.
@@ -242,22 +248,22 @@ impl Parser<'_> {
 mod tests {
     use hyperalign_core::noise::{Purpose, Stream};
 
-    use super::super::corrupt;
     use super::*;
     use crate::geneval::Task;
 
     #[test]
     fn captions_survive_a_round_trip() {
         let known = vocabulary();
-        assert!((40..=50).contains(&known.len()), "{} words", known.len());
+        assert!((60..=75).contains(&known.len()), "{} words", known.len());
         let mut stream = Stream::new(1, Purpose::World, 0, 0);
         for k in 0..3_000 {
-            let caption = Caption::draw(Task::ALL[k % 6], &mut stream);
+            let world = [World::SMALL, World::LARGE][k % 2];
+            let caption = world.caption(Task::ALL[k % 6], &mut stream);
             assert_eq!(caption.task(), Task::ALL[k % 6]);
-            let wrong = corrupt(&caption, &mut stream);
+            let wrong = world.corrupt(&caption, &mut stream);
             assert_ne!(caption, wrong);
             assert_ne!(caption.row(), wrong.row());
-            for caption in [caption, wrong, caption.colored(0.5, &mut stream)] {
+            for caption in [caption, wrong, world.colored(caption, 0.5, &mut stream)] {
                 let text = caption.to_string();
                 assert_eq!(Caption::parse(&text), Ok(caption), "{text}");
                 assert_eq!(parse(&text), Ok(caption.row()));
@@ -280,8 +286,8 @@ mod tests {
 
     #[test]
     fn unknown_words_are_named_with_what_is_known() {
-        let message = parse("a purple elephant and an appel").unwrap_err().to_string();
-        for part in ["`purple`, `elephant`", "`appel` (nearest known word: `apple`)", "football"] {
+        let message = parse("a pink elephant and an appel").unwrap_err().to_string();
+        for part in ["`pink`, `elephant`", "`appel` (nearest known word: `apple`)", "football"] {
             assert!(message.contains(part), "{message}");
         }
     }

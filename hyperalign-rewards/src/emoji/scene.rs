@@ -3,7 +3,7 @@
 use hyperalign_core::noise::Stream;
 
 use super::caption::{Caption, Thing};
-use super::{Color, Glyph, SIZE, SPRITE_SIZES};
+use super::{Glyph, SIZE, SPRITE_SIZES, World};
 use crate::geneval::{BoundingBox, relations};
 
 /// Sprites lie on multiples of this many pixels: the autoencoder's factor, so that its grid
@@ -48,32 +48,34 @@ pub struct Scene {
     pub placements: Vec<Placement>,
 }
 
-impl Scene {
+impl World {
     /// A scene for `caption`, drawn at random: background, sizes, places, and the colours that
     /// the caption leaves open.
     ///
     /// Two things with a relation stand in that one and no other, so that a diagonal never makes
     /// two captions right.
-    pub fn draw(caption: &Caption, stream: &mut Stream) -> Self {
+    pub fn scene(self, caption: &Caption, stream: &mut Stream) -> Scene {
         let background = pastel(stream);
         let glyphs: Vec<Glyph> = match *caption {
-            Caption::Some { thing, count } => (0..count).map(|_| glyph(thing, stream)).collect(),
-            _ => caption.things().into_iter().map(|thing| glyph(thing, stream)).collect(),
+            Caption::Some { thing, count } => {
+                (0..count).map(|_| self.glyph(thing, stream)).collect()
+            }
+            _ => caption.things().into_iter().map(|thing| self.glyph(thing, stream)).collect(),
         };
         loop {
             if let Some(placements) = place(&glyphs, stream)
                 && holds(caption, &placements)
             {
-                return Self { background, placements };
+                return Scene { background, placements };
             }
         }
     }
-}
 
-fn glyph(thing: Thing, stream: &mut Stream) -> Glyph {
-    let any = |stream: &mut Stream| *stream.pick(&Color::ALL);
-    let color = thing.kind.is_shape().then(|| thing.color.unwrap_or_else(|| any(stream)));
-    Glyph::new(thing.kind, color)
+    fn glyph(self, thing: Thing, stream: &mut Stream) -> Glyph {
+        let any = |stream: &mut Stream| *stream.pick(self.colors());
+        let color = thing.kind.is_shape().then(|| thing.color.unwrap_or_else(|| any(stream)));
+        Glyph::new(thing.kind, color)
+    }
 }
 
 /// Places for all glyphs, or `None` where the first ones left no room for the last.

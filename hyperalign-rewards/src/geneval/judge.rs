@@ -135,7 +135,7 @@ pub struct Verdict {
 /// # Panics
 ///
 /// Panics if a position refers to a clause that does not come before its own;
-/// [`read_jsonl`](super::read_jsonl) lets none through.
+/// [`Row::read_jsonl`] lets none through.
 pub fn judge(detections: &[Detection], row: &Row) -> Verdict {
     let mut reasons = Vec::new();
     let mut matched: Vec<Option<Vec<&Detection>>> = Vec::new();

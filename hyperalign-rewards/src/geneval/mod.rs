@@ -4,8 +4,6 @@
 //! the [`emoji`](crate::emoji) world's template matching, is none of this module's business.
 
 mod judge;
-mod row;
 
+pub use hyperalign_core::contract::{Exclude, Include, Relation, Row, RowError, Task};
 pub use judge::{BoundingBox, Detection, Reason, Verdict, judge, relations};
-pub(crate) use row::read_row;
-pub use row::{Exclude, Include, Relation, Row, RowError, Task, read_jsonl};

@@ -22,7 +22,7 @@ fn object_line(path: &Path, line: usize, text: &str) -> Result<Prompt, PromptFil
         return Err(entry(path, place(), "expected an object with `prompt`"));
     };
     if object.contains_key("include") && object.contains_key("tag") {
-        let row = geneval::read_row(line, text)
+        let row = geneval::Row::read(line, text)
             .map_err(|source| PromptFileError::Row { path: path.to_owned(), source })?;
         return Ok(row.into());
     }

@@ -10,34 +10,9 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use crate::geneval::{Row, RowError, Task};
+pub use hyperalign_core::contract::Prompt;
 
-/// One prompt of a set.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Prompt {
-    /// The text.
-    pub text: String,
-    /// The part of the set that it belongs to: a category, a style, a task.
-    pub group: Option<String>,
-    /// The picture that it belongs to, as the file writes it.
-    pub image: Option<String>,
-    /// The rules that a picture of it must meet, in GenEval's files.
-    pub row: Option<Row>,
-}
-
-impl Prompt {
-    /// The task of GenEval that its rules belong to; none without rules.
-    pub fn task(&self) -> Option<Task> {
-        self.row.as_ref().map(|row| row.tag)
-    }
-}
-
-impl From<Row> for Prompt {
-    fn from(row: Row) -> Self {
-        let (text, group) = (row.prompt.clone(), Some(row.tag.to_string()));
-        Self { text, group, image: None, row: Some(row) }
-    }
-}
+use crate::geneval::RowError;
 
 /// Why a file of prompts cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +124,7 @@ fn read_folder(folder: &Path) -> Result<Vec<Prompt>, PromptFileError> {
 
 fn plain(text: &str) -> Vec<Prompt> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.map(|line| Prompt { text: line.to_owned(), ..Prompt::default() }).collect()
+    lines.map(Prompt::from).collect()
 }
 
 /// The names that each thing goes by, the most telling first.
@@ -164,6 +139,7 @@ fn entry(path: &Path, place: String, reason: impl Into<String>) -> PromptFileErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geneval::Task;
 
     fn from(name: &str, text: &str) -> Result<Vec<Prompt>, PromptFileError> {
         let folder = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use hyperalign_models::{
     tokenizer::Tokenizer,
     weights::{FileFloat, reinit, save, to_bytes},
 };
-use hyperalign_rewards::{Files, OpenError, Reward, entry, open_one, open_with};
+use hyperalign_rewards::{Files, OpenError, Prompt, Reward, entry, open_one, open_with};
 use image::{Rgb, RgbImage};
 
 const WORDS: [&str; 5] = ["a", "red", "heart", "blue", "dog"];
@@ -166,8 +166,8 @@ pub fn picture(width: u32, height: u32, phase: f64) -> RgbImage {
     })
 }
 
-pub fn prompts(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
+pub fn prompts(texts: &[&str]) -> Vec<Prompt> {
+    Prompt::of(texts)
 }
 
 /// What the library's `open` does, for networks of any sizes.

@@ -4,16 +4,18 @@ use std::{error::Error, path::Path};
 
 use hyperalign_core::{
     image::{GridStyle, Metadata, captioned_grid, to_images, write_png},
-    noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::unobserved,
 };
-use hyperalign_models::hypernet::Adapter;
+use hyperalign_models::{
+    generate::{Generation, Sampling},
+    hypernet::Adapter,
+};
 use serde_json::{Value, json};
 
 use super::SampleSettings;
 use crate::{
     learner::{Emit, Names, Objective, Shard, WeighedPart},
-    method::{Setup, guided},
+    method::Setup,
 };
 
 /// A method's losses, and sample grids every so many updates.
@@ -102,30 +104,16 @@ impl Grids {
         let base = self.setup.base();
         let prompts = materials.sample_prompts.iter().take(self.settings.prompts);
         let prompts: Vec<String> = prompts.cloned().collect();
-        let scheduler = base.scheduler(trajectory.steps)?;
-        let conditioning = base.encode_prompts(&prompts)?;
-        let [channels, height, width] = base.latent_shape();
-        let seeds = 0..prompts.len() as u64;
-        let streams = seeds.map(|seed| Stream::new(seed, Purpose::Start, 0, 0));
-        let start = normal([1, channels, height, width], streams, &materials.device)
-            * scheduler.init_noise_sigma();
-        let denoiser = guided(base, &base.unconditional(), trajectory.guidance_scale);
+        let sampling = Sampling::new(trajectory.steps, trajectory.guidance_scale);
+        let generation = Generation::new(base, &sampling, &prompts)?;
+        let seeds: Vec<u64> = (0..prompts.len() as u64).collect();
         let pictures = |adapter: Option<&Adapter>| {
             let key_steps = trajectory.key_steps.clone();
             let source = adapter
                 .map(|adapter| adapter.source(base, trajectory.variant, key_steps))
                 .unwrap_or_else(|| Box::new(hyperalign_core::adapter::NoAdapter));
-            let latents = sampler::sample(
-                &denoiser,
-                scheduler.as_ref(),
-                source.as_ref(),
-                start.clone(),
-                &conditioning,
-                &|_| unreachable!("the solver is deterministic"),
-                0..scheduler.steps(),
-                &mut |_| {},
-            );
-            to_images(base.decode(latents))
+            let end = generation.run(source.as_ref(), &seeds, &mut unobserved);
+            to_images(base.decode(end.sample))
         };
         let mut images = pictures(None);
         let mut rows = vec![format!("base {}", base.name())];

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hyperalign_core::trajectory::KeyStepError;
+use hyperalign_core::movement::KeyStepError;
 use hyperalign_models::{
     base::BaseError,
     hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
@@ -126,7 +126,7 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     training.check_span(method.span())?;
     trajectory.validate()?;
     let scheduler = base.scheduler(trajectory.steps)?;
-    let is_stochastic = (0..scheduler.steps()).any(|i| scheduler.needs_noise(i));
+    let is_stochastic = scheduler.is_stochastic();
     let named = || base.name().to_owned();
     match (method.needs().stochastic, is_stochastic) {
         (false, true) => return Err(AlignError::Stochastic { base: named() }),

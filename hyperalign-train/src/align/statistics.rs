@@ -2,10 +2,9 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    adapter::NoAdapter,
     denoiser::Conditioning,
     noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::{Sampler, unobserved},
 };
 use hyperalign_models::base::BaseError;
 
@@ -69,17 +68,9 @@ fn pictures(setup: &Setup, indices: &[u32]) -> Result<(Tensor<4>, Conditioning),
     let scheduler = base.scheduler(trajectory.steps)?;
     let [channels, height, width] = base.latent_shape();
     let streams = indices.iter().map(|&k| Stream::new(*seed, Purpose::Start, u32::MAX, k));
-    let start =
-        normal([1, channels, height, width], streams, device) * scheduler.init_noise_sigma();
-    let latents = sampler::sample(
-        &guided(base.as_ref(), &base.unconditional(), trajectory.guidance_scale),
-        scheduler.as_ref(),
-        &NoAdapter,
-        start,
-        &conditioning,
-        &|_| unreachable!("the solver is deterministic"),
-        0..scheduler.steps(),
-        &mut |_| {},
-    );
-    Ok((latents, conditioning))
+    let denoiser = guided(base.as_ref(), &base.unconditional(), trajectory.guidance_scale);
+    let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning);
+    let start = sampler.start(normal([1, channels, height, width], streams, device));
+    let end = sampler.run(start, scheduler.steps(), None, &mut unobserved);
+    Ok((end.sample, conditioning))
 }

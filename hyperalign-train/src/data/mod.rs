@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
-pub use emoji::{EmojiPreferred, base_batch, picture_tensor};
+pub use emoji::{EmojiPreferred, base_batch, picture_tensor, world_of};
 pub use preferences::{Pair, PreferenceError, Preferences, PreferredPictures};
 
 /// Pictures that people prefer, with their prompts.

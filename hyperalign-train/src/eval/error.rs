@@ -1,7 +1,7 @@
 //! What can go wrong in an evaluation.
 
-use hyperalign_core::{atomic::WriteError, trajectory::KeyStepError};
-use hyperalign_models::base::BaseError;
+use hyperalign_core::{atomic::WriteError, movement::KeyStepError};
+use hyperalign_models::{base::BaseError, generate::GenerateError};
 use hyperalign_rewards::ScoreError;
 
 /// Why an evaluation could not be made.
@@ -11,6 +11,9 @@ pub enum EvalError {
     /// The base refuses a prompt or the number of steps.
     #[error(transparent)]
     Base(#[from] BaseError),
+    /// Pictures cannot be made.
+    #[error(transparent)]
+    Generate(GenerateError),
     /// Results cannot be kept.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -67,4 +70,16 @@ pub enum EvalError {
         /// The prompt of the picture.
         prompt: String,
     },
+}
+
+impl From<GenerateError> for EvalError {
+    fn from(error: GenerateError) -> Self {
+        match error {
+            GenerateError::Base(error) => Self::Base(error),
+            GenerateError::NotFinite { way, prompt, .. } => {
+                Self::NotFinite { what: "a picture".to_owned(), method: way, prompt }
+            }
+            other => Self::Generate(other),
+        }
+    }
 }

@@ -1,15 +1,17 @@
 //! Every method over the same prompts and seeds.
 
-use std::{collections::HashSet, path::PathBuf, time::Instant};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Instant};
 
 use burn::tensor::Tensor;
-use hyperalign_models::{base::Base, weights};
+use hyperalign_models::{
+    base::Base,
+    generate::{Adapted, Batch, Job, Meter, Plain, Sampling, Shot, Way, generate},
+};
 use hyperalign_rewards::prompts::Prompt;
 use serde_json::{Value, json};
 
 use super::{
-    Adapted, EvalError, Measures, Record, Sampling, Shot, Variation, generate,
-    mean_pairwise_distance,
+    EvalError, Measures, Record, Variation, mean_pairwise_distance,
     record::Store,
     score::Scores,
     units::{Unit, groups},
@@ -20,22 +22,27 @@ use crate::learner::Stop;
 /// How many prompts the variation of a hypernetwork is measured over.
 const VARIATION_PROMPTS: usize = 48;
 
-/// A row of the table: the base, or an adapter on it.
+/// A row of the table: the base as it is, or another way of making its pictures.
 #[derive(Debug, Clone)]
 pub struct Method<'a> {
     /// Its name. `base` is what the others are compared with.
     pub name: String,
-    /// The adapter; none for the base.
-    pub adapted: Option<Adapted<'a>>,
+    /// How its pictures are made.
+    pub way: Arc<dyn Way + 'a>,
 }
 
-impl Method<'_> {
+impl<'a> Method<'a> {
     /// The name of the base as a method.
     pub const BASE: &'static str = "base";
 
     /// The base itself.
     pub fn base() -> Self {
-        Self { name: Self::BASE.to_owned(), adapted: None }
+        Self::new(Self::BASE, Plain)
+    }
+
+    /// The row `name` of pictures that `way` makes.
+    pub fn new(name: impl Into<String>, way: impl Way + 'a) -> Self {
+        Self { name: name.into(), way: Arc::new(way) }
     }
 }
 
@@ -71,7 +78,7 @@ pub struct Evaluation<'a> {
     pub measures: Measures<'a>,
     /// Folder that results are kept in, if an interrupted evaluation is to go on from there.
     pub cache: Option<PathBuf>,
-    /// Ends the evaluation after the batch at hand.
+    /// Ends the evaluation after the step at hand.
     pub stop: Stop,
 }
 
@@ -148,7 +155,7 @@ impl Evaluation<'_> {
                 seconds: store.records.last().map_or(0.0, |record| record.seconds),
             });
         }
-        let variation = match &method.adapted {
+        let variation = match method.way.adapted() {
             Some(adapted) => match self.variation(adapted)? {
                 Some(variation) => Some(variation),
                 None => return Ok(None),
@@ -174,18 +181,14 @@ impl Evaluation<'_> {
             .collect();
         let shots: Vec<Shot> = of_pictures
             .iter()
-            .map(|&(row, seed)| Shot { prompt: self.prompts[row].text.clone(), seed })
+            .map(|&(row, seed)| Shot { prompt: self.prompts[row].clone(), seed })
             .collect();
-        let prompts: Vec<Prompt> =
-            of_pictures.iter().map(|&(row, _)| self.prompts[row].clone()).collect();
         let (mut all, mut features, mut seconds) = (Scores::default(), Vec::new(), 0.0);
-        let mut made = 0;
         // Of a batch only numbers are kept: a unit may have many pictures.
-        let mut keep = |shots: &[Shot], batch: super::Batch| {
-            let prompts = &prompts[made..made + shots.len()];
-            made += shots.len();
+        let mut keep = |shots: &[Shot], batch: Batch| {
+            let prompts: Vec<Prompt> = shots.iter().map(|shot| shot.prompt.clone()).collect();
             seconds += batch.seconds * shots.len() as f64;
-            let scores = self.measures.score(&batch.images, prompts);
+            let scores = self.measures.score(&batch.images, &prompts);
             for (column, values) in &scores.rewards {
                 if let Some(k) = values.iter().position(|value| !value.is_finite()) {
                     return Err(not_finite(method, format!("the score `{column}`"), &prompts[k]));
@@ -195,8 +198,15 @@ impl Evaluation<'_> {
             features.push(self.measures.space.embed(batch.images));
             Ok(())
         };
-        let adapted = method.adapted.as_ref();
-        if !generate(self.base, adapted, &self.sampling, &shots, &self.stop, &mut keep)? {
+        let meter = Meter::default();
+        let job = Job {
+            base: self.base,
+            sampling: &self.sampling,
+            shots: &shots,
+            decoder: None,
+            meter: &meter,
+        };
+        if !generate(method.way.as_ref(), &job, &self.stop, &mut keep)? {
             return Ok(None);
         }
         let features = Tensor::cat(features, 0);
@@ -243,13 +253,6 @@ impl Evaluation<'_> {
 
     /// Everything that the results of a method depend on.
     fn made_by(&self, method: &Method) -> Value {
-        let adapted = method.adapted.as_ref().map(|adapted| {
-            json!({
-                "weights": weights::hash(adapted.adapter),
-                "variant": adapted.variant,
-                "key_steps": adapted.key_steps,
-            })
-        });
         let scorers = self.measures.scorers.iter();
         let scorers = scorers
             .map(|scorer| json!([scorer.column, scorer.reward.name(), scorer.reward.version()]));
@@ -258,7 +261,7 @@ impl Evaluation<'_> {
         json!({
             "format": 3,
             "base": self.base.hash(),
-            "adapter": adapted,
+            "adapter": method.way.identity(),
             "sampling": self.sampling,
             "device": format!("{:?}", self.base.unconditional().context.device()),
             "prompts": super::record::fingerprint(&prompts.collect()),

@@ -1,10 +1,13 @@
 //! The pictures of several methods side by side.
 
 use hyperalign_core::image::{GridStyle, captioned_grid, to_images};
-use hyperalign_models::base::Base;
+use hyperalign_models::{
+    base::Base,
+    generate::{Job, Meter, Sampling, Shot, generate},
+};
 use image::{RgbImage, imageops};
 
-use super::{EvalError, Method, Sampling, Shot, generate};
+use super::{EvalError, Method};
 use crate::learner::Stop;
 
 /// Pictures that are narrower are enlarged by a whole factor: captions need the room.
@@ -30,11 +33,11 @@ pub fn side_by_side(
     let mut columns: Vec<Vec<RgbImage>> = Vec::new();
     for method in methods {
         let mut column = Vec::new();
-        let done =
-            generate(base, method.adapted.as_ref(), sampling, shots, stop, &mut |_, batch| {
-                column.extend(to_images(batch.images));
-                Ok(())
-            })?;
+        let job = Job { base, sampling, shots, decoder: None, meter: &Meter::default() };
+        let done = generate(method.way.as_ref(), &job, stop, &mut |_, batch| {
+            column.extend(to_images(batch.images));
+            Ok::<_, EvalError>(())
+        })?;
         if !done {
             return Ok(None);
         }
@@ -44,7 +47,7 @@ pub fn side_by_side(
         (0..shots.len()).flat_map(|row| columns.iter().map(move |c| c[row].clone())).collect();
     let over_columns: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
     let over_rows: Vec<String> =
-        shots.iter().map(|shot| format!("{} (seed {})", shot.prompt, shot.seed)).collect();
+        shots.iter().map(|shot| format!("{} (seed {})", shot.prompt.text, shot.seed)).collect();
     Ok(Some(captioned_grid(
         &pictures,
         methods.len(),
@@ -65,12 +68,11 @@ fn enlarged(picture: RgbImage) -> RgbImage {
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::schedule::SolverChoice;
     use hyperalign_models::hypernet::Variant;
 
     use super::*;
     use crate::eval::{
-        Adapted,
+        Adapted, Plain,
         toy::{ToyBase, adapter},
     };
 
@@ -78,15 +80,10 @@ mod tests {
     fn rows_are_prompts_and_columns_methods() {
         let (base, adapter) = (ToyBase::new(), adapter(3, 0.5));
         let adapted = Adapted { adapter: &adapter, variant: Variant::S, key_steps: Vec::new() };
-        let methods = [
-            Method::base(),
-            Method { name: "hyperalign-s".to_owned(), adapted: Some(adapted) },
-            Method { name: "again".to_owned(), adapted: None },
-        ];
-        let sampling =
-            Sampling { steps: 3, guidance_scale: 2.0, batch: 2, solver: SolverChoice::default() };
-        let shots = [("a dog", 1), ("a car", 2)]
-            .map(|(prompt, seed)| Shot { prompt: prompt.to_owned(), seed });
+        let methods =
+            [Method::base(), Method::new("hyperalign-s", adapted), Method::new("again", Plain)];
+        let sampling = Sampling { batch: 2, ..Sampling::new(3, 2.0) };
+        let shots = [Shot::new("a dog", 1), Shot::new("a car", 2)];
         let stop = Stop::default();
         let grid = side_by_side(&base, &methods, &sampling, &shots, &stop).unwrap().unwrap();
         let style = GridStyle::default();

@@ -1,9 +1,14 @@
 //! How far the base's estimates move from step to step: what key steps are chosen by.
 
-use hyperalign_core::{adapter::NoAdapter, trajectory::MovementRecorder};
-use hyperalign_models::base::Base;
+use std::ops::ControlFlow;
 
-use super::{EvalError, Sampling, Shot, generate::latents};
+use hyperalign_core::{adapter::NoAdapter, movement::MovementRecorder};
+use hyperalign_models::{
+    base::Base,
+    generate::{Generation, Sampling, Shot},
+};
+
+use super::EvalError;
 use crate::learner::Stop;
 
 /// The relative movement of the base's one-step estimates in every sampling step, averaged over
@@ -27,7 +32,12 @@ pub fn movement(
         if stop.is_requested() {
             return Ok(None);
         }
-        latents(base, &NoAdapter, sampling, shots, &mut |state| recorder.observe(state))?;
+        let prompts: Vec<String> = shots.iter().map(|shot| shot.prompt.text.clone()).collect();
+        let seeds: Vec<u64> = shots.iter().map(|shot| shot.seed).collect();
+        Generation::new(base, sampling, &prompts)?.run(&NoAdapter, &seeds, &mut |state| {
+            recorder.observe(state);
+            ControlFlow::Continue(())
+        });
     }
     Ok(Some(recorder.movement()))
 }
@@ -36,15 +46,13 @@ pub fn movement(
 mod tests {
     use super::*;
     use crate::eval::toy::ToyBase;
-    use hyperalign_core::schedule::SolverChoice;
 
     fn shots(seeds: std::ops::Range<u64>) -> Vec<Shot> {
-        seeds.map(|seed| Shot { prompt: "a dog".to_owned(), seed }).collect()
+        seeds.map(|seed| Shot::new("a dog", seed)).collect()
     }
 
     fn measure(batch: usize, shots: &[Shot]) -> Vec<f64> {
-        let sampling =
-            Sampling { steps: 5, guidance_scale: 2.0, batch, solver: SolverChoice::default() };
+        let sampling = Sampling { batch, ..Sampling::new(5, 2.0) };
         movement(&ToyBase::new(), &sampling, shots, &Stop::default()).unwrap().unwrap()
     }
 
@@ -63,8 +71,7 @@ mod tests {
 
     #[test]
     fn nothing_to_measure_and_a_stop() {
-        let sampling =
-            Sampling { steps: 5, guidance_scale: 2.0, batch: 4, solver: SolverChoice::default() };
+        let sampling = Sampling::new(5, 2.0);
         let (base, stop) = (ToyBase::new(), Stop::default());
         assert!(movement(&base, &sampling, &[], &stop).is_err());
         stop.request();

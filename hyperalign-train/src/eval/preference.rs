@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::noise::{Purpose, Stream};
-use hyperalign_models::base::Base;
+use hyperalign_models::{
+    base::Base,
+    generate::{Job, Meter, Plain, Sampling, Shot, generate},
+};
 use hyperalign_rewards::{
-    Reward,
-    emoji::{Caption, Picture, PromptError, Scene, corrupt},
+    Prompt, Reward,
+    emoji::{Caption, Picture, PromptError, World},
     geneval::{Row, Task},
 };
 use serde::Serialize;
 
-use super::{EmojiGold, EvalError, Judge, Sampling, Shot, generate};
+use super::{EmojiGold, EvalError, Judge};
 use crate::{data::picture_tensor, learner::Stop};
 
 /// Pictures that go through a network at once.
@@ -41,7 +44,7 @@ pub struct Orderings {
     pub per_task: BTreeMap<Task, Ordering>,
 }
 
-/// Compares clean renders of `rows` with renders of the same captions made wrong in one
+/// Compares clean renders of `rows` of `world` with renders of the same captions made wrong in one
 /// attribute.
 ///
 /// # Errors
@@ -53,6 +56,7 @@ pub struct Orderings {
 /// Panics where `reward` does; see [`Reward::check`].
 pub fn orderings(
     reward: &dyn Reward,
+    world: World,
     rows: &[Row],
     seed: u64,
     device: &Device,
@@ -65,11 +69,11 @@ pub fn orderings(
         for (row, index) in chunk.iter().zip(first..) {
             let mut stream = Stream::new(seed, Purpose::World, STEP, index);
             let caption = Caption::parse(&row.prompt)?;
-            let wrong = corrupt(&caption, &mut stream);
-            renders.push(Picture::render(&Scene::draw(&caption, &mut stream)));
-            wrong_renders.push(Picture::render(&Scene::draw(&wrong, &mut stream)));
-            captions.push(caption.to_string());
-            wrong_captions.push(wrong.to_string());
+            let wrong = world.corrupt(&caption, &mut stream);
+            renders.push(Picture::render(&world.scene(&caption, &mut stream)));
+            wrong_renders.push(Picture::render(&world.scene(&wrong, &mut stream)));
+            captions.push(Prompt::from(caption.row()));
+            wrong_captions.push(Prompt::from(wrong.row()));
         }
         let images = picture_tensor(renders.iter(), device);
         let wrong_images = picture_tensor(wrong_renders.iter(), device);
@@ -137,17 +141,18 @@ pub fn separation(
     made: &mut dyn FnMut(usize),
 ) -> Result<Option<Separation>, EvalError> {
     let shots: Vec<Shot> =
-        rows.iter().zip(0..).map(|(row, seed)| Shot { prompt: row.prompt.clone(), seed }).collect();
+        rows.iter().zip(0..).map(|(row, seed)| Shot::new(row.clone(), seed)).collect();
+    let job = Job { base, sampling, shots: &shots, decoder: None, meter: &Meter::default() };
     let mut judged: Vec<Judged> = Vec::with_capacity(rows.len());
-    let finished = generate(base, None, sampling, &shots, stop, &mut |shots, batch| {
+    let finished = generate(&Plain, &job, stop, &mut |shots, batch| {
         let rows = &rows[judged.len()..judged.len() + shots.len()];
-        let prompts: Vec<String> = shots.iter().map(|shot| shot.prompt.clone()).collect();
+        let prompts: Vec<Prompt> = shots.iter().map(|shot| shot.prompt.clone()).collect();
         let right = EmojiGold.judge(&batch.images, rows);
         let scores = scores(reward, batch.images, &prompts);
         let found = rows.iter().zip(right).zip(scores);
         judged.extend(found.map(|((row, right), score)| Judged { row, right, score }));
         made(judged.len());
-        Ok(())
+        Ok::<_, EvalError>(())
     })?;
     Ok(finished.then(|| separate(&judged)))
 }
@@ -213,15 +218,14 @@ fn wins(right: f32, wrong: f32) -> f64 {
     }
 }
 
-fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[String]) -> Vec<f32> {
+fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[Prompt]) -> Vec<f32> {
     let scores = reward.score(images, prompts).detach().into_data().convert::<f32>();
     scores.iter::<f32>().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::schedule::SolverChoice;
-    use hyperalign_rewards::emoji::{self, Gold, Split};
+    use hyperalign_rewards::emoji::{Gold, Split};
 
     use super::*;
     use crate::eval::toy::{Brightness, ToyBase};
@@ -229,8 +233,8 @@ mod tests {
     #[test]
     fn a_perfect_judge_orders_perfectly() {
         let device = Device::flex();
-        let rows = emoji::prompts(Split::Tuning, 36, 1);
-        let found = orderings(&Gold, &rows, 2, &device).unwrap();
+        let rows = World::SMALL.prompts(Split::Tuning, 36, 1);
+        let found = orderings(&Gold, World::SMALL, &rows, 2, &device).unwrap();
         assert_eq!(found.all.pairs, 36);
         assert!(found.per_task.values().all(|task| task.pairs == 6));
         assert!(found.all.captions > 0.97 && found.all.pictures > 0.97, "{:?}", found.all);
@@ -239,15 +243,15 @@ mod tests {
     #[test]
     fn a_judge_that_does_not_read_knows_no_captions() {
         let device = Device::flex();
-        let rows = emoji::prompts(Split::Tuning, 36, 1);
-        let found = orderings(&Brightness, &rows, 2, &device).unwrap();
+        let rows = World::SMALL.prompts(Split::Tuning, 36, 1);
+        let found = orderings(&Brightness, World::SMALL, &rows, 2, &device).unwrap();
         assert_eq!(found.all.captions, 0.5);
         assert!((0.1..0.9).contains(&found.all.pictures), "{:?}", found.all);
     }
 
     #[test]
     fn the_area_counts_pairs_of_the_same_task() {
-        let rows = emoji::prompts(Split::Tuning, 24, 1);
+        let rows = World::SMALL.prompts(Split::Tuning, 24, 1);
         let of = |task| rows.iter().filter(move |row| row.tag == task);
         let mut counting = of(Task::Counting);
         let first = counting.next().unwrap();
@@ -274,9 +278,8 @@ mod tests {
 
     #[test]
     fn every_row_gets_a_picture_unless_stopped() {
-        let rows = emoji::prompts(Split::Tuning, 7, 1);
-        let sampling =
-            Sampling { steps: 2, guidance_scale: 1.0, batch: 3, solver: SolverChoice::default() };
+        let rows = World::SMALL.prompts(Split::Tuning, 7, 1);
+        let sampling = Sampling { batch: 3, ..Sampling::new(2, 1.0) };
         let (base, stop) = (ToyBase::new(), Stop::default());
         let mut seen = Vec::new();
         let found =

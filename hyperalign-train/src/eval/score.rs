@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use hyperalign_core::image::to_images;
 pub use hyperalign_rewards::Role;
 use hyperalign_rewards::{
     Reward,
@@ -67,17 +66,6 @@ impl Scorer<'_> {
     pub const PROXY: &'static str = "proxy";
     /// The column of the reward that they are compared by.
     pub const HELD_OUT: &'static str = "heldout";
-
-    /// Scores pictures: by their tensors where the reward is one that methods are trained or
-    /// compared by in this house, and otherwise as its publication does, from 8-bit pictures.
-    fn score(&self, images: &Tensor<4>, prompts: &[String]) -> Vec<f32> {
-        if ![Self::PROXY, Self::HELD_OUT].contains(&self.column.as_str()) {
-            let device = images.device();
-            return self.reward.score_pictures(&to_images(images.clone()), prompts, &device);
-        }
-        let scores = self.reward.score(images.clone(), prompts).detach().into_data();
-        scores.convert::<f32>().iter::<f32>().collect()
-    }
 }
 
 /// Everything that pictures are measured by.
@@ -115,10 +103,9 @@ impl Scores {
 impl Measures<'_> {
     /// Whether pictures of `size` can be scored against `prompts` by all of them.
     pub(super) fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), EvalError> {
-        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
         for scorer in &self.scorers {
             let refused = |source| EvalError::Score { column: scorer.column.clone(), source };
-            scorer.reward.check(size, &texts).map_err(refused)?;
+            scorer.reward.check(size, prompts).map_err(refused)?;
         }
         let Some(judge) = self.gold else { return Ok(()) };
         for Prompt { text, row, .. } in prompts {
@@ -134,9 +121,8 @@ impl Measures<'_> {
     /// Scores pictures, each against its own prompt; all of them have passed
     /// [`check`](Self::check).
     pub(super) fn score(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Scores {
-        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
-        let rewards =
-            self.scorers.iter().map(|scorer| (scorer.column.clone(), scorer.score(images, &texts)));
+        let measured = |scorer: &Scorer| scorer.reward.measure(images, prompts);
+        let rewards = self.scorers.iter().map(|scorer| (scorer.column.clone(), measured(scorer)));
         let rows: Vec<Row> = prompts.iter().filter_map(|prompt| prompt.row.clone()).collect();
         Scores {
             rewards: rewards.collect(),
@@ -149,14 +135,14 @@ impl Measures<'_> {
 mod tests {
     use burn::tensor::{Device, TensorData};
     use hyperalign_core::noise::{Purpose, Stream};
-    use hyperalign_rewards::emoji::{Caption, Picture, Scene, data};
+    use hyperalign_rewards::emoji::{Caption, Picture, World, data};
 
     use super::*;
     use crate::eval::{Pixels, toy::Brightness};
 
     fn render(prompt: &str) -> (Prompt, Picture) {
         let caption = Caption::parse(prompt).unwrap();
-        let scene = Scene::draw(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
+        let scene = World::SMALL.scene(&caption, &mut Stream::new(4, Purpose::World, 0, 0));
         (caption.row().into(), Picture::render(&scene))
     }
 
@@ -184,21 +170,6 @@ mod tests {
         assert_eq!(columns, ["brightness", "heldout", "proxy"]);
         let mean: f32 = images.slice(0..1).mean().into_scalar();
         assert!((scores.rewards["proxy"][0] - mean).abs() < 1e-6);
-    }
-
-    /// What a published reward says of a file, it says here of the picture.
-    #[test]
-    fn other_rewards_see_8_bit_pictures() {
-        let values = TensorData::new(vec![0.5f32; 3 * 64 * 64], [1, 3, 64, 64]);
-        let image = Tensor::from_data(values, &Device::flex());
-        let scorers = ["proxy", "brightness"].map(|column| Scorer {
-            column: column.to_owned(),
-            reward: &Brightness as &dyn Reward,
-            role: Role::TrainedAgainst,
-        });
-        let found = scorers.map(|scorer| scorer.score(&image, &["a dog".to_owned()])[0]);
-        assert!((found[0] - 0.5).abs() < 1e-6, "{found:?}");
-        assert!((found[1] - (191.0 / 127.5 - 1.0)).abs() < 1e-6, "{found:?}");
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Summary {
             comparisons: comparisons.filter(|comparisons| !comparisons.against.is_empty()),
             rewards: rewards(evaluation),
             base: evaluation.base.name().to_owned(),
-            sampling: evaluation.sampling,
+            sampling: evaluation.sampling.clone(),
             rows: evaluation.prompts.len(),
             prompts: prompts.len(),
             prompts_per_task,

@@ -1,6 +1,5 @@
 //! Whole evaluations of the toy base.
 
-use hyperalign_core::schedule::SolverChoice;
 use hyperalign_models::hypernet::Variant;
 use hyperalign_rewards::{
     Reward,
@@ -33,12 +32,7 @@ fn evaluation<'a>(
         prompts,
         seeds: 2,
         first_seed: 40,
-        sampling: Sampling {
-            steps: 3,
-            guidance_scale: 2.0,
-            batch: 8,
-            solver: SolverChoice::default(),
-        },
+        sampling: Sampling::new(3, 2.0),
         measures: Measures {
             gold: Some(&EmojiGold),
             scorers: vec![scorer("proxy", Role::TrainedAgainst), scorer("heldout", Role::HeldOut)],
@@ -50,12 +44,12 @@ fn evaluation<'a>(
 }
 
 fn prompts(split: Split, n: usize, seed: u64) -> Vec<Prompt> {
-    emoji::prompts(split, n, seed).into_iter().map(Prompt::from).collect()
+    emoji::World::SMALL.prompts(split, n, seed).into_iter().map(Prompt::from).collect()
 }
 
 fn method<'a>(adapter: &'a hyperalign_models::hypernet::Adapter, variant: Variant) -> Method<'a> {
     let adapted = Adapted { adapter, variant, key_steps: vec![0, 1] };
-    Method { name: variant.label().to_owned(), adapted: Some(adapted) }
+    Method::new(variant.label(), adapted)
 }
 
 fn run(evaluation: &Evaluation) -> Vec<Measured> {
@@ -149,7 +143,7 @@ fn every_picture_has_a_seed_of_its_own_that_methods_share() {
     // The test split has few prompts of a single object: a long list repeats them.
     let row = prompts(Split::Test, 1, 1).remove(0);
     let rows = vec![row.clone(), row];
-    let other = Method { name: "the base again".to_owned(), adapted: None };
+    let other = Method::new("the base again", Plain);
     let evaluation = evaluation(&base, vec![Method::base(), other], &rows);
     let measured = run(&evaluation);
     let seeds = |m: &Measured| -> Vec<u64> {
@@ -256,7 +250,7 @@ fn what_cannot_be_measured_is_refused() {
     assert!(refused(twice).contains("`base` comes twice"));
     // Before the first picture: a prompt that a scorer does not read.
     let mut strange = rows.clone();
-    strange[1].text = "a gryphon".to_owned();
+    strange[1] = "a gryphon".into();
     let mut unread = Evaluation { prompts: &strange, ..whole() };
     unread.measures.scorers[0].reward = &emoji::Gold;
     let message = refused(unread);

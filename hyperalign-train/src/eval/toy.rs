@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use hyperalign_core::{
-    denoiser::{Conditioning, Decoder, Denoiser, Prediction},
+    contract::{Conditioning, Decoder, Denoiser, Prediction},
     diffusion::Process,
     guidance::ClassifierFreeGuidance,
     lora::{LoraScope, LoraSet, LoraTarget, linear_with_lora},
@@ -20,7 +20,7 @@ use hyperalign_models::{
     testing::shaken,
     weights::reinit,
 };
-use hyperalign_rewards::{Reward, emoji};
+use hyperalign_rewards::{Prompt, Reads, Reward, emoji};
 
 const CHANNELS: usize = 3;
 const EDGE: usize = 8;
@@ -216,12 +216,16 @@ impl Reward for Brightness {
         "1".to_owned()
     }
 
-    fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
         let pixels: Tensor<2> = images.flatten(1, 3);
         pixels.mean_dim(1).squeeze_dim(1)
     }
 
     fn differentiable(&self) -> bool {
         true
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Tensors
     }
 }

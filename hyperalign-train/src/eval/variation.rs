@@ -4,11 +4,20 @@
 use std::cell::RefCell;
 
 use burn::tensor::Tensor;
-use hyperalign_core::{adapter::AdapterSource, denoiser::Conditioning, lora::LoraSet};
-use hyperalign_models::{base::Base, hypernet::relative_deviation};
+use hyperalign_core::{
+    adapter::{AdapterSource, Held},
+    denoiser::Conditioning,
+    lora::LoraSet,
+    sampler::unobserved,
+};
+use hyperalign_models::{
+    base::Base,
+    generate::{Adapted, Generation, Sampling},
+    hypernet::relative_deviation,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{Adapted, EvalError, Sampling, Shot, generate::latents};
+use super::EvalError;
 use crate::learner::Stop;
 
 /// Relative standard deviations of the emitted factors
@@ -42,16 +51,15 @@ pub fn variation(
         let over_prompts = several.then_some(0.0);
         return Ok(Some(Variation { over_prompts, over_steps: 0.0 }));
     }
-    let shots: Vec<Shot> =
-        prompts.iter().map(|prompt| Shot { prompt: prompt.clone(), seed }).collect();
     // By update of a trajectory, then by prompt.
     let mut updates: Vec<Vec<Vec<f32>>> = Vec::new();
-    for shots in shots.chunks(sampling.batch.max(1)) {
+    for prompts in prompts.chunks(sampling.batch.max(1)) {
         if stop.is_requested() {
             return Ok(None);
         }
         let recorder = Recorder { base, adapted, factors: RefCell::default() };
-        latents(base, &recorder, sampling, shots, &mut |_| {})?;
+        let seeds = vec![seed; prompts.len()];
+        Generation::new(base, sampling, prompts)?.run(&recorder, &seeds, &mut unobserved);
         for (update, rows) in recorder.factors.into_inner().into_iter().enumerate() {
             match updates.get_mut(update) {
                 Some(known) => known.extend(rows),
@@ -87,12 +95,13 @@ impl AdapterSource for Recorder<'_> {
     fn refresh(
         &self,
         i: usize,
+        held: Option<&Held>,
         sample: &Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
     ) -> Option<LoraSet> {
         let Adapted { adapter, variant, key_steps } = self.adapted;
-        variant.refreshes(i, key_steps).then(|| {
+        variant.is_due(i, key_steps, held).then(|| {
             let timesteps = Tensor::full([sample.dims()[0]], timestep, &sample.device());
             let (lora, factors) = adapter.emit(self.base, sample.clone(), timesteps, conditioning);
             if let Some(factors) = factors {
@@ -109,18 +118,12 @@ impl AdapterSource for Recorder<'_> {
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::schedule::SolverChoice;
     use hyperalign_models::hypernet::Variant;
 
     use super::*;
     use crate::eval::toy::{ToyBase, adapter, static_lora};
 
-    const SAMPLING: Sampling = Sampling {
-        steps: 4,
-        guidance_scale: 2.0,
-        batch: 3,
-        solver: SolverChoice { solver: None, eta: None },
-    };
+    const SAMPLING: Sampling = Sampling::new(4, 2.0);
 
     fn measure(adapted: &Adapted, sampling: &Sampling, prompts: &[&str]) -> Variation {
         let prompts: Vec<String> = prompts.iter().map(|prompt| (*prompt).to_owned()).collect();

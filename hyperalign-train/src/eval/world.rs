@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_models::base::Base;
-use hyperalign_rewards::emoji::{CHANNELS, Exactness, SIZE, exactness, pictures};
+use hyperalign_rewards::emoji::{CHANNELS, Exactness, Picture, SIZE, World, pictures};
 use serde::Serialize;
 
 use crate::{data::picture_tensor, pretrain::psnr};
@@ -20,25 +20,39 @@ pub struct Reconstructions {
 }
 
 /// Judges reconstructions of `n` clean renders, the same pictures as
-/// [`exactness`] judges for `seed`.
+/// [`World::exactness`] judges for `seed`.
 ///
 /// # Panics
 ///
 /// Panics if `base` does not make pictures of the emoji world's size.
-pub fn reconstructions(base: &dyn Base, n: u32, seed: u64, device: &Device) -> Reconstructions {
+pub fn reconstructions(
+    base: &dyn Base,
+    world: World,
+    n: u32,
+    seed: u64,
+    device: &Device,
+) -> Reconstructions {
     let mut square_sum = 0.0;
-    let exactness = exactness(n, seed, |renders| {
-        let mut made = Vec::with_capacity(renders.len());
-        for chunk in renders.chunks(CHUNK) {
-            let images = picture_tensor(chunk.iter(), device);
-            let decoded = base.decode(base.encode_images(images.clone())).clamp(-1.0, 1.0);
-            let error: f32 = (decoded.clone() - images).square().mean().into_scalar();
-            square_sum += f64::from(error) * chunk.len() as f64;
-            made.extend(pictures(&decoded));
+    let exactness = world.exactness(n, seed, |renders| {
+        let made = rebuilt(base, renders.clone(), device);
+        for (made, render) in made.iter().zip(&renders) {
+            let errors = made.pixels.iter().zip(&render.pixels).map(|(a, b)| f64::from(a - b));
+            // Pictures are in [0, 1], errors of a signal in [-1, 1] twice as large.
+            let squares: f64 = errors.map(|error| 4.0 * error * error).sum();
+            square_sum += squares / made.pixels.len() as f64;
         }
         made
     });
     Reconstructions { exactness, psnr: psnr(square_sum / f64::from(n.max(1))) }
+}
+
+/// What a base's autoencoder makes of pictures of the emoji world.
+pub fn rebuilt(base: &dyn Base, renders: Vec<Picture>, device: &Device) -> Vec<Picture> {
+    let chunks = renders.chunks(CHUNK).map(|chunk| {
+        let images = picture_tensor(chunk.iter(), device);
+        pictures(&base.decode(base.encode_images(images)).clamp(-1.0, 1.0))
+    });
+    chunks.flatten().collect()
 }
 
 /// Whether the base draws pictures of the emoji world's size.
@@ -60,8 +74,8 @@ mod tests {
         let device = Device::flex();
         let base = ToyBase::new();
         assert!(draws_emoji(&base));
-        let found = reconstructions(&base, 12, 3, &device);
-        let clean = exactness(12, 3, |pictures| pictures);
+        let found = reconstructions(&base, World::SMALL, 12, 3, &device);
+        let clean = World::SMALL.exactness(12, 3, |pictures| pictures);
         assert_eq!(found.exactness.all.pictures, 12);
         // The toy's pictures are blocks of eight pixels.
         assert!(found.exactness.all.right < 0.2 && clean.all.right > 0.9);

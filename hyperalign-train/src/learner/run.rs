@@ -4,10 +4,10 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use burn::module::Module;
+use hyperalign_core::stop::Stop;
 
 use super::{NonFinite, ResumeError, SettingsError};
 
@@ -47,24 +47,6 @@ pub enum Resume {
     Fresh,
     /// The newest checkpoint is continued; a new run where there is none.
     Continue,
-}
-
-/// Asks a run to finish the update at hand, save and return. Clones are one handle.
-#[derive(Debug, Clone, Default)]
-pub struct Stop {
-    requested: Arc<AtomicBool>,
-}
-
-impl Stop {
-    /// Asks for the end.
-    pub fn request(&self) {
-        self.requested.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the end was asked for.
-    pub fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Relaxed)
-    }
 }
 
 /// A function that takes one line of progress, without its end.

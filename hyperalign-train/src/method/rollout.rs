@@ -1,14 +1,15 @@
 //! Trajectories that a method learns from.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 use hyperalign_core::{
     denoiser::{Conditioning, Denoiser},
-    noise::{Purpose, Stream, normal},
-    sampler,
-    schedule::Scheduler,
+    noise::{Purpose, Stream},
 };
 use hyperalign_models::{
     base::Base,
+    generate::{Generation, Sampling},
     hypernet::{Adapter, Variant},
 };
 
@@ -30,36 +31,34 @@ pub struct Rollout {
 impl Rollout {
     /// Samples with the adapter as it is, off the tape, up to the sample that enters `last_step`.
     ///
-    /// `starts` give the noise that each row begins from.
+    /// `starts` give the noise that each row begins from; `steps` are those of the whole plan.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the base refuses that number of steps.
     pub fn run(
         base: &dyn Base,
         adapter: &Adapter,
         variant: Variant,
         key_steps: &[usize],
-        scheduler: &dyn Scheduler,
+        steps: usize,
         guidance_scale: f64,
         conditioning: &Conditioning,
         starts: impl IntoIterator<Item = Stream>,
         last_step: usize,
     ) -> Self {
-        let [channels, height, width] = base.latent_shape();
-        let device = conditioning.context.device();
-        let start =
-            normal([1, channels, height, width], starts, &device) * scheduler.init_noise_sigma();
         let source = adapter.source(base, variant, key_steps.to_vec());
-        let denoiser = guided(base, &base.unconditional(), guidance_scale);
+        let sampling = Sampling::new(steps, guidance_scale);
+        let generation = Generation::of(base, &sampling, conditioning.clone());
+        let generation = generation.expect("checked when the run was set up");
+        let sampler = generation.sampler().with_adapter(source.as_ref());
+        let start = sampler.start(generation.noise(starts));
         let mut samples = Vec::with_capacity(last_step + 1);
-        let last = sampler::sample(
-            &denoiser,
-            scheduler,
-            source.as_ref(),
-            start,
-            conditioning,
-            &|_| unreachable!("the solver is deterministic"),
-            0..last_step,
-            &mut |state| samples.push(state.sample.clone()),
-        );
-        samples.push(last);
+        let end = sampler.run(start, last_step, None, &mut |state| {
+            samples.push(state.sample.clone());
+            ControlFlow::Continue(())
+        });
+        samples.push(end.sample);
         Self { samples }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    denoiser::{Conditioning, Decoder},
+    contract::{Conditioning, Decoder},
     noise::{Purpose, Stream},
 };
 use hyperalign_models::base::Base;

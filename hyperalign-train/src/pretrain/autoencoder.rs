@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::noise::{Purpose, Stream, normal};
 use hyperalign_models::vae::AutoencoderKl;
 
+use super::recipe;
 use crate::{
     data::base_batch,
     learner::{Emit, Metric, Names, Objective, Part, Shard},
@@ -37,7 +38,7 @@ impl Objective for AutoencoderObjective {
         let samples = shard.samples(self.batch);
         let first = update as u32 * self.batch as u32;
         let indices: Vec<u32> = samples.clone().map(|k| first + k as u32).collect();
-        let (images, _) = base_batch(self.seed, &indices, &self.device);
+        let (images, _) = base_batch(recipe::WORLD, self.seed, &indices, &self.device);
         let posterior = vae.encode(images.clone());
         let [_, channels, height, width] = posterior.mean.dims();
         let streams =

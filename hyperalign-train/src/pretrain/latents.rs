@@ -10,7 +10,10 @@ use hyperalign_models::{
 };
 use hyperalign_rewards::emoji::Caption;
 
-use super::places::{Places, sides};
+use super::{
+    places::{Places, sides},
+    recipe,
+};
 use crate::data::base_batch;
 
 /// Encoded once: the encoder would otherwise cost as much as the denoiser's own update.
@@ -39,7 +42,7 @@ impl LatentSet {
             Self { latents: Vec::new(), ids: Vec::new(), related: Vec::new(), shape: [0; 3] };
         let indices: Vec<u32> = (0..size as u32).collect();
         for chunk in indices.chunks(CHUNK) {
-            let (images, captions) = base_batch(seed, chunk, device);
+            let (images, captions) = base_batch(recipe::WORLD, seed, chunk, device);
             let latents = vae.scale(vae.encode(images).mean);
             let [_, channels, height, width] = latents.dims();
             set.shape = [channels, height, width];

@@ -88,12 +88,14 @@ pub(super) fn fixed_readout(seed: u64, features: usize, device: &Device) -> Tens
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_rewards::emoji::World;
+
     use super::*;
 
     #[test]
     fn only_what_is_there_counts() {
         let caption = Caption::parse("a dog to the left of a car").expect("words of the world");
-        let scene = Scene::draw(&caption, &mut Stream::new(1, Purpose::World, 0, 0));
+        let scene = World::LARGE.scene(&caption, &mut Stream::new(1, Purpose::World, 0, 0));
         let places = places(&scene);
         assert_eq!(places.len(), 2);
         let device = Device::flex();

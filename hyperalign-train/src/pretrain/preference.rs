@@ -18,14 +18,13 @@ use hyperalign_models::{
     clip::{ClipModel, normalize},
     tokenizer::Tokenizer,
 };
-use hyperalign_rewards::emoji::{
-    Caption, PairSet, Picture, PreferencePair, Scene, corrupt, data, preference_pair,
-};
+use hyperalign_rewards::emoji::{PairSet, Picture, PreferencePair, data};
 use hyperalign_rewards::geneval::Task;
 
 use super::{
     SampleSet,
     places::{Places, places, places_loss},
+    recipe::WORLD,
 };
 use crate::{
     data::picture_tensor,
@@ -172,11 +171,12 @@ impl PreferenceObjective {
             };
             // Of all combinations: like the base, and like the networks that large rewards
             // were made from, it has seen the world. Its preferences are of training prompts.
-            let caption = Caption::draw(task, &mut stream).colored(0.3, &mut stream);
-            let scene = Scene::draw(&caption, &mut stream);
+            let caption = WORLD.caption(task, &mut stream);
+            let caption = WORLD.colored(caption, 0.3, &mut stream);
+            let scene = WORLD.scene(&caption, &mut stream);
             Captioned {
                 image: Picture::render(&scene),
-                wrong: std::array::from_fn(|_| corrupt(&caption, &mut stream).to_string()),
+                wrong: std::array::from_fn(|_| WORLD.corrupt(&caption, &mut stream).to_string()),
                 caption: caption.to_string(),
                 places: places(&scene),
             }
@@ -193,7 +193,7 @@ impl PreferenceObjective {
                         Stream::new(self.seed, Purpose::World, self.purpose() + 2, index);
                     samples.pair(&mut stream)
                 }
-                _ => preference_pair(self.seed, index, self.pairs),
+                _ => WORLD.preference_pair(self.seed, index, self.pairs),
             }
         })
     }

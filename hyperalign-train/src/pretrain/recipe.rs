@@ -1,8 +1,12 @@
 //! The sizes of the embedded models, as their `config.json` files, and how they are trained.
 
+use hyperalign_rewards::emoji::World;
 use serde_json::{Value, json};
 
 use crate::learner::{AdamW, Schedule, Settings};
+
+/// The world that the models learn.
+pub const WORLD: World = World::LARGE;
 
 /// Tokens of a prompt.
 pub const CONTEXT_LENGTH: usize = 12;

@@ -3,27 +3,26 @@
 
 use std::{
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     thread,
 };
 
-use burn::tensor::Device;
 use hyperalign_core::{
-    adapter::NoAdapter,
     atomic::{self, WriteError},
-    noise::{Purpose, Stream, normal},
-    sampler,
+    noise::{Purpose, Stream},
 };
-use hyperalign_models::base::{Base, BaseError};
+use hyperalign_models::{
+    base::{Base, BaseError},
+    generate::{Generation, Sampling},
+};
 use hyperalign_rewards::{
-    emoji::{
-        self, CHANNELS, FLIPPED_LABELS, Picture, PreferencePair, SIZE, Split, gold_batch, pictures,
-    },
+    emoji::{CHANNELS, FLIPPED_LABELS, Picture, PreferencePair, SIZE, Split, gold_batch, pictures},
     geneval::{Row, Task},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::method::guided;
+use super::recipe;
 
 /// Pictures of each prompt, made in one batch.
 const SEEDS: usize = 8;
@@ -102,9 +101,8 @@ impl SampleSet {
         prompts: usize,
         threads: usize,
         file: &Path,
-        device: &Device,
     ) -> Result<Self, SampleError> {
-        let rows = emoji::prompts(Split::Train, prompts, seed);
+        let rows = recipe::WORLD.prompts(Split::Train, prompts, seed);
         let origin = Origin {
             base: base.hash().to_owned(),
             seed,
@@ -127,7 +125,7 @@ impl SampleSet {
                         let work = || {
                             rows.iter()
                                 .zip(first..)
-                                .map(|(row, k)| make(base, row, seed, k, device))
+                                .map(|(row, k)| make(base, row, seed, k))
                                 .collect()
                         };
                         match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
@@ -208,34 +206,21 @@ impl SampleSet {
 }
 
 /// Samples one prompt [`SEEDS`] times.
-fn make(
-    base: &dyn Base,
-    row: &Row,
-    seed: u64,
-    index: usize,
-    device: &Device,
-) -> Result<Made, BaseError> {
-    let scheduler = base.scheduler(STEPS)?;
-    let conditioning = base.encode_prompts(&vec![row.prompt.clone(); SEEDS])?;
+fn make(base: &dyn Base, row: &Row, seed: u64, index: usize) -> Result<Made, BaseError> {
+    let sampling = Sampling::new(STEPS, GUIDANCE_SCALE);
+    let generation = Generation::new(base, &sampling, &vec![row.prompt.clone(); SEEDS])?;
     let stream = |k: usize| Stream::new(seed, Purpose::Start, index as u32, k as u32);
     let kept = PREDICTED.start + stream(SEEDS).below(PREDICTED.len());
-    let [channels, height, width] = base.latent_shape();
-    let start = normal([1, channels, height, width], (0..SEEDS).map(stream), device);
+    let sampler = generation.sampler();
+    let start = sampler.start(generation.noise((0..SEEDS).map(stream)));
     let mut predicted = None;
-    let finished = sampler::sample(
-        &guided(base, &base.unconditional(), GUIDANCE_SCALE),
-        scheduler.as_ref(),
-        &NoAdapter,
-        start * scheduler.init_noise_sigma(),
-        &conditioning,
-        &|_| unreachable!("a base's default solver is deterministic"),
-        0..scheduler.steps(),
-        &mut |state| {
-            if state.i == kept {
-                predicted = Some(state.pred_original.clone());
-            }
-        },
-    );
+    let end = sampler.run(start, sampler.scheduler().steps(), None, &mut |state| {
+        if state.i == kept {
+            predicted = Some(state.pred_original.clone());
+        }
+        ControlFlow::Continue(())
+    });
+    let finished = end.sample;
     let predicted = predicted.unwrap_or_else(|| finished.clone());
     let [finished, predicted] =
         [finished, predicted].map(|latents| pictures(&base.decode(latents).clamp(-1.0, 1.0)));
@@ -275,7 +260,7 @@ fn read(file: &Path, origin: &Origin) -> Option<Vec<Made>> {
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_rewards::emoji::{Caption, Scene, gold, parse};
+    use hyperalign_rewards::emoji::{Caption, World, gold, parse};
 
     use super::*;
     use crate::eval::toy::ToyBase;
@@ -285,7 +270,7 @@ mod tests {
         let mut stream = Stream::new(1, Purpose::World, 99, 0);
         let mut of = |caption: &str| {
             let caption = Caption::parse(caption).expect("a caption of the world");
-            bytes(&Picture::render(&Scene::draw(&caption, &mut stream)))
+            bytes(&Picture::render(&World::SMALL.scene(&caption, &mut stream)))
         };
         (0..SEEDS).flat_map(|k| [of(captions[k % 2]), of(captions[k % 2])]).flatten().collect()
     }
@@ -316,9 +301,8 @@ mod tests {
     fn pictures_are_made_once_for_a_base_and_a_seed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("work/samples.bin");
-        let device = Device::flex();
         let build = |seed| {
-            SampleSet::build(&ToyBase::new(), seed, 3, 2, &file, &device).unwrap();
+            SampleSet::build(&ToyBase::new(), seed, 3, 2, &file).unwrap();
             fs::read(&file).unwrap()
         };
         let first = build(1);

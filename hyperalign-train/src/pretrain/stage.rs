@@ -24,7 +24,7 @@ use hyperalign_models::{
     vae::{AutoencoderKl, AutoencoderKlConfig},
     weights::{FileFloat, Folder, LoadError, SaveError, reinit, save},
 };
-use hyperalign_rewards::emoji::{self, PairSet};
+use hyperalign_rewards::emoji::PairSet;
 use serde_json::{Value, json};
 
 use super::{
@@ -167,7 +167,7 @@ impl Pretraining {
             let vae = outcome.learned();
             let sample: Vec<u32> = (0..512).collect();
             let latents = sample.chunks(64).map(|indices| {
-                let (images, _) = base_batch(SEED + 1, indices, &self.device);
+                let (images, _) = base_batch(recipe::WORLD, SEED + 1, indices, &self.device);
                 vae.encode(images).mean
             });
             let latents = Tensor::cat(latents.collect(), 0);
@@ -285,11 +285,11 @@ impl Pretraining {
         let base = StableDiffusion::from_folder(&Folder::disk(self.base()), &self.device)?;
         let file = self.work.join(format!("{}-samples.bin", stage.name()));
         let prompts = recipe::SAMPLED_PROMPTS;
-        Ok(SampleSet::build(&base, seed, prompts, threads, &file, &self.device)?)
+        Ok(SampleSet::build(&base, seed, prompts, threads, &file)?)
     }
 
     pub(super) fn tokenizer(&self) -> Result<Tokenizer, PretrainError> {
-        let words = emoji::vocabulary();
+        let words = recipe::WORLD.vocabulary();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(Tokenizer::from_words(&words, recipe::CONTEXT_LENGTH)?)
     }

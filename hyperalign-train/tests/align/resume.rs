@@ -10,7 +10,7 @@ use std::{
 
 use burn::tensor::Tensor;
 use hyperalign_models::hypernet::Adapter;
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     align::{AlignSettings, NetworkSettings, TextStream, align},
     learner::{End, Resume, Run, Stop},
@@ -33,7 +33,7 @@ impl Reward for Interrupting {
     fn version(&self) -> String {
         "1".to_owned()
     }
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
         if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
             self.stop.request();
         }

@@ -6,14 +6,14 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     adapter::AdapterSource,
     noise::{Purpose, Stream, normal},
-    sampler,
+    sampler::{Sampler, unobserved},
 };
 use hyperalign_models::{
     base::Base,
     hypernet::Variant,
     testing::{small_base, small_flux},
 };
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     align::{AlignSettings, NetworkSettings, SampleSettings, TextStream},
     data::{PreferredData, TrainingData},
@@ -34,8 +34,8 @@ impl Reward for Colour {
     fn version(&self) -> String {
         "1".to_owned()
     }
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-        let sign = |prompt: &String| if prompt.contains("red") { 1.0 } else { -1.0 };
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        let sign = |prompt: &Prompt| if prompt.text.contains("red") { 1.0 } else { -1.0 };
         let signs: Vec<f32> = prompts.iter().map(sign).collect();
         let of = |channel: usize| -> Tensor<1> {
             let pixels: Tensor<2> = images.clone().narrow(1, channel, 1).flatten(1, 3);
@@ -138,18 +138,13 @@ pub fn scores(materials: &Materials, source: &dyn AdapterSource) -> Vec<f64> {
     let prompts: Vec<String> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
     let streams = (0..ROWS as u32).map(|row| Stream::new(99, Purpose::Start, 0, row));
     let scheduler = base.scheduler(STEPS).unwrap();
-    let latents = sampler::sample(
-        &guided(base, &base.unconditional(), 2.0),
-        scheduler.as_ref(),
-        source,
-        normal([1, 2, 4, 4], streams, &materials.device),
-        &base.encode_prompts(&prompts).unwrap(),
-        &|_| unreachable!("no noise"),
-        0..STEPS,
-        &mut |_| {},
-    );
-    let images = base.decode(latents).clamp(-1.0, 1.0);
-    Colour.score(images, &prompts).into_data().iter::<f64>().collect()
+    let denoiser = guided(base, &base.unconditional(), 2.0);
+    let conditioning = base.encode_prompts(&prompts).unwrap();
+    let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning).with_adapter(source);
+    let start = sampler.start(normal([1, 2, 4, 4], streams, &materials.device));
+    let end = sampler.run(start, STEPS, None, &mut unobserved);
+    let images = base.decode(end.sample).clamp(-1.0, 1.0);
+    Colour.score(images, &Prompt::of(&prompts)).into_data().iter::<f64>().collect()
 }
 
 /// Mean and standard error of the paired differences.

@@ -21,7 +21,7 @@ use hyperalign_models::{
     hypernet::{Adapter, AdapterKind, AdapterMeta, HypernetConfig, Variant},
     testing::{shaken, small_base},
 };
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     data::{PreferredData, TrainingData},
     learner::{Emitted, Objective, Part, Shard},
@@ -39,8 +39,8 @@ impl Reward for Ripple {
     fn version(&self) -> String {
         "1".to_owned()
     }
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-        let rates: Vec<f64> = prompts.iter().map(|prompt| prompt.len() as f64 * 0.3).collect();
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        let rates: Vec<f64> = prompts.iter().map(|prompt| prompt.text.len() as f64 * 0.3).collect();
         let rates = Tensor::<1>::from_data(&rates[..], &images.device()).unsqueeze_dim::<2>(1);
         let pixels: Tensor<2> = images.flatten(1, 3);
         (pixels * rates).sin().mean_dim(1).squeeze_dim(1)

@@ -8,11 +8,12 @@ use hyperalign_core::{
     adapter::{AdapterSource, NoAdapter},
     denoiser::Denoiser,
     noise::{Purpose, Stream, normal},
+    sampler::unobserved,
 };
 use hyperalign_models::{
     base::Base,
+    generate::{Generation, Sampling},
     hypernet::{Adapter, HypernetInput, Variant},
-    pipeline::TextToImage,
 };
 use hyperalign_train::{
     align::AlignSettings,
@@ -68,21 +69,22 @@ pub(super) fn sampling(
 ) -> miette::Result<Vec<Row>> {
     let adapter = fresh(subject)?;
     let base = subject.base.as_ref();
-    let way = TextToImage::new(base, steps, subject.trajectory.guidance_scale);
+    let settings = Sampling::new(steps, subject.trajectory.guidance_scale);
     let prompts = vec![subject.prompt.clone(); batch];
     let seeds: Vec<u64> = (0..batch as u64).collect();
     let mut key_steps: Vec<usize> = (0..KEY_STEPS).map(|k| k * steps / KEY_STEPS).collect();
     key_steps.dedup();
     let sampling = |variant: Option<Variant>| -> Work {
-        let (adapter, way, prompts, seeds) = (&adapter, &way, &prompts, &seeds);
+        let (adapter, settings, prompts, seeds) = (&adapter, &settings, &prompts, &seeds);
         let key_steps = key_steps.clone();
         let work = move || {
             let source: Box<dyn AdapterSource> = match variant {
                 Some(variant) => adapter.source(base, variant, key_steps.clone()),
                 None => Box::new(NoAdapter),
             };
-            let latents = way.latents(prompts, seeds, source.as_ref(), &mut |_| {});
-            latents.map(wait).into_diagnostic()
+            let generation = Generation::new(base, settings, prompts).into_diagnostic()?;
+            wait(generation.run(source.as_ref(), seeds, &mut unobserved).sample);
+            Ok(())
         };
         (variant.map_or("base", Variant::label), Box::new(work))
     };

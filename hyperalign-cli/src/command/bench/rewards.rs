@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use hyperalign_core::noise::{Purpose, Stream};
-use hyperalign_rewards::{Entry, entry, network_of, registry};
+use hyperalign_rewards::{Entry, Prompt, entry, network_of, registry};
 use hyperalign_train::eval::{Format, Table};
 use image::{Rgb, RgbImage};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
@@ -114,7 +114,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     };
     let repeats = Repeats { warmup: args.warmup, timed: args.repeat };
     let pictures: Vec<RgbImage> = (0..args.batch as u32).map(|k| noise(args.edge, k)).collect();
-    let prompts = vec![PROMPT.to_owned(); args.batch];
+    let prompts = vec![Prompt::from(PROMPT); args.batch];
     let mut rows = Vec::new();
     for entry in entries {
         eprintln!("timing {}", entry.name);

@@ -20,7 +20,7 @@ use hyperalign_models::{
     vae::AutoencoderKlConfig,
     weights::reinit,
 };
-use hyperalign_rewards::{ClipReward, Preprocessing, Reward, emoji};
+use hyperalign_rewards::{ClipReward, Preprocessing, Prompt, Reward, emoji};
 use hyperalign_train::{
     align::AlignSettings,
     data::{EmojiPreferred, PreferredData},
@@ -178,7 +178,7 @@ impl Lessons {
                 ClipReward::new("random", model, tokenizer, Preprocessing::default())
             }
         };
-        let preferred = Arc::new(EmojiPreferred { seed: SEED });
+        let preferred = Arc::new(EmojiPreferred { world: emoji::World::SMALL, seed: SEED });
         Ok(Self { reward: Arc::new(reward), preferred })
     }
 
@@ -229,8 +229,8 @@ impl Reward for HpsSized {
         "random".to_owned()
     }
 
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-        let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        let texts: Vec<&str> = prompts.iter().map(|prompt| prompt.text.as_str()).collect();
         let ids = self.tokenizer.encode(&texts).expect("the prompt of the bench itself");
         let ids = ids.to_tensor(&images.device().without_autodiff());
         let images = resize(images, self.edge, self.edge, Filter::Bicubic);

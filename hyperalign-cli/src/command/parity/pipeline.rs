@@ -1,12 +1,13 @@
 //! Reference files of a whole pipeline: prompt ids and noise to a picture.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    adapter::NoAdapter,
     denoiser::Conditioning,
     guidance::ClassifierFreeGuidance,
     image::to_images,
-    sampler::sample,
+    sampler::{Sampler, Trajectory},
     schedule::{Scheduler, SchedulerConfig},
 };
 use hyperalign_models::{
@@ -61,22 +62,15 @@ pub(super) fn stable_diffusion(golden: &Golden, checks: &mut Checks) -> miette::
     let start = golden.tensor::<4>("in.x_T", &device)?;
     let mut trajectory = vec![start.clone()];
     let mut outputs = Vec::new();
-    let latents = sample(
-        &guided,
-        &plan,
-        &NoAdapter,
-        start.clone(),
-        &conditional,
-        &|_| start.zeros_like(),
-        0..plan.steps(),
-        &mut |state| {
-            outputs.push(state.model_output.clone());
-            trajectory.push(state.prev_sample.clone());
-        },
-    );
+    let sampler = Sampler::new(&guided, &plan, &conditional);
+    let end = sampler.run(Trajectory::at(0, start), plan.steps(), None, &mut |state| {
+        outputs.push(state.model_output.clone());
+        trajectory.push(state.prev_sample.clone());
+        ControlFlow::Continue(())
+    });
     checks.tensor("out.noise_pred", Tensor::stack::<5>(outputs, 0));
     checks.tensor("out.trajectory", Tensor::stack::<5>(trajectory, 0));
-    let image = vae.decode(latents);
+    let image = vae.decode(end.sample);
     checks.tensor("out.image", image.clone());
 
     let [_, channels, height, width] = image.dims();

@@ -1,14 +1,13 @@
 //! Reference files of schedulers: trajectories under a made-up network.
 
-use std::cell::Cell;
+use std::{cell::Cell, ops::ControlFlow};
 
 use burn::tensor::{Tensor, s};
 use hyperalign_core::{
-    adapter::NoAdapter,
     denoiser::{Conditioning, Denoiser, Prediction},
     diffusion::Process,
     lora::LoraSet,
-    sampler::sample,
+    sampler::Sampler,
     schedule::{FlowSchedulerConfig, Scheduler, SchedulerConfig, Solver, SolverChoice},
 };
 use miette::{IntoDiagnostic, WrapErr, miette};
@@ -127,20 +126,15 @@ fn run(name: &str, plan: &Plan, golden: &Golden, checks: &mut Checks) -> miette:
     };
     let network =
         MadeUp { prediction: scheduler.prediction(), time_unit: *time_unit, calls: Cell::new(0) };
-    let start = unit.clone() * scheduler.init_noise_sigma();
-    let mut trajectory = vec![start.clone() * scale(0)];
-    let batch = start.dims()[0];
+    let batch = unit.dims()[0];
     let unread = Conditioning { context: Tensor::zeros([batch, 1, 1], &device), pooled: None };
-    sample(
-        &network,
-        scheduler.as_ref(),
-        &NoAdapter,
-        start,
-        &unread,
-        &draw,
-        0..steps,
-        &mut |state| trajectory.push(state.prev_sample.clone() * scale(state.i + 1)),
-    );
+    let sampler = Sampler::new(&network, scheduler.as_ref(), &unread);
+    let start = sampler.start(unit.clone());
+    let mut trajectory = vec![start.sample.clone() * scale(0)];
+    sampler.run(start, steps, Some(&draw), &mut |state| {
+        trajectory.push(state.prev_sample.clone() * scale(state.i + 1));
+        ControlFlow::Continue(())
+    });
     checks.tensor_within(&out("trajectory"), Tensor::stack::<5>(trajectory, 0), SCHEDULE);
     Ok(())
 }

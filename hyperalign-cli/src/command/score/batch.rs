@@ -6,6 +6,7 @@ use std::{
 };
 
 use hyperalign_core::{image::MAX_PIXELS, memory};
+use hyperalign_rewards::Prompt;
 use image::RgbImage;
 
 use crate::rewards::Judges;
@@ -73,7 +74,7 @@ impl Batch {
         &mut self,
         judges: &Judges,
         pictures: &[RgbImage],
-        prompts: &[String],
+        prompts: &[Prompt],
         tell: impl FnOnce(&str),
     ) -> Vec<Result<Vec<f32>, String>> {
         let mut results = Vec::with_capacity(pictures.len());
@@ -151,7 +152,7 @@ mod tests {
             "1".to_owned()
         }
 
-        fn score(&self, _: Tensor<4>, _: &[String]) -> Tensor<1> {
+        fn score(&self, _: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
             unreachable!("pictures are scored as they are")
         }
 
@@ -159,7 +160,7 @@ mod tests {
             false
         }
 
-        fn score_pictures(&self, pictures: &[RgbImage], _: &[String], _: &Device) -> Vec<f32> {
+        fn score_pictures(&self, pictures: &[RgbImage], _: &[Prompt], _: &Device) -> Vec<f32> {
             self.calls.lock().unwrap().push(pictures.len());
             assert!(pictures.len() <= self.memory, "out of memory\nat address 0");
             let red = pictures.iter().map(|picture| f32::from(picture.get_pixel(0, 0).0[0]));
@@ -182,7 +183,7 @@ mod tests {
         let (judges, calls) = small(3);
         let mut batch = Batch::of(10);
         let reds: Vec<u8> = (1..=10).collect();
-        let (pictures, prompts) = (pictures(&reds), vec![String::new(); 10]);
+        let (pictures, prompts) = (pictures(&reds), vec![Prompt::default(); 10]);
         let mut told = Vec::new();
         let mut tell = |line: &str| told.push(line.to_owned());
         let scores = batch.score(&judges, &pictures, &prompts, &mut tell);
@@ -202,7 +203,7 @@ mod tests {
     fn one_picture_that_cannot_be_scored_makes_no_batch_smaller() {
         let (judges, _) = small(16);
         let mut batch = Batch::of(4);
-        let (pictures, prompts) = (pictures(&[1, 2, 0, 4]), vec![String::new(); 4]);
+        let (pictures, prompts) = (pictures(&[1, 2, 0, 4]), vec![Prompt::default(); 4]);
         let scores = batch.score(&judges, &pictures, &prompts, |line| panic!("{line}"));
         assert_eq!(scores[2], Err("the reward failed: no black".to_owned()));
         assert_eq!([&scores[0], &scores[3]], [&Ok(vec![1.0]), &Ok(vec![4.0])]);
@@ -221,7 +222,7 @@ mod tests {
         let pictures: Vec<RgbImage> = (0..5_u8)
             .map(|k| RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8 * k, y as u8, 50 * k])))
             .collect();
-        let prompts = vec!["a red heart".to_owned(); 5];
+        let prompts = vec![Prompt::from("a red heart"); 5];
         let score = |at_once: usize| -> Vec<f32> {
             let parts = pictures.chunks(at_once).zip(prompts.chunks(at_once));
             let scores = parts.flat_map(|(pictures, prompts)| {

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hyperalign_rewards::geneval::Row;
 use hyperalign_rewards::prompts::{self, Prompt};
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -23,6 +24,8 @@ pub struct Item {
     pub key: String,
     /// What it is a picture of; where it is not known, the file itself is asked later.
     pub prompt: Option<String>,
+    /// The rules that the prompt comes with.
+    pub row: Option<Row>,
     /// Whether the prompt is its own only because of its place in a list.
     pub by_place: bool,
     /// A file beside it that should hold its prompt and cannot be read, and why.
@@ -98,7 +101,7 @@ pub fn collect(paths: &[PathBuf], args: &PromptArgs) -> miette::Result<Vec<Item>
 fn item(path: PathBuf, root: &Path) -> Item {
     let key = path.strip_prefix(root).unwrap_or(&path).with_extension("");
     let key = key.to_string_lossy().into_owned();
-    Item { path, key, prompt: None, by_place: false, unread: None, group: None }
+    Item { path, key, prompt: None, row: None, by_place: false, unread: None, group: None }
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -155,6 +158,7 @@ fn assign(items: &mut [Item], file: &Path) -> miette::Result<()> {
 
 fn take(item: &mut Item, prompt: &Prompt) {
     item.prompt = Some(prompt.text.clone());
+    item.row.clone_from(&prompt.row);
     item.group.clone_from(&prompt.group);
 }
 

@@ -179,7 +179,7 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, name).unwrap();
             let (key, prompt) = (name.to_owned(), Some("x".to_owned()));
-            Item { path, key, prompt, by_place: false, unread: None, group: None }
+            Item { path, key, prompt, row: None, by_place: false, unread: None, group: None }
         };
         let line = |item: &Item| Line {
             image: item.path.clone(),

@@ -10,7 +10,7 @@ mod spread;
 
 use std::{collections::HashMap, path::PathBuf};
 
-use hyperalign_train::learner::Stop;
+use hyperalign_core::stop::Stop;
 
 use crate::{
     args::at_least_one,

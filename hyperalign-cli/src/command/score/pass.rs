@@ -7,7 +7,8 @@ use std::{
 };
 
 use hyperalign_core::image::{Header, png_metadata};
-use hyperalign_train::learner::Stop;
+use hyperalign_core::stop::Stop;
+use hyperalign_rewards::Prompt;
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
@@ -42,7 +43,7 @@ pub type Result = std::result::Result<Line, Failed>;
 struct Loaded {
     index: usize,
     picture: RgbImage,
-    prompt: String,
+    prompt: Prompt,
     stamp: (u64, u64),
 }
 
@@ -127,7 +128,8 @@ fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loade
     let bytes = std::fs::read(&item.path).map_err(unreadable)?;
     let header = Header::read(&bytes).map_err(|error| error.to_string())?;
     let picture = header.decode().map_err(|error| error.to_string())?;
-    let prompt = prompt(item, &bytes, judges.need_prompts())?;
+    let text = prompt(item, &bytes, judges.need_prompts())?;
+    let prompt = Prompt { text, row: item.row.clone(), ..Prompt::default() };
     judges.check(&picture, &prompt)?;
     Ok(Loaded { index, picture, prompt, stamp })
 }
@@ -159,7 +161,7 @@ fn prompt(item: &Item, bytes: &[u8], is_needed: bool) -> std::result::Result<Str
 fn score(
     items: &[Item],
     loaded: Vec<Loaded>,
-    scores: impl FnOnce(&[RgbImage], &[String]) -> Vec<std::result::Result<Vec<f32>, String>>,
+    scores: impl FnOnce(&[RgbImage], &[Prompt]) -> Vec<std::result::Result<Vec<f32>, String>>,
 ) -> Vec<(usize, std::result::Result<Line, String>)> {
     if loaded.is_empty() {
         return Vec::new();
@@ -175,7 +177,7 @@ fn score(
         scores.into_iter().zip(prompts).zip(rest).map(|((scores, prompt), (index, stamp))| {
             let item = &items[index];
             let (image, group) = (item.path.clone(), item.group.clone());
-            (index, scores.map(|scores| Line { image, stamp, prompt, group, scores }))
+            (index, scores.map(|scores| Line { image, stamp, prompt: prompt.text, group, scores }))
         });
     lines.collect()
 }
@@ -254,7 +256,7 @@ mod tests {
             "1".to_owned()
         }
 
-        fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+        fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
             images.slice([0..1, 0..1, 0..1, 0..1]).reshape([1])
         }
 
@@ -279,8 +281,8 @@ mod tests {
             "1".to_owned()
         }
 
-        fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1> {
-            assert!(!prompts.contains(&"a cat".to_owned()), "no cats");
+        fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+            assert!(!prompts.contains(&"a cat".into()), "no cats");
             images.slice([0..1, 0..1, 0..1, 0..1]).reshape([1])
         }
 
@@ -312,7 +314,7 @@ mod tests {
         let bytes = encode_png(&picture, &Metadata { parameters, hyperalign: None });
         std::fs::write(&path, bytes).unwrap();
         let (key, prompt) = (name.to_owned(), None);
-        Item { path, key, prompt, by_place: false, unread: None, group: None }
+        Item { path, key, prompt, row: None, by_place: false, unread: None, group: None }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use hyperalign_train::learner::Stop;
+use hyperalign_core::stop::Stop;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,

@@ -12,6 +12,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hyperalign_core::image::{DecodeError, Header};
+use hyperalign_rewards::Prompt;
 use image::RgbImage;
 use serde::Deserialize;
 use serde_json::json;
@@ -147,7 +148,7 @@ impl App {
     async fn scores(
         &self,
         places: Places,
-        ask: impl FnOnce() -> Result<(Vec<Bytes>, Vec<String>), String> + Send + 'static,
+        ask: impl FnOnce() -> Result<(Vec<Bytes>, Vec<Prompt>), String> + Send + 'static,
     ) -> Result<Vec<Vec<f32>>, Refusal> {
         let (judges, budget) = (self.judges.clone(), self.pixels.clone());
         let checked = tokio::task::spawn_blocking(move || {
@@ -223,7 +224,7 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
             prompts.into_iter().map(checked).collect::<Result<_, _>>()?
         }
         (None, Some(prompt)) => vec![checked(prompt)?; count],
-        (None, None) if !app.judges.need_prompts() => vec![String::new(); count],
+        (None, None) if !app.judges.need_prompts() => vec![Prompt::default(); count],
         _ => return Err(Refusal::bad("expected `prompts`, one for each picture, or one `prompt`")),
     };
     let scores = app
@@ -248,7 +249,7 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
 }
 
 /// A prompt that may be copied.
-fn checked<'a>(prompt: impl Into<Cow<'a, str>>) -> Result<String, Refusal> {
+fn checked<'a>(prompt: impl Into<Cow<'a, str>>) -> Result<Prompt, Refusal> {
     let prompt = prompt.into();
     if prompt.len() > PROMPT {
         let length = prompt.len();
@@ -256,7 +257,7 @@ fn checked<'a>(prompt: impl Into<Cow<'a, str>>) -> Result<String, Refusal> {
             "a prompt has {length} bytes; at most {PROMPT} are taken"
         )));
     }
-    Ok(prompt.into_owned())
+    Ok(prompt.as_ref().into())
 }
 
 fn rewards(app: &App) -> serde_json::Value {
@@ -292,7 +293,7 @@ async fn score_pickle(app: &App, reward: usize, request: Request) -> Result<Resp
         let asked = flow_grpo::Request::read(&pickle, &body, app.judges.need_prompts());
         let asked = asked.map_err(bad)?;
         let places = app.reserve(asked.images.len())?;
-        let prompts: Result<Vec<String>, _> = asked.prompts.into_iter().map(checked).collect();
+        let prompts: Result<Vec<Prompt>, _> = asked.prompts.into_iter().map(checked).collect();
         (places, asked.images, prompts?, asked.tasks)
     };
     let ask = move || {

@@ -9,8 +9,8 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::image::{Metadata, encode_png};
-use hyperalign_rewards::Reward;
-use hyperalign_train::learner::Stop;
+use hyperalign_core::stop::Stop;
+use hyperalign_rewards::{Prompt, Reward};
 use image::{Rgb, RgbImage};
 use serde_json::json;
 
@@ -29,7 +29,7 @@ impl Reward for Mean {
         "1".to_owned()
     }
 
-    fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
         let [batch, ..] = images.dims();
         images.reshape([batch as i32, -1]).mean_dim(1).squeeze_dim(1)
     }

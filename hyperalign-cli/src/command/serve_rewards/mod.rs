@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use hyperalign_train::learner::Stop;
+use hyperalign_core::stop::Stop;
 use miette::{Diagnostic, IntoDiagnostic};
 use tokio::net::{TcpListener, TcpSocket};
 

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyperalign_rewards::Prompt;
 use image::RgbImage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -26,7 +27,7 @@ pub type Scores = Result<Vec<f32>, String>;
 /// The pictures of one request.
 struct Job {
     pictures: Vec<RgbImage>,
-    prompts: Vec<String>,
+    prompts: Vec<Prompt>,
     answer: oneshot::Sender<Vec<Scores>>,
     /// Places in the queue and room for pixels, free again when the job is done.
     _held: [OwnedSemaphorePermit; 2],
@@ -80,7 +81,7 @@ impl Queue {
         places: Places,
         room: OwnedSemaphorePermit,
         pictures: Vec<RgbImage>,
-        prompts: Vec<String>,
+        prompts: Vec<Prompt>,
     ) -> Option<Vec<Scores>> {
         let (answer, scores) = oneshot::channel();
         let _held = [places.0, room];

@@ -4,14 +4,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use burn::tensor::Device;
 use hyperalign_rewards::{
-    Reward,
+    Prompt, Reward,
     emoji::{self, Split},
     geneval::Row,
-    prompts::{self, Prompt},
+    prompts,
 };
 use hyperalign_train::{
     align::AlignSettings,
-    data::{EmojiPreferred, Preferences, PreferredPictures, TrainingData},
+    data::{EmojiPreferred, Preferences, PreferredPictures, TrainingData, world_of},
     method::{DataNeed, Materials, RewardNeed},
 };
 use miette::{Diagnostic, IntoDiagnostic};
@@ -200,7 +200,7 @@ fn shares(
 fn checked(materials: Materials) -> miette::Result<Materials> {
     let size = materials.base.picture_size();
     if let Some(reward) = &materials.reward {
-        reward.check(size, &materials.prompts).into_diagnostic()?;
+        reward.check(size, &Prompt::of(&materials.prompts)).into_diagnostic()?;
     }
     let prompts = materials.prompts.iter().chain(&materials.sample_prompts);
     base::warn_of_cuts(materials.base.as_ref(), prompts.map(String::as_str))?;
@@ -218,13 +218,14 @@ fn emoji(
     let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
     let reward = scorers::reward(scorers::PROXY, device)?;
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
+    let drawn = world_of(base.as_ref());
     Ok(Materials {
         base,
         reward: Some(Arc::new(reward)),
         reward_decoder: None,
-        prompts: text(emoji::prompts(Split::Train, TRAINING_PROMPTS, seed)),
-        data: TrainingData::Pictures(Arc::new(EmojiPreferred { seed })),
-        sample_prompts: text(emoji::prompts(Split::Tuning, sample_prompts, 0)),
+        prompts: text(drawn.prompts(Split::Train, TRAINING_PROMPTS, seed)),
+        data: TrainingData::Pictures(Arc::new(EmojiPreferred { world: drawn, seed })),
+        sample_prompts: text(drawn.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })

@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
-use hyperalign_core::denoiser::Decoder;
-use hyperalign_core::schedule::SolverChoice;
+use hyperalign_core::contract::Decoder;
 use hyperalign_core::{
     atomic,
-    trajectory::{key_steps_by_share, key_steps_spread},
+    movement::{key_steps_by_share, key_steps_spread},
 };
 use hyperalign_models::weights;
 use hyperalign_train::{
@@ -239,7 +238,7 @@ fn key_steps(
     }
     let shots: Vec<Shot> = (0..)
         .zip(&world.sample_prompts)
-        .map(|(seed, prompt)| Shot { prompt: prompt.clone(), seed })
+        .map(|(seed, prompt)| Shot::new(prompt.as_str(), seed))
         .collect();
     let sampling = sampling(settings, KEY_STEP_BATCH);
     let movement = movement(world.base.as_ref(), &sampling, &shots, stop).into_diagnostic()?;
@@ -254,7 +253,7 @@ fn key_steps(
 
 fn sampling(settings: &AlignSettings, batch: usize) -> Sampling {
     let TrajectorySettings { steps, guidance_scale, .. } = settings.trajectory;
-    Sampling { steps, guidance_scale, batch, solver: SolverChoice::default() }
+    Sampling { batch, ..Sampling::new(steps, guidance_scale) }
 }
 
 struct Trainer<'a> {

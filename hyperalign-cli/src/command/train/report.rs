@@ -7,12 +7,10 @@ use hyperalign_core::{
     image::{Metadata, write_png},
 };
 use hyperalign_models::hypernet::{AdapterKind, Variant};
-use hyperalign_rewards::{
-    emoji::{self, Split},
-    prompts::Prompt,
-};
+use hyperalign_rewards::{Prompt, emoji::Split};
 use hyperalign_train::{
     align::{AlignSettings, Aligned},
+    data::world_of,
     eval::{
         Adapted, ClipSpace, EmojiGold, Evaluation, Format, ImageSpace, Judge, Measures, Method,
         Pixels, Role, Scorer, Shot, side_by_side,
@@ -48,7 +46,10 @@ impl Report<'_> {
         let of = &settings.evaluation;
         let prompts = match &self.held_out {
             Some(prompts) => prompts.clone(),
-            None => prompts::of_the_world(Split::Test, of.prompts, of.seed),
+            None => {
+                let drawn = world_of(world.base.as_ref());
+                prompts::of_the_world(drawn, Split::Test, of.prompts, of.seed)
+            }
         };
         let base = world.base.as_ref();
         let methods = methods(trained, settings.trajectory.steps);
@@ -119,13 +120,13 @@ impl Report<'_> {
     /// The pictures of the side-by-side grid: of every task of the embedded world, or of the first
     /// prompts of the table.
     fn grid_shots(&self) -> Vec<Shot> {
-        let shot = |(prompt, seed)| Shot { prompt, seed };
         let Some(prompts) = &self.held_out else {
-            let rows = emoji::prompts(Split::Test, GRID_PROMPTS, 1);
-            return rows.into_iter().map(|row| row.prompt).zip(0..).map(shot).collect();
+            let drawn = world_of(self.world.base.as_ref());
+            let rows = drawn.prompts(Split::Test, GRID_PROMPTS, 1);
+            return rows.into_iter().zip(0..).map(|(row, seed)| Shot::new(row, seed)).collect();
         };
-        let texts = prompts.iter().take(GRID_PROMPTS).map(|prompt| prompt.text.clone());
-        texts.zip(0..).map(shot).collect()
+        let prompts = prompts.iter().take(GRID_PROMPTS).cloned();
+        prompts.zip(0..).map(|(prompt, seed)| Shot { prompt, seed }).collect()
     }
 }
 
@@ -140,13 +141,10 @@ fn methods(trained: &[(String, Aligned)], steps: usize) -> Vec<Method<'_>> {
         };
         let is_hypernet = matches!(aligned.meta.network, AdapterKind::Hypernet(_));
         if k == 0 && is_hypernet {
-            methods.extend([Variant::S, Variant::P, Variant::I].map(|variant| Method {
-                name: variant.label().to_owned(),
-                adapted: Some(adapted(variant)),
-            }));
+            let variants = [Variant::S, Variant::P, Variant::I];
+            methods.extend(variants.map(|variant| Method::new(variant.label(), adapted(variant))));
         } else {
-            let adapted = Some(adapted(aligned.meta.variant));
-            methods.push(Method { name: name.clone(), adapted });
+            methods.push(Method::new(name.clone(), adapted(aligned.meta.variant)));
         }
     }
     methods

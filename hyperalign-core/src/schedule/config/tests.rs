@@ -87,7 +87,9 @@ fn settings_of_single_solvers() {
     let spread = |variance: &str| {
         let json = format!(r#"{{"_class_name": "DDPMScheduler", "variance_type": "{variance}"}}"#);
         let one = || crate::schedule::gaussian_data::tensor(vec![0.0]);
-        let log_prob = plan(&json).log_prob(1, one(), one(), one()).unwrap();
+        let transition =
+            plan(&json).transition(1, one(), one(), &mut crate::schedule::History::default());
+        let log_prob = transition.log_prob(one()).unwrap();
         log_prob.try_into_vec_as::<f64>().unwrap()[0]
     };
     // A wider normal distribution is lower at its mean.

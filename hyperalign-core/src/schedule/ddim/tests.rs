@@ -74,7 +74,7 @@ fn eta_one_by_monte_carlo() {
 fn eta_one_is_the_ddpm_posterior() {
     let scheduler = plan(10, 1.0);
     for i in 0..10 {
-        let Transition { level, deviation, .. } = scheduler.steps[i];
+        let PlannedStep { level, deviation, .. } = scheduler.steps[i];
         let prev = scheduler.level(i + 1);
         let (alpha, alpha_prev) = (level.signal.powi(2), prev.signal.powi(2));
         let ratio = alpha / alpha_prev;
@@ -120,7 +120,8 @@ fn log_prob_is_the_mean_log_density() {
         Some(noise.clone()),
         &mut History::default(),
     );
-    let log_prob = scheduler.log_prob(3, output, sample, step.prev_sample).unwrap();
+    let transition = scheduler.transition(3, output, sample, &mut History::default());
+    let log_prob = transition.log_prob(step.prev_sample).unwrap();
     let deviation = scheduler.steps[3].deviation;
     let noise = values(noise);
     for (row, found) in log_prob.try_into_vec_as::<f64>().unwrap().into_iter().enumerate() {
@@ -130,7 +131,8 @@ fn log_prob_is_the_mean_log_density() {
     }
     let scheduler = plan(10, 0.0);
     let one = tensor(vec![1.0]);
-    assert!(scheduler.log_prob(3, one.clone(), one.clone(), one).is_none());
+    let transition = scheduler.transition(3, one.clone(), one.clone(), &mut History::default());
+    assert!(transition.log_prob(one).is_none());
 }
 
 /// `set_alpha_to_one` decides whether the last step ends at the estimate itself.

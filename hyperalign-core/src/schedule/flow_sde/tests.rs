@@ -1,3 +1,5 @@
+use burn::tensor::Tensor;
+
 use super::*;
 use crate::schedule::{
     FlowSchedulerConfig, History, Scheduler,
@@ -76,9 +78,9 @@ fn eta_zero_is_the_ode() {
         for i in 0..6 {
             assert!(!scheduler.needs_noise(i));
             let (sample, output) = (tensor(vec![0.4]), tensor(vec![-1.3]));
-            assert!(
-                scheduler.log_prob(i, output.clone(), sample.clone(), sample.clone()).is_none()
-            );
+            let still =
+                scheduler.transition(i, output.clone(), sample.clone(), &mut History::default());
+            assert!(still.log_prob(sample.clone()).is_none());
             let [a, b] = [&scheduler, &ode]
                 .map(|scheduler| values(scheduler.mean(i, output.clone(), sample.clone()))[0]);
             assert!((a - b).abs() < 1e-12);
@@ -136,19 +138,19 @@ fn log_prob_of_a_step() {
             &mut History::default(),
         );
         let deviation = scheduler.steps[2].deviation;
-        let found = scheduler
-            .log_prob(2, output.clone(), sample.clone(), step.prev_sample.clone())
-            .unwrap();
+        let log_prob = |output, sample: Tensor<4>, prev_sample| {
+            let transition = scheduler.transition(2, output, sample, &mut History::default());
+            transition.log_prob(prev_sample).unwrap()
+        };
+        let found = log_prob(output.clone(), sample.clone(), step.prev_sample.clone());
         let density = |z: f64| -z * z / 2.0 - (deviation * std::f64::consts::TAU.sqrt()).ln();
         for (row, found) in found.try_into_vec_as::<f64>().unwrap().into_iter().enumerate() {
             let expected = (density(drawn[2 * row]) + density(drawn[2 * row + 1])) / 2.0;
             assert!((found - expected).abs() < 1e-12);
         }
         let tracked = output.autodiff().require_grad();
-        let log_prob = scheduler
-            .log_prob(2, tracked.clone(), sample.autodiff(), step.prev_sample.autodiff())
-            .unwrap();
-        let gradient = values(tracked.grad(&log_prob.sum().backward()).unwrap());
+        let found = log_prob(tracked.clone(), sample.autodiff(), step.prev_sample.autodiff());
+        let gradient = values(tracked.grad(&found.sum().backward()).unwrap());
         // d mean / d output, by the mean's linearity.
         let slope = {
             let at = |v| values(scheduler.mean(2, tensor(vec![v]), tensor(vec![0.0])))[0];

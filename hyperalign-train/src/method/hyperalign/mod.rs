@@ -19,8 +19,9 @@ mod views;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::Tensor;
-use hyperalign_core::{denoiser::Denoiser as _, lora::LoraSet, schedule::Scheduler};
+use hyperalign_core::{contract::Denoiser as _, lora::LoraSet, schedule::Scheduler};
 use hyperalign_models::hypernet::{Adapter, AdapterMeta};
+use hyperalign_rewards::Prompt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -283,7 +284,8 @@ impl HyperAlign {
         let views = &self.settings.views;
         let stream = |number| Views::stream(self.setup.seed, update, shard.index, number);
         let reward = self.setup.reward();
-        reward.score(views.of(image, stream), &views.prompts(prompts.clone())).mean()
+        let prompts = Prompt::of(&views.prompts(prompts.clone()));
+        reward.score(views.of(image, stream), &prompts).mean()
     }
 
     /// `L_G`: the denoising loss of the adapted conditional model on preferred pictures.

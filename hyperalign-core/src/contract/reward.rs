@@ -1,10 +1,12 @@
 //! What a reward is.
 
+use std::error::Error;
+
 use burn::tensor::{Device, Tensor};
-use hyperalign_core::image::from_images;
-use hyperalign_models::tokenizer::TokenizerError;
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
+
+use super::Prompt;
+use crate::image::{from_images, to_images};
 
 /// A score of how well pictures match their prompts. Higher is better, always.
 ///
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 /// the reward is [`differentiable`](Self::differentiable), carries gradients: the way of training.
 /// [`score_pictures`](Self::score_pictures) takes 8-bit pictures of any sizes and prepares them as
 /// the published scorer does, to the last bit: the way of tables.
+///
+/// Which of the two a table of pictures shows, the reward says itself ([`reads`](Self::reads)).
 ///
 /// Training shares a reward among threads.
 pub trait Reward: Send + Sync {
@@ -33,7 +37,7 @@ pub trait Reward: Send + Sync {
     /// # Panics
     ///
     /// May panic for what [`check`](Self::check) refuses.
-    fn score(&self, images: Tensor<4>, prompts: &[String]) -> Tensor<1>;
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1>;
 
     /// Whether scores carry gradients to the pictures.
     fn differentiable(&self) -> bool;
@@ -41,6 +45,30 @@ pub trait Reward: Send + Sync {
     /// Whether the prompt plays a part in the score. If not, prompts may be empty.
     fn needs_prompt(&self) -> bool {
         true
+    }
+
+    /// What [`measure`](Self::measure) shows it.
+    fn reads(&self) -> Reads {
+        Reads::Pictures
+    }
+
+    /// The scores that a table has of pictures that are still tensors: by the one way of the two
+    /// that the reward [`reads`](Self::reads).
+    ///
+    /// # Shapes
+    ///
+    /// As of [`score`](Self::score).
+    fn measure(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<f32> {
+        match self.reads() {
+            Reads::Pictures => {
+                let device = images.device();
+                self.score_pictures(&to_images(images.clone()), prompts, &device)
+            }
+            Reads::Tensors => {
+                let scores = self.score(images.clone(), prompts).detach().into_data();
+                scores.convert::<f32>().iter::<f32>().collect()
+            }
+        }
     }
 
     /// Scores 8-bit pictures of any sizes, each against its own prompt, as the published scorer
@@ -53,7 +81,7 @@ pub trait Reward: Send + Sync {
     fn score_pictures(
         &self,
         pictures: &[RgbImage],
-        prompts: &[String],
+        prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
         assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
@@ -81,7 +109,7 @@ pub trait Reward: Send + Sync {
     /// # Errors
     ///
     /// Fails for pictures of a size that it does not read, and for prompts that it cannot read.
-    fn check(&self, _size: [usize; 2], _prompts: &[String]) -> Result<(), ScoreError> {
+    fn check(&self, _size: [usize; 2], _prompts: &[Prompt]) -> Result<(), ScoreError> {
         Ok(())
     }
 
@@ -92,7 +120,7 @@ pub trait Reward: Send + Sync {
     /// - `images`: `[batch, 3, height, width]`, in `[-1, 1]`, on a device without autodiff
     /// - output: `[batch]`; `[batch, 3, height, width]`, zero for a reward that is not
     ///   differentiable
-    fn score_with_gradient(&self, images: Tensor<4>, prompts: &[String]) -> (Tensor<1>, Tensor<4>) {
+    fn score_with_gradient(&self, images: Tensor<4>, prompts: &[Prompt]) -> (Tensor<1>, Tensor<4>) {
         let zeros = images.zeros_like();
         if !self.differentiable() {
             return (self.score(images, prompts), zeros);
@@ -139,26 +167,35 @@ pub enum ScoreError {
         /// How elongated a picture may be.
         most: usize,
     },
-    /// A prompt that the tokenizer refuses.
+    /// A prompt that it cannot read, in the words of what refused it.
     #[error(transparent)]
-    Prompt(#[from] TokenizerError),
-    /// A prompt that is not one of the embedded world.
-    #[error("the embedded world has no such prompt: {0}")]
-    World(String),
+    Prompt(Box<dyn Error + Send + Sync>),
+    /// A prompt without rules, and rules are what it judges by.
+    #[error("`{name}` judges by rules, and the prompt `{prompt}` has none: {reason}")]
+    NoRules {
+        /// The reward.
+        name: String,
+        /// The prompt.
+        prompt: String,
+        /// Why its words give none either.
+        reason: String,
+    },
 }
 
-/// What a reward has had to do with the pictures that it scores. Tables say it beside every
-/// number: a score that was trained against shows that training works, not that pictures are
-/// better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// The model was trained against it. The column `proxy`.
-    TrainedAgainst,
-    /// Nothing was trained against it. The column `heldout`.
-    HeldOut,
-    /// Nobody said; the column has the reward's name.
-    Other,
+impl ScoreError {
+    /// A prompt that is refused for this reason.
+    pub fn prompt(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Prompt(Box::new(error))
+    }
+}
+
+/// What a reward is shown of pictures that a network has just made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The tensors, of which nothing is rounded.
+    Tensors,
+    /// 8-bit pictures, as a file holds them: what a published scorer is made for.
+    Pictures,
 }
 
 #[cfg(test)]
@@ -179,7 +216,7 @@ mod tests {
             "1".to_owned()
         }
 
-        fn score(&self, images: Tensor<4>, _: &[String]) -> Tensor<1> {
+        fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
             let [batch, ..] = images.dims();
             images.square().reshape([batch as i32, -1]).sum_dim(1).squeeze_dim(1)
         }
@@ -195,16 +232,50 @@ mod tests {
             [[[[0.5]], [[-1.0]], [[0.0]]], [[[1.0]], [[0.25]], [[0.0]]]],
             &Device::flex(),
         );
-        let prompts = [String::new(), String::new()];
+        let prompts = [Prompt::default(), Prompt::default()];
         let (scores, gradient) = Squares.score_with_gradient(images.clone(), &prompts);
         assert_eq!(scores.into_data().try_to_vec::<f32>().unwrap(), [1.25, 1.0625]);
         assert_eq!(gradient.into_data(), (images * 2.0).into_data());
     }
 
+    /// A value between two steps of 8 bits.
+    #[test]
+    fn a_reward_is_shown_what_it_reads() {
+        struct Tensors;
+
+        impl Reward for Tensors {
+            fn name(&self) -> &str {
+                "tensors"
+            }
+
+            fn version(&self) -> String {
+                "1".to_owned()
+            }
+
+            fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+                Squares.score(images, prompts)
+            }
+
+            fn differentiable(&self) -> bool {
+                true
+            }
+
+            fn reads(&self) -> Reads {
+                Reads::Tensors
+            }
+        }
+
+        let image = Tensor::<4>::full([1, 3, 1, 1], 0.5, &Device::default());
+        let measured = |reward: &dyn Reward| reward.measure(&image, &[Prompt::default()])[0];
+        assert!((measured(&Tensors) - 0.75).abs() < 1e-6);
+        let rounded = 191.0_f32 / 127.5 - 1.0;
+        assert!((measured(&Squares) - 3.0 * rounded * rounded).abs() < 1e-6);
+    }
+
     #[test]
     fn pictures_of_one_call_may_differ_in_size() {
         let white = |width| RgbImage::from_pixel(width, 1, Rgb([255; 3]));
-        let prompts = [String::new(), String::new()];
+        let prompts = [Prompt::default(), Prompt::default()];
         let scores = Squares.score_pictures(&[white(1), white(2)], &prompts, &Device::flex());
         assert_eq!(scores, [3.0, 6.0]);
     }

@@ -178,30 +178,37 @@ pub enum RowError {
     },
 }
 
-/// Reads rows, one JSON object a line. Empty lines are passed over.
-///
-/// # Errors
-///
-/// Fails with the line and the field at the first line that is not a row.
-pub fn read_jsonl(text: &str) -> Result<Vec<Row>, RowError> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(index, line)| read_row(index + 1, line)).collect()
-}
+impl Row {
+    /// Reads rows, one JSON object a line. Empty lines are passed over.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the line and the field at the first line that is not a row.
+    pub fn read_jsonl(text: &str) -> Result<Vec<Self>, RowError> {
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        lines.map(|(index, line)| Self::read(index + 1, line)).collect()
+    }
 
-pub(crate) fn read_row(line: usize, text: &str) -> Result<Row, RowError> {
-    let row: Row =
-        serde_json::from_str(text).map_err(|source| RowError::Syntax { line, source })?;
-    if row.include.is_empty() {
-        return Err(RowError::Empty { line });
-    }
-    for (clause, include) in row.include.iter().enumerate() {
-        if let Some((_, target)) = include.position
-            && target >= clause
-        {
-            return Err(RowError::Target { line, clause, target });
+    /// Reads the row in `text`, which is line `line` of its file.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the line and the field if it is no row.
+    pub fn read(line: usize, text: &str) -> Result<Self, RowError> {
+        let row: Self =
+            serde_json::from_str(text).map_err(|source| RowError::Syntax { line, source })?;
+        if row.include.is_empty() {
+            return Err(RowError::Empty { line });
         }
+        for (clause, include) in row.include.iter().enumerate() {
+            if let Some((_, target)) = include.position
+                && target >= clause
+            {
+                return Err(RowError::Target { line, clause, target });
+            }
+        }
+        Ok(row)
     }
-    Ok(row)
 }
 
 #[cfg(test)]
@@ -218,23 +225,23 @@ mod tests {
     #[test]
     fn published_rows_survive_a_round_trip() {
         for text in PUBLISHED {
-            let rows = read_jsonl(text).unwrap();
+            let rows = Row::read_jsonl(text).unwrap();
             assert_eq!(serde_json::to_string(&rows[0]).unwrap(), text);
         }
-        assert_eq!(read_jsonl(&PUBLISHED.join("\n\n")).unwrap().len(), 4);
+        assert_eq!(Row::read_jsonl(&PUBLISHED.join("\n\n")).unwrap().len(), 4);
     }
 
     #[test]
     fn errors_name_line_and_field() {
         let bad = format!("{}\n{}", PUBLISHED[0], PUBLISHED[0].replace("count", "cuont"));
-        let message = read_jsonl(&bad).unwrap_err().to_string();
+        let message = Row::read_jsonl(&bad).unwrap_err().to_string();
         assert!(message.starts_with("line 2:") && message.contains("cuont"), "{message}");
 
         let bad = PUBLISHED[2].replace(",0]", ",1]");
-        let message = read_jsonl(&bad).unwrap_err().to_string();
+        let message = Row::read_jsonl(&bad).unwrap_err().to_string();
         assert!(message.contains("include[1].position"), "{message}");
 
         let bad = r#"{"tag":"colors","include":[],"prompt":""}"#;
-        assert!(matches!(read_jsonl(bad), Err(RowError::Empty { line: 1 })));
+        assert!(matches!(Row::read_jsonl(bad), Err(RowError::Empty { line: 1 })));
     }
 }

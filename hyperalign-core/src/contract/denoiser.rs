@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::lora::LoraSet;
+use crate::{lora::LoraSet, rows::select_rows};
 
 /// What a network predicts from a noisy sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -46,6 +46,14 @@ impl Conditioning {
         Self {
             context: self.context.clone().slice(range.clone()),
             pooled: self.pooled.clone().map(|pooled| pooled.slice(range.clone())),
+        }
+    }
+
+    /// These rows of the batch, in this order; a row may come more than once.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            context: select_rows(self.context.clone(), rows),
+            pooled: self.pooled.clone().map(|pooled| select_rows(pooled, rows)),
         }
     }
 
@@ -99,15 +107,4 @@ impl<T: Denoiser + ?Sized> Denoiser for Box<T> {
     fn prediction(&self) -> Prediction {
         (**self).prediction()
     }
-}
-
-/// Turns latents into pictures.
-pub trait Decoder {
-    /// Decodes scaled latents.
-    ///
-    /// # Shapes
-    ///
-    /// - `latents`: `[batch, channels, height, width]`
-    /// - output: `[batch, 3, height * f, width * f]`, nominally in `[-1, 1]`, not clamped
-    fn decode(&self, latents: Tensor<4>) -> Tensor<4>;
 }

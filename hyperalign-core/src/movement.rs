@@ -20,7 +20,7 @@ pub struct MovementRecorder {
 }
 
 impl MovementRecorder {
-    /// Records one step; pass it as the observer of [`sample`](crate::sampler::sample).
+    /// Records one step; call it from the observer of [`Sampler::run`](crate::sampler::Sampler::run).
     pub fn observe(&mut self, state: &StepState) {
         if state.i == 0 {
             self.previous = None;

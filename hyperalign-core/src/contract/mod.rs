@@ -1,0 +1,19 @@
+//! The contracts between the rooms of the house: what a network, a decoder, a source of updates
+//! and a reward are to everything that uses them, and what a prompt is.
+//!
+//! Search, guidance, methods and measurements speak through these alone. Networks and rewards
+//! themselves are in other crates.
+
+pub mod adapter;
+mod decoder;
+pub mod denoiser;
+mod prompt;
+pub mod reward;
+mod row;
+
+pub use adapter::{AdapterSource, Held, NoAdapter, StaticAdapter};
+pub use decoder::Decoder;
+pub use denoiser::{Conditioning, Denoiser, Prediction};
+pub use prompt::Prompt;
+pub use reward::{Reads, Reward, ScoreError};
+pub use row::{Exclude, Include, Relation, Row, RowError, Task};

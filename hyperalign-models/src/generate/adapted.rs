@@ -1,0 +1,90 @@
+//! Pictures of a base with an adapter.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use hyperalign_core::{contract::AdapterSource, stop::Stop};
+use serde_json::{Value, json};
+
+use super::{GenerateError, Job, Made, Way};
+use crate::{
+    base::Base,
+    hypernet::{Adapter, AdapterError, AdapterMeta, Perception, Variant},
+    weights,
+};
+
+/// An adapter, and how it is run.
+#[derive(Debug, Clone)]
+pub struct Adapted<'a> {
+    /// The trained network.
+    pub adapter: &'a Adapter,
+    /// When its update is computed anew. A static LoRA has one update at any rate.
+    pub variant: Variant,
+    /// Sampling steps of this run at which P computes it anew; S and I do not read them.
+    pub key_steps: Vec<usize>,
+}
+
+impl Adapted<'_> {
+    /// The adapter as the sampler reads it.
+    pub fn source<'b>(&'b self, perception: &'b dyn Perception) -> Box<dyn AdapterSource + 'b> {
+        self.adapter.source(perception, self.variant, self.key_steps.clone())
+    }
+}
+
+impl Way for Adapted<'_> {
+    fn name(&self) -> String {
+        match self.adapter.hypernet() {
+            Some(_) => self.variant.label().to_owned(),
+            None => "static-lora".to_owned(),
+        }
+    }
+
+    fn identity(&self) -> Value {
+        json!({
+            "weights": weights::hash(self.adapter),
+            "variant": self.variant,
+            "key_steps": self.key_steps,
+        })
+    }
+
+    fn adapted(&self) -> Option<&Adapted<'_>> {
+        Some(self)
+    }
+
+    fn make(&self, job: &Job, stop: &Stop) -> Result<Option<Made>, GenerateError> {
+        Ok(job.sample(self.source(job.base).as_ref(), stop)?)
+    }
+}
+
+/// An adapter that was read from a file for the base at hand.
+#[derive(Debug)]
+pub struct AdapterFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The trained network.
+    pub adapter: Adapter,
+    /// What the file says about it.
+    pub meta: AdapterMeta,
+}
+
+impl AdapterFile {
+    /// Reads the adapter in `path`, which must have been trained on `base`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Adapter::load`] does, and for an adapter of another base.
+    pub fn open(path: &Path, base: &dyn Base, device: &Device) -> Result<Self, AdapterError> {
+        let (adapter, meta) = Adapter::load(path, device)?;
+        meta.check_base(base.name(), base.hash())?;
+        Ok(Self { path: path.to_owned(), adapter, meta })
+    }
+
+    /// The adapter as `variant`, or as it was trained, for a run of `steps` sampling steps.
+    pub fn adapted(&self, variant: Option<Variant>, steps: usize) -> Adapted<'_> {
+        Adapted {
+            adapter: &self.adapter,
+            variant: variant.unwrap_or(self.meta.variant),
+            key_steps: self.meta.key_steps_for(steps),
+        }
+    }
+}

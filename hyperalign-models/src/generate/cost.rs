@@ -1,0 +1,191 @@
+//! What pictures cost.
+
+use std::{
+    ops::{Add, AddAssign},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::{
+    contract::{Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, ScoreError},
+    lora::LoraSet,
+};
+use image::RgbImage;
+use serde::Serialize;
+
+/// What pictures cost, in the unit of published tables: calls times rows, so that the numbers of a
+/// picture do not depend on its batch. A guided evaluation counts once, though classifier-free
+/// guidance runs two rows for it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Cost {
+    /// Evaluations of the denoiser.
+    pub denoiser_evaluations: u64,
+    /// Backward passes through the denoiser.
+    pub gradient_passes: u64,
+    /// Latents that were decoded.
+    pub decodes: u64,
+    /// Pictures that a reward scored.
+    pub reward_calls: u64,
+    /// Wall time, in seconds.
+    pub seconds: f64,
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            denoiser_evaluations: self.denoiser_evaluations + other.denoiser_evaluations,
+            gradient_passes: self.gradient_passes + other.gradient_passes,
+            decodes: self.decodes + other.decodes,
+            reward_calls: self.reward_calls + other.reward_calls,
+            seconds: self.seconds + other.seconds,
+        }
+    }
+}
+
+impl Cost {
+    /// What came after `before`; the time stays.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            denoiser_evaluations: self.denoiser_evaluations - before.denoiser_evaluations,
+            gradient_passes: self.gradient_passes - before.gradient_passes,
+            decodes: self.decodes - before.decodes,
+            reward_calls: self.reward_calls - before.reward_calls,
+            seconds: self.seconds,
+        }
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// Counts while pictures are made, by way of [`Metered`] parts.
+#[derive(Default)]
+pub struct Meter<'a> {
+    denoiser_evaluations: AtomicU64,
+    gradient_passes: AtomicU64,
+    decodes: AtomicU64,
+    reward_calls: AtomicU64,
+    progress: Option<&'a (dyn Fn() + Sync)>,
+}
+
+impl<'a> Meter<'a> {
+    /// A meter that calls `progress` after every call of the denoiser, for a bar.
+    pub fn with_progress(progress: &'a (dyn Fn() + Sync)) -> Self {
+        Self { progress: Some(progress), ..Self::default() }
+    }
+
+    /// Notes a backward pass through the denoiser for so many rows.
+    pub fn gradient_pass(&self, rows: usize) {
+        add(&self.gradient_passes, rows);
+    }
+
+    /// What was counted so far; no time.
+    pub fn read(&self) -> Cost {
+        Cost {
+            denoiser_evaluations: self.denoiser_evaluations.load(Ordering::Relaxed),
+            gradient_passes: self.gradient_passes.load(Ordering::Relaxed),
+            decodes: self.decodes.load(Ordering::Relaxed),
+            reward_calls: self.reward_calls.load(Ordering::Relaxed),
+            seconds: 0.0,
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, rows: usize) {
+    counter.fetch_add(rows as u64, Ordering::Relaxed);
+}
+
+/// A denoiser, a decoder or a reward whose calls a [`Meter`] counts.
+pub struct Metered<'a, T> {
+    inner: T,
+    meter: &'a Meter<'a>,
+}
+
+impl<'a, T> Metered<'a, T> {
+    /// `inner`, counted by `meter`.
+    pub fn new(inner: T, meter: &'a Meter<'a>) -> Self {
+        Self { inner, meter }
+    }
+}
+
+impl<T: Denoiser> Denoiser for Metered<'_, T> {
+    fn predict(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        add(&self.meter.denoiser_evaluations, sample.dims()[0]);
+        let output = self.inner.predict(sample, timesteps, conditioning, lora);
+        if let Some(progress) = self.meter.progress {
+            progress();
+        }
+        output
+    }
+
+    fn prediction(&self) -> Prediction {
+        self.inner.prediction()
+    }
+}
+
+impl Decoder for Metered<'_, &dyn Decoder> {
+    fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
+        add(&self.meter.decodes, latents.dims()[0]);
+        self.inner.decode(latents)
+    }
+}
+
+impl Reward for Metered<'_, &dyn Reward> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn version(&self) -> String {
+        self.inner.version()
+    }
+
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        add(&self.meter.reward_calls, prompts.len());
+        self.inner.score(images, prompts)
+    }
+
+    fn differentiable(&self) -> bool {
+        self.inner.differentiable()
+    }
+
+    fn needs_prompt(&self) -> bool {
+        self.inner.needs_prompt()
+    }
+
+    fn reads(&self) -> Reads {
+        self.inner.reads()
+    }
+
+    fn score_pictures(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[Prompt],
+        device: &Device,
+    ) -> Vec<f32> {
+        add(&self.meter.reward_calls, prompts.len());
+        self.inner.score_pictures(pictures, prompts, device)
+    }
+
+    fn memory_per_picture(&self) -> u64 {
+        self.inner.memory_per_picture()
+    }
+
+    fn passed_over(&self) -> Vec<String> {
+        self.inner.passed_over()
+    }
+
+    fn check(&self, size: [usize; 2], prompts: &[Prompt]) -> Result<(), ScoreError> {
+        self.inner.check(size, prompts)
+    }
+}
