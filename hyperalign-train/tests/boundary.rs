@@ -16,7 +16,7 @@ use burn::{
     tensor::{Device, FloatDType, Gradients, Tensor},
 };
 use hyperalign_core::{
-    denoiser::Conditioning,
+    contract::Conditioning,
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
 };

@@ -33,7 +33,7 @@ impl Default for AlignSettings {
             trajectory: TrajectorySettings::default(),
             network: NetworkSettings::default(),
             training: Settings {
-                updates: 1200,
+                updates: 800,
                 optimizer: AdamW {
                     lr: 1e-3,
                     weight_decay: 1e-4,

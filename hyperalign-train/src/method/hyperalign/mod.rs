@@ -19,7 +19,7 @@ mod views;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::Tensor;
-use hyperalign_core::{denoiser::Denoiser as _, lora::LoraSet, schedule::Scheduler};
+use hyperalign_core::{contract::Denoiser as _, lora::LoraSet, schedule::Scheduler};
 use hyperalign_models::hypernet::{Adapter, AdapterMeta};
 use hyperalign_rewards::Prompt;
 use serde::{Deserialize, Serialize};

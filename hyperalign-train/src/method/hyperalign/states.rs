@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::Conditioning,
+    contract::Conditioning,
     diffusion::{Level, Levels},
     noise::Purpose,
     schedule::Scheduler,
@@ -50,30 +50,30 @@ impl HyperAlign {
     /// Rolls out the trajectories of a shard, as the adapter is at `update`.
     pub(super) fn states(&self, adapter: &Adapter, update: u64, shard: Shard) -> States {
         let Setup { seed, materials, trajectory, .. } = &self.setup;
-        let TrajectorySettings { variant, key_steps, guidance_scale, .. } = trajectory;
+        let TrajectorySettings { steps, variant, key_steps, guidance_scale, .. } = trajectory;
         let rows = shard.samples(self.settings.trajectories);
         let prompt =
             |k| self.setup.stream(Purpose::Data, update, k).pick(&materials.prompts).clone();
         let prompts: Vec<String> = rows.clone().map(prompt).collect();
         let conditioning = self.setup.encode(&prompts);
         let scheduler = self.scheduler();
-        let steps = self.supervised(update, shard, scheduler.as_ref());
-        let last = steps.iter().copied().max().unwrap_or(0);
+        let supervised = self.supervised(update, shard, scheduler.as_ref());
+        let last = supervised.iter().copied().max().unwrap_or(0);
         let rollout = Rollout::run(
             self.setup.base(),
             adapter,
             *variant,
             key_steps,
-            trajectory.steps,
+            *steps,
             *guidance_scale,
             &conditioning,
             rows.map(|k| start_stream(*seed, update, k)),
             last,
         );
-        let sources = steps.iter().map(|&i| variant.source_step(i, key_steps));
-        let kept: BTreeSet<usize> = steps.iter().copied().chain(sources).collect();
+        let sources = supervised.iter().map(|&i| variant.source_step(i, key_steps));
+        let kept: BTreeSet<usize> = supervised.iter().copied().chain(sources).collect();
         let samples = kept.into_iter().map(|i| (i, rollout.sample(i).clone())).collect();
-        States { prompts, conditioning, steps, samples }
+        States { prompts, conditioning, steps: supervised, samples }
     }
 
     /// The states that update number `turn` of a span learns from.
