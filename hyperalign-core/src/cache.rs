@@ -39,10 +39,10 @@ mod tests {
             folder_by(|name| given.iter().find(|one| one.0 == name).map(|one| one.1.into()))
         };
         let own = ("HYPERALIGN_CACHE", "/own");
-        let (xdg, home) = (("XDG_CACHE_HOME", "/xdg"), ("HOME", "/home/me"));
+        let (xdg, home) = (("XDG_CACHE_HOME", "/xdg"), ("HOME", "/h"));
         assert_eq!(folder(&[home, xdg, own]), Ok("/own".into()));
         assert_eq!(folder(&[home, xdg]), Ok("/xdg/hyperalign".into()));
-        assert_eq!(folder(&[home]), Ok("/home/me/.cache/hyperalign".into()));
+        assert_eq!(folder(&[home]), Ok("/h/.cache/hyperalign".into()));
         assert_eq!(folder(&[("LOCALAPPDATA", "/l")]), Ok("/l/hyperalign".into()));
         assert_eq!(folder(&[]), Err(NoCache));
     }
