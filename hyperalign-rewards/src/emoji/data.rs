@@ -101,7 +101,7 @@ impl World {
         Item { image, caption: caption.to_string(), row: caption.row() }
     }
 
-    /// As [`corrupt`], with a wrong caption that is none of the tuning or test prompts.
+    /// As [`corrupt`](Self::corrupt), with a wrong caption that is none of the tuning or test prompts.
     ///
     /// A preference model that meets a combination as a wrong answer only learns that it is wrong: on
     /// held-out prompts of two colours the first one was below chance.

@@ -276,15 +276,15 @@ fn emoji(
         None => Arc::new(rewards::reward(rewards::PROXY, device)?),
     };
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
-    let drawn = world_of(base.as_ref());
-    let data = own_data(base.as_ref(), drawn, set, seed, reward.as_ref(), device)?;
+    let world = world_of(base.as_ref());
+    let data = own_data(base.as_ref(), world, set, seed, reward.as_ref(), device)?;
     Ok(Materials {
         base,
         reward: Some(reward),
         reward_decoder: None,
-        prompts: text(drawn.prompts(Split::Train, TRAINING_PROMPTS, seed)),
+        prompts: text(world.prompts(Split::Train, TRAINING_PROMPTS, seed)),
         data,
-        sample_prompts: text(drawn.prompts(Split::Tuning, sample_prompts, 0)),
+        sample_prompts: text(world.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })
