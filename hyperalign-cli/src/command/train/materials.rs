@@ -48,6 +48,11 @@ enum MaterialsError {
         it: &'static str,
         flags: &'static str,
     },
+    #[error("`--data` names pictures of the emoji world, and `{given}` is no base of it")]
+    #[diagnostic(help(
+        "add `--preferences PATH` (Pick-a-Pic or HPD) instead, or take `--base emoji-sd`"
+    ))]
+    OwnData { given: String },
     #[error(
         "`--reward {given}` would train against `{}`, which is kept for measuring: the table at \
          the end calls it held-out",
@@ -158,14 +163,16 @@ impl DataArgs {
                 let given = reward.name().to_owned();
                 return Err(MaterialsError::KeptForMeasuring { given }.into());
             }
-            let has_data = preferences.is_some() || settings.method.needs().data == DataNeed::None;
-            let set = if has_data { Some(OwnData::Curated) } else { self.data };
+            // Renders cost nothing where nothing is learned from data.
+            let needs_none =
+                preferences.is_some() || settings.method.needs().data == DataNeed::None;
+            let set = self.data.or(needs_none.then_some(OwnData::Curated));
             let mut world = emoji((given, options), set, reward, settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
                 // Before anything is trained: this base knows only so many words.
                 let said = preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?;
-                world.base.encode_prompts(&said).into_diagnostic()?;
+                world.base.cut_off(&said).into_diagnostic()?;
                 world.data = TrainingData::Pairs(pictures(preferences, size)?);
             }
             if let Some(prompts) = prompts {
@@ -175,6 +182,9 @@ impl DataArgs {
         }
         // Says which bases there are, if it is none at all.
         base::place(given)?;
+        if self.data.is_some() {
+            return Err(MaterialsError::OwnData { given: given.to_owned() }.into());
+        }
         self.check_needs(given, settings, reward.is_some())?;
         let (base, _) = base::open(given, options, device)?;
         let (prompts, table) = shares(prompts, preferences.as_ref(), settings)?;
