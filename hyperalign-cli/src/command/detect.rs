@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use hyperalign_core::image::{Header, Mark, Metadata, mark, write_png};
+use hyperalign_core::{
+    image::{Header, Mark, Metadata, mark, write_png},
+    input,
+};
 use hyperalign_rewards::{
     Reward,
     geneval::{GenEval, Object, Protocol, Verdict},
@@ -136,7 +139,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
 
 fn read(path: &Path) -> miette::Result<RgbImage> {
     let unreadable = || format!("cannot read the picture `{}`", path.display());
-    let bytes = std::fs::read(path).into_diagnostic().wrap_err_with(unreadable)?;
+    let bytes = input::read(path).into_diagnostic().wrap_err_with(unreadable)?;
     let header = Header::read(&bytes).into_diagnostic().wrap_err_with(unreadable)?;
     header.decode().into_diagnostic().wrap_err_with(unreadable)
 }

@@ -79,6 +79,9 @@ impl Judge {
             let scores = self.reward.score_pictures(pictures, prompts, device);
             return scores.into_iter().map(Some).collect();
         }
+        if !prompts.iter().any(|prompt| self.scores(prompt)) {
+            return vec![None; prompts.len()];
+        }
         let pairs = || pictures.iter().zip(prompts).filter(|(_, prompt)| self.scores(prompt));
         let (pictures, scored): (Vec<RgbImage>, Vec<Prompt>) =
             pairs().map(|(picture, prompt)| (picture.clone(), prompt.clone())).unzip();

@@ -163,6 +163,10 @@ impl Reward for Metered<'_, &dyn Reward> {
         self.inner.needs_prompt()
     }
 
+    fn needs_rules(&self) -> bool {
+        self.inner.needs_rules()
+    }
+
     fn reads(&self) -> Reads {
         self.inner.reads()
     }

@@ -159,8 +159,9 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
         }
         AdapterKind::StaticLora(_) => {}
     }
-    base.encode_prompts(&materials.prompts)?;
-    base.encode_prompts(&materials.sample_prompts)?;
+    // Tells unknown words without the text encoder, which all prompts at once may be too much for.
+    base.cut_off(&materials.prompts)?;
+    base.cut_off(&materials.sample_prompts)?;
     Ok(())
 }
 

@@ -35,12 +35,7 @@ impl Method for FineTuningSettings {
     const NAME: &'static str = "fine-tuning";
 
     fn needs(&self) -> Needs {
-        Needs {
-            reward: RewardNeed::None,
-            data: DataNeed::Pictures,
-            stochastic: false,
-            variant: false,
-        }
+        Needs { reward: RewardNeed::None, data: DataNeed::Pictures, stochastic: false }
     }
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {

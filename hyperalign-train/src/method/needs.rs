@@ -11,8 +11,6 @@ pub struct Needs {
     pub data: DataNeed,
     /// Whether its trajectories draw noise in their steps; the others must not.
     pub stochastic: bool,
-    /// Whether it trains the update as a variant refreshes it along a trajectory.
-    pub variant: bool,
 }
 
 /// What a method asks a reward for.

@@ -48,6 +48,11 @@ enum MaterialsError {
         it: &'static str,
         flags: &'static str,
     },
+    #[error("`--data` names pictures of the emoji world, and `{given}` is no base of it")]
+    #[diagnostic(help(
+        "add `--preferences PATH` (Pick-a-Pic or HPD) instead, or take `--base emoji-sd`"
+    ))]
+    OwnData { given: String },
     #[error(
         "`--reward {given}` would train against `{}`, which is kept for measuring: the table at \
          the end calls it held-out",
@@ -158,14 +163,16 @@ impl DataArgs {
                 let given = reward.name().to_owned();
                 return Err(MaterialsError::KeptForMeasuring { given }.into());
             }
-            let has_data = preferences.is_some() || settings.method.needs().data == DataNeed::None;
-            let set = if has_data { Some(OwnData::Curated) } else { self.data };
+            // Renders cost nothing where nothing is learned from data.
+            let needs_none =
+                preferences.is_some() || settings.method.needs().data == DataNeed::None;
+            let set = self.data.or(needs_none.then_some(OwnData::Curated));
             let mut world = emoji((given, options), set, reward, settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
                 // Before anything is trained: this base knows only so many words.
                 let said = preferences.prompts(TRAINING_PROMPTS).into_diagnostic()?;
-                world.base.encode_prompts(&said).into_diagnostic()?;
+                world.base.cut_off(&said).into_diagnostic()?;
                 world.data = TrainingData::Pairs(pictures(preferences, size)?);
             }
             if let Some(prompts) = prompts {
@@ -175,6 +182,9 @@ impl DataArgs {
         }
         // Says which bases there are, if it is none at all.
         base::place(given)?;
+        if self.data.is_some() {
+            return Err(MaterialsError::OwnData { given: given.to_owned() }.into());
+        }
         self.check_needs(given, settings, reward.is_some())?;
         let (base, _) = base::open(given, options, device)?;
         let (prompts, table) = shares(prompts, preferences.as_ref(), settings)?;
@@ -276,15 +286,15 @@ fn emoji(
         None => Arc::new(rewards::reward(rewards::PROXY, device)?),
     };
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
-    let drawn = world_of(base.as_ref());
-    let data = own_data(base.as_ref(), drawn, set, seed, reward.as_ref(), device)?;
+    let world = world_of(base.as_ref());
+    let data = own_data(base.as_ref(), world, set, seed, reward.as_ref(), device)?;
     Ok(Materials {
         base,
         reward: Some(reward),
         reward_decoder: None,
-        prompts: text(drawn.prompts(Split::Train, TRAINING_PROMPTS, seed)),
+        prompts: text(world.prompts(Split::Train, TRAINING_PROMPTS, seed)),
         data,
-        sample_prompts: text(drawn.prompts(Split::Tuning, sample_prompts, 0)),
+        sample_prompts: text(world.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),
         device: device.clone(),
     })

@@ -160,6 +160,12 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let codec_hash = codec.as_ref().map(weights::hash);
     world.reward_decoder = codec.map(|codec| Arc::new(codec) as Arc<dyn Decoder + Send + Sync>);
     check(&world, &settings).into_diagnostic()?;
+    if args.controls {
+        // Now, and not after the main run.
+        for (_, control) in controls::all(&settings, Duration::ZERO).unwrap_or_default() {
+            check(&world, &control).into_diagnostic()?;
+        }
+    }
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
 

@@ -1,7 +1,7 @@
 //! Drawn pictures in a file that an interrupted command goes on with.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Read, Seek, Write},
     path::{Path, PathBuf},
     thread,
@@ -56,10 +56,16 @@ pub enum DrawError {
         /// What it should hold.
         expected: String,
     },
+    /// Another process draws it.
+    #[error("another process is drawing `{}`; wait until it is done", path.display())]
+    Busy {
+        /// The unfinished file.
+        path: PathBuf,
+    },
     /// There is no such file.
     #[error(
         "the pictures that `{base}` should learn from are not drawn yet; `hyperalign pairs --base \
-         {base} --data {data}` draws them, once, at about twelve pictures a second on two cores"
+         {base} --data {data}` draws them, once, in some minutes"
     )]
     Missing {
         /// The base.
@@ -151,8 +157,14 @@ impl DrawnFile {
         }
         let part = self.path.with_extension("drawn.part");
         let unwritable = |source| DrawError::Write { path: part.clone(), source };
+        let mut file = open(&part).map_err(unwritable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DrawError::Busy { path: part }),
+            Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+        }
         let mut done = self.read_from(&part)?.unwrap_or_default();
-        let mut file = self.reopen(&part, done.len()).map_err(unwritable)?;
+        self.cut(&mut file, done.len()).map_err(unwritable)?;
         let rows = self.rows();
         let group = self.drawing.group();
         done.truncate(done.len() / group * group);
@@ -212,13 +224,8 @@ impl DrawnFile {
         Ok(drawn?.into_iter().flatten().collect())
     }
 
-    /// Opens the unfinished file behind its first `done` prompts in whole groups, and cuts off the
-    /// rest.
-    fn reopen(&self, part: &Path, done: usize) -> io::Result<File> {
-        if let Some(folder) = part.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(part)?;
+    /// Cuts the unfinished file off behind its first `done` prompts in whole groups.
+    fn cut(&self, file: &mut File, done: usize) -> io::Result<()> {
         let mut header = serde_json::to_vec(&self.origin).expect("plain data");
         header.push(b'\n');
         let group = self.drawing.group();
@@ -228,10 +235,11 @@ impl DrawnFile {
         }
         file.set_len(kept as u64)?;
         file.seek(io::SeekFrom::End(0))?;
-        Ok(file)
+        Ok(())
     }
 
-    /// The whole records of a file of this origin; `None` where there is none.
+    /// The whole records of a file of this origin; `None` where there is none, or no more than the
+    /// beginning of its first line.
     fn read_from(&self, path: &Path) -> Result<Option<Vec<DrawnPrompt>>, DrawError> {
         let unreadable = |source| DrawError::Read { path: path.to_owned(), source };
         let file = match File::open(path) {
@@ -242,6 +250,9 @@ impl DrawnFile {
         let mut reader = BufReader::new(file);
         let mut line = Vec::new();
         reader.read_until(b'\n', &mut line).map_err(unreadable)?;
+        if line.last() != Some(&b'\n') {
+            return Ok(None);
+        }
         let found = serde_json::from_slice::<Origin>(&line).ok();
         if found.as_ref() != Some(&self.origin) {
             let told = |origin: &Origin| serde_json::to_string(origin).expect("plain data");
@@ -275,6 +286,13 @@ impl DrawnFile {
             .collect();
         DrawnPrompt { finished: pictures, predicted, impressions }
     }
+}
+
+fn open(part: &Path) -> io::Result<File> {
+    if let Some(folder) = part.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().create(true).truncate(false).write(true).open(part)
 }
 
 /// Bytes of an impression: whether it is right, and a float.
@@ -335,6 +353,29 @@ mod tests {
         OpenOptions::new().write(true).open(&part).unwrap().set_len(length - 7).unwrap();
         assert_eq!(drawn(&file), whole);
         assert!(!part.exists());
+
+        // A file of which no more was written than the beginning of its first line.
+        let file = self::file(&dir.path().join("new"), 20, 1);
+        for beginning in ["", "{\"format\":1,"] {
+            fs::create_dir_all(dir.path().join("new")).unwrap();
+            let _ = fs::remove_file(file.path());
+            fs::write(file.path().with_extension("drawn.part"), beginning).unwrap();
+            assert_eq!(drawn(&file), whole);
+        }
+    }
+
+    #[test]
+    fn one_process_draws_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = file(dir.path(), 8, 1);
+        let part = file.path().with_extension("drawn.part");
+        let held = open(&part).unwrap();
+        held.try_lock().unwrap();
+        let (base, stop) = (toy::base(), Stop::default());
+        let error = file.read_or_draw(&base, 1, &stop, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, DrawError::Busy { .. }), "{error}");
+        drop(held);
+        assert_eq!(drawn(&file).len(), 8);
     }
 
     #[test]
@@ -346,7 +387,7 @@ mod tests {
             DrawnFile { origin: Origin { base: "x".into(), ..mine.origin.clone() }, ..mine };
         let error = other.read().unwrap_err().to_string();
         assert!(error.contains("0123456789abcdef") && error.contains("drawn anew"), "{error}");
-        fs::write(other.path(), "not mine").unwrap();
+        fs::write(other.path(), "not mine\n").unwrap();
         assert!(other.read().unwrap_err().to_string().contains("no drawn pictures"));
         let blocked = file(&dir.path().join("file"), 8, 1);
         fs::write(dir.path().join("file"), "in the way").unwrap();

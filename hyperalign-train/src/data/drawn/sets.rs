@@ -18,9 +18,6 @@ pub enum DrawnSet {
 }
 
 impl DrawnSet {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Winners, Self::WinnersHasty, Self::Ranked];
-
     /// Prompts of a set.
     pub const PROMPTS: usize = 3000;
 

@@ -127,7 +127,6 @@ impl Method for HyperAlignSettings {
             reward: RewardNeed::Gradient,
             data: if self.is_regularised() { DataNeed::Pictures } else { DataNeed::None },
             stochastic: false,
-            variant: true,
         }
     }
 
