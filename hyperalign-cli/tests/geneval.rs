@@ -150,7 +150,7 @@ fn eval_measures_the_prompts_that_carry_rules() {
     fs::write(world.path("rows.jsonl"), "{\"prompt\": \"a dog\"}\n").unwrap();
     let output = world.run(&[&flags[..], &more].concat());
     assert_eq!(output.status.code(), Some(1));
-    assert!(message(&output).contains("comes without"), "{}", message(&output));
+    assert!(message(&output).contains("has none"), "{}", message(&output));
 }
 
 #[test]

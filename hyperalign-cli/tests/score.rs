@@ -223,7 +223,7 @@ fn bad_items_do_not_stop_the_run() {
         ("alone.png", "no prompt"),
         ("long.png", "10000 words"),
         ("cjk.png", "100000 characters"),
-        ("latin.png", "valid UTF-8"),
+        ("latin.png", "not UTF-8"),
         ("size.png", "8x1000"),
         ("word.png", "gryphon"),
         ("missing.png", "cannot be read"),

@@ -93,12 +93,12 @@ fn genevals_rules_come_with_the_request() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     hyperalign_models::testing::write_geneval(folder.path(), &["dog", "car"], 0);
     let weights = folder.path().to_str().expect("a path");
-    let server = Server::start(&["--reward", "geneval", "--weights", weights]);
+    let server = Server::start(&["--reward", "geneval", "--reward-weights", weights]);
     let row = |class: &str| json!({"tag": "single_object", "include": [{"class": class, "count": 1}], "prompt": class});
     let mut question = question(&[picture(1), picture(2)], "a dog");
     let (status, answer) = server.score(&question);
     assert_eq!(status, 422, "{answer}");
-    assert!(answer["error"].as_str().unwrap().contains("comes without"), "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("has none"), "{answer}");
     question.as_object_mut().unwrap().remove("prompt");
     question["metadata"] = json!([row("dog"), row("car")]);
     let (status, answer) = server.score(&question);

@@ -104,7 +104,8 @@ fn networks_are_measured_too() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let rebuilt = &found["reconstructions"];
     assert!(
-        rebuilt["psnr"].as_f64().unwrap() < 20.0 && rebuilt["exactness"]["all"]["right"] == 0.0
+        rebuilt["psnr"].as_f64().unwrap() < 20.0 && rebuilt["exactness"]["all"]["right"] == 0.0,
+        "{rebuilt}"
     );
     assert_eq!(found["judge"]["orderings"]["all"]["pairs"], 24);
     let samples = &found["judge"]["samples"]["all"];

@@ -95,7 +95,7 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
         HyperAlignSettings {
             trajectories: 2,
             supervised_steps: 1,
-            updates_per_rollout: 1,
+            updates_per_rollout: Some(1),
             lambda: Some(0.0),
             views: Views { count: 0, ..Views::default() },
             min_signal: 0.0,

@@ -7,10 +7,21 @@ use std::{
 };
 
 /// A folder that this process works in. The system itself takes the lock back when the process
-/// ends, however it ends, and nothing of it lies in the folder.
+/// ends, however it ends, and nothing of it lies in the folder. A folder that was made for it and
+/// that nothing was put into goes with it: a run that is refused leaves nothing behind.
 #[derive(Debug)]
 pub struct FolderLock {
     _held: Option<File>,
+    made: Option<PathBuf>,
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.made {
+            // Fails for a folder with something in it, as it should.
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
 }
 
 /// A folder that cannot be worked in.
@@ -45,16 +56,17 @@ impl FolderLock {
     /// Fails if another process has it, or it is no folder.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
         let io = |source| LockError::Io { dir: dir.to_owned(), source };
+        let made = (!dir.exists()).then(|| dir.to_owned());
         std::fs::create_dir_all(dir).map_err(io)?;
         // Only Unix opens folders as files.
         if !cfg!(unix) {
-            return Ok(Self { _held: None });
+            return Ok(Self { _held: None, made });
         }
         let file = File::open(dir).map_err(io)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _held: Some(file) }),
+            Ok(()) => Ok(Self { _held: Some(file), made }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held { dir: dir.to_owned() }),
-            Err(TryLockError::Error(_)) => Ok(Self { _held: None }),
+            Err(TryLockError::Error(_)) => Ok(Self { _held: None, made }),
         }
     }
 }
@@ -72,7 +84,12 @@ mod tests {
         assert!(message.contains("another process") && message.contains("run"), "{message}");
         assert!(FolderLock::take(folder.path()).is_ok(), "another folder");
         drop(first);
+        assert!(!dir.exists(), "nothing is left behind");
+        let second = FolderLock::take(&dir).unwrap();
+        std::fs::write(dir.join("config.toml"), "").unwrap();
+        drop(second);
+        assert!(dir.join("config.toml").exists());
         FolderLock::take(&dir).unwrap();
-        assert!(std::fs::read_dir(&dir).unwrap().next().is_none(), "nothing is left behind");
+        assert!(dir.join("config.toml").exists());
     }
 }

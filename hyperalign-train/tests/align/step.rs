@@ -60,7 +60,8 @@ fn the_weight_of_the_reward_is_found_and_written_down() {
 fn updates_of_a_span_learn_from_other_states_of_the_same_rollout() {
     let materials = materials();
     let of = |updates_per_rollout| {
-        let method = HyperAlignSettings { updates_per_rollout, ..method() };
+        let method =
+            HyperAlignSettings { updates_per_rollout: Some(updates_per_rollout), ..method() };
         let mut settings = AlignSettings { method: method.into(), ..settings() };
         settings.training.updates = 2;
         settings.training.optimizer.lr = 1e-12;

@@ -92,7 +92,7 @@ pub fn method() -> HyperAlignSettings {
     HyperAlignSettings {
         trajectories: 4,
         supervised_steps: 2,
-        updates_per_rollout: 2,
+        updates_per_rollout: Some(2),
         preferred_batch: 8,
         ..HyperAlignSettings::default()
     }

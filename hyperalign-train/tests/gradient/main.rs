@@ -99,7 +99,7 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
         trajectories: 2,
         supervised_steps: 3,
         preferred_batch: 3,
-        updates_per_rollout: 1,
+        updates_per_rollout: Some(1),
         lambda: Some(14.0),
         // The gradient of what is limited is that of no loss.
         trajectory_clip: 0.0,

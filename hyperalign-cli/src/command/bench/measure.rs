@@ -182,7 +182,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
         micro_steps: 1,
     });
     // A repeat is a rollout with all updates that learn from it.
-    let span = subject.method.updates_per_rollout as usize;
+    let span = subject.method.updates_of_a_rollout() as usize;
     let updates = ((repeats.warmup + repeats.timed) * span) as u64;
     let AlignSettings { network, training, .. } = AlignSettings::default();
     let settings = Settings {

@@ -236,7 +236,7 @@ fn text(report: &Report, subject: &Subject) -> String {
             method.trajectories,
             subject.trajectory.steps,
             method.supervised_steps,
-            method.updates_per_rollout,
+            method.updates_of_a_rollout(),
             reward,
             method.preferred_batch,
             subject.shards,

@@ -155,7 +155,7 @@ pub(super) fn last_step(min_signal: f64) -> HyperAlignSettings {
     HyperAlignSettings {
         trajectories: 1,
         supervised_steps: 1,
-        updates_per_rollout: 1,
+        updates_per_rollout: Some(1),
         min_signal,
         max_signal: 1.0,
         views: Views { count: 0, ..Views::default() },

@@ -58,7 +58,7 @@ pub(super) fn check(settings: &HyperAlignSettings, plan: &Plan) -> Result<(), Se
         settings.max_signal.to_string(),
         &format!("at least {next:.4}, or no step would be supervised"),
     )?;
-    let updates = settings.updates_per_rollout;
+    let updates = settings.updates_of_a_rollout();
     let steps = settings.allowed(scheduler).len().min(supervised) as u64;
     check(
         updates > 0 && steps.is_multiple_of(updates),
@@ -86,11 +86,11 @@ mod tests {
             ("method.lambda", |s| s.lambda = Some(-1.0)),
             ("method.reward_ratio", |s| s.reward_ratio = 0.0),
             ("method.ratio_updates", |s| s.ratio_updates = 0),
-            ("method.updates_per_rollout", |s| s.updates_per_rollout = 0),
-            ("method.updates_per_rollout", |s| s.updates_per_rollout = 3),
+            ("method.updates_per_rollout", |s| s.updates_per_rollout = Some(0)),
+            ("method.updates_per_rollout", |s| s.updates_per_rollout = Some(3)),
             // Only so many steps may be supervised.
             ("method.updates_per_rollout", |s| {
-                (s.supervised_steps, s.updates_per_rollout) = (8, 8);
+                (s.supervised_steps, s.updates_per_rollout) = (8, Some(8));
             }),
             ("method.trajectories", |s| s.trajectories = 0),
             ("method.trajectories", |s| s.trajectories = 3),

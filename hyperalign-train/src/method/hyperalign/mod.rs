@@ -64,7 +64,9 @@ pub struct HyperAlignSettings {
     /// Steps of each trajectory that are supervised: one in each of as many equal parts.
     pub supervised_steps: usize,
     /// Updates that learn from the same rollout, each from an equal share of the supervised steps.
-    pub updates_per_rollout: u64,
+    /// Where nothing is said, 4 or 2 if the supervised steps can be shared so, else 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updates_per_rollout: Option<u64>,
     /// Steps whose squared signal level is below this are not supervised: the one-step
     /// prediction is a blur there, and a reward of it means nothing.
     pub min_signal: f64,
@@ -91,7 +93,7 @@ impl Default for HyperAlignSettings {
             ratio_updates: 20,
             trajectories: 16,
             supervised_steps: 4,
-            updates_per_rollout: 4,
+            updates_per_rollout: None,
             min_signal: 0.03,
             max_signal: 0.35,
             trajectory_clip: 1.0,
@@ -110,6 +112,12 @@ impl HyperAlignSettings {
             signal >= self.min_signal && signal <= self.max_signal
         };
         (0..scheduler.steps()).filter(may).collect()
+    }
+
+    /// Updates that learn from the same rollout.
+    pub fn updates_of_a_rollout(&self) -> u64 {
+        let shared = || [4, 2].into_iter().find(|n| self.supervised_steps.is_multiple_of(*n));
+        self.updates_per_rollout.unwrap_or_else(|| shared().unwrap_or(1) as u64)
     }
 
     fn is_regularised(&self) -> bool {
@@ -131,7 +139,7 @@ impl Method for HyperAlignSettings {
     }
 
     fn span(&self) -> u64 {
-        self.updates_per_rollout
+        self.updates_of_a_rollout()
     }
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {
@@ -176,7 +184,7 @@ impl Objective for HyperAlign {
     }
 
     fn span(&self) -> u64 {
-        self.settings.updates_per_rollout
+        self.settings.updates_of_a_rollout()
     }
 
     fn prepare(&self, adapter: &Adapter, update: u64) -> Trajectories {

@@ -81,7 +81,7 @@ impl HyperAlign {
         let States { prompts, conditioning, steps, samples } = states;
         let TrajectorySettings { variant, key_steps, .. } = &self.setup.trajectory;
         let scheduler = self.scheduler();
-        let share = steps.len() / self.settings.updates_per_rollout as usize;
+        let share = steps.len() / self.settings.updates_of_a_rollout() as usize;
         let steps = &steps[turn * share..(turn + 1) * share];
         let trajectories = prompts.len();
         let gather = |step: &dyn Fn(usize) -> usize| {
