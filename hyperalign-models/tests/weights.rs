@@ -166,12 +166,16 @@ fn damaged_files_are_errors_that_name_the_file() {
     let mut header = whole.clone();
     header[9] = b'!';
     let cut = |at: usize| whole[..at].to_vec();
-    for bytes in [Vec::new(), cut(4), cut(20), cut(whole.len() - 1), huge, header] {
+    for bytes in [cut(4), cut(20), cut(whole.len() - 1), huge, header] {
         std::fs::write(&path, bytes).unwrap();
         let error = Tensors::open(&path).unwrap_err();
         assert!(matches!(error, LoadError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("model.safetensors"), "{error}");
     }
+    std::fs::write(&path, []).unwrap();
+    let error = Tensors::open(&path).unwrap_err();
+    assert!(matches!(error, LoadError::NoWeightFile { .. }), "{error}");
+    assert!(error.to_string().contains("it is empty"), "{error}");
     let error = Tensors::open(&folder.path().join("absent.safetensors")).unwrap_err();
     assert!(matches!(error, LoadError::Io { .. }), "{error}");
 }
