@@ -103,10 +103,9 @@ fn networks_are_measured_too() {
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let rebuilt = &found["reconstructions"];
-    assert!(
-        rebuilt["psnr"].as_f64().unwrap() < 20.0 && rebuilt["exactness"]["all"]["right"] == 0.0,
-        "{rebuilt}"
-    );
+    let right = rebuilt["exactness"]["all"]["right"].as_f64().unwrap();
+    // A blot may look like a thing by accident.
+    assert!(rebuilt["psnr"].as_f64().unwrap() < 20.0 && right < 0.1, "{rebuilt}");
     assert_eq!(found["judge"]["orderings"]["all"]["pairs"], 24);
     let samples = &found["judge"]["samples"]["all"];
     assert_eq!((&samples["right"], &samples["wrong"]), (&0.into(), &12.into()));
