@@ -52,7 +52,10 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
     for (text, words) in [
         ("trajectory.steps = 0", "`trajectory.steps = 0` is no usable"),
         ("method.reward_every = 2", "leave it out"),
-        ("method.updates_per_rollout = 3\ntraining.updates = 6", "`method.updates_per_rollout = 3`"),
+        (
+            "method.updates_per_rollout = 3\ntraining.updates = 6",
+            "`method.updates_per_rollout = 3`",
+        ),
         ("training.updates = 6", "a multiple of 4"),
         ("network.own_rate = 0.1", "`training.optimizer.lr_factors.own`"),
         ("method.min_signal = 2.0", "`method.min_signal = 2`"),
