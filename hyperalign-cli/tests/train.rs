@@ -57,7 +57,6 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
             "`method.updates_per_rollout = 3`",
         ),
         ("training.updates = 6", "a multiple of 4"),
-        ("network.own_rate = 0.1", "`training.optimizer.lr_factors.own`"),
         ("method.min_signal = 2.0", "`method.min_signal = 2`"),
         ("method.trajectories = 3", "`method.trajectories = 3`"),
         ("training.ema = 1.5", "`ema = 1.5`"),

@@ -31,5 +31,3 @@ pub mod schedule;
 pub mod stop;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-
-pub use contract::{adapter, denoiser};

@@ -14,8 +14,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::{
-    adapter::{AdapterSource, Held, NoAdapter},
-    denoiser::{Conditioning, Denoiser},
+    contract::{AdapterSource, Conditioning, Denoiser, Held, NoAdapter},
     diffusion::Renoising,
     lora::LoraSet,
     schedule::Scheduler,

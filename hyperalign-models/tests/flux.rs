@@ -7,8 +7,7 @@
 
 use burn::tensor::{Tensor, s};
 use hyperalign_core::{
-    adapter::{AdapterSource, NoAdapter},
-    denoiser::{Conditioning, Denoiser},
+    contract::{AdapterSource, Conditioning, Denoiser, NoAdapter},
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
     schedule::{Solver, SolverChoice},

@@ -7,8 +7,7 @@
 
 use burn::tensor::{DType, FloatDType, Tensor};
 use hyperalign_core::{
-    adapter::NoAdapter,
-    denoiser::Denoiser,
+    contract::{Denoiser, NoAdapter},
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
     testing,

@@ -4,11 +4,11 @@
 //! Search, guidance, methods and measurements speak through these alone. Networks and rewards
 //! themselves are in other crates.
 
-pub mod adapter;
+mod adapter;
 mod decoder;
-pub mod denoiser;
+mod denoiser;
 mod prompt;
-pub mod reward;
+mod reward;
 mod row;
 
 pub use adapter::{AdapterSource, Held, NoAdapter, StaticAdapter};

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::denoiser::Prediction;
+use crate::contract::Prediction;
 
 /// How much of the original and of the noise a sample holds,
 /// `sample = signal * original + noise * standard_normal`.

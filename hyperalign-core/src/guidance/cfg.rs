@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    denoiser::{Conditioning, Denoiser, Prediction},
+    contract::{Conditioning, Denoiser, Prediction},
     lora::LoraSet,
 };
 

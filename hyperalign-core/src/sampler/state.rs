@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    adapter::Held,
+    contract::Held,
     lora::LoraSet,
     rows::select_rows,
     schedule::{History, Transition},

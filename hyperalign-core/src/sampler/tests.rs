@@ -3,7 +3,7 @@ mod toy;
 
 use super::*;
 use crate::{
-    denoiser::Prediction,
+    contract::Prediction,
     diffusion::Level,
     guidance::ClassifierFreeGuidance,
     noise::Purpose,

@@ -10,7 +10,7 @@ use super::{
     PndmOptions, PndmScheduler, Scheduler, SchedulerConfigError, Solver, SolverChoice,
     TimestepSpacing, Variance, flow_config,
 };
-use crate::{denoiser::Prediction, diffusion::Process};
+use crate::{contract::Prediction, diffusion::Process};
 
 /// How the betas lie between their ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

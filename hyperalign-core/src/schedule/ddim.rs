@@ -2,7 +2,7 @@
 
 use super::{GaussianScheduler, StepCountError, TimestepSpacing, gaussian::PlannedStep, sigmas};
 use crate::{
-    denoiser::Prediction,
+    contract::Prediction,
     diffusion::{Level, Process},
 };
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{GaussianScheduler, StepCountError, TimestepSpacing, gaussian::PlannedStep, sigmas};
 use crate::{
-    denoiser::Prediction,
+    contract::Prediction,
     diffusion::{Level, Process},
 };
 

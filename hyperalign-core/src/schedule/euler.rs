@@ -6,7 +6,7 @@ use super::{
     sigmas::{self, Node},
 };
 use crate::{
-    denoiser::Prediction,
+    contract::Prediction,
     diffusion::{Level, Process},
 };
 

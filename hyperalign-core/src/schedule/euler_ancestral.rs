@@ -30,7 +30,7 @@ impl GaussianScheduler {
 mod tests {
     use super::*;
     use crate::{
-        denoiser::Prediction,
+        contract::Prediction,
         schedule::{
             Scheduler, SchedulerConfig, TimestepSpacing,
             gaussian_data::{

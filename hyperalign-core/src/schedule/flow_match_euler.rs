@@ -1,7 +1,7 @@
 //! Euler's method for rectified flows: FLUX's own solver.
 
 use super::{GaussianScheduler, gaussian::PlannedStep};
-use crate::{denoiser::Prediction, diffusion::Process};
+use crate::{contract::Prediction, diffusion::Process};
 
 impl GaussianScheduler {
     /// Euler's method `sample + (next - sigma) velocity` along the falling noise levels `sigmas`,

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::{History, Scheduler, Transition};
-use crate::{denoiser::Prediction, diffusion::Level};
+use crate::{contract::Prediction, diffusion::Level};
 
 /// The plan of a one-step solver: each step draws from a normal distribution around a mix of the
 /// two estimates that the network's answer implies,

@@ -43,7 +43,7 @@ pub use solver::{Solver, SolverChoice, UnknownSolver};
 pub use spacing::TimestepSpacing;
 pub use transition::Transition;
 
-use crate::{denoiser::Prediction, diffusion::Level, rows::select_rows};
+use crate::{contract::Prediction, diffusion::Level, rows::select_rows};
 
 /// The outcome of a step.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::{History, Scheduler, StepCountError, TimestepSpacing, Transition, sigmas};
 use crate::{
-    denoiser::Prediction,
+    contract::Prediction,
     diffusion::{Level, Process},
 };
 

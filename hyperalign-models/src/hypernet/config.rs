@@ -1,6 +1,6 @@
 //! What shape a hypernetwork has, and what it adapts.
 
-use hyperalign_core::{adapter::Held, lora::LoraTarget};
+use hyperalign_core::{contract::Held, lora::LoraTarget};
 use serde::{Deserialize, Serialize};
 
 /// When the update is computed anew along a trajectory (arXiv:2601.15968, section 3).

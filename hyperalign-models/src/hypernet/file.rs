@@ -7,8 +7,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use hyperalign_core::{
-    adapter::{AdapterSource, StaticAdapter},
-    denoiser::Conditioning,
+    contract::{AdapterSource, Conditioning, StaticAdapter},
     lora::LoraSet,
 };
 use serde::{Deserialize, Serialize};

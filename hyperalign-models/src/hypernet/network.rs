@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use hyperalign_core::{
-    denoiser::Conditioning,
+    contract::Conditioning,
     fused::silu,
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},

@@ -1,7 +1,7 @@
 //! The perception encoder, seen from the hypernetwork.
 
 use burn::tensor::Tensor;
-use hyperalign_core::denoiser::Conditioning;
+use hyperalign_core::contract::Conditioning;
 
 /// A frozen encoder of (latents, timestep, prompt): the first half of the base itself.
 pub trait Perception {

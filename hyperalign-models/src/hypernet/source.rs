@@ -2,8 +2,7 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    adapter::{AdapterSource, Held},
-    denoiser::Conditioning,
+    contract::{AdapterSource, Conditioning, Held},
     lora::LoraSet,
 };
 

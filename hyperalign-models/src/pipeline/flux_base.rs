@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::{Conditioning, Denoiser, Prediction},
+    contract::{Conditioning, Denoiser, Prediction},
     diffusion::Process,
     guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},

@@ -6,7 +6,7 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 use hyperalign_core::{
-    denoiser::{Conditioning, Denoiser, Prediction},
+    contract::{Conditioning, Denoiser, Prediction},
     fused::{convolve, silu},
     lora::LoraSet,
     precision::{group_norm, like, to},

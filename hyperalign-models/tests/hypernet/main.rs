@@ -14,8 +14,7 @@ use burn::{
     tensor::{Gradients, Int, Tensor, s},
 };
 use hyperalign_core::{
-    adapter::{AdapterSource, NoAdapter},
-    denoiser::{Conditioning, Denoiser},
+    contract::{AdapterSource, Conditioning, Denoiser, NoAdapter},
     guidance::ClassifierFreeGuidance,
     noise::{Purpose, Stream, normal},
     sampler::{self, Sampler, Trajectory},

@@ -129,7 +129,7 @@ impl Grids {
             let key_steps = trajectory.key_steps.clone();
             let source = adapter
                 .map(|adapter| adapter.source(base, trajectory.variant, key_steps))
-                .unwrap_or_else(|| Box::new(hyperalign_core::adapter::NoAdapter));
+                .unwrap_or_else(|| Box::new(hyperalign_core::contract::NoAdapter));
             let end = generation.run(source.as_ref(), &seeds, &mut unobserved);
             to_images(base.decode(end.sample))
         };

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::Conditioning,
+    contract::Conditioning,
     noise::{Purpose, Stream, normal},
     sampler::{Sampler, unobserved},
 };

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use hyperalign_core::{adapter::NoAdapter, movement::MovementRecorder};
+use hyperalign_core::{contract::NoAdapter, movement::MovementRecorder};
 use hyperalign_models::{
     base::Base,
     generate::{Generation, Sampling, Shot},

@@ -5,8 +5,7 @@ use std::cell::RefCell;
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    adapter::{AdapterSource, Held},
-    denoiser::Conditioning,
+    contract::{AdapterSource, Conditioning, Held},
     lora::LoraSet,
     sampler::unobserved,
 };

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::{Conditioning, Denoiser},
+    contract::{Conditioning, Denoiser},
     noise::{Purpose, Stream},
 };
 use hyperalign_models::{

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use hyperalign_core::{
-    denoiser::Prediction,
+    contract::Prediction,
     diffusion::Process,
     noise::{Purpose, Stream},
 };

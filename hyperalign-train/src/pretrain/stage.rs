@@ -13,7 +13,7 @@ use burn::{
 };
 use hyperalign_core::{
     atomic::{self, WriteError},
-    denoiser::Prediction,
+    contract::Prediction,
     schedule::SchedulerConfig,
 };
 use hyperalign_models::{

@@ -1,6 +1,6 @@
 //! That methods learn what they are for, from what they need and nothing else.
 
-use hyperalign_core::adapter::NoAdapter;
+use hyperalign_core::contract::NoAdapter;
 use hyperalign_models::hypernet::{Adapter, Variant};
 use hyperalign_train::{
     align::{AlignSettings, align},

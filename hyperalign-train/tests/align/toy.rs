@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    adapter::AdapterSource,
+    contract::AdapterSource,
     noise::{Purpose, Stream, normal},
     sampler::{Sampler, unobserved},
 };

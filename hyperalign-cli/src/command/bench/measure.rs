@@ -5,8 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    adapter::{AdapterSource, NoAdapter},
-    denoiser::Denoiser,
+    contract::{AdapterSource, Denoiser, NoAdapter},
     noise::{Purpose, Stream, normal},
     sampler::unobserved,
 };

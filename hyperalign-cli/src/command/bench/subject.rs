@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    denoiser::Prediction,
+    contract::Prediction,
     noise::{Purpose, Stream, normal},
     resize::{Filter, resize},
     schedule::SchedulerConfig,

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    denoiser::Conditioning,
+    contract::Conditioning,
     guidance::ClassifierFreeGuidance,
     image::to_images,
     sampler::{Sampler, Trajectory},

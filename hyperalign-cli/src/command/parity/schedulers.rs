@@ -4,7 +4,7 @@ use std::{cell::Cell, ops::ControlFlow};
 
 use burn::tensor::{Tensor, s};
 use hyperalign_core::{
-    denoiser::{Conditioning, Denoiser, Prediction},
+    contract::{Conditioning, Denoiser, Prediction},
     diffusion::Process,
     lora::LoraSet,
     sampler::Sampler,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    adapter::StaticAdapter,
+    contract::StaticAdapter,
     noise::{Stream, normal},
     schedule::{FlowSchedulerConfig, Solver, SolverChoice},
     testing,

@@ -5,8 +5,7 @@ use std::cell::RefCell;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::{
-    adapter::{AdapterSource, Held},
-    denoiser::{Conditioning, Denoiser, Prediction},
+    contract::{AdapterSource, Conditioning, Denoiser, Held, Prediction},
     lora::{LoraDelta, LoraSet},
     noise::{self, Purpose, Stream},
     testing,
