@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use hyperalign_core::stop::Stop;
 use hyperalign_train::data::{
-    drawn::{DrawnPrompt, DrawnSet, Winners},
+    drawn::{DrawnPrompt, DrawnSet, JudgedPairs},
     world_of,
 };
 use indicatif::ProgressBar;
@@ -125,7 +125,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
 fn findings(drawn: &[DrawnPrompt], set: DrawnSet, file: std::path::PathBuf) -> Findings {
     let share = |count: usize, of: usize| count as f64 / of.max(1) as f64;
     let all = || drawn.iter().flat_map(|prompt| &prompt.impressions);
-    let answers = set.annotator().map(|annotator| Winners::answers(drawn, annotator));
+    let answers = set.annotator().map(|annotator| JudgedPairs::answers(drawn, annotator));
     let preferred = |answers: Vec<usize>| {
         let right = drawn.iter().zip(answers).filter(|(one, k)| one.impressions[*k].right);
         share(right.count(), drawn.len())

@@ -13,7 +13,7 @@ use hyperalign_train::{
     align::AlignSettings,
     data::{
         ColumnNames, EmojiPreferred, Preferences, PreferredPictures, TrainingData,
-        drawn::{DrawError, DrawnSet, Ranked, Winners},
+        drawn::{DrawError, DrawnSet, JudgedPairs},
         world_of,
     },
     method::{DataNeed, Materials, RewardNeed},
@@ -324,8 +324,9 @@ fn own_data(
         return Err(DrawError::Missing { base, data }).into_diagnostic();
     };
     let rows = file.rows();
-    Ok(TrainingData::Pairs(match set.annotator() {
-        Some(annotator) => Arc::new(Winners::new(&drawn, &rows, annotator)),
-        None => Arc::new(Ranked::new(&drawn, &rows, reward, device)),
-    }))
+    let pairs = match set.annotator() {
+        Some(annotator) => JudgedPairs::winners(&drawn, &rows, annotator),
+        None => JudgedPairs::ranked(&drawn, &rows, reward, device),
+    };
+    Ok(TrainingData::Pairs(Arc::new(pairs)))
 }

@@ -2,7 +2,7 @@
 //! say of them: to this world what Pick-a-Pic and HPD are to large models.
 //!
 //! A [`Drawing`] says what is drawn, a [`DrawnFile`] keeps it, an [`Annotator`] prefers one of two
-//! pictures, and [`Winners`] and [`Ranked`] are what methods learn from.
+//! pictures, and [`JudgedPairs`] are what methods learn from.
 
 mod annotator;
 mod draw;
@@ -13,5 +13,5 @@ mod sets;
 pub use annotator::{Annotator, Answer, Impression};
 pub use draw::{Drawing, DrawnPrompt};
 pub use file::{DrawError, DrawnFile};
-pub use pairs::{DrawnPairs, Ranked, Winners};
+pub use pairs::{DrawnPairs, JudgedPairs};
 pub use sets::DrawnSet;

@@ -11,16 +11,9 @@ use hyperalign_rewards::{
 use super::{Annotator, DrawnPrompt};
 use crate::data::{LabelData, Labelled, PairData, Pairs, PreferredData, picture_tensor};
 
-/// Two pictures of each prompt, of which an [`Annotator`] prefers one.
+/// One pair of pictures of each prompt, with a verdict. It is read in its order, over and over.
 #[derive(Debug)]
-pub struct Winners {
-    pairs: Vec<Judged>,
-}
-
-/// The best of the pictures of each prompt by a reward, beside the worst: what reward-ranked
-/// fine-tuning learns from (Dong et al. 2023, arXiv:2304.06767).
-#[derive(Debug)]
-pub struct Ranked {
+pub struct JudgedPairs {
     pairs: Vec<Judged>,
 }
 
@@ -32,13 +25,13 @@ struct Judged {
     rejected: Picture,
 }
 
-impl Winners {
+impl JudgedPairs {
     /// What `annotator` says of the first two pictures of each prompt, whose rows are `rows`.
     ///
     /// # Panics
     ///
     /// Panics if there is no prompt, or one has fewer than two pictures.
-    pub fn new(drawn: &[DrawnPrompt], rows: &[Row], annotator: Annotator) -> Self {
+    pub fn winners(drawn: &[DrawnPrompt], rows: &[Row], annotator: Annotator) -> Self {
         assert!(!drawn.is_empty(), "no pairs");
         let answers = Self::answers(drawn, annotator);
         let judge = |((drawn, row), preferred): ((&DrawnPrompt, &Row), usize)| {
@@ -59,15 +52,19 @@ impl Winners {
         };
         drawn.iter().enumerate().map(answer).collect()
     }
-}
 
-impl Ranked {
-    /// The first and the last of the pictures of each prompt in the order of `reward`.
+    /// The first and the last of the pictures of each prompt in the order of `reward`: what
+    /// reward-ranked fine-tuning learns from (Dong et al. 2023, arXiv:2304.06767).
     ///
     /// # Panics
     ///
     /// Panics if there is no prompt, or where `reward` does.
-    pub fn new(drawn: &[DrawnPrompt], rows: &[Row], reward: &dyn Reward, device: &Device) -> Self {
+    pub fn ranked(
+        drawn: &[DrawnPrompt],
+        rows: &[Row],
+        reward: &dyn Reward,
+        device: &Device,
+    ) -> Self {
         assert!(!drawn.is_empty(), "no pictures");
         let judge = |(drawn, row): (&DrawnPrompt, &Row)| {
             let pictures: Vec<Picture> =
@@ -139,46 +136,38 @@ impl DrawnPairs {
     }
 }
 
-/// Both kinds of pairs are read in the same way: in their order, over and over.
-macro_rules! read_in_order {
-    ($data:ty) => {
-        impl PreferredData for $data {
-            fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
-                let pairs = chosen(&self.pairs, indices);
-                let images = picture_tensor(pairs.iter().map(|pair| &pair.preferred), device);
-                (images, prompts(&pairs))
-            }
-        }
-
-        impl LabelData for $data {
-            fn labelled(&self, indices: &[u32], device: &Device) -> Labelled {
-                let halves: Vec<u32> = indices.iter().map(|index| index / 2).collect();
-                let pairs = chosen(&self.pairs, &halves);
-                let desirable: Vec<bool> = indices.iter().map(|index| index % 2 == 0).collect();
-                let picture = |(pair, liked): (&&'_ Judged, &bool)| -> Picture {
-                    if *liked { pair.preferred.clone() } else { pair.rejected.clone() }
-                };
-                let pictures: Vec<Picture> = pairs.iter().zip(&desirable).map(picture).collect();
-                let images = picture_tensor(pictures.iter(), device);
-                Labelled { images, prompts: prompts(&pairs), desirable }
-            }
-        }
-
-        impl PairData for $data {
-            fn pairs(&self, indices: &[u32], device: &Device) -> Pairs {
-                let pairs = chosen(&self.pairs, indices);
-                Pairs {
-                    preferred: picture_tensor(pairs.iter().map(|pair| &pair.preferred), device),
-                    rejected: picture_tensor(pairs.iter().map(|pair| &pair.rejected), device),
-                    prompts: prompts(&pairs),
-                }
-            }
-        }
-    };
+impl PreferredData for JudgedPairs {
+    fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
+        let pairs = chosen(&self.pairs, indices);
+        let images = picture_tensor(pairs.iter().map(|pair| &pair.preferred), device);
+        (images, prompts(&pairs))
+    }
 }
 
-read_in_order!(Winners);
-read_in_order!(Ranked);
+impl LabelData for JudgedPairs {
+    fn labelled(&self, indices: &[u32], device: &Device) -> Labelled {
+        let halves: Vec<u32> = indices.iter().map(|index| index / 2).collect();
+        let pairs = chosen(&self.pairs, &halves);
+        let desirable: Vec<bool> = indices.iter().map(|index| index % 2 == 0).collect();
+        let picture = |(pair, liked): (&&'_ Judged, &bool)| -> Picture {
+            if *liked { pair.preferred.clone() } else { pair.rejected.clone() }
+        };
+        let pictures: Vec<Picture> = pairs.iter().zip(&desirable).map(picture).collect();
+        let images = picture_tensor(pictures.iter(), device);
+        Labelled { images, prompts: prompts(&pairs), desirable }
+    }
+}
+
+impl PairData for JudgedPairs {
+    fn pairs(&self, indices: &[u32], device: &Device) -> Pairs {
+        let pairs = chosen(&self.pairs, indices);
+        Pairs {
+            preferred: picture_tensor(pairs.iter().map(|pair| &pair.preferred), device),
+            rejected: picture_tensor(pairs.iter().map(|pair| &pair.rejected), device),
+            prompts: prompts(&pairs),
+        }
+    }
+}
 
 fn chosen<'a>(pairs: &'a [Judged], indices: &[u32]) -> Vec<&'a Judged> {
     indices.iter().map(|index| &pairs[*index as usize % pairs.len()]).collect()
@@ -225,7 +214,7 @@ mod tests {
     fn winners_are_right_but_for_the_noise() {
         let (drawn, rows) = drawn(&["a car", "a dog"]);
         let device = testing::device();
-        let winners = Winners::new(&drawn, &rows, Annotator::CAREFUL);
+        let winners = JudgedPairs::winners(&drawn, &rows, Annotator::CAREFUL);
         let right = winners.pairs.iter().filter(|pair| gold(&pair.preferred, &rows[0]).correct);
         let right = right.count();
         assert!((25..ROWS).contains(&right), "{right} of {ROWS}");
@@ -270,7 +259,7 @@ mod tests {
     #[test]
     fn the_best_by_a_reward_is_preferred() {
         let (drawn, rows) = drawn(&["a car", "a tree", "a dog", "a fish"]);
-        let ranked = Ranked::new(&drawn, &rows, &Gold, &testing::device());
+        let ranked = JudgedPairs::ranked(&drawn, &rows, &Gold, &testing::device());
         for pair in &ranked.pairs {
             assert!(gold(&pair.preferred, &rows[0]).correct);
             assert!(!gold(&pair.rejected, &rows[0]).correct);
