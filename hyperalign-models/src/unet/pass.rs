@@ -1,7 +1,9 @@
 //! What every block of one forward pass reads.
 
+use std::ops::Deref;
+
 use burn::tensor::Tensor;
-use hyperalign_core::lora::{LoraDelta, LoraSet};
+use hyperalign_core::lora::LoraSet;
 
 use crate::scope::{Observer, Scope};
 
@@ -37,28 +39,13 @@ impl<'a> Pass<'a> {
         Self { scope: self.scope.item(name, i), ..*self }
     }
 
-    /// The update of the linear layer `name` of this module.
-    pub fn lora(&self, name: &str) -> Option<&'a LoraDelta> {
-        self.scope.lora(name)
-    }
+}
 
-    /// The updates of the layers below this module, by their paths from here.
-    pub fn lora_below(&self) -> LoraSet {
-        self.scope.below()
-    }
+/// A pass is a scope with more in it.
+impl<'a> Deref for Pass<'a> {
+    type Target = Scope<'a>;
 
-    /// Whether somebody looks on.
-    pub fn is_observed(&self) -> bool {
-        self.scope.is_observed()
-    }
-
-    /// Shows the output of this module, a feature map, and hands it on.
-    pub fn map(&self, output: Tensor<4>) -> Tensor<4> {
-        self.scope.map(output)
-    }
-
-    /// Shows the output of this module, tokens, and hands it on.
-    pub fn tokens(&self, output: Tensor<3>) -> Tensor<3> {
-        self.scope.tokens(output)
+    fn deref(&self) -> &Scope<'a> {
+        &self.scope
     }
 }
