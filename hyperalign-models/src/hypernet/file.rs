@@ -22,6 +22,11 @@ struct Format {
 }
 
 impl Adapter {
+    /// Whether `tensors` are a file that [`save`](Self::save) wrote.
+    pub(crate) fn is_one(tensors: &Tensors) -> bool {
+        tensors.metadata().contains_key(METADATA)
+    }
+
     /// Writes the adapter, atomically.
     ///
     /// # Errors

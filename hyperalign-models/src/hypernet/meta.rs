@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Adapter, AdapterError, ConfigError, HypernetConfig, StaticLoraConfig, Variant, file::FORMAT,
 };
+use crate::base::Identity;
 
 /// What kind of adapter it is, with its whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,7 +100,21 @@ impl AdapterMeta {
 }
 
 impl AdapterMeta {
-    /// Checks that the adapter belongs to the base at hand.
+    /// Checks that the adapter belongs to the base at hand: to its weights, or to these with the
+    /// LoRA files that are laid over them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the fingerprints differ.
+    pub fn check(&self, base: &(impl Identity + ?Sized)) -> Result<(), AdapterError> {
+        if self.base_hash == base.hash() {
+            return Ok(());
+        }
+        self.check_base(base.name(), base.weights_hash())
+    }
+
+    /// Checks that the adapter belongs to the base called `name` whose weights have this
+    /// fingerprint.
     ///
     /// # Errors
     ///
