@@ -1,5 +1,7 @@
 //! Who a base is.
 
+use crate::lora::Laid;
+
 /// What tells a base from others.
 pub trait Identity {
     /// Its name, for people.
@@ -13,6 +15,11 @@ pub trait Identity {
     /// trained adapters belong to.
     fn weights_hash(&self) -> &str {
         self.hash()
+    }
+
+    /// The LoRA files that are laid over its weights.
+    fn laid(&self) -> &[Laid] {
+        &[]
     }
 
     /// Keys of the file that it was read from which are known to be of no use, and were not read,

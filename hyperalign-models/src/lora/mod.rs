@@ -24,6 +24,7 @@ mod layers;
 mod names;
 mod overlaid;
 mod read;
+mod survey;
 mod truncated;
 mod write;
 
@@ -33,4 +34,4 @@ pub use file::{Factor, Float, LoraFile, Update};
 pub use layers::{Family, Layer, Layers, Part};
 pub use names::Convention;
 pub use overlaid::{Laid, Overlaid};
-pub use read::survey;
+pub use survey::Survey;

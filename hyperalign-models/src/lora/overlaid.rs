@@ -40,6 +40,7 @@ pub struct Laid {
 /// those of the bare base.
 pub struct Overlaid {
     base: Arc<dyn Base>,
+    /// In the order of their fingerprints.
     laid: Vec<Laid>,
     /// Of the denoiser.
     denoiser: LoraSet,
@@ -84,11 +85,6 @@ impl Overlaid {
         let parts = laid.iter().map(|laid| format!("{} {}\n", laid.sha256, laid.scale));
         let hash = sha256(format!("{}\n{}", base.hash(), parts.collect::<String>()));
         Ok(Self { base, laid, denoiser, text, hash })
-    }
-
-    /// The files, in the order of their fingerprints.
-    pub fn laid(&self) -> &[Laid] {
-        &self.laid
     }
 
     /// The updates of the files, with those of `lora`.
@@ -167,6 +163,10 @@ impl Identity for Overlaid {
 
     fn weights_hash(&self) -> &str {
         self.base.weights_hash()
+    }
+
+    fn laid(&self) -> &[Laid] {
+        &self.laid
     }
 
     fn passed_over(&self) -> &[String] {

@@ -134,7 +134,7 @@ impl LoraFile {
 }
 
 /// The keys of `tensors`, if all of them are those of a LoRA.
-fn sorted(tensors: &Tensors) -> Result<Keys, LoraError> {
+pub(super) fn sorted(tensors: &Tensors) -> Result<Keys, LoraError> {
     let keys = Keys::of(tensors);
     let file = || tensors.name().to_owned();
     if let Some((key, kind)) = keys.other {
@@ -190,7 +190,7 @@ fn check_names(
 }
 
 /// The convention that a module's name is spelt in, whatever the model.
-fn spelt(name: &str) -> Option<Convention> {
+pub(super) fn spelt(name: &str) -> Option<Convention> {
     const BEGINNINGS: [(&str, Convention); 9] = [
         ("lora_", Convention::Kohya),
         ("unet.", Convention::Peft),
@@ -227,7 +227,7 @@ const MARKS: [(&str, &str, Option<Family>); 13] = [
 ];
 
 /// What modules of these names are for, as far as they tell.
-fn made_for(names: &[&str]) -> Option<(&'static str, Option<Family>)> {
+pub(super) fn made_for(names: &[&str]) -> Option<(&'static str, Option<Family>)> {
     let has = |mark: &str| names.iter().any(|name| name.contains(mark));
     MARKS.iter().find(|(mark, ..)| has(mark)).map(|(_, name, family)| (*name, *family))
 }
@@ -312,24 +312,4 @@ fn is_kernel(layer: &[usize], down: &[usize]) -> bool {
         2 => down[2..].iter().all(|side| *side == 1),
         _ => down.len() == layer.len() && down[1..] == layer[1..],
     }
-}
-
-/// What a file holds as far as its names tell: the family whose published model has most of its
-/// modules, and how many it has.
-///
-/// # Errors
-///
-/// Fails for a file that cannot be read or is no LoRA.
-pub fn survey(tensors: &Tensors, device: &Device) -> Result<(Family, usize, usize), LoraError> {
-    let keys = sorted(tensors)?;
-    let count = |family| {
-        let names = Names::of(&Layers::published(family, device));
-        (keys.modules.keys().filter(|name| names.get(name).is_some()).count(), family)
-    };
-    let (matched, family) = [Family::StableDiffusion1, Family::Flux1]
-        .map(count)
-        .into_iter()
-        .max_by_key(|(matched, _)| *matched)
-        .unwrap_or((0, Family::StableDiffusion1));
-    Ok((family, matched, keys.modules.len()))
 }
