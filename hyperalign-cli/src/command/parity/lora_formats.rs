@@ -2,7 +2,8 @@
 //!
 //! Tensors below `peft.`, `kohya.` and `bfl.` are those of a file in that convention. All of them are
 //! the same LoRA, and give `out.sample`; PEFT's without the configuration that has its alpha gives
-//! `out.sample_peft_no_alpha`.
+//! `out.sample_peft_no_alpha`. What is read in one convention is also written in all of them, and has to
+//! be the tensors of the file bit for bit.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use hyperalign_core::lora::LoraSet;
 use hyperalign_models::{
     clip::ClipTextConfig,
     flux::FluxConfig,
-    lora::{Convention, Layers, LoraFile, Part},
+    lora::{Convention, Family, Layers, LoraFile, Part},
     t5::T5Config,
     unet::UnetConfig,
     weights::{self, Tensors},
@@ -32,7 +33,7 @@ const CONVENTIONS: [(Convention, &str); 3] =
 pub(super) fn unet(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let config: UnetConfig = serde_json::from_value(sizes(golden)).into_diagnostic()?;
     let device = checks.device.clone();
-    let network = weights::load(config.init(&device), &golden.weights()?).into_diagnostic()?;
+    let network = weights::load(config.init(&device), &base(golden, "unet")?).into_diagnostic()?;
     let clip = ClipTextConfig::default().init(&device);
     let layers = Layers::stable_diffusion(&network, &clip);
     let sample = golden.tensor::<4>("in.sample", &device)?;
@@ -47,7 +48,7 @@ pub(super) fn unet(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
 pub(super) fn flux(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let config: FluxConfig = serde_json::from_value(sizes(golden)).into_diagnostic()?;
     let device = checks.device.clone();
-    let network = weights::load(config.init(&device), &golden.weights()?).into_diagnostic()?;
+    let network = weights::load(config.init(&device), &base(golden, "flux")?).into_diagnostic()?;
     let clip = ClipTextConfig::default().init(&device);
     let t5 = T5Config::default().init(&device);
     let layers = Layers::flux(&network, &clip, &t5);
@@ -59,12 +60,17 @@ pub(super) fn flux(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
 pub(super) fn clip(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let config: ClipTextConfig = serde_json::from_value(sizes(golden)).into_diagnostic()?;
     let device = checks.device.clone();
-    let network = weights::load(config.init(&device), &golden.weights()?).into_diagnostic()?;
+    let network = weights::load(config.init(&device), &base(golden, "clip_text")?).into_diagnostic()?;
     let layers = Layers::stable_diffusion(&UnetConfig::default().init(&device), &network);
     let ids = golden.ids::<2>("in.input_ids", &device)?;
     run(golden, checks, &layers, Part::TextEncoder, |lora| {
         network.forward_with(ids.clone(), lora).last_hidden_state
     })
+}
+
+/// The weights of the file or, where it has none, of that of `component` beside it.
+fn base(golden: &Golden, component: &str) -> miette::Result<Tensors> {
+    golden.weights().or_else(|_| golden.beside(component)?.weights())
 }
 
 /// The sizes of the network alone.
@@ -106,7 +112,12 @@ fn run<const D: usize>(
             checks.tensor("out.sample_peft_no_alpha", bare);
         }
         checks.again("out.sample", prefix.trim_end_matches('.'), sample);
-        round_trip(checks, &file, convention, &own, layers)?;
+        for (into, prefix) in CONVENTIONS {
+            let expected = tensors.below(prefix);
+            if expected.iter().next().is_some() {
+                written(checks, (convention, &file), (into, &expected), layers)?;
+            }
+        }
         first.get_or_insert(file);
     }
     checks.done("out.sample");
@@ -128,29 +139,32 @@ fn header(golden: &Golden) -> miette::Result<BTreeMap<String, String>> {
     Ok(BTreeMap::from([("lora_adapter_metadata".to_owned(), text)]))
 }
 
-/// What is written in a convention is what was read in it, bit for bit.
-fn round_trip(
+/// What was read in one convention is written in another as the file has it there.
+fn written(
     checks: &mut Checks,
-    file: &LoraFile,
-    convention: Convention,
-    own: &Tensors,
+    (from, file): (Convention, &LoraFile),
+    (into, expected): (Convention, &Tensors),
     layers: &Layers,
 ) -> miette::Result<()> {
-    let again = Tensors::held("written", file.to_bytes(layers, convention)).into_diagnostic()?;
-    let differ = |(key, shape): (&str, &[usize])| {
-        let same = again.shape(key) == Some(shape)
-            && matches!((again.f32(key), own.f32(key)), (Ok(a), Ok(b)) if a == b);
-        if same { None } else { Some(key.to_owned()) }
+    let found = Tensors::held("written", file.to_bytes(layers, into)).into_diagnostic()?;
+    let differs = |(key, shape): &(&str, &[usize])| {
+        let same = matches!((found.f32(key), expected.f32(key)), (Ok(a), Ok(b)) if a == b);
+        !same || found.shape(key) != Some(shape)
     };
-    let wrong: Vec<String> = own.iter().filter_map(differ).collect();
-    let count = again.iter().count();
+    let wrong: Vec<&str> = expected.iter().filter(differs).map(|(key, _)| key).collect();
+    let (count, of) = (found.iter().count(), expected.iter().count());
     let note = match wrong.first() {
-        Some(key) => format!("{} tensors differ, the first is `{key}`", wrong.len()),
-        None => format!("{count} tensors written as they were read"),
+        Some(key) => format!("{} of {of} tensors differ, the first is `{key}`", wrong.len()),
+        None => format!("{count} of {of} tensors, bit for bit"),
     };
-    let ok = wrong.is_empty() && count == own.iter().count();
-    checks.verdict(&format!("write as {convention}"), ok, note);
+    let name = format!("{} to {}", short(from), short(into));
+    checks.verdict(&name, wrong.is_empty() && count == of, note);
     Ok(())
+}
+
+fn short(convention: Convention) -> &'static str {
+    let found = CONVENTIONS.iter().find(|(known, _)| *known == convention);
+    found.map_or("", |(_, prefix)| prefix.trim_end_matches('.'))
 }
 
 /// `out.merged.*`: weights with the update in them.
@@ -161,7 +175,12 @@ fn merged(
     layers: &Layers,
     part: Part,
 ) -> miette::Result<()> {
-    let weights = golden.weights()?;
+    let component = match (layers.family(), part) {
+        (_, Part::TextEncoder | Part::TextEncoder2) => "clip_text",
+        (Family::StableDiffusion1, _) => "unet",
+        (Family::Flux1, _) => "flux",
+    };
+    let weights = base(golden, component)?;
     for name in checks.left() {
         let path =
             name.strip_prefix("out.merged.").and_then(|name| name.strip_suffix(".weight"));
