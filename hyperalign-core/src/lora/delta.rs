@@ -86,7 +86,8 @@ impl LoraDelta {
         let inner = match rows {
             1 => conv2d(x, kernel(0), None, options),
             _ => {
-                let one = |row| conv2d(x.clone().narrow(0, row, 1), kernel(row), None, options.clone());
+                let one =
+                    |row| conv2d(x.clone().narrow(0, row, 1), kernel(row), None, options.clone());
                 Tensor::cat((0..batch).map(one).collect(), 0)
             }
         };

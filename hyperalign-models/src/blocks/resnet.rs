@@ -73,7 +73,10 @@ impl ResnetBlock {
         time: Option<&Tensor<2>>,
         scope: &Scope<'_>,
     ) -> Tensor<4> {
-        // Only a network in training has a time embedding with a gradient.
+        // A time embedding has a gradient where it is trained, or an update of it is.
+        if time.is_some_and(Tensor::is_tracked) {
+            return scope.map(self.run(x, time, scope));
+        }
         let time = time.cloned();
         let run = move |block: &Self, x, scope: &Scope<'_>| block.run(x, time.as_ref(), scope);
         scope.map(frozen_with_lora(self, x, scope, run))

@@ -111,7 +111,7 @@ impl ClipTextModel {
     /// As [`forward`](Self::forward).
     pub fn forward_with(&self, ids: Tensor<2, Int>, lora: Option<&LoraSet>) -> TextOutput {
         let wide = DType::from(ids.device().settings().float_dtype);
-        let TextOutput { last_hidden_state, pooled, hidden_states } = 
+        let TextOutput { last_hidden_state, pooled, hidden_states } =
             self.text_model.forward(ids, &Scope::root(lora, None).child("text_model"));
         TextOutput {
             last_hidden_state: to(last_hidden_state, wide),

@@ -47,7 +47,8 @@ impl DoubleBlock {
         let image_tokens = x.dims()[1] - text_tokens;
         let text = x.clone().narrow(1, 0, *text_tokens);
         let image = x.narrow(1, *text_tokens, image_tokens);
-        let [shift, scale, gate, mlp_shift, mlp_scale, mlp_gate] = self.norm1.forward(embedding, &scope.child("norm1"));
+        let [shift, scale, gate, mlp_shift, mlp_scale, mlp_gate] =
+            self.norm1.forward(embedding, &scope.child("norm1"));
         let [t_shift, t_scale, t_gate, t_mlp_shift, t_mlp_scale, t_mlp_gate] =
             self.norm1_context.forward(embedding, &scope.child("norm1_context"));
         let attn = scope.child("attn");

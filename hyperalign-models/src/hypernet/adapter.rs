@@ -4,8 +4,7 @@ use std::fmt;
 
 use burn::{
     module::{
-        Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
-        ModuleVisitor,
+        Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
     },
     tensor::{Device, Tensor},
 };

@@ -81,7 +81,7 @@ fn other_base(trained_on: &str, given: &str) -> String {
     if trained_on == given {
         "its weights, or the LoRA files laid over them, are others than they were then: train the \
          adapter again, or use the base as it was"
-        .to_owned()
+            .to_owned()
     } else {
         format!("pass `--base {trained_on}`, or an adapter that was trained on `{given}`")
     }

@@ -54,7 +54,8 @@ impl PeftConfig {
     /// The alpha of the layer at `path` of `part` (`unet`), whose update has this rank; none where
     /// the configuration says nothing.
     pub fn alpha(&self, part: &str, path: &str, rank: usize) -> Result<Option<f64>, LoraError> {
-        let Some(alpha) = self.pattern(part, "alpha_pattern", path)?.or(self.get(part, "lora_alpha"))
+        let Some(alpha) =
+            self.pattern(part, "alpha_pattern", path)?.or(self.get(part, "lora_alpha"))
         else {
             return Ok(None);
         };
@@ -134,7 +135,9 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_said() {
         let config = config(r#"{"lora_alpha": "x", "alpha_pattern": {}}"#);
-        assert!(config.alpha("unet", "a", 4).unwrap_err().to_string().contains("lora_alpha of `a`"));
+        assert!(
+            config.alpha("unet", "a", 4).unwrap_err().to_string().contains("lora_alpha of `a`")
+        );
         let config = self::config(r#"{"lora_alpha": 4, "alpha_pattern": {"a.*": 2}}"#);
         let error = config.alpha("unet", "a", 4).unwrap_err().to_string();
         assert!(error.contains("regular expression"), "{error}");

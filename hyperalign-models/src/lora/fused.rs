@@ -27,8 +27,7 @@ pub(super) fn split(update: &Update, slices: &[Slice]) -> Vec<(usize, Update)> {
             true => update.alpha,
             false => update.alpha * block.len() as f64 / update.rank() as f64,
         };
-        let part =
-            Update { down: update.down.rows(block.clone()), up: up.columns(block), alpha };
+        let part = Update { down: update.down.rows(block.clone()), up: up.columns(block), alpha };
         Some((slice.layer, part))
     });
     parts.collect()

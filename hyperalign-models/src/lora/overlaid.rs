@@ -14,7 +14,8 @@ use hyperalign_core::{
 use super::{Layers, LoraError, LoraFile, Part};
 use crate::{
     base::{
-        Adaptable, Base, BaseError, Cut, Guided, Identity, LatentSpace, Plans, Preset, PromptEncoder,
+        Adaptable, Base, BaseError, Cut, Guided, Identity, LatentSpace, Plans, Preset,
+        PromptEncoder,
     },
     hypernet::Perception,
     vae::AutoencoderKlConfig,
@@ -67,9 +68,7 @@ impl Overlaid {
             let sha256 = sha256(std::fs::read(path).map_err(io)?);
             read.push((Laid { file: path.clone(), scale: *scale, sha256 }, file));
         }
-        read.sort_by(|(a, _), (b, _)| {
-            a.sha256.cmp(&b.sha256).then(a.scale.total_cmp(&b.scale))
-        });
+        read.sort_by(|(a, _), (b, _)| a.sha256.cmp(&b.sha256).then(a.scale.total_cmp(&b.scale)));
         let (mut denoiser, mut text) = (LoraSet::default(), LoraSet::default());
         for (laid, file) in &read {
             let set = |part| file.set(&layers, part, laid.scale, &device);

@@ -146,7 +146,12 @@ pub(super) fn sorted(tensors: &Tensors) -> Result<Keys, LoraError> {
     }
     if let Some(module) = keys.twice {
         let layer = module.clone();
-        return Err(LoraError::Twice { file: file(), layer, first: module.clone(), second: module });
+        return Err(LoraError::Twice {
+            file: file(),
+            layer,
+            first: module.clone(),
+            second: module,
+        });
     }
     Ok(keys)
 }

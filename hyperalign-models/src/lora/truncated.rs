@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     fn vectors(count: usize, length: usize, seed: f64) -> Vec<Vec<f64>> {
-        let value = |i: usize, j: usize| ((i * 7 + j * 13) as f64 * seed).sin();
+        let value = |i: usize, j: usize| ((7 * i * i + 13 * j + i * j * j) as f64 * seed).sin();
         (0..count).map(|i| (0..length).map(|j| value(i, j)).collect()).collect()
     }
 

@@ -88,9 +88,8 @@ impl LoraFile {
             let Some((_, first)) = own.first() else { continue };
             let (rank, alpha) = (first.rank(), first.alpha);
             let others = |differs: &dyn Fn(&Update) -> Option<Value>| -> Value {
-                let of = |(path, update): &(&str, &Update)| {
-                    Some(((*path).to_owned(), differs(update)?))
-                };
+                let of =
+                    |(path, update): &(&str, &Update)| Some(((*path).to_owned(), differs(update)?));
                 own.iter().filter_map(of).collect::<serde_json::Map<_, _>>().into()
             };
             let paths: Vec<&str> = own.iter().map(|(path, _)| *path).collect();
@@ -104,8 +103,7 @@ impl LoraFile {
                 ("lora_bias", json!(false)),
             ];
             let part = part.name(layers.family());
-            config
-                .extend(settings.map(|(name, value)| (format!("{part}.{name}"), value)));
+            config.extend(settings.map(|(name, value)| (format!("{part}.{name}"), value)));
         }
         Value::Object(config)
     }

@@ -38,7 +38,6 @@ impl<'a> Pass<'a> {
     pub fn item(&self, name: &str, i: usize) -> Self {
         Self { scope: self.scope.item(name, i), ..*self }
     }
-
 }
 
 /// A pass is a scope with more in it.

@@ -97,8 +97,7 @@ pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         None => (file.meta.variant == Variant::I && args.step > 0).then_some(Variant::S),
     };
     let sampling = Sampling { solver: args.solver.choice(), ..args.steps.sampling(preset) };
-    let generation =
-        Generation::new(base.as_ref(), &sampling, std::slice::from_ref(&args.prompt));
+    let generation = Generation::new(base.as_ref(), &sampling, std::slice::from_ref(&args.prompt));
     let generation = generation.into_diagnostic()?;
     let steps = generation.scheduler().steps();
     if args.step >= steps {
@@ -131,11 +130,7 @@ pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
 }
 
 /// What the file says about itself.
-fn described(
-    args: &Args,
-    base: &str,
-    hash: &str,
-) -> std::collections::BTreeMap<String, String> {
+fn described(args: &Args, base: &str, hash: &str) -> std::collections::BTreeMap<String, String> {
     let of = match args.mean_over_steps {
         true => "the mean over all steps".to_owned(),
         false => format!("step {}", args.step),
@@ -171,7 +166,8 @@ fn answer(args: &Args, file: &LoraFile, updates: usize, error: f64) -> miette::R
         args.to.convention()
     );
     if args.mean_over_steps {
-        text += &format!("the mean of {updates} updates, cut with a relative error of {error:.2e}\n");
+        text +=
+            &format!("the mean of {updates} updates, cut with a relative error of {error:.2e}\n");
     }
     output::print(&text)?;
     Ok(Outcome::Done)

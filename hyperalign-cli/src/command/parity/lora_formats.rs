@@ -60,7 +60,8 @@ pub(super) fn flux(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
 pub(super) fn clip(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let config: ClipTextConfig = serde_json::from_value(sizes(golden)).into_diagnostic()?;
     let device = checks.device.clone();
-    let network = weights::load(config.init(&device), &base(golden, "clip_text")?).into_diagnostic()?;
+    let network =
+        weights::load(config.init(&device), &base(golden, "clip_text")?).into_diagnostic()?;
     let layers = Layers::stable_diffusion(&UnetConfig::default().init(&device), &network);
     let ids = golden.ids::<2>("in.input_ids", &device)?;
     run(golden, checks, &layers, Part::TextEncoder, |lora| {
@@ -102,9 +103,7 @@ fn run<const D: usize>(
             LoraFile::read(None, &own.clone().with_metadata(header.clone()), layers)
                 .into_diagnostic()
         };
-        let output = |file: &LoraFile| {
-            forward(Some(&file.set(layers, part, 1.0, &checks.device)))
-        };
+        let output = |file: &LoraFile| forward(Some(&file.set(layers, part, 1.0, &checks.device)));
         let file = read(&header)?;
         let sample = output(&file);
         if convention == Convention::Peft {
@@ -182,8 +181,7 @@ fn merged(
     };
     let weights = base(golden, component)?;
     for name in checks.left() {
-        let path =
-            name.strip_prefix("out.merged.").and_then(|name| name.strip_suffix(".weight"));
+        let path = name.strip_prefix("out.merged.").and_then(|name| name.strip_suffix(".weight"));
         let Some(layer) = path.and_then(|path| layers.find(part, path)) else { continue };
         let update = file.updates.get(&layer).ok_or_else(|| miette!("`{name}` has no update"))?;
         let matrix = |values: &[f32], shape: [usize; 2]| {
