@@ -22,13 +22,14 @@ use crate::weights::Tensors;
 pub struct Survey {
     /// The conventions that its modules are named in.
     pub conventions: BTreeSet<Convention>,
-    /// The family whose published model has most of its modules, if any has one.
+    /// The family of the base or, without one, that whose published model has most of its modules,
+    /// if it has any.
     pub family: Option<Family>,
     /// What it looks like being for.
     pub made_for: Option<&'static str>,
     /// Its modules.
     pub modules: usize,
-    /// Those that the published model of the family has.
+    /// Those that the base or the published model has.
     pub matched: usize,
     /// The first of the others.
     pub unmatched: Vec<String>,
@@ -46,20 +47,31 @@ pub struct Survey {
 const SHOWN: usize = 5;
 
 impl Survey {
-    /// What the file `tensors` at `path` is.
+    /// What the file `tensors` at `path` is, by the layers of a base or, without one, by those of
+    /// the published models.
     ///
     /// # Errors
     ///
     /// Fails if it is no LoRA, or one of a kind that is not read.
-    pub fn of(path: &Path, tensors: &Tensors, device: &Device) -> Result<Self, LoraError> {
+    pub fn of(
+        path: &Path,
+        tensors: &Tensors,
+        base: Option<&Layers>,
+        device: &Device,
+    ) -> Result<Self, LoraError> {
         let keys = sorted(tensors)?;
-        let of_family = |family| {
-            let layers = Layers::published(family, device);
+        let of = |layers: Layers| {
             let names = Names::of(&layers);
             (keys.modules.keys().filter(|name| names.get(name).is_some()).count(), layers, names)
         };
-        let [sd, flux] = [Family::StableDiffusion1, Family::Flux1].map(of_family);
-        let (matched, layers, names) = if flux.0 > sd.0 { flux } else { sd };
+        let (matched, layers, names) = match base {
+            Some(layers) => of(layers.clone()),
+            None => {
+                let families = [Family::StableDiffusion1, Family::Flux1];
+                let [sd, flux] = families.map(|family| of(Layers::published(family, device)));
+                if flux.0 > sd.0 { flux } else { sd }
+            }
+        };
         let mut survey = Self {
             conventions: keys.modules.keys().filter_map(|name| spelt(name)).collect(),
             family: (matched > 0).then_some(layers.family()),

@@ -203,7 +203,7 @@ fn a_survey_needs_no_base() {
     let path = folder.path().join("lora.safetensors");
     let survey = |stored: &Stored| {
         std::fs::write(&path, bytes(stored, &[])).unwrap();
-        Survey::of(&path, &Tensors::open(&path).unwrap(), &device).unwrap()
+        Survey::of(&path, &Tensors::open(&path).unwrap(), None, &device).unwrap()
     };
     let found = survey(&stored(&layers(), Convention::Kohya));
     assert_eq!(found.made_for, Some("Stable Diffusion 1.x"));

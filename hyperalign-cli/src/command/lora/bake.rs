@@ -11,6 +11,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde_json::json;
 
 use super::To;
+use super::compare::{Distances, compare};
 use super::convert::{layers_of, safetensors};
 use crate::args::{BaseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, seed};
 use crate::base;
@@ -58,6 +59,11 @@ pub(super) struct Args {
     #[command(flatten)]
     solver: SolverArgs,
 
+    /// Sample the prompt too, by the base, by the adapter as S and with the baked file, and print
+    /// how far their pictures are apart.
+    #[arg(long)]
+    compare: bool,
+
     /// The file to write.
     #[arg(long, value_name = "FILE.safetensors", value_parser = safetensors)]
     out: PathBuf,
@@ -88,13 +94,13 @@ pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let device = context.device()?;
     let (base, preset) = args.base.open(&device)?;
     let layers = layers_of(base.as_ref())?;
-    let file = AdapterFile::open(&args.adapter, base.as_ref(), &device).into_diagnostic()?;
+    let adapter = AdapterFile::open(&args.adapter, base.as_ref(), &device).into_diagnostic()?;
     base::warn_of_cuts(base.as_ref(), std::iter::once(args.prompt.as_str()))?;
     let variant = match args.variant.map(VariantChoice::adapted) {
         Some(None) => return Err(BakeError::NoVariant.into()),
         Some(variant) => variant,
         // The first update is the same in all of them, and the one of I is for all steps.
-        None => (file.meta.variant == Variant::I && args.step > 0).then_some(Variant::S),
+        None => (adapter.meta.variant == Variant::I && args.step > 0).then_some(Variant::S),
     };
     let sampling = Sampling { solver: args.solver.choice(), ..args.steps.sampling(preset) };
     let generation = Generation::new(base.as_ref(), &sampling, std::slice::from_ref(&args.prompt));
@@ -103,7 +109,7 @@ pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     if args.step >= steps {
         return Err(BakeError::Step { step: args.step, steps }.into());
     }
-    let adapted = file.adapted(variant, sampling.steps);
+    let adapted = adapter.adapted(variant, sampling.steps);
     let mut updates: Vec<LoraSet> = Vec::new();
     let source = adapted.source(base.as_ref());
     generation.run(source.as_ref(), &[args.seed], &mut |state| {
@@ -126,7 +132,10 @@ pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     };
     file.metadata = described(args, base.name(), base.weights_hash());
     file.write(&args.out, &layers, args.to.convention()).into_diagnostic()?;
-    answer(args, &file, updates.len(), error)
+    let distances = args
+        .compare
+        .then(|| compare(base.as_ref(), &generation, &adapter, (&file, &layers), args.seed));
+    answer(args, &file, updates.len(), error, distances)
 }
 
 /// What the file says about itself.
@@ -147,7 +156,13 @@ fn described(args: &Args, base: &str, hash: &str) -> std::collections::BTreeMap<
     [("hyperalign_baked".to_owned(), baked.to_string())].into()
 }
 
-fn answer(args: &Args, file: &LoraFile, updates: usize, error: f64) -> miette::Result<Outcome> {
+fn answer(
+    args: &Args,
+    file: &LoraFile,
+    updates: usize,
+    error: f64,
+    distances: Option<Distances>,
+) -> miette::Result<Outcome> {
     let rank = file.updates.values().map(|update| update.rank()).max().unwrap_or(0);
     if args.json {
         output::print_json(&json!({
@@ -156,6 +171,7 @@ fn answer(args: &Args, file: &LoraFile, updates: usize, error: f64) -> miette::R
             "rank": rank,
             "updates": updates,
             "relative_error": error,
+            "distance_to_s": distances,
         }))?;
         return Ok(Outcome::Done);
     }
@@ -168,6 +184,11 @@ fn answer(args: &Args, file: &LoraFile, updates: usize, error: f64) -> miette::R
     if args.mean_over_steps {
         text +=
             &format!("the mean of {updates} updates, cut with a relative error of {error:.2e}\n");
+    }
+    if let Some(Distances { base, baked }) = distances {
+        text += &format!(
+            "pictures: {baked:.1} of 255 from HyperAlign-S, from which the base is {base:.1}\n"
+        );
     }
     output::print(&text)?;
     Ok(Outcome::Done)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hyperalign_models::base::Base;
-use hyperalign_models::lora::{Layers, LoraError, LoraFile, Survey};
+use hyperalign_models::lora::{Family, Layers, LoraError, LoraFile, Survey};
 use hyperalign_models::weights::Tensors;
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -41,6 +41,9 @@ enum ConvertError {
     #[error("`{}` is for no published model that is known here", file.display())]
     #[diagnostic(help("name its base with `--base`"))]
     NoFamily { file: PathBuf },
+    #[error("by the layers of {family} as published, {source}")]
+    #[diagnostic(help("name the model that it is for with `--base`"))]
+    Published { family: Family, source: LoraError },
     #[error("`{}` belongs to the base `{base}`, whose layers have to be known", file.display())]
     #[diagnostic(help("add `--base {base}`"))]
     NeedsBase { file: PathBuf, base: String },
@@ -63,11 +66,12 @@ pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
             if let Some(base) = base_of_ours(&tensors) {
                 return Err(ConvertError::NeedsBase { file: args.from.clone(), base }.into());
             }
-            let survey = Survey::of(&args.from, &tensors, &device).into_diagnostic()?;
+            let survey = Survey::of(&args.from, &tensors, None, &device).into_diagnostic()?;
             let unknown = || ConvertError::NoFamily { file: args.from.clone() };
-            let layers = Layers::published(survey.family.ok_or_else(unknown)?, &device);
-            let file = LoraFile::read(Some(&args.from), &tensors, &layers).into_diagnostic()?;
-            (layers, file)
+            let family = survey.family.ok_or_else(unknown)?;
+            let layers = Layers::published(family, &device);
+            let file = LoraFile::read(Some(&args.from), &tensors, &layers);
+            (layers, file.map_err(|source| ConvertError::Published { family, source })?)
         }
     };
     let convention = args.to.convention();

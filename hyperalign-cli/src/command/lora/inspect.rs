@@ -39,16 +39,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let device = context.device()?;
     let tensors = Tensors::open(&args.file).into_diagnostic()?;
-    let survey = Survey::of(&args.file, &tensors, &device).into_diagnostic()?;
-    let fits = match &args.base {
-        None => None,
+    let (layers, fits) = match &args.base {
+        None => (None, None),
         Some(name) => {
             let (base, _) = base::open(name, &args.base_options, &device)?;
             let layers = super::convert::layers_of(base.as_ref())?;
             let file = LoraFile::open_for(&args.file, &layers, base.as_ref(), &device);
-            Some((name, file.into_diagnostic()?.updates.len()))
+            (Some(layers), Some((name, file.into_diagnostic()?.updates.len())))
         }
     };
+    let survey = Survey::of(&args.file, &tensors, layers.as_ref(), &device).into_diagnostic()?;
     if args.json {
         let layers = fits.map(|(_, layers)| layers);
         output::print_json(&json!({
@@ -67,8 +67,10 @@ pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     line("names of", &list(&survey.conventions));
     line("made for", &survey.made_for.unwrap_or("a model that is not known here"));
     let matched = match survey.family {
-        Some(family) => format!("{}, {} of them in {family}", survey.modules, survey.matched),
-        None => survey.modules.to_string(),
+        Some(family) if args.base.is_none() => {
+            format!("{}, {} of them in {family} as published", survey.modules, survey.matched)
+        }
+        _ => survey.modules.to_string(),
     };
     line("modules", &matched);
     for name in &survey.unmatched {

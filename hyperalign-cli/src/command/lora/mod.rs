@@ -1,6 +1,7 @@
 //! `hyperalign lora`: files that other programs read, and those that they wrote.
 
 mod bake;
+mod compare;
 mod convert;
 mod inspect;
 
