@@ -17,6 +17,7 @@ use super::{HyperSource, Hypernet, Perception, StaticLora, Variant};
 
 /// A trained or trainable adapter.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a run holds one or two")]
 pub enum Adapter {
     /// A hypernetwork.
     Hypernet(Hypernet),

@@ -62,25 +62,12 @@ pub enum LoraError {
         unmatched: Box<Unmatched>,
     },
     /// A factor is not of the layer's shape.
-    #[error(
-        "`{module}` of `{file}` does not fit the layer {layer}, whose weight is {expected:?}: its \
-         factors are {down:?} and {up:?}; {}", shape_hint(*family)
-    )]
+    #[error("`{file}` does not fit the base: {misfit}")]
     Shape {
         /// The file.
         file: String,
-        /// The module of the file.
-        module: String,
-        /// The layer of the base.
-        layer: String,
-        /// The shape of its weight.
-        expected: Vec<usize>,
-        /// The shape of the factor next to the input.
-        down: Vec<usize>,
-        /// The shape of the factor next to the output.
-        up: Vec<usize>,
-        /// The family of the base.
-        family: Family,
+        /// What does not fit.
+        misfit: Box<Misfit>,
     },
     /// An update of more rank than its layer.
     #[error(
@@ -156,13 +143,35 @@ pub enum LoraError {
     Write(#[from] WriteError),
 }
 
-fn shape_hint(family: Family) -> String {
-    match family {
-        Family::StableDiffusion1 => {
-            "it is for a model of other sizes (Stable Diffusion 2.x and XL share names with 1.x)"
-                .to_owned()
-        }
-        Family::Flux1 => "it is for a model of other sizes".to_owned(),
+/// A module whose factors are not of its layer's shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// The module of the file.
+    pub module: String,
+    /// The layer of the base.
+    pub layer: String,
+    /// The shape of its weight.
+    pub expected: Vec<usize>,
+    /// The shape of the factor next to the input.
+    pub down: Vec<usize>,
+    /// The shape of the factor next to the output.
+    pub up: Vec<usize>,
+    /// The family of the base.
+    pub family: Family,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { module, layer, expected, down, up, family } = self;
+        let others = match family {
+            Family::StableDiffusion1 => " (Stable Diffusion 2.x and XL share names with 1.x)",
+            Family::Flux1 => "",
+        };
+        write!(
+            f,
+            "`{module}` has the factors {down:?} and {up:?}, and the weight of {layer} is \
+             {expected:?}; it is for a model of other sizes{others}"
+        )
     }
 }
 

@@ -29,7 +29,7 @@ mod truncated;
 mod write;
 
 pub use bake::{Baked, bake, mean_of};
-pub use error::{LoraError, Unmatched};
+pub use error::{LoraError, Misfit, Unmatched};
 pub use file::{Factor, Float, LoraFile, Update};
 pub use layers::{Family, Layer, Layers, Part};
 pub use names::Convention;

@@ -8,7 +8,8 @@ use std::{
 use burn::tensor::Device;
 
 use super::{
-    Convention, Factor, Family, Float, Layers, LoraError, LoraFile, Part, Unmatched, Update,
+    Convention, Factor, Family, Float, Layers, LoraError, LoraFile, Misfit, Part, Unmatched,
+    Update,
     alpha::PeftConfig,
     fused,
     keys::{Keys, Role, Roles},
@@ -266,15 +267,15 @@ impl Reader<'_> {
         if !fits_down || !fits_up || rank == 0 {
             let mut expected = layer.shape.clone();
             expected[0] = rows;
-            return Err(LoraError::Shape {
-                file,
+            let misfit = Misfit {
                 module: module_name,
                 layer: name_of_layer(),
                 expected,
                 down: down.shape,
                 up: up.shape,
                 family: self.layers.family(),
-            });
+            };
+            return Err(LoraError::Shape { file, misfit: Box::new(misfit) });
         }
         let most = layer.d_input().min(rows);
         if rank > most {

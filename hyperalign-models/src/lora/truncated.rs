@@ -135,21 +135,23 @@ fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
                     let (x, y) = (row[p], row[q]);
                     (row[p], row[q]) = (c * x - s * y, s * x + c * y);
                 }
-                for k in 0..n {
-                    let (x, y) = (a[p][k], a[q][k]);
-                    (a[p][k], a[q][k]) = (c * x - s * y, s * x + c * y);
-                }
+                rotate(&mut a, [p, q], [c, s]);
                 // The vectors are the rows.
-                for k in 0..n {
-                    let (x, y) = (vectors[p][k], vectors[q][k]);
-                    (vectors[p][k], vectors[q][k]) = (c * x - s * y, s * x + c * y);
-                }
+                rotate(&mut vectors, [p, q], [c, s]);
             }
         }
     }
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&i, &j| a[j][j].total_cmp(&a[i][i]));
     (order.iter().map(|&i| a[i][i]).collect(), order.iter().map(|&i| vectors[i].clone()).collect())
+}
+
+/// Turns the rows `p` and `q`, of which `p` comes first, in their plane.
+fn rotate(rows: &mut [Vec<f64>], [p, q]: [usize; 2], [c, s]: [f64; 2]) {
+    let (head, tail) = rows.split_at_mut(q);
+    for (x, y) in head[p].iter_mut().zip(&mut tail[0]) {
+        (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
+    }
 }
 
 #[cfg(test)]
