@@ -69,7 +69,7 @@ impl AdapterMeta {
     }
 
     /// Blocks of the perception encoder that the network looks through; see
-    /// [`Perception::features_at`].
+    /// [`Perception::features_at`](super::Perception::features_at).
     pub fn encoder_depth(&self) -> Option<usize> {
         match &self.network {
             AdapterKind::Hypernet(config) => config.encoder_depth,
