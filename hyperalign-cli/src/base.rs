@@ -115,7 +115,7 @@ pub fn open(
             let base = pipeline::open_file(&path, beside, &formats, device).into_diagnostic()?;
             tell_passed_over(base.passed_over(), given);
             let preset = base.preset();
-            return Ok((overlaid(base.into(), options)?, preset));
+            return Ok((overlaid(base.into(), options, device)?, preset));
         }
         Place::Hub(id) => Folder::disk(download(&id, options.offline)?),
         Place::Folder(folder) => folder,
@@ -127,17 +127,21 @@ pub fn open(
         Folder::Embedded { .. } => EMBEDDED,
         _ => base.preset(),
     };
-    Ok((overlaid(base.into(), options)?, preset))
+    Ok((overlaid(base.into(), options, device)?, preset))
 }
 
 /// `base` with the LoRA files laid over it that `options` name.
-fn overlaid(base: Arc<dyn Base>, options: &BaseOptions) -> miette::Result<Arc<dyn Base>> {
+fn overlaid(
+    base: Arc<dyn Base>,
+    options: &BaseOptions,
+    device: &Device,
+) -> miette::Result<Arc<dyn Base>> {
     if options.lora.is_empty() {
         return Ok(base);
     }
     let files: Vec<(PathBuf, f64)> =
         options.lora.iter().map(|LoraChoice { file, scale }| (file.clone(), *scale)).collect();
-    Ok(Arc::new(Overlaid::new(base, &files).into_diagnostic()?))
+    Ok(Arc::new(Overlaid::new(base, &files, device).into_diagnostic()?))
 }
 
 /// Checks that pictures of `size` fit into memory, before it is asked for. What a device other than

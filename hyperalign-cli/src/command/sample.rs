@@ -326,12 +326,12 @@ fn settings(making: &Making<'_>) -> miette::Result<Value> {
         Some((file, _)) => Some(weights::sha256(std::fs::read(&file.path).into_diagnostic()?)),
         None => None,
     };
+    let loras = (!base.laid().is_empty()).then(|| json!(base.laid()));
     let keyed = adapter.as_ref().filter(|(_, adapted)| adapted.variant == Variant::P);
-    Ok(json!({
+    let mut settings = json!({
         "program": concat!("hyperalign ", env!("CARGO_PKG_VERSION")),
         "base": base.name(),
         "base_hash": base.weights_hash(),
-        "loras": base.laid(),
         "variant": variant,
         "adapter": adapter.as_ref().map(|(file, _)| &file.path),
         "adapter_sha256": sha256,
@@ -342,7 +342,11 @@ fn settings(making: &Making<'_>) -> miette::Result<Value> {
         "negative_prompt": sampling.negative_prompt,
         "eta": sampling.solver.eta.or(solver.default_eta()),
         "size": sampling.size.unwrap_or(base.picture_size()),
-    }))
+    });
+    if let Some(loras) = loras {
+        settings["loras"] = loras;
+    }
+    Ok(settings)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub struct LoraScope<'a> {
 impl<'a> LoraScope<'a> {
     /// The scope of the whole network.
     pub fn root(set: Option<&'a LoraSet>) -> Self {
-        Self { set, path: String::new() }
+        Self { set: set.filter(|set| !set.is_empty()), path: String::new() }
     }
 
     /// The scope of the child module `name`, such as `attn1` or `attentions.0`.

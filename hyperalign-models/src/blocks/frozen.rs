@@ -42,12 +42,15 @@ pub(super) fn frozen_with_lora<M: Module + Sync + 'static>(
     scope: &Scope<'_>,
     run: impl Fn(&M, Tensor<4>, &Scope<'_>) -> Tensor<4> + Send + Sync + 'static,
 ) -> Tensor<4> {
+    if !is_large(&x) {
+        return run(block, x, scope);
+    }
     let lora = scope.below();
+    if !x.is_tracked() && !lora.is_tracked() {
+        return run(block, x, scope);
+    }
     if lora.is_empty() {
         return frozen(block, [x], move |block, [x]| run(block, x, &Scope::bare()));
-    }
-    if !is_large(&x) || !(x.is_tracked() || lora.is_tracked()) {
-        return run(block, x, scope);
     }
     let (numbers, layout) = lora.pack();
     frozen(block, [x, numbers], move |block, [x, numbers]| {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     contract::{Conditioning, Decoder, Denoiser, Prediction},
     diffusion::Process,
@@ -51,19 +51,22 @@ pub struct Overlaid {
 }
 
 impl Overlaid {
-    /// Lays `files`, each with its scale, over `base`. Their order makes no difference, not even in
+    /// Lays `files`, each with its scale, over `base`, whose networks are on `device`. Their order makes no difference, not even in
     /// rounding.
     ///
     /// # Errors
     ///
     /// Fails for a file that cannot be applied whole.
-    pub fn new(base: Arc<dyn Base>, files: &[(PathBuf, f64)]) -> Result<Self, LoraError> {
+    pub fn new(
+        base: Arc<dyn Base>,
+        files: &[(PathBuf, f64)],
+        device: &Device,
+    ) -> Result<Self, LoraError> {
         let layers = base.lora_layers();
         let layers = layers.ok_or_else(|| LoraError::NoLayers { base: base.name().to_owned() })?;
-        let device = base.unconditional().context.device();
         let mut read = Vec::new();
         for (path, scale) in files {
-            let file = LoraFile::open_for(path, &layers, base.as_ref(), &device)?;
+            let file = LoraFile::open_for(path, &layers, base.as_ref(), device)?;
             let io = |source| crate::weights::LoadError::Io { path: path.clone(), source };
             let sha256 = sha256(std::fs::read(path).map_err(io)?);
             read.push((Laid { file: path.clone(), scale: *scale, sha256 }, file));
@@ -71,7 +74,7 @@ impl Overlaid {
         read.sort_by(|(a, _), (b, _)| a.sha256.cmp(&b.sha256).then(a.scale.total_cmp(&b.scale)));
         let (mut denoiser, mut text) = (LoraSet::default(), LoraSet::default());
         for (laid, file) in &read {
-            let set = |part| file.set(&layers, part, laid.scale, &device);
+            let set = |part| file.set(&layers, part, laid.scale, device);
             denoiser = denoiser.stacked(&set(Part::Denoiser));
             for part in [Part::TextEncoder, Part::TextEncoder2] {
                 let name = part.name(layers.family());

@@ -67,7 +67,7 @@ fn hypernet_meta(base: &dyn Base) -> AdapterMeta {
 fn files_and_a_hypernetwork_add_up_in_any_order() {
     let bare = base();
     let (_folder, [net, text]) = files(bare.as_ref());
-    let over = |files: &[(PathBuf, f64)]| Overlaid::new(base(), files).unwrap();
+    let over = |files: &[(PathBuf, f64)]| Overlaid::new(base(), files, &testing::device()).unwrap();
     let both = over(&[(net.clone(), 1.0), (text.clone(), 0.5)]);
     let turned = over(&[(text.clone(), 0.5), (net.clone(), 1.0)]);
     assert_eq!(both.hash(), turned.hash());
@@ -113,7 +113,7 @@ fn a_file_is_the_update_that_it_holds() {
         let (_folder, [net, _]) = files(base.as_ref());
         let file = LoraFile::open(&net, &layers, &device).unwrap();
         let by_hand = StaticAdapter(file.set(&layers, Part::Denoiser, 0.7, &device));
-        let over = Overlaid::new(base.clone(), &[(net, 0.7)]).unwrap();
+        let over = Overlaid::new(base.clone(), &[(net, 0.7)], &testing::device()).unwrap();
         let found = pictures(&over, &Plain);
         let prompts = ["a red dog".to_owned(), "a blue heart".to_owned()];
         let generation = Generation::new(base.as_ref(), &SAMPLING, &prompts).unwrap();
@@ -128,7 +128,7 @@ fn adapters_of_the_bare_base_and_of_this_one_fit() {
     let device = testing::device();
     let bare = base();
     let (folder, [net, _]) = files(bare.as_ref());
-    let over = Overlaid::new(base(), &[(net, 1.0)]).unwrap();
+    let over = Overlaid::new(base(), &[(net, 1.0)], &testing::device()).unwrap();
     let path = folder.path().join("adapter.safetensors");
     for trained_on in [bare.as_ref(), &over as &dyn Base] {
         let meta =
@@ -157,7 +157,9 @@ fn a_static_lora_of_ours_is_a_file_like_others() {
         base.as_ref(),
         &Adapted { adapter: &adapter, variant: Variant::S, key_steps: Vec::new() },
     );
-    let over = |path: &PathBuf| Overlaid::new(self::base(), &[(path.clone(), 1.0)]).unwrap();
+    let over = |path: &PathBuf| {
+        Overlaid::new(self::base(), &[(path.clone(), 1.0)], &testing::device()).unwrap()
+    };
     assert!(distance(pictures(&over(&path), &Plain), expected.clone()) < 1e-5);
     // The same in the conventions of others.
     let file = LoraFile::open(&path, &layers, &device).unwrap();
@@ -168,11 +170,14 @@ fn a_static_lora_of_ours_is_a_file_like_others() {
     }
     // It says which base it is for, which files of others do not.
     let elsewhere = Arc::new(small_base(2, &device));
-    let error = Overlaid::new(elsewhere, &[(path.clone(), 1.0)]).err().unwrap().to_string();
+    let error = Overlaid::new(elsewhere, &[(path.clone(), 1.0)], &testing::device())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("was trained on the base"), "{error}");
     let meta = hypernet_meta(base.as_ref());
     meta.init(1, &device).unwrap().save(&path, &meta).unwrap();
-    let error = Overlaid::new(self::base(), &[(path, 1.0)]).err().unwrap();
+    let error = Overlaid::new(self::base(), &[(path, 1.0)], &testing::device()).err().unwrap();
     assert!(matches!(error, LoraError::Hypernet { .. }), "{error}");
 }
 
