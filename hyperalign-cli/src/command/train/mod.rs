@@ -95,7 +95,7 @@ pub struct Args {
     reward_codec: Option<PathBuf>,
 
     /// Go on with the run in `--out`, from its last checkpoint, with its own settings. What names
-    /// its parts (`--base`, `--dtype`, `--preferences`, `--prompts`, `--reward`, `--reward-codec`) is
+    /// its parts (`--base`, `--dtype`, `--lora`, `--preferences`, `--prompts`, `--reward`, `--reward-codec`) is
     /// given again.
     #[arg(long, conflicts_with = "config")]
     resume: bool,
