@@ -135,9 +135,13 @@ fn noise_in_a_flow_needs_a_solver_for_it() {
     let (code, message) = sample(&world, "bfl", "x.png", &["--eta", "0.5"]);
     assert_eq!(code, Some(1), "{message}");
     assert!(message.contains("eta") && message.contains("flow-sde"), "{message}");
-    for solver in ["flow-sde-dance", "flow-sde-grpo"] {
-        let flags = ["--scheduler", solver, "--eta", "0.5"];
-        let (code, message) = sample(&world, "bfl", "x.png", &flags);
+    for flags in [
+        &["--scheduler", "flow-sde-dance", "--eta", "0.5"][..],
+        &["--scheduler", "flow-sde-grpo", "--eta", "0.5"],
+        &["--scheduler", "flow-heun"],
+        &["--scheduler", "flow-unipc"],
+    ] {
+        let (code, message) = sample(&world, "bfl", "x.png", flags);
         assert_eq!(code, Some(0), "{message}");
     }
 }

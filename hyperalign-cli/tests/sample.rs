@@ -83,6 +83,18 @@ fn a_scheduler_can_be_chosen() {
     assert!(noisy.0 != own.0);
     let half = make("half.png", &["--scheduler", "euler-a", "--eta", "0.5"]);
     assert_eq!(half.2, Some(0.5));
+    let mut pictures = vec![own.0];
+    for (name, label, eta) in [
+        ("heun", "Heun", None),
+        ("unipc", "UniPC", None),
+        ("dpm++sde", "DPM++ SDE", Some(1.0)),
+        ("dpm++sde-karras", "DPM++ SDE Karras", Some(1.0)),
+    ] {
+        let made = make("other.png", &["--scheduler", name]);
+        assert_eq!((made.1.as_str(), made.2, made.3.as_str()), (name, eta, label));
+        assert!(!pictures.contains(&made.0), "{name}");
+        pictures.push(made.0);
+    }
 }
 
 /// The folder of Stable Diffusion 1.5 names PNDM, which evaluates once more than it is asked.
@@ -303,7 +315,7 @@ fn wrong_usage_ends_with_2() {
     fails(&["--out", "x.png", "--seed", "-1"], "a seed is a whole number of at least 0");
     fails(&["--out", "x.png", "--size", "-8x8"], "each at least 1");
     fails(&["--out", "x.png", "--size", "0x8"], "each at least 1");
-    fails(&["--out", "x.png", "--scheduler", "heun"], "dpm++2m-karras");
+    fails(&["--out", "x.png", "--scheduler", "lcm"], "dpm++2m-karras");
     fails(&["--out", "x.png", "--variant", "x"], "none, s, p, i");
     fails(&[], "--out");
 }

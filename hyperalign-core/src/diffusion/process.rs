@@ -166,7 +166,7 @@ fn evenly_spaced(start: f64, end: f64, count: usize) -> impl Iterator<Item = f64
 }
 
 /// The squared signal that stands for none.
-const SMALLEST_ALPHA: f64 = 1.0 / (1 << 24) as f64;
+pub(crate) const SMALLEST_ALPHA: f64 = 1.0 / (1 << 24) as f64;
 
 #[cfg(test)]
 mod tests {
