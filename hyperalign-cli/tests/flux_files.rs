@@ -146,6 +146,22 @@ fn noise_in_a_flow_needs_a_solver_for_it() {
     }
 }
 
+/// A network that is told its guidance has no second prompt to be led away from; any other has.
+#[test]
+fn a_negative_prompt_needs_an_unconditional_answer() {
+    let flags = ["--negative", "a blue dog", "--guidance", "2"];
+    let of = |distilled| {
+        let world = World::new();
+        write_flux(&world, distilled);
+        sample(&world, "bfl", "x.png", &flags)
+    };
+    let (code, message) = of(true);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("`--negative`") && message.contains("distilled"), "{message}");
+    let (code, message) = of(false);
+    assert_eq!(code, Some(0), "{message}");
+}
+
 /// What published text encoders hold beside their weights: the positions of CLIP, and T5's table
 /// of tokens under both of its names.
 #[test]

@@ -123,8 +123,36 @@ fn the_folder_names_the_scheduler() {
         assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
     };
     fails(of("PNDMScheduler", ""), "`skip_prk_steps`");
-    fails(of("HeunDiscreteScheduler", ""), "HeunDiscreteScheduler");
+    fails(of("LCMScheduler", ""), "LCMScheduler");
+    fails(of("UniPCMultistepScheduler", r#", "use_flow_sigmas": true"#), "rectified flow");
     fails(of("FlowMatchEulerDiscreteScheduler", ""), "rectified flow");
+}
+
+/// What a picture is led away from changes it, stands in its file, and is nothing where it is empty.
+#[test]
+fn a_negative_prompt_is_read_and_kept() {
+    let world = World::new();
+    let make = |file: &str, flags: &[&str]| {
+        let flags = [&["--prompt", "a red dog", "--out", file], flags].concat();
+        let output = sample(&world, &flags);
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        let (picture, metadata) = image::read_png(&world.path(file)).unwrap();
+        let everything = metadata.hyperalign.unwrap();
+        let kept = everything["negative_prompt"].as_str().unwrap().to_owned();
+        assert_eq!(kept, metadata.parameters.unwrap().negative_prompt);
+        (picture, kept)
+    };
+    let plain = make("plain.png", &[]);
+    assert_eq!(plain.1, "");
+    assert_eq!(make("empty.png", &["--negative", ""]), plain);
+    let led = make("led.png", &["--negative", "a blue dog"]);
+    assert_eq!(led.1, "a blue dog");
+    assert!(led.0 != plain.0);
+    let flags = ["--prompt", "a dog", "--negative", "a blue dog", "--guidance", "1"];
+    let output = sample(&world, &[&flags[..], &["--out", "no.png"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+    assert!(message(&output).contains("`--negative` has no meaning here: the weight of guidance"));
+    assert!(!world.path("no.png").exists());
 }
 
 #[test]
