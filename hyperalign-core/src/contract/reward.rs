@@ -53,6 +53,32 @@ pub trait Reward: Send + Sync {
         false
     }
 
+    /// Whether it scores pictures of this prompt: one that judges by rules needs some.
+    fn scores(&self, prompt: &Prompt) -> bool {
+        prompt.row.is_some() || !self.needs_rules()
+    }
+
+    /// The scores of those pictures whose prompts it [scores](Self::scores), in the place of each;
+    /// none for the others. `score` is given their places and prompts, unless there are none.
+    fn score_those(
+        &self,
+        prompts: &[Prompt],
+        score: &mut dyn FnMut(&[usize], &[Prompt]) -> Vec<f32>,
+    ) -> Vec<Option<f32>> {
+        let places: Vec<usize> = (0..prompts.len()).filter(|&k| self.scores(&prompts[k])).collect();
+        let mut all = vec![None; prompts.len()];
+        if places.is_empty() {
+            return all;
+        }
+        let those: Vec<Prompt> = places.iter().map(|&k| prompts[k].clone()).collect();
+        let scores = score(&places, &those);
+        assert_eq!(scores.len(), places.len(), "one score for each picture");
+        for (k, score) in places.into_iter().zip(scores) {
+            all[k] = Some(score);
+        }
+        all
+    }
+
     /// What [`measure`](Self::measure) shows it.
     fn reads(&self) -> Reads {
         Reads::Pictures

@@ -3,6 +3,7 @@
 
 use std::{
     io::IsTerminal,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -136,17 +137,23 @@ pub fn run(
     Ok(results.into_iter().flatten().collect())
 }
 
-/// Reads and decodes a picture, and finds out what it is to show.
-fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loaded, String> {
+/// The bytes of the picture at `path`, and what they show; or why it is not read.
+pub fn read_picture(path: &Path) -> std::result::Result<(Vec<u8>, RgbImage), String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    input::regular(&item.path).map_err(unreadable)?;
-    let length = item.path.metadata().map_err(unreadable)?.len();
+    input::regular(path).map_err(unreadable)?;
+    let length = path.metadata().map_err(unreadable)?.len();
     if length > MAX_FILE {
         return Err(format!("it has {length} bytes; at most {MAX_FILE} are read"));
     }
-    let bytes = input::read(&item.path).map_err(unreadable)?;
+    let bytes = input::read(path).map_err(unreadable)?;
     let header = Header::read(&bytes).map_err(|error| error.to_string())?;
     let picture = header.decode().map_err(|error| error.to_string())?;
+    Ok((bytes, picture))
+}
+
+/// Reads and decodes a picture, and finds out what it is to show.
+fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loaded, String> {
+    let (bytes, picture) = read_picture(&item.path)?;
     let text = prompt(item, &bytes, judges.need_prompts())?;
     let prompt = Prompt { text, row: item.row.clone(), ..Prompt::default() };
     judges.check(&picture, &prompt)?;
