@@ -154,11 +154,11 @@ impl Measures<'_> {
 #[cfg(test)]
 mod tests {
     use hyperalign_core::noise::{Purpose, Stream};
-    use hyperalign_core::testing;
+    use hyperalign_core::testing::{self, Brightness};
     use hyperalign_rewards::emoji::{Caption, Picture, World, data};
 
     use super::*;
-    use crate::eval::{Pixels, toy::Brightness};
+    use crate::eval::Pixels;
 
     fn render(prompt: &str) -> (Prompt, Picture) {
         let caption = Caption::parse(prompt).unwrap();
