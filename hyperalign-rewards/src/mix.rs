@@ -252,8 +252,8 @@ mod tests {
         let white = RgbImage::from_pixel(2, 2, image::Rgb([255; 3]));
         let pictures = mix.score_pictures(&[white], &prompts[..1], &device);
         assert!((pictures[0] - 8.0).abs() < 1e-5, "{pictures:?}");
-        assert_eq!(mix.name(), "mix:2*brightness(0.25,0.5)+0.5*brightness(0,1)");
-        assert_eq!(mix.version(), "brightness 1; brightness 10");
+        assert_eq!(mix.name(), "mix:2*scaled(0.25,0.5)+0.5*scaled(0,1)");
+        assert_eq!(mix.version(), "scaled 1; scaled 10");
     }
 
     #[test]

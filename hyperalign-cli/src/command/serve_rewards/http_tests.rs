@@ -46,7 +46,7 @@ fn pictures_alone_are_scored() {
     let body = json!({"images": [BASE64_STANDARD.encode(&file)]}).to_string();
     let answer = ask(&address, "/v1/score", body.as_bytes());
     let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.contains("{\"mean\":[1.0]}"), "{answer}");
+    assert!(answer.contains("{\"brightness\":[1.0]}"), "{answer}");
 
     // {"images": [file]} in protocol 3.
     let head = b"\x80\x03}(X\x06\x00\x00\x00images](B".to_vec();
