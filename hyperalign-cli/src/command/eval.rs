@@ -95,7 +95,7 @@ enum EvalArgsError {
     #[diagnostic(help(
         "name one of them (`--method none,s`), or leave `--method` out to compare the base with it"
     ))]
-    NoVariants { given: String, file: PathBuf },
+    StaticVariants { given: String, file: PathBuf },
 }
 
 /// Measures the methods and prints the table.
@@ -166,7 +166,7 @@ fn methods<'a>(
     if let Some(file) = adapter.filter(|file| variants > 1 && is_static(file)) {
         let given: Vec<String> = args.method.iter().map(ToString::to_string).collect();
         let (given, file) = (given.join(","), file.path.clone());
-        return Err(EvalArgsError::NoVariants { given, file });
+        return Err(EvalArgsError::StaticVariants { given, file });
     }
     let method = |&choice: &VariantChoice| match (choice.adapted(), adapter) {
         (None, _) => Ok(Method::base()),

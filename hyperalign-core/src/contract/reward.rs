@@ -60,11 +60,7 @@ pub trait Reward: Send + Sync {
 
     /// The scores of those pictures whose prompts it [scores](Self::scores), in the place of each;
     /// none for the others. `score` is given their places and prompts, unless there are none.
-    fn score_those(
-        &self,
-        prompts: &[Prompt],
-        score: &mut dyn FnMut(&[usize], &[Prompt]) -> Vec<f32>,
-    ) -> Vec<Option<f32>> {
+    fn score_those(&self, prompts: &[Prompt], score: &mut ScoreThose) -> Vec<Option<f32>> {
         let places: Vec<usize> = (0..prompts.len()).filter(|&k| self.scores(&prompts[k])).collect();
         let mut all = vec![None; prompts.len()];
         if places.is_empty() {
@@ -164,6 +160,9 @@ pub trait Reward: Send + Sync {
         (scores.inner(), images.grad(&gradients).unwrap_or(zeros))
     }
 }
+
+/// Scores the pictures at these places, whose prompts these are.
+pub type ScoreThose<'a> = dyn FnMut(&[usize], &[Prompt]) -> Vec<f32> + 'a;
 
 /// Why pictures and prompts cannot be scored.
 #[derive(Debug, thiserror::Error)]
