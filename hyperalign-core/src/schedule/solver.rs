@@ -133,9 +133,14 @@ impl Solver {
         }
     }
 
-    /// Whether each of its steps evaluates the network twice, but for the last.
-    pub fn evaluates_twice(self) -> bool {
-        matches!(self, Self::Heun | Self::DpmppSde | Self::DpmppSdeKarras | Self::FlowHeun)
+    /// How often each step evaluates the network, but for the last: step `k` of those that were
+    /// asked for begins with step `k * evaluations` of the plan. (PNDM looks twice in its first
+    /// step alone, and counts as one.)
+    pub fn evaluations(self) -> usize {
+        match self {
+            Self::Heun | Self::DpmppSde | Self::DpmppSdeKarras | Self::FlowHeun => 2,
+            _ => 1,
+        }
     }
 
     /// The solver of a class of diffusers, for a diffusion.

@@ -155,6 +155,25 @@ fn variants_differ_and_an_untrained_adapter_changes_nothing() {
     assert!(distance(p, i.clone()) > 1e-6 && distance(s, i) > 1e-6);
 }
 
+/// Where a step looks twice, P computes its update anew before the first look of a key step.
+#[test]
+fn key_steps_are_steps_and_not_evaluations() {
+    let solver = SolverChoice { solver: Some(Solver::Heun), eta: None };
+    let sampling = Sampling { solver, ..SAMPLING };
+    let trained = shaken(hypernet(), 0.3);
+    let (base, meter, stop) = (base(), Meter::default(), Stop::default());
+    let shots = shots();
+    let job = Job { base: &base, sampling: &sampling, shots: &shots, decoder: None, meter: &meter };
+    let made = adapted(&trained, Variant::P).make(&job, &stop).unwrap().unwrap().images;
+    assert_eq!(meter.read().denoiser_evaluations, 3 * 7);
+    let with = |key: usize| {
+        let source = trained.source(&base, Variant::P, vec![key]);
+        job.sample(source.as_ref(), &stop).unwrap().unwrap().images
+    };
+    assert_eq!(distance(made.clone(), with(4)), 0.0);
+    assert!(distance(made, with(2)) > 1e-6);
+}
+
 /// As the published tables count: an evaluation a step, and a decoding.
 #[test]
 fn what_pictures_cost() {

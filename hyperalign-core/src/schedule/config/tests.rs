@@ -63,8 +63,7 @@ fn another_solver_can_be_chosen() {
         let plan = config.plan(5, choice(solver)).unwrap();
         let steps = match solver {
             Solver::Pndm => 6,
-            _ if solver.evaluates_twice() => 9,
-            _ => 5,
+            _ => 4 * solver.evaluations() + 1,
         };
         assert_eq!(plan.steps(), steps, "{solver}");
         let falls = (0..steps).all(|i| plan.level(i + 1).noise <= plan.level(i).noise);
