@@ -12,7 +12,7 @@ use hyperalign_models::testing::WORDS;
 use hyperalign_models::tokenizer::Tokenizer;
 use hyperalign_models::weights::{FileFloat, reinit, save};
 
-use tiny::{World, message, write_adapter};
+use tiny::{World, message, write_adapter, write_static_lora};
 
 const ROWS: &str = r#"{"tag": "single_object", "include": [{"class": "dog", "count": 1}], "prompt": "a dog"}
 {"tag": "colors", "include": [{"class": "heart", "count": 1, "color": "red"}], "prompt": "a red heart"}
@@ -265,6 +265,29 @@ fn what_cannot_be_done_is_said() {
     fails("none.txt", "has no prompts");
     fails("missing.tsv", "missing.tsv");
     fails("adapter.safetensors", "expected .txt, .jsonl");
+}
+
+/// A static LoRA has no variants: one of them stands for it, and several are one.
+#[test]
+fn a_static_adapter_is_measured_once() {
+    let world = world();
+    write_static_lora(&world.path("static.safetensors"), &world.path("base"));
+    let run = |method: &[&str]| {
+        let flags = [&FLAGS[..], &["1", "--adapter", "static.safetensors"], method].concat();
+        world.run(&flags)
+    };
+    for method in [&[][..], &["--method", "none,s"], &["--method", "none,p"]] {
+        let output = run(&[method, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let names: Vec<&String> = found["methods"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["base", "static-lora"], "{method:?}");
+    }
+    let output = run(&["--method", "none,s,p"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = message(&output);
+    assert!(said.contains("`--method none,s,p` asks for several variants"), "{said}");
+    assert!(said.contains("`--method none,s`"), "{said}");
 }
 
 #[test]

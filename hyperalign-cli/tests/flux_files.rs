@@ -135,11 +135,31 @@ fn noise_in_a_flow_needs_a_solver_for_it() {
     let (code, message) = sample(&world, "bfl", "x.png", &["--eta", "0.5"]);
     assert_eq!(code, Some(1), "{message}");
     assert!(message.contains("eta") && message.contains("flow-sde"), "{message}");
-    for solver in ["flow-sde-dance", "flow-sde-grpo"] {
-        let flags = ["--scheduler", solver, "--eta", "0.5"];
-        let (code, message) = sample(&world, "bfl", "x.png", &flags);
+    for flags in [
+        &["--scheduler", "flow-sde-dance", "--eta", "0.5"][..],
+        &["--scheduler", "flow-sde-grpo", "--eta", "0.5"],
+        &["--scheduler", "flow-heun"],
+        &["--scheduler", "flow-unipc"],
+    ] {
+        let (code, message) = sample(&world, "bfl", "x.png", flags);
         assert_eq!(code, Some(0), "{message}");
     }
+}
+
+/// A network that is told its guidance has no second prompt to be led away from; any other has.
+#[test]
+fn a_negative_prompt_needs_an_unconditional_answer() {
+    let flags = ["--negative", "a blue dog", "--guidance", "2"];
+    let of = |distilled| {
+        let world = World::new();
+        write_flux(&world, distilled);
+        sample(&world, "bfl", "x.png", &flags)
+    };
+    let (code, message) = of(true);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("`--negative`") && message.contains("distilled"), "{message}");
+    let (code, message) = of(false);
+    assert_eq!(code, Some(0), "{message}");
 }
 
 /// What published text encoders hold beside their weights: the positions of CLIP, and T5's table

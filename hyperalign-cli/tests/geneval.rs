@@ -7,8 +7,9 @@
 mod tiny;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use hyperalign_models::testing::{write_detector, write_geneval};
 use image::{Rgb, RgbImage};
@@ -183,6 +184,33 @@ fn detect_shows_what_was_found_and_why_it_is_wrong() {
     assert!(text.contains("nothing was found") && text.contains("right"), "{text}");
 }
 
+/// Ctrl-C ends it after the picture at hand, with what was found by then.
+#[cfg(unix)]
+#[test]
+fn detect_can_be_interrupted() {
+    let rows: Vec<String> = (0..60).map(|_| row("single_object", "dog", 1)).collect();
+    let world = world(&rows, 1);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hyperalign"))
+        .current_dir(world.path(""))
+        .args(["detect", "in", "--weights", "geneval", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // What its files hold besides is told once they are open, before the first picture.
+    let mut told = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    told.read_line(&mut line).expect("a line");
+    assert!(line.contains("passed over in geneval"), "{line}");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
+    told.read_to_string(&mut line).expect("the rest");
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(130), "{line}");
+    let found = json(&output).as_array().expect("a list").len();
+    assert!(line.contains(&format!("{found} of 60 pictures were looked at")), "{line}");
+}
+
 #[test]
 fn a_detector_is_known_by_its_keys() {
     let world = World::new();
@@ -216,6 +244,17 @@ fn what_cannot_be_judged_is_said() {
     }
     let output = world.run(&["detect", "none.png", "--weights", "geneval"]);
     assert!(message(&output).contains("none.png"), "{}", message(&output));
+    // Larger than any picture of the allowed size, and not read.
+    let large = fs::File::create(world.path("large.png")).unwrap();
+    large.set_len(300 << 20).unwrap();
+    for command in [
+        &["detect", "large.png", "--weights", "geneval"][..],
+        &["score", "large.png", "--reward", "gold"],
+    ] {
+        let output = world.run(command);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(message(&output).contains("it has 314572800 bytes"), "{}", message(&output));
+    }
     let output = world.run(&["detect", "in", "--weights", "geneval", "--confidence", "1"]);
     assert_eq!(output.status.code(), Some(2), "{}", message(&output));
 }

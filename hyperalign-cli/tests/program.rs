@@ -40,6 +40,37 @@ fn every_command_explains_itself() {
     assert!(seen > 1, "no commands found in:\n{help}");
 }
 
+/// What a resumed run needs again says so, both where it is named and at `--resume`.
+#[test]
+fn the_help_of_train_says_what_is_given_again() {
+    let help = text(&hyperalign(&["help", "train"]).stdout);
+    // A paragraph for each flag, in words.
+    let paragraph = |flag: &str| {
+        let lines = help.lines().skip_while(|line| !line.trim().starts_with(&format!("{flag} ")));
+        let rest = lines.skip(1).take_while(|line| !line.trim().starts_with("--"));
+        rest.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+    };
+    let resume = help.lines().skip_while(|line| line.trim() != "--resume").skip(1);
+    let resume = resume.take_while(|line| !line.trim().starts_with("--"));
+    let resume = resume.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+    for flag in [
+        "--data",
+        "--preferences",
+        "--columns",
+        "--prompts",
+        "--reward",
+        "--reward-weights",
+        "--reward-codec",
+    ] {
+        let own = paragraph(flag);
+        assert!(
+            own.contains("resumed needs it again") || own.contains("resumed needs them again"),
+            "{flag}: {own}"
+        );
+        assert!(resume.contains(&format!("`{flag}`")), "{flag}: {resume}");
+    }
+}
+
 #[test]
 fn every_reward_is_in_the_helps() {
     for command in ["score", "eval", "train"] {

@@ -59,60 +59,31 @@ fn an_untrained_adapter_changes_nothing_and_is_named_in_the_picture() {
     assert_eq!(everything["adapter_sha256"], digest);
 }
 
-/// Another solver makes another picture, and the file says which it was.
+/// What a picture is led away from changes it, stands in its file, and is nothing where it is empty.
 #[test]
-fn a_scheduler_can_be_chosen() {
+fn a_negative_prompt_is_read_and_kept() {
     let world = World::new();
-    let make = |file: &str, arguments: &[&str]| {
-        let prompt = ["--prompt", "a red dog", "--steps", "5", "--out", file];
-        let output = sample(&world, &[&prompt[..], arguments].concat());
+    let make = |file: &str, flags: &[&str]| {
+        let flags = [&["--prompt", "a red dog", "--out", file], flags].concat();
+        let output = sample(&world, &flags);
         assert_eq!(output.status.code(), Some(0), "{}", message(&output));
         let (picture, metadata) = image::read_png(&world.path(file)).unwrap();
         let everything = metadata.hyperalign.unwrap();
-        let sampler = everything["sampler"].as_str().unwrap().to_owned();
-        (picture, sampler, everything["eta"].as_f64(), metadata.parameters.unwrap().sampler)
+        let kept = everything["negative_prompt"].as_str().unwrap().to_owned();
+        assert_eq!(kept, metadata.parameters.unwrap().negative_prompt);
+        (picture, kept)
     };
-    let own = make("own.png", &[]);
-    assert_eq!((own.1.as_str(), own.2), ("ddim", Some(0.0)));
-    let karras = make("karras.png", &["--scheduler", "dpm++2m-karras"]);
-    assert_eq!((karras.1.as_str(), karras.2), ("dpm++2m-karras", None));
-    assert_eq!(karras.3, "DPM++ 2M Karras");
-    assert!(karras.0 != own.0);
-    let noisy = make("noisy.png", &["--eta", "1"]);
-    assert_eq!((noisy.1.as_str(), noisy.2), ("ddim", Some(1.0)));
-    assert!(noisy.0 != own.0);
-    let half = make("half.png", &["--scheduler", "euler-a", "--eta", "0.5"]);
-    assert_eq!(half.2, Some(0.5));
-}
-
-/// The folder of Stable Diffusion 1.5 names PNDM, which evaluates once more than it is asked.
-#[test]
-fn the_folder_names_the_scheduler() {
-    let world = World::new();
-    let file = world.path("base/scheduler/scheduler_config.json");
-    let of = |class: &str, more: &str| {
-        let config = format!(
-            r#"{{"_class_name": "{class}", "beta_start": 0.00085, "beta_end": 0.012,
-                "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
-                "set_alpha_to_one": false, "steps_offset": 1, "clip_sample": false{more}}}"#
-        );
-        std::fs::write(&file, config).expect("a scheduler's file");
-        sample(&world, &["--prompt", "a red dog", "--steps", "4", "--out", "own.png", "--json"])
-    };
-    let output = of("PNDMScheduler", r#", "skip_prk_steps": true"#);
-    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(answer["settings"]["sampler"], "pndm");
-    // As Python writes it, which is no JSON.
-    let output = of("DPMSolverMultistepScheduler", r#", "lambda_min_clipped": -Infinity"#);
-    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
-    let fails = |output: Output, words: &str| {
-        assert_eq!(output.status.code(), Some(1), "{}", message(&output));
-        assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
-    };
-    fails(of("PNDMScheduler", ""), "`skip_prk_steps`");
-    fails(of("HeunDiscreteScheduler", ""), "HeunDiscreteScheduler");
-    fails(of("FlowMatchEulerDiscreteScheduler", ""), "rectified flow");
+    let plain = make("plain.png", &[]);
+    assert_eq!(plain.1, "");
+    assert_eq!(make("empty.png", &["--negative", ""]), plain);
+    let led = make("led.png", &["--negative", "a blue dog"]);
+    assert_eq!(led.1, "a blue dog");
+    assert!(led.0 != plain.0);
+    let flags = ["--prompt", "a dog", "--negative", "a blue dog", "--guidance", "1"];
+    let output = sample(&world, &[&flags[..], &["--out", "no.png"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+    assert!(message(&output).contains("`--negative` has no meaning here: the weight of guidance"));
+    assert!(!world.path("no.png").exists());
 }
 
 #[test]
@@ -303,7 +274,7 @@ fn wrong_usage_ends_with_2() {
     fails(&["--out", "x.png", "--seed", "-1"], "a seed is a whole number of at least 0");
     fails(&["--out", "x.png", "--size", "-8x8"], "each at least 1");
     fails(&["--out", "x.png", "--size", "0x8"], "each at least 1");
-    fails(&["--out", "x.png", "--scheduler", "heun"], "dpm++2m-karras");
+    fails(&["--out", "x.png", "--scheduler", "lcm"], "dpm++2m-karras");
     fails(&["--out", "x.png", "--variant", "x"], "none, s, p, i");
     fails(&[], "--out");
 }

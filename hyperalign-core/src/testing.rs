@@ -1,8 +1,12 @@
-//! What the tests of all crates share: the device that they compute on. No part of the program.
+//! What the tests of all crates share: the device that they compute on, and a reward. No part of
+//! the program.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
-use crate::device;
+use crate::{
+    contract::{Prompt, Reads, Reward},
+    device,
+};
 
 /// Names the device that tests compute on, as `--device` does; `cargo xtask test --device` sets it.
 pub const DEVICE: &str = "HYPERALIGN_TEST_DEVICE";
@@ -23,6 +27,37 @@ pub fn device() -> Device {
 /// not compute in.
 pub fn cpu() -> Device {
     Device::flex()
+}
+
+/// How bright a picture is, the mean of its values: the smallest reward that has a gradient. It
+/// looks at no prompt.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Brightness;
+
+impl Reward for Brightness {
+    fn name(&self) -> &str {
+        "brightness"
+    }
+
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+
+    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
+        images.flatten::<2>(1, 3).mean_dim(1).squeeze_dim(1)
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn needs_prompt(&self) -> bool {
+        false
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Tensors
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use hyperalign_models::{
     lora::{Convention, Factor, Float, LoraFile, Part, Update},
     pickle::{Names, Pickle, Policy},
     t5::T5Config,
-    testing::small_flux,
+    testing::{small_flux, stored_zip},
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
     weights::{FileFloat, Tensors, parse_config, published, reinit, to_bytes},
@@ -113,41 +113,9 @@ const STATE: &[u8] =
     \x00cpuq\x06K\x02tq\x07QK\x00K\x02\x85q\x08K\x01\x85q\x09\x89ccollections\nOrderedDict\nq\x0a)\
     Rq\x0btq\x0cRq\x0ds.";
 
-/// An archive of stored members, as torch.save writes it.
-fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let header = |mark: &[u8; 4], lead: usize, name: &str, size: usize, offset: Option<usize>| {
-        let mut bytes = mark.to_vec();
-        bytes.resize(lead, 0);
-        bytes.extend([0; 8]);
-        bytes.extend((size as u32).to_le_bytes().repeat(2));
-        bytes.extend((name.len() as u16).to_le_bytes());
-        bytes.extend([0; 2]);
-        if let Some(offset) = offset {
-            bytes.extend([0; 10]);
-            bytes.extend((offset as u32).to_le_bytes());
-        }
-        bytes.extend(name.as_bytes());
-        bytes
-    };
-    let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in members {
-        directory.extend(header(b"PK\x01\x02", 12, name, content.len(), Some(file.len())));
-        file.extend(header(b"PK\x03\x04", 10, name, content.len(), None));
-        file.extend(*content);
-    }
-    let start = file.len() as u32;
-    file.extend(&directory);
-    file.extend(b"PK\x05\x06\0\0\0\0");
-    file.extend((members.len() as u16).to_le_bytes().repeat(2));
-    file.extend((directory.len() as u32).to_le_bytes());
-    file.extend(start.to_le_bytes());
-    file.extend([0; 2]);
-    file
-}
-
 #[test]
 fn torch_archives() {
-    let corpus = vec![archive(&[("x/data.pkl", STATE), ("x/data/0", &[1; 8])])];
+    let corpus = vec![stored_zip(&[("x/data.pkl", STATE), ("x/data/0", &[1; 8])])];
     let words = &["PK\x03\x04", "PK\x01\x02", "PK\x05\x06", "(", "]", "}", "t", "R", "."];
     fuzz(&Fuzz { name: "torch archives", corpus, words, constant: 1 << 20 }, |bytes| {
         Tensors::held("model.pt", bytes).is_ok()

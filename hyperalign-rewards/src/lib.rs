@@ -21,6 +21,11 @@ mod registry;
 mod role;
 mod source;
 
+/// The README, whose Rust is run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 pub use clip_reward::{ClipReward, ClipRewardError, Preprocessing};
 pub use hyperalign_core::contract::{Reads, Reward, ScoreError};
 pub use mix::{Mix, MixError, MixPart, MixTerm};

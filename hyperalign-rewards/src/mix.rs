@@ -211,22 +211,20 @@ mod tests {
     use super::*;
     use hyperalign_core::testing;
 
-    /// The mean of the pixels times a factor.
-    struct Brightness(f64);
+    /// Brightness times a factor.
+    struct Scaled(f64);
 
-    impl Reward for Brightness {
+    impl Reward for Scaled {
         fn name(&self) -> &str {
-            "brightness"
+            "scaled"
         }
 
         fn version(&self) -> String {
             self.0.to_string()
         }
 
-        fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
-            let [batch, ..] = images.dims();
-            let rows = images.reshape([batch as i32, -1]);
-            rows.mean_dim(1).squeeze_dim::<1>(1).mul_scalar(self.0)
+        fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+            testing::Brightness.score(images, prompts).mul_scalar(self.0)
         }
 
         fn differentiable(&self) -> bool {
@@ -235,7 +233,7 @@ mod tests {
     }
 
     fn part(factor: f64, weight: f64, mean: f64, std: f64) -> MixPart {
-        MixPart { reward: Arc::new(Brightness(factor)), weight, mean, std }
+        MixPart { reward: Arc::new(Scaled(factor)), weight, mean, std }
     }
 
     #[test]
@@ -254,8 +252,8 @@ mod tests {
         let white = RgbImage::from_pixel(2, 2, image::Rgb([255; 3]));
         let pictures = mix.score_pictures(&[white], &prompts[..1], &device);
         assert!((pictures[0] - 8.0).abs() < 1e-5, "{pictures:?}");
-        assert_eq!(mix.name(), "mix:2*brightness(0.25,0.5)+0.5*brightness(0,1)");
-        assert_eq!(mix.version(), "brightness 1; brightness 10");
+        assert_eq!(mix.name(), "mix:2*scaled(0.25,0.5)+0.5*scaled(0,1)");
+        assert_eq!(mix.version(), "scaled 1; scaled 10");
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl Entry {
     /// # Errors
     ///
     /// As [`open`](Self::open), sizes excepted.
+    #[cfg(feature = "testing")]
     pub fn open_any_sizes(
         &self,
         path: &Path,

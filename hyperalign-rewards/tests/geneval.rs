@@ -78,6 +78,23 @@ fn pictures_are_judged_by_their_own_rules() {
     assert!(reward.memory_per_picture() > 0);
 }
 
+/// One look says what two would, wherever the threshold lies.
+#[test]
+fn what_is_shown_and_what_is_judged_come_of_one_look() {
+    let (_folder, scorer) = scorer();
+    let picture = picture(64, 64, 0.4);
+    let pictures = std::slice::from_ref(&picture);
+    for confidence in [0.0, 0.1, 0.3, 0.95] {
+        let objects = scorer.look(pictures, confidence).unwrap().remove(0);
+        for row in [one("dog"), one("car"), colored("red")] {
+            let verdict = scorer.judge(pictures, std::slice::from_ref(&row)).remove(0);
+            let both = scorer.look_and_judge(&picture, confidence, &row).unwrap();
+            assert_eq!(both, (objects.clone(), verdict), "{confidence}");
+        }
+    }
+    assert!(scorer.look_and_judge(&picture, 0.3, &one("toaster")).is_err());
+}
+
 /// The colour of the surest object decides, and is the one that CLIP says.
 #[test]
 fn colours_are_those_of_the_surest_object() {

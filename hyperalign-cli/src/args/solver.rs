@@ -7,11 +7,12 @@ use hyperalign_core::schedule::{Solver, SolverChoice};
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct SolverArgs {
     /// Solver to sample with, in place of the base's own; betas and prediction stay the base's.
+    /// heun, dpm++sde, dpm++sde-karras and flow-heun evaluate the network twice in each step.
     #[arg(long, value_name = "NAME", value_parser = solver())]
     scheduler: Option<Solver>,
 
     /// Share of noise that each step draws anew: 0 is deterministic, 1 the full SDE. For ddim
-    /// (default 0), euler-a (1), flow-sde-dance (0.3) and flow-sde-grpo (0.7).
+    /// (default 0), euler-a, dpm++sde and dpm++sde-karras (1), flow-sde-dance (0.3) and flow-sde-grpo (0.7).
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     eta: Option<f64>,
 }

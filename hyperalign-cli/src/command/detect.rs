@@ -1,13 +1,13 @@
 //! `hyperalign detect`: what GenEval's scorer sees in pictures, and why it finds them wrong.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hyperalign_core::{
-    image::{Header, Mark, Metadata, mark, write_png},
-    input,
+    image::{Mark, Metadata, mark, write_png},
+    stop::Stop,
 };
 use hyperalign_rewards::{
-    Reward,
+    Reward, ScoreError,
     geneval::{GenEval, Object, Protocol, Verdict},
 };
 use image::{Rgb, RgbImage, imageops};
@@ -16,9 +16,9 @@ use serde::Serialize;
 
 use super::score::{
     items::{Collected, Item, PromptArgs, collect},
-    pass::Failed,
+    pass::{Failed, read_picture},
 };
-use crate::{base, context::Context, outcome::Outcome, output};
+use crate::{base, context::Context, interrupt, outcome::Outcome, output};
 
 /// Colours of marks, one for each class in turn.
 const PALETTE: [[u8; 3]; 8] = [
@@ -96,7 +96,7 @@ struct FoundObject {
     area: usize,
 }
 
-/// Finds, prints and draws.
+/// Finds, prints and draws. Ctrl-C ends it with what has been found by then.
 ///
 /// # Errors
 ///
@@ -110,23 +110,30 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     if let Some(Failed { image, reason }) = refused.into_iter().next() {
         return Err(miette!("`{image}`: {reason}"));
     }
+    let stop = Stop::default();
+    interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
     let scorer = GenEval::from_folder(&args.weights, &device).into_diagnostic()?;
     base::tell_passed_over(&scorer.passed_over(), scorer.name());
     let mut found = Vec::new();
     let mut drawn = Vec::new();
     for item in &items {
+        if stop.is_requested() {
+            break;
+        }
         let name = item.path.display().to_string();
-        let picture = read(&item.path)?;
-        let (objects, verdict) =
-            look(&scorer, item, &picture, args.confidence).wrap_err_with(|| format!("`{name}`"))?;
+        let (_, picture) =
+            read_picture(&item.path).map_err(|reason| miette!("`{name}`: {reason}"))?;
+        let (objects, verdict) = look(&scorer, item, &picture, args.confidence)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("`{name}`"))?;
         if args.out.is_some() {
             drawn.push(draw(picture.clone(), &objects, &scorer));
         }
         let size = [picture.width(), picture.height()];
         found.push(Found::new(name, size, &objects, verdict.as_ref()));
     }
-    if let Some(out) = &args.out {
+    if let Some(out) = args.out.as_ref().filter(|_| !drawn.is_empty()) {
         write_png(out, &below_each_other(&drawn), &Metadata::default()).into_diagnostic()?;
     }
     if args.json {
@@ -134,14 +141,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     } else {
         output::print(&found.iter().map(Found::text).collect::<String>())?;
     }
+    if found.len() < items.len() {
+        eprintln!("{} of {} pictures were looked at", found.len(), items.len());
+        return Ok(Outcome::Interrupted);
+    }
     Ok(Outcome::Done)
-}
-
-fn read(path: &Path) -> miette::Result<RgbImage> {
-    let unreadable = || format!("cannot read the picture `{}`", path.display());
-    let bytes = input::read(path).into_diagnostic().wrap_err_with(unreadable)?;
-    let header = Header::read(&bytes).into_diagnostic().wrap_err_with(unreadable)?;
-    header.decode().into_diagnostic().wrap_err_with(unreadable)
 }
 
 /// The objects in a picture and, if its prompt comes with rules, whether it meets them.
@@ -150,12 +154,17 @@ fn look(
     item: &Item,
     picture: &RgbImage,
     confidence: f32,
-) -> miette::Result<(Vec<Object>, Option<Verdict>)> {
-    let pictures = std::slice::from_ref(picture);
-    let objects = scorer.look(pictures, confidence).into_diagnostic()?.pop().unwrap_or_default();
-    let Some(row) = &item.row else { return Ok((objects, None)) };
-    scorer.check_rows([row]).into_diagnostic()?;
-    Ok((objects, scorer.judge(pictures, std::slice::from_ref(row)).pop()))
+) -> Result<(Vec<Object>, Option<Verdict>), ScoreError> {
+    match &item.row {
+        Some(row) => {
+            let (objects, verdict) = scorer.look_and_judge(picture, confidence, row)?;
+            Ok((objects, Some(verdict)))
+        }
+        None => {
+            let found = scorer.look(std::slice::from_ref(picture), confidence)?.pop();
+            Ok((found.unwrap_or_default(), None))
+        }
+    }
 }
 
 /// The picture with its objects marked, the surest on top.

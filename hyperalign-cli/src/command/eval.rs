@@ -87,6 +87,15 @@ enum EvalArgsError {
     #[error("`--method p` needs key steps, and `{}` has none", file.display())]
     #[diagnostic(help("choose them with `hyperalign key-steps --base .. --adapter {}`", file.display()))]
     NoKeySteps { file: PathBuf },
+    #[error(
+        "`--method {given}` asks for several variants of `{}`, which is a static LoRA: its update is \
+         the same at every step, and s, p and i are one",
+        file.display()
+    )]
+    #[diagnostic(help(
+        "name one of them (`--method none,s`), or leave `--method` out to compare the base with it"
+    ))]
+    StaticVariants { given: String, file: PathBuf },
 }
 
 /// Measures the methods and prints the table.
@@ -152,9 +161,16 @@ fn methods<'a>(
         let adapted = adapter.map(|file| adapted(file, None));
         return Ok(std::iter::once(Method::base()).chain(adapted).collect());
     }
+    let is_static = |file: &AdapterFile| file.adapter.hypernet().is_none();
+    let variants = args.method.iter().filter(|method| method.adapted().is_some()).count();
+    if let Some(file) = adapter.filter(|file| variants > 1 && is_static(file)) {
+        let given: Vec<String> = args.method.iter().map(ToString::to_string).collect();
+        let (given, file) = (given.join(","), file.path.clone());
+        return Err(EvalArgsError::StaticVariants { given, file });
+    }
     let method = |&choice: &VariantChoice| match (choice.adapted(), adapter) {
         (None, _) => Ok(Method::base()),
-        (Some(Variant::P), Some(file)) if file.meta.key_steps.is_empty() => {
+        (Some(Variant::P), Some(file)) if file.meta.key_steps.is_empty() && !is_static(file) => {
             Err(EvalArgsError::NoKeySteps { file: file.path.clone() })
         }
         (variant, Some(file)) => Ok(adapted(file, variant)),

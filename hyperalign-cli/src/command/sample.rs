@@ -323,7 +323,7 @@ fn settings(making: &Making<'_>) -> miette::Result<Value> {
         None => json!(VariantChoice::None.to_string()),
     };
     let sha256 = match adapter {
-        Some((file, _)) => Some(weights::sha256(std::fs::read(&file.path).into_diagnostic()?)),
+        Some((file, _)) => Some(weights::sha256_of_file(&file.path).into_diagnostic()?),
         None => None,
     };
     let loras = (!base.laid().is_empty()).then(|| json!(base.laid()));

@@ -37,6 +37,9 @@ enum ConfigError {
         /// Where it is wrong.
         #[label("here")]
         span: SourceSpan,
+        /// The other place, where two do not go together.
+        #[label("and here")]
+        other: Option<SourceSpan>,
         /// What to write instead.
         #[help]
         help: Option<String>,
@@ -62,6 +65,7 @@ pub fn read<T: Serialize + DeserializeOwned>(
         text: NamedSource::new(path.display().to_string(), text).with_language("toml"),
         message: problem.message,
         span: problem.span.into(),
+        other: problem.other.map(SourceSpan::from),
         help: problem.help,
     })?)
 }
@@ -71,13 +75,14 @@ pub fn read<T: Serialize + DeserializeOwned>(
 pub(super) struct Problem {
     message: String,
     span: Range<usize>,
+    other: Option<Range<usize>>,
     help: Option<String>,
 }
 
 impl Problem {
     fn new(error: &toml::de::Error, span: Range<usize>) -> Self {
         let message = error.message().lines().collect::<Vec<_>>().join(" ");
-        Self { help: nearest(&message), message, span }
+        Self { help: nearest(&message), message, span, other: None }
     }
 }
 
@@ -94,8 +99,9 @@ pub(super) fn parse<T: Serialize + DeserializeOwned>(
     let values: Table = toml::from_str(text).map_err(syntax)?;
     let settings = Table::try_from(defaults).expect("defaults are plain data");
     let read = |settings| T::deserialize(settings).map(drop);
-    let mut merge = Merge { settings, removed, read, notes: Vec::new() };
+    let mut merge = Merge { settings, removed, read, renamed: Vec::new(), notes: Vec::new() };
     merge.lay(&mut Vec::new(), places.get_ref(), values)?;
+    merge.lay_renamed(text, places.get_ref())?;
     merge.notes.iter().for_each(|note| output::warn(note));
     T::deserialize(merge.settings).map_err(|error| Problem::new(&error, whole))
 }
@@ -107,8 +113,20 @@ struct Merge<'a, F> {
     removed: &'a [(&'a str, &'a str)],
     /// Whether the settings can be read as what they are to be.
     read: F,
+    /// Keys under an earlier name. They are laid last, so that none is lost in a table that stands
+    /// for itself.
+    renamed: Vec<Renamed>,
     /// What was read under another name.
     notes: Vec<String>,
+}
+
+/// A key under an earlier name.
+struct Renamed {
+    from: Vec<String>,
+    to: Vec<String>,
+    value: Value,
+    key_span: Range<usize>,
+    value_span: Range<usize>,
 }
 
 impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
@@ -124,11 +142,8 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
             let Some(value) = values.get(name).cloned() else { continue };
             path.push(name.to_owned());
             if let Some(to) = self.moved(path) {
-                self.set(&to, value);
-                (self.read)(self.settings.clone())
-                    .map_err(|error| Problem::new(&error, place.span()))?;
-                let (from, to) = (path.join("."), to.join("."));
-                self.notes.push(format!("`{from}` is read as `{to}`, as it is called now"));
+                let (key_span, value_span) = (key.span(), place.span());
+                self.renamed.push(Renamed { from: path.clone(), to, value, key_span, value_span });
                 path.pop();
                 continue;
             }
@@ -147,6 +162,40 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
                 }
             }
             path.pop();
+        }
+        Ok(())
+    }
+
+    /// Lays the keys under an earlier name over the settings, if each is the only one that says what
+    /// it says.
+    fn lay_renamed(&mut self, text: &str, places: &DeTable) -> Result<(), Problem> {
+        let mut seen: Vec<(String, String, Range<usize>)> = Vec::new();
+        for renamed in std::mem::take(&mut self.renamed) {
+            let Renamed { from, to, value, key_span, value_span } = renamed;
+            let (from, name) = (from.join("."), to.join("."));
+            let earlier = seen.iter().find(|(_, of, _)| *of == name);
+            let other = match place_of(places, &to) {
+                Some(span) => Some((name.clone(), span)),
+                None => earlier.map(|(from, _, span)| (from.clone(), span.clone())),
+            };
+            if let Some((other, span)) = other {
+                let line = |at: usize| 1 + text[..at].matches('\n').count();
+                return Err(Problem {
+                    message: format!(
+                        "`{from}` (line {}) and `{other}` (line {}) are the same setting, which is \
+                         called `{name}` now",
+                        line(key_span.start),
+                        line(span.start),
+                    ),
+                    span: key_span,
+                    other: Some(span),
+                    help: Some(format!("keep one of them, as `{name}`")),
+                });
+            }
+            self.set(&to, value);
+            (self.read)(self.settings.clone()).map_err(|error| Problem::new(&error, value_span))?;
+            self.notes.push(format!("`{from}` is read as `{name}`, as it is called now"));
+            seen.push((from, name, key_span));
         }
         Ok(())
     }
@@ -171,7 +220,7 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
         let name = path.join(".");
         if let Some((_, instead)) = self.removed.iter().find(|(key, _)| *key == name) {
             let message = format!("`{name}` is no setting any more");
-            return Err(Problem { message, span, help: Some((*instead).to_owned()) });
+            return Err(Problem { message, span, other: None, help: Some((*instead).to_owned()) });
         }
         for (key, place) in value.as_table().into_iter().flatten() {
             let inside = [path, &[key.get_ref().to_string()]].concat();
@@ -195,6 +244,13 @@ impl<F: Fn(Table) -> Result<(), toml::de::Error>> Merge<'_, F> {
         }
         table.insert(last.clone(), value);
     }
+}
+
+/// Where the file names the key at `path`.
+fn place_of(table: &DeTable, path: &[String]) -> Option<Range<usize>> {
+    let (first, rest) = path.split_first()?;
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref().as_ref() == first.as_str())?;
+    if rest.is_empty() { Some(key.span()) } else { place_of(value.get_ref().as_table()?, rest) }
 }
 
 /// Whether a table of the file changes the default at its place key by key. Where it names
@@ -249,132 +305,4 @@ fn nearest(message: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Run {
-        steps: usize,
-        optimizer: Optimizer,
-        network: Network,
-    }
-
-    /// Its defaults are not those of [`Run`]'s.
-    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Optimizer {
-        learning_rate: f64,
-        weight_decay: f64,
-        time_limit: Option<u64>,
-    }
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-    enum Network {
-        Hypernet { rank: usize, width: usize },
-        StaticLora { rank: usize },
-    }
-
-    fn defaults() -> Run {
-        Run {
-            steps: 600,
-            optimizer: Optimizer { learning_rate: 0.1, weight_decay: 0.2, time_limit: None },
-            network: Network::Hypernet { rank: 4, width: 96 },
-        }
-    }
-
-    const REMOVED: &[(&str, &str)] =
-        &[("epochs", "write `steps`"), ("network.depth", "write `network.width`")];
-
-    /// The words that the error points at, its message and its help.
-    fn problem(text: &str) -> (String, String, String) {
-        let Problem { message, span, help } = parse(&defaults(), REMOVED, text).unwrap_err();
-        (text[span].to_owned(), message, help.unwrap_or_default())
-    }
-
-    #[test]
-    fn what_is_left_out_keeps_its_default() {
-        assert_eq!(parse(&defaults(), &[], ""), Ok(defaults()));
-        let text = "[optimizer]\nlearning_rate = 1\ntime_limit = 5\n[network]\nwidth = 64\n";
-        let expected = Run {
-            optimizer: Optimizer { learning_rate: 1.0, weight_decay: 0.2, time_limit: Some(5) },
-            network: Network::Hypernet { rank: 4, width: 64 },
-            ..defaults()
-        };
-        assert_eq!(parse(&defaults(), REMOVED, text), Ok(expected));
-    }
-
-    #[test]
-    fn another_kind_stands_for_itself() {
-        let text = "[network]\nkind = \"static-lora\"\nrank = 8\n";
-        let expected = Run { network: Network::StaticLora { rank: 8 }, ..defaults() };
-        assert_eq!(parse(&defaults(), REMOVED, text), Ok(expected));
-        let (pointed, message, _) = problem("[network]\nkind = \"static-lora\"\n");
-        assert_eq!(pointed, "network");
-        assert!(message.contains("missing field `rank`"), "{message}");
-        let (pointed, _, help) =
-            problem("[network]\nkind = \"static-lora\"\nrank = 1\nwidth = 2\n");
-        assert_eq!((pointed.as_str(), help.as_str()), ("width", "known keys here: rank"));
-    }
-
-    #[test]
-    fn a_misspelt_key_is_pointed_at_and_the_nearest_named() {
-        let (pointed, message, help) = problem("steps = 3\n[optimizer]\nlearning_rat = 1e-3\n");
-        assert_eq!(pointed, "learning_rat");
-        assert!(message.contains("unknown field"), "{message}");
-        assert_eq!(help, "did you mean `learning_rate`?");
-        assert_eq!(problem("[optimiser]\nlearning_rate = 1\n").0, "optimiser");
-    }
-
-    #[test]
-    fn a_misspelt_kind_is_pointed_at_where_it_stands() {
-        let (pointed, message, help) = problem("[network]\nrank = 8\nkind = \"hypernett\"\n");
-        assert_eq!(pointed, "\"hypernett\"");
-        assert!(message.contains("unknown variant"), "{message}");
-        assert_eq!(help, "did you mean `hypernet`?");
-        let (pointed, _, help) = problem("[network]\nkind = \"zzz\"\n");
-        assert_eq!(
-            (pointed.as_str(), help.as_str()),
-            ("\"zzz\"", "known values here: hypernet, static-lora")
-        );
-    }
-
-    #[test]
-    fn a_key_of_earlier_settings_says_what_to_write_instead() {
-        // Where it has another name and no more, the value is read under that.
-        let read = |text: &str| parse(&defaults(), REMOVED, text).unwrap();
-        assert_eq!(read("epochs = 3\n").steps, 3);
-        let (pointed, _, _) = problem("epochs = \"many\"\n");
-        assert_eq!(pointed, "\"many\"");
-        // In a table of another kind nobody knows what it means.
-        let text = "[network]\nkind = \"static-lora\"\nrank = 1\ndepth = 3\n";
-        assert_eq!(problem(text).0, "depth");
-    }
-
-    #[test]
-    fn a_key_like_no_other_lists_the_known() {
-        let (pointed, _, help) = problem("zzz = 1\n");
-        assert_eq!(pointed, "zzz");
-        assert_eq!(help, "known keys here: steps, optimizer, network");
-    }
-
-    #[test]
-    fn a_value_of_a_wrong_type_is_pointed_at() {
-        let (pointed, message, _) = problem("[optimizer]\nweight_decay = \"much\"\n");
-        assert_eq!(pointed, "\"much\"");
-        assert!(message.contains("invalid type"), "{message}");
-        assert_eq!(problem("optimizer = 3\n").0, "3");
-        assert_eq!(problem("steps = -1\n").0, "-1");
-    }
-
-    #[test]
-    fn what_is_not_toml_is_pointed_at() {
-        let (pointed, _, help) = problem("steps 3\n");
-        assert!(!pointed.contains('\n'), "{pointed:?}");
-        assert_eq!(help, "");
-        assert!(problem("steps = 1\nsteps = 2\n").1.contains("duplicate"));
-    }
-}
+mod tests;

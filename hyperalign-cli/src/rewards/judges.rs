@@ -63,11 +63,6 @@ pub struct NotOpened {
 }
 
 impl Judge {
-    /// Whether it scores pictures of this prompt.
-    fn scores(&self, prompt: &Prompt) -> bool {
-        prompt.row.is_some() || !self.reward.needs_rules()
-    }
-
     /// The scores of those pictures that it scores.
     fn score(
         &self,
@@ -75,19 +70,13 @@ impl Judge {
         prompts: &[Prompt],
         device: &Device,
     ) -> Vec<Option<f32>> {
-        if prompts.iter().all(|prompt| self.scores(prompt)) {
-            let scores = self.reward.score_pictures(pictures, prompts, device);
-            return scores.into_iter().map(Some).collect();
-        }
-        if !prompts.iter().any(|prompt| self.scores(prompt)) {
-            return vec![None; prompts.len()];
-        }
-        let pairs = || pictures.iter().zip(prompts).filter(|(_, prompt)| self.scores(prompt));
-        let (pictures, scored): (Vec<RgbImage>, Vec<Prompt>) =
-            pairs().map(|(picture, prompt)| (picture.clone(), prompt.clone())).unzip();
-        let mut scores = self.reward.score_pictures(&pictures, &scored, device).into_iter();
-        let mut of = |prompt: &Prompt| if self.scores(prompt) { scores.next() } else { None };
-        prompts.iter().map(&mut of).collect()
+        self.reward.score_those(prompts, &mut |places, those| {
+            if places.len() == prompts.len() {
+                return self.reward.score_pictures(pictures, those, device);
+            }
+            let pictures: Vec<RgbImage> = places.iter().map(|&k| pictures[k].clone()).collect();
+            self.reward.score_pictures(&pictures, those, device)
+        })
     }
 }
 
@@ -203,7 +192,7 @@ impl Judges {
     ///
     /// Fails with the first reason against it.
     pub fn check(&self, picture: &RgbImage, prompt: &Prompt) -> Result<(), String> {
-        self.check_by(picture, prompt, |judge| judge.scores(prompt))
+        self.check_by(picture, prompt, |judge| judge.reward.scores(prompt))
     }
 
     /// [`check`](Self::check), with a reason against a prompt without rules where rules are needed.

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use hyperalign_core::testing;
 use hyperalign_models::{
     base::{Adaptable, PromptEncoder},
-    hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
+    hypernet::{AdapterKind, AdapterMeta, HypernetConfig, StaticLoraConfig, Variant},
     pipeline::StableDiffusion,
     testing::small_base,
     weights::{FileFloat, Folder},
@@ -28,6 +28,18 @@ pub fn write_adapter(path: &Path, base: &Path) {
         ..HypernetConfig::new(base.lora_targets(), base.feature_dim(None), base.context_dim())
     };
     let kind = AdapterKind::Hypernet(config);
+    let meta = AdapterMeta::new("tiny", base.hash(), Variant::S, kind);
+    let adapter = meta.init(1, &device.autodiff()).expect("an adapter");
+    adapter.save(path, &meta).expect("the adapter is written");
+}
+
+/// Writes an untrained static LoRA for the base in the folder `base`.
+#[allow(dead_code, reason = "only the tests of a static adapter need one")]
+pub fn write_static_lora(path: &Path, base: &Path) {
+    let device = testing::device();
+    let base = StableDiffusion::from_folder(&Folder::disk(base), &device).expect("a base");
+    let config = StaticLoraConfig { rank: 2, alpha: 2.0, targets: base.lora_targets() };
+    let kind = AdapterKind::StaticLora(config);
     let meta = AdapterMeta::new("tiny", base.hash(), Variant::S, kind);
     let adapter = meta.init(1, &device.autodiff()).expect("an adapter");
     adapter.save(path, &meta).expect("the adapter is written");

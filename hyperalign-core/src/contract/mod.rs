@@ -15,5 +15,5 @@ pub use adapter::{AdapterSource, Held, NoAdapter, StaticAdapter};
 pub use decoder::Decoder;
 pub use denoiser::{Conditioning, Denoiser, Prediction};
 pub use prompt::Prompt;
-pub use reward::{Reads, Reward, ScoreError};
+pub use reward::{Reads, Reward, ScoreError, ScoreThose};
 pub use row::{Exclude, Include, Relation, Row, RowError, Task};

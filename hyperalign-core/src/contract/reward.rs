@@ -53,6 +53,28 @@ pub trait Reward: Send + Sync {
         false
     }
 
+    /// Whether it scores pictures of this prompt: one that judges by rules needs some.
+    fn scores(&self, prompt: &Prompt) -> bool {
+        prompt.row.is_some() || !self.needs_rules()
+    }
+
+    /// The scores of those pictures whose prompts it [scores](Self::scores), in the place of each;
+    /// none for the others. `score` is given their places and prompts, unless there are none.
+    fn score_those(&self, prompts: &[Prompt], score: &mut ScoreThose) -> Vec<Option<f32>> {
+        let places: Vec<usize> = (0..prompts.len()).filter(|&k| self.scores(&prompts[k])).collect();
+        let mut all = vec![None; prompts.len()];
+        if places.is_empty() {
+            return all;
+        }
+        let those: Vec<Prompt> = places.iter().map(|&k| prompts[k].clone()).collect();
+        let scores = score(&places, &those);
+        assert_eq!(scores.len(), places.len(), "one score for each picture");
+        for (k, score) in places.into_iter().zip(scores) {
+            all[k] = Some(score);
+        }
+        all
+    }
+
     /// What [`measure`](Self::measure) shows it.
     fn reads(&self) -> Reads {
         Reads::Pictures
@@ -138,6 +160,9 @@ pub trait Reward: Send + Sync {
         (scores.inner(), images.grad(&gradients).unwrap_or(zeros))
     }
 }
+
+/// Scores the pictures at these places, whose prompts these are.
+pub type ScoreThose<'a> = dyn FnMut(&[usize], &[Prompt]) -> Vec<f32> + 'a;
 
 /// Why pictures and prompts cannot be scored.
 #[derive(Debug, thiserror::Error)]

@@ -12,4 +12,5 @@ mod renoise;
 
 pub use level::{Level, Levels};
 pub use process::Process;
+pub(crate) use process::SMALLEST_ALPHA;
 pub use renoise::Renoising;

@@ -1,16 +1,20 @@
 //! The scheduler part of a model folder: diffusers' `scheduler_config.json`.
 
+mod settings;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    DdimOptions, DdpmOptions, Dpmpp2mOptions, Dpmpp2mScheduler, EulerOptions, GaussianScheduler,
-    PndmOptions, PndmScheduler, Scheduler, SchedulerConfigError, Solver, SolverChoice,
-    TimestepSpacing, Variance, flow_config,
+    DdimOptions, DdpmOptions, Dpmpp2mScheduler, DpmppSdeScheduler, GaussianScheduler,
+    HeunScheduler, PndmOptions, PndmScheduler, Scheduler, SchedulerConfigError, SigmaOptions,
+    Solver, SolverChoice, TimestepSpacing, UniPcScheduler, Variance, flow_config,
 };
 use crate::{contract::Prediction, diffusion::Process};
+
+pub(super) use settings::check as check_settings;
 
 /// How the betas lie between their ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +64,7 @@ pub struct SchedulerConfig {
     pub clip_sample: bool,
     /// Dynamic clipping, for networks on pixels; not supported.
     pub thresholding: bool,
-    /// Rescaling to zero terminal signal; not supported.
+    /// Whether the schedule is rescaled to end in noise alone (Lin et al. 2023, arXiv:2305.08891).
     pub rescale_betas_zero_snr: bool,
     /// Explicit betas; not supported.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +132,8 @@ impl SchedulerConfig {
     /// Fails for betas that make no schedule, for settings that are not built here, and for the
     /// settings of a flow.
     pub fn process(&self) -> Result<Process, SchedulerConfigError> {
-        if self.class_name == flow_config::CLASS {
+        let flow_sigmas = self.other.get("use_flow_sigmas") == Some(&json!(true));
+        if flow_config::is_only_for_flows(&self.class_name) || flow_sigmas {
             return Err(SchedulerConfigError::NoDiffusion { class: self.class_name.clone() });
         }
         let unsupported = [
@@ -216,11 +221,15 @@ impl SchedulerConfig {
         let eta = choice.eta_of(solver)?;
         let own = choice.solver.is_none();
         if own {
-            self.check_settings(solver)?;
+            check_settings(solver, &self.other)?;
         }
         let Self { prediction_type: prediction, steps_offset, .. } = *self;
-        let karras = own && self.other.get("use_karras_sigmas") == Some(&json!(true));
-        let euler = EulerOptions {
+        let karras = match solver {
+            Solver::Dpmpp2m | Solver::DpmppSde => false,
+            Solver::Dpmpp2mKarras | Solver::DpmppSdeKarras => true,
+            _ => own && self.other.get("use_karras_sigmas") == Some(&json!(true)),
+        };
+        let in_sigma = SigmaOptions {
             prediction,
             spacing: self.spacing(TimestepSpacing::Linspace),
             steps_offset,
@@ -247,20 +256,23 @@ impl SchedulerConfig {
                 };
                 Box::new(PndmScheduler::new(&process, steps, options)?)
             }
-            Solver::Euler => Box::new(GaussianScheduler::euler(&process, steps, euler)?),
+            Solver::Euler => Box::new(GaussianScheduler::euler(&process, steps, in_sigma)?),
             Solver::EulerAncestral => {
-                Box::new(GaussianScheduler::euler_ancestral(&process, steps, eta, euler)?)
+                Box::new(GaussianScheduler::euler_ancestral(&process, steps, eta, in_sigma)?)
             }
             Solver::Dpmpp2m | Solver::Dpmpp2mKarras => {
-                let options = Dpmpp2mOptions {
-                    prediction,
-                    spacing: self.spacing(TimestepSpacing::Linspace),
-                    steps_offset,
-                    use_karras_sigmas: solver == Solver::Dpmpp2mKarras,
-                };
-                Box::new(Dpmpp2mScheduler::new(&process, steps, options)?)
+                Box::new(Dpmpp2mScheduler::new(&process, steps, in_sigma)?)
             }
-            Solver::FlowEuler | Solver::FlowSdeDance | Solver::FlowSdeGrpo => {
+            Solver::Heun => Box::new(HeunScheduler::diffusion(&process, steps, in_sigma)?),
+            Solver::UniPc => Box::new(UniPcScheduler::diffusion(&process, steps, in_sigma)?),
+            Solver::DpmppSde | Solver::DpmppSdeKarras => {
+                Box::new(DpmppSdeScheduler::new(&process, steps, eta, in_sigma)?)
+            }
+            Solver::FlowEuler
+            | Solver::FlowHeun
+            | Solver::FlowUniPc
+            | Solver::FlowSdeDance
+            | Solver::FlowSdeGrpo => {
                 unreachable!("a solver for flows is refused above")
             }
         })
@@ -268,45 +280,6 @@ impl SchedulerConfig {
 
     fn spacing(&self, default: TimestepSpacing) -> TimestepSpacing {
         self.timestep_spacing.unwrap_or(default)
-    }
-
-    /// Refuses what the file says to its own solver and is not built. Each entry: a key, what it
-    /// is where it is absent, and the values that are built.
-    fn check_settings(&self, solver: Solver) -> Result<(), SchedulerConfigError> {
-        let no = || (json!(false), vec![json!(false)]);
-        let settings: Vec<(&'static str, (Value, Vec<Value>))> = match solver {
-            Solver::Ddpm => {
-                let built = vec![json!("fixed_small"), json!("fixed_large")];
-                vec![("variance_type", (json!("fixed_small"), built))]
-            }
-            Solver::Pndm => vec![("skip_prk_steps", (json!(false), vec![json!(true)]))],
-            Solver::Euler => vec![
-                ("interpolation_type", (json!("linear"), vec![json!("linear")])),
-                ("final_sigmas_type", (json!("zero"), vec![json!("zero")])),
-                ("timestep_type", (json!("discrete"), vec![json!("discrete")])),
-                ("use_exponential_sigmas", no()),
-                ("use_beta_sigmas", no()),
-            ],
-            Solver::Dpmpp2m | Solver::Dpmpp2mKarras => vec![
-                ("solver_order", (json!(2), vec![json!(2)])),
-                ("algorithm_type", (json!("dpmsolver++"), vec![json!("dpmsolver++")])),
-                ("solver_type", (json!("midpoint"), vec![json!("midpoint")])),
-                ("final_sigmas_type", (json!("zero"), vec![json!("zero")])),
-                ("lambda_min_clipped", (Value::Null, Vec::new())),
-                ("use_exponential_sigmas", no()),
-                ("use_beta_sigmas", no()),
-                ("use_lu_lambdas", no()),
-                ("use_flow_sigmas", no()),
-            ],
-            _ => Vec::new(),
-        };
-        for (key, (absent, built)) in settings {
-            let value = self.other.get(key).filter(|value| !value.is_null()).unwrap_or(&absent);
-            if !value.is_null() && !built.contains(value) {
-                return Err(SchedulerConfigError::Setting { solver, key, value: value.clone() });
-            }
-        }
-        Ok(())
     }
 }
 

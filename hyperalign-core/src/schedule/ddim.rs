@@ -51,7 +51,7 @@ impl GaussianScheduler {
         };
         let end = Level::of_alpha(previous(timesteps[timesteps.len() - 1]));
         let steps = timesteps.into_iter().map(|timestep| {
-            let level = Level::of_alpha(alphas[timestep]);
+            let level = sigmas::level_of_step(alphas, timestep);
             let target = Level::of_alpha(previous(timestep));
             PlannedStep::ancestral(timestep as f64, level, target, eta)
         });

@@ -56,7 +56,7 @@ impl GaussianScheduler {
         let next = timesteps.iter().skip(1).map(|timestep| alphas[*timestep]).chain([1.0]);
         let steps = timesteps.iter().zip(next).map(|(&timestep, next)| {
             let alpha = alphas[timestep];
-            let (level, target) = (Level::of_alpha(alpha), Level::of_alpha(next));
+            let (level, target) = (sigmas::level_of_step(alphas, timestep), Level::of_alpha(next));
             let step = PlannedStep::ancestral(timestep as f64, level, target, 1.0);
             match variance {
                 // Training step 0 is the last of all and draws nothing.

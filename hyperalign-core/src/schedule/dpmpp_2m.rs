@@ -3,27 +3,13 @@
 use burn::tensor::Tensor;
 
 use super::{
-    History, Scheduler, StepCountError, TimestepSpacing, Transition,
+    History, Scheduler, SigmaOptions, StepCountError, Transition,
     sigmas::{self, Node},
 };
 use crate::{
     contract::Prediction,
     diffusion::{Level, Process},
 };
-
-/// Settings of a [`Dpmpp2mScheduler`], under the names of diffusers' configuration.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dpmpp2mOptions {
-    /// What the network predicts.
-    pub prediction: Prediction,
-    /// How the steps are spread over the training schedule.
-    pub spacing: TimestepSpacing,
-    /// Added to every timestep of the leading spacing.
-    pub steps_offset: usize,
-    /// Whether the levels are those of Karras et al. 2022 (arXiv:2206.00364), over the whole
-    /// training schedule; `spacing` is then not read.
-    pub use_karras_sigmas: bool,
-}
 
 /// The plan of DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2 in its midpoint
 /// form): an exponential integrator in `lambda = -ln sigma` on estimates of the original, which
@@ -51,26 +37,11 @@ impl Dpmpp2mScheduler {
     pub fn new(
         process: &Process,
         steps: usize,
-        options: Dpmpp2mOptions,
+        options: SigmaOptions,
     ) -> Result<Self, StepCountError> {
         let alphas = sigmas::alphas(process);
-        let Dpmpp2mOptions { prediction, spacing, steps_offset, use_karras_sigmas } = options;
-        let train_steps = alphas.len();
-        let nodes = if use_karras_sigmas {
-            // Only for its errors: the levels do not follow the timesteps here.
-            TimestepSpacing::Linspace.timesteps(train_steps, steps, 0)?;
-            let [first, last] = [train_steps - 1, 0].map(|step| sigmas::sigma(alphas[step]));
-            let rounded = |node: Node| Node { timestep: node.timestep.round_ties_even(), ..node };
-            sigmas::between(alphas, first, last, steps).into_iter().map(rounded).collect()
-        } else {
-            let timesteps = spacing.without_end(train_steps, steps, steps_offset)?;
-            let node = |timestep: usize| Node {
-                timestep: timestep as f64,
-                sigma: sigmas::sigma(alphas[timestep]),
-            };
-            timesteps.into_iter().map(node).collect()
-        };
-        Ok(Self { nodes, prediction })
+        let nodes = options.multi_step_nodes(alphas, steps)?;
+        Ok(Self { nodes, prediction: options.prediction })
     }
 }
 
@@ -127,12 +98,12 @@ impl Scheduler for Dpmpp2mScheduler {
 mod tests {
     use super::*;
     use crate::schedule::{
-        EulerOptions, GaussianScheduler, SchedulerConfig,
-        gaussian_data::{exact_output, ode_error, order, tensor, values, variance},
+        GaussianScheduler, SchedulerConfig, TimestepSpacing,
+        gaussian_data::{error_before, ode_error, order, tensor, values},
     };
 
     fn plan(steps: usize, use_karras_sigmas: bool) -> Dpmpp2mScheduler {
-        let options = Dpmpp2mOptions {
+        let options = SigmaOptions {
             prediction: Prediction::VPrediction,
             spacing: TimestepSpacing::Linspace,
             steps_offset: 1,
@@ -142,28 +113,16 @@ mod tests {
         Dpmpp2mScheduler::new(&process, steps, options).unwrap()
     }
 
-    /// The error before the last step, which is of order 1 by its nature.
-    fn error_before_the_end(scheduler: &Dpmpp2mScheduler) -> f64 {
-        let mut history = History::default();
-        let last = scheduler.steps() - 1;
-        let end = (0..last).fold(tensor(vec![1.0]), |sample, i| {
-            let output = exact_output(scheduler, i, sample.clone());
-            scheduler.step(i, output, sample, None, &mut history).prev_sample
-        });
-        let [start, stop] = [0, last].map(|i| variance(scheduler.level(i)).sqrt());
-        (values(end)[0] - stop / start).abs()
-    }
-
     #[test]
     fn converges_at_order_two() {
-        let found = order(|steps| error_before_the_end(&plan(steps, true)), 50, 200);
+        let found = order(|steps| error_before(&plan(steps, true), 1), 50, 200);
         assert!((found - 2.0).abs() < 0.3, "order {found}");
     }
 
     /// To the end of a run it is closer to the ODE than Euler's method at the same levels.
     #[test]
     fn is_closer_than_a_solver_of_order_one() {
-        let options = EulerOptions {
+        let options = SigmaOptions {
             prediction: Prediction::VPrediction,
             spacing: TimestepSpacing::Linspace,
             steps_offset: 0,

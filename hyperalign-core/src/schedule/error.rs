@@ -145,7 +145,9 @@ pub enum SchedulerConfigError {
     /// The settings of a diffusion where those of a flow are needed.
     #[error(
         "the scheduler configuration is one of diffusers' {class}, which does not describe a \
-         rectified flow; that of a FlowMatchEulerDiscreteScheduler was expected"
+         rectified flow; that of a FlowMatchEulerDiscreteScheduler, a \
+         FlowMatchHeunDiscreteScheduler or a UniPCMultistepScheduler with `use_flow_sigmas` was \
+         expected"
     )]
     NoFlow {
         /// The class that the file names.

@@ -1,28 +1,11 @@
 //! Euler's method for the probability-flow ODE in sigma.
 
 use super::{
-    GaussianScheduler, StepCountError, TimestepSpacing,
+    GaussianScheduler, SigmaOptions, StepCountError,
     gaussian::PlannedStep,
     sigmas::{self, Node},
 };
-use crate::{
-    contract::Prediction,
-    diffusion::{Level, Process},
-};
-
-/// Settings of [`GaussianScheduler::euler`] and [`GaussianScheduler::euler_ancestral`], under the
-/// names of diffusers' configuration.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EulerOptions {
-    /// What the network predicts.
-    pub prediction: Prediction,
-    /// How the steps are spread over the training schedule.
-    pub spacing: TimestepSpacing,
-    /// Added to every timestep of the leading spacing.
-    pub steps_offset: usize,
-    /// Whether the levels between the ends are those of Karras et al. 2022 (arXiv:2206.00364).
-    pub use_karras_sigmas: bool,
-}
+use crate::diffusion::{Level, Process};
 
 impl GaussianScheduler {
     /// `steps` steps of Euler's method for `d x / d sigma = (x - original) / sigma`, `x` being the
@@ -42,7 +25,7 @@ impl GaussianScheduler {
     pub fn euler(
         process: &Process,
         steps: usize,
-        options: EulerOptions,
+        options: SigmaOptions,
     ) -> Result<Self, StepCountError> {
         Self::in_sigma(process, steps, options, 0.0)
     }
@@ -51,40 +34,39 @@ impl GaussianScheduler {
     pub(super) fn in_sigma(
         process: &Process,
         steps: usize,
-        options: EulerOptions,
+        options: SigmaOptions,
         eta: f64,
     ) -> Result<Self, StepCountError> {
         let alphas = sigmas::alphas(process);
-        let EulerOptions { prediction, spacing, steps_offset, use_karras_sigmas } = options;
-        let mut nodes = sigmas::euler_nodes(alphas, steps, spacing, steps_offset)?;
-        if use_karras_sigmas {
-            nodes = sigmas::karras(alphas, &nodes);
-        }
+        let nodes = options.one_step_nodes(alphas, steps)?;
         let end = Level { signal: 1.0, noise: 0.0 };
         let next = nodes.iter().skip(1).copied().map(Node::level).chain([end]);
-        let steps = nodes
+        let planned = nodes
             .iter()
             .zip(next)
             .map(|(node, next)| PlannedStep::ancestral(node.timestep, node.level(), next, eta));
-        // These two spacings begin at the last training step, and the sample there has no signal.
-        let init_noise_sigma = match spacing {
-            TimestepSpacing::Linspace | TimestepSpacing::Trailing => nodes[0].level().noise,
-            TimestepSpacing::Leading => 1.0,
-        };
-        Ok(Self { steps: steps.collect(), end, prediction, init_noise_sigma })
+        Ok(Self {
+            steps: planned.collect(),
+            end,
+            prediction: options.prediction,
+            init_noise_sigma: options.init_noise_sigma(&nodes),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{
-        History, Scheduler, SchedulerConfig,
-        gaussian_data::{ode_error, order, tensor, values},
+    use crate::{
+        contract::Prediction,
+        schedule::{
+            History, Scheduler, SchedulerConfig, TimestepSpacing,
+            gaussian_data::{ode_error, order, tensor, values},
+        },
     };
 
     fn plan(steps: usize, use_karras_sigmas: bool) -> GaussianScheduler {
-        let options = EulerOptions {
+        let options = SigmaOptions {
             prediction: Prediction::Epsilon,
             spacing: TimestepSpacing::Linspace,
             steps_offset: 1,

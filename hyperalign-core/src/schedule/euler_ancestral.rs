@@ -1,6 +1,6 @@
 //! Euler's method with ancestral noise.
 
-use super::{EulerOptions, GaussianScheduler, StepCountError};
+use super::{GaussianScheduler, SigmaOptions, StepCountError};
 use crate::diffusion::Process;
 
 impl GaussianScheduler {
@@ -20,7 +20,7 @@ impl GaussianScheduler {
         process: &Process,
         steps: usize,
         eta: f64,
-        options: EulerOptions,
+        options: SigmaOptions,
     ) -> Result<Self, StepCountError> {
         Self::in_sigma(process, steps, options, eta)
     }
@@ -40,7 +40,7 @@ mod tests {
     };
 
     fn plan(steps: usize, eta: f64) -> GaussianScheduler {
-        let options = EulerOptions {
+        let options = SigmaOptions {
             prediction: Prediction::VPrediction,
             spacing: TimestepSpacing::Linspace,
             steps_offset: 0,

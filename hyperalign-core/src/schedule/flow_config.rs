@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
-    FlowDiffusion, FlowSdeOptions, GaussianScheduler, SchedulerConfigError, Solver, SolverChoice,
-    StepCountError, config,
+    FlowDiffusion, FlowSdeOptions, GaussianScheduler, HeunScheduler, Scheduler,
+    SchedulerConfigError, Solver, SolverChoice, StepCountError, UniPcScheduler, config,
 };
 
 /// How noise levels are moved towards pure noise, `f` being the strength of the shift.
@@ -20,14 +21,16 @@ pub enum TimeShift {
 }
 
 /// Settings of a rectified flow's sampling, under diffusers' names and with its defaults: those of
-/// its `FlowMatchEulerDiscreteScheduler`.
+/// its `FlowMatchEulerDiscreteScheduler`, its `FlowMatchHeunDiscreteScheduler`, and its
+/// `UniPCMultistepScheduler` with `use_flow_sigmas`.
 ///
 /// Noise levels are evenly spaced from 1 and then shifted towards 1, since a larger picture needs
 /// more noise to be hidden as well (Esser et al. 2024, arXiv:2403.03206, eq. 23). The shift is
-/// either a constant or depends on the number of image tokens.
+/// either a constant or depends on the number of image tokens. Where the last level before 0 lies
+/// depends on the class that the file names, whichever solver is chosen.
 ///
-/// Keys that only other schedulers of diffusers know are ignored: the file is theirs. A key that
-/// asks for something that changes pictures and is not built here is an error.
+/// Keys that only other schedulers of diffusers know are kept and not read: the file is theirs. A
+/// key that asks for something that changes pictures and is not built here is an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FlowSchedulerConfig {
@@ -39,7 +42,11 @@ pub struct FlowSchedulerConfig {
     pub num_train_timesteps: usize,
     /// The constant shift; 1 is none.
     pub shift: f64,
-    /// Whether the shift depends on the number of image tokens; `shift` is then not read.
+    /// The constant shift of `UniPCMultistepScheduler`, which does not read `shift`.
+    pub flow_shift: f64,
+    /// Whether the levels are those of a flow, which `UniPCMultistepScheduler` has to be told.
+    pub use_flow_sigmas: bool,
+    /// Whether the shift depends on the number of image tokens; the constant is then not read.
     pub use_dynamic_shifting: bool,
     /// Logarithm of the shift at `base_image_seq_len` tokens.
     pub base_shift: f64,
@@ -64,17 +71,29 @@ pub struct FlowSchedulerConfig {
     pub use_beta_sigmas: bool,
     /// Drawing anew from each estimate; not supported.
     pub stochastic_sampling: bool,
+    /// What single solvers read, and keys of other programs.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
-/// The only class of diffusers that describes a rectified flow here.
-pub(super) const CLASS: &str = "FlowMatchEulerDiscreteScheduler";
+const EULER: &str = "FlowMatchEulerDiscreteScheduler";
+const HEUN: &str = "FlowMatchHeunDiscreteScheduler";
+/// A class for diffusions and flows; the file says which.
+const UNIPC: &str = "UniPCMultistepScheduler";
+
+/// Whether a class of diffusers is one for rectified flows alone.
+pub(super) fn is_only_for_flows(class: &str) -> bool {
+    matches!(class, EULER | HEUN)
+}
 
 impl Default for FlowSchedulerConfig {
     fn default() -> Self {
         Self {
-            class_name: CLASS.to_owned(),
+            class_name: EULER.to_owned(),
             num_train_timesteps: 1000,
             shift: 1.0,
+            flow_shift: 1.0,
+            use_flow_sigmas: false,
             use_dynamic_shifting: false,
             base_shift: 0.5,
             max_shift: 1.15,
@@ -87,6 +106,7 @@ impl Default for FlowSchedulerConfig {
             use_exponential_sigmas: false,
             use_beta_sigmas: false,
             stochastic_sampling: false,
+            other: Map::new(),
         }
     }
 }
@@ -145,8 +165,12 @@ impl FlowSchedulerConfig {
             let (given, train_steps) = (steps, most);
             return Err(StepCountError::TooMany { given, train_steps, spacing, most }.into());
         }
+        let own = self.own_solver()?;
+        let constant = if own == Solver::FlowUniPc { self.flow_shift } else { self.shift };
         let strength = match (self.use_dynamic_shifting, self.time_shift_type) {
-            (false, _) => self.shift,
+            // The class for Heun's method knows no other shift.
+            (true, _) if own == Solver::FlowHeun => constant,
+            (false, _) => constant,
             (true, TimeShift::Exponential) => self.mu(image_tokens).exp(),
             (true, TimeShift::Linear) => self.mu(image_tokens),
         };
@@ -154,7 +178,15 @@ impl FlowSchedulerConfig {
             return Err(SchedulerConfigError::Shift { shift: strength, image_tokens });
         }
         let shifted = |sigma: f64| strength * sigma / (1.0 + (strength - 1.0) * sigma);
-        Ok((0..=steps).rev().map(|k| shifted(k as f64 / steps as f64)).collect())
+        // How far the last level before the shift lies below 1, and the gaps on the way there.
+        let smallest = 1.0 / self.num_train_timesteps as f64;
+        let (reach, gaps) = match own {
+            Solver::FlowHeun => (1.0 - shifted(smallest), steps.max(2) - 1),
+            Solver::FlowUniPc => (1.0 - smallest, steps),
+            _ => (1.0, steps),
+        };
+        let even = (0..steps).map(|k| (1.0 - reach) + reach * (gaps - k) as f64 / gaps as f64);
+        Ok(even.map(shifted).chain([0.0]).collect())
     }
 
     /// The plan of `steps` steps of Euler's method, FLUX's own solver.
@@ -170,11 +202,12 @@ impl FlowSchedulerConfig {
         Ok(GaussianScheduler::flow_match_euler(&self.sigmas(steps, image_tokens)?))
     }
 
-    /// The solver that plans are made for: the one that is chosen, or Euler's method.
+    /// The solver that plans are made for: the one that is chosen, or the file's own.
     ///
     /// # Errors
     ///
-    /// Fails for the choice of a solver that is not for flows.
+    /// Fails for a file of a class that describes no flow, and for the choice of a solver that is
+    /// not for flows.
     pub fn solver(&self, choice: SolverChoice) -> Result<Solver, SchedulerConfigError> {
         match choice.solver {
             Some(solver) if !solver.is_for_flows() => Err(SchedulerConfigError::Process {
@@ -183,39 +216,55 @@ impl FlowSchedulerConfig {
                 base: "a rectified flow",
                 choices: Solver::names(Solver::is_for_flows),
             }),
-            solver => Ok(solver.unwrap_or(Solver::FlowEuler)),
+            Some(solver) => Ok(solver),
+            None => self.own_solver(),
         }
     }
 
-    /// The plan of `steps` sampling steps by the chosen solver. A stochastic one takes its last
-    /// step along the ODE, so that no noise is left at the end.
+    /// The plan of `steps` sampling steps by the file's own solver with all of its settings, or by
+    /// a chosen one at the file's noise levels. A stochastic one takes its last step along the ODE,
+    /// so that no noise is left at the end.
     ///
     /// # Errors
     ///
-    /// Fails where [`sigmas`](Self::sigmas) and [`solver`](Self::solver) do, and for an eta that
-    /// does not fit.
+    /// Fails where [`sigmas`](Self::sigmas) and [`solver`](Self::solver) do, for an eta that does
+    /// not fit, and for settings of the file's own solver that are not built here.
     pub fn plan(
         &self,
         steps: usize,
         image_tokens: usize,
         choice: SolverChoice,
-    ) -> Result<GaussianScheduler, SchedulerConfigError> {
+    ) -> Result<Box<dyn Scheduler>, SchedulerConfigError> {
         let solver = self.solver(choice)?;
         let eta = choice.eta_of(solver)?;
+        if choice.solver.is_none() {
+            config::check_settings(solver, &self.other)?;
+        }
         let sigmas = self.sigmas(steps, image_tokens)?;
-        let diffusion = match solver {
-            Solver::FlowSdeDance => FlowDiffusion::Constant,
-            Solver::FlowSdeGrpo => FlowDiffusion::Ratio,
-            _ => return Ok(GaussianScheduler::flow_match_euler(&sigmas)),
+        let sde = |diffusion| {
+            let options = FlowSdeOptions { diffusion, eta, stochastic: 0..steps - 1 };
+            Box::new(GaussianScheduler::flow_sde(&sigmas, &options))
         };
-        let options = FlowSdeOptions { diffusion, eta, stochastic: 0..steps - 1 };
-        Ok(GaussianScheduler::flow_sde(&sigmas, &options))
+        Ok(match solver {
+            Solver::FlowSdeDance => sde(FlowDiffusion::Constant),
+            Solver::FlowSdeGrpo => sde(FlowDiffusion::Ratio),
+            Solver::FlowHeun => Box::new(HeunScheduler::flow(&sigmas)),
+            Solver::FlowUniPc => Box::new(UniPcScheduler::flow(&sigmas)),
+            _ => Box::new(GaussianScheduler::flow_match_euler(&sigmas)),
+        })
+    }
+
+    /// The solver of the class that the file names.
+    fn own_solver(&self) -> Result<Solver, SchedulerConfigError> {
+        match self.class_name.as_str() {
+            EULER => Ok(Solver::FlowEuler),
+            HEUN => Ok(Solver::FlowHeun),
+            UNIPC if self.use_flow_sigmas => Ok(Solver::FlowUniPc),
+            _ => Err(SchedulerConfigError::NoFlow { class: self.class_name.clone() }),
+        }
     }
 
     fn check(&self) -> Result<(), SchedulerConfigError> {
-        if self.class_name != CLASS {
-            return Err(SchedulerConfigError::NoFlow { class: self.class_name.clone() });
-        }
         let unsupported = [
             ("shift_terminal", self.shift_terminal.is_some()),
             ("invert_sigmas", self.invert_sigmas),
@@ -232,97 +281,4 @@ impl FlowSchedulerConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn from_json(json: &str) -> FlowSchedulerConfig {
-        serde_json::from_str(json).unwrap()
-    }
-
-    /// What FLUX's folders hold.
-    #[test]
-    fn reads_the_files_of_flux() {
-        let dev = from_json(
-            r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.30.0",
-                "base_image_seq_len": 256, "base_shift": 0.5, "max_image_seq_len": 4096,
-                "max_shift": 1.15, "num_train_timesteps": 1000, "shift": 3.0,
-                "use_dynamic_shifting": true}"#,
-        );
-        assert_eq!(dev, FlowSchedulerConfig::flux_dev());
-        let schnell = from_json(
-            r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000,
-                "shift": 1.0, "use_dynamic_shifting": false, "base_shift": 0.5,
-                "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096}"#,
-        );
-        assert_eq!(schnell, FlowSchedulerConfig::flux_schnell());
-        let written = serde_json::to_string(&dev).unwrap();
-        assert_eq!(from_json(&written), dev);
-    }
-
-    #[test]
-    fn the_dynamic_shift_is_linear_in_the_tokens() {
-        let dev = FlowSchedulerConfig::flux_dev();
-        let shift = |tokens| dev.mu(tokens);
-        assert!((shift(256) - 0.5).abs() < 1e-12 && (shift(4096) - 1.15).abs() < 1e-12);
-        assert!((shift(2176) - 0.825).abs() < 1e-12);
-        // More tokens, more noise at the same step.
-        let sigmas = |tokens| dev.sigmas(4, tokens).unwrap();
-        let (small, large) = (sigmas(256), sigmas(4096));
-        assert!(small.iter().zip(&large).skip(1).take(3).all(|(a, b)| a < b));
-        let at = 1.15_f64.exp() / (1.15_f64.exp() + (1.0 / 0.75 - 1.0));
-        assert!((large[1] - at).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_constant_shift() {
-        let config = FlowSchedulerConfig { shift: 3.0, ..FlowSchedulerConfig::default() };
-        let expected = [1.0, 0.9, 0.75, 0.5, 0.0];
-        for (found, expected) in config.sigmas(4, 7).unwrap().iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-12);
-        }
-        let linear = FlowSchedulerConfig {
-            use_dynamic_shifting: true,
-            time_shift_type: TimeShift::Linear,
-            base_shift: 3.0,
-            max_shift: 3.0,
-            ..FlowSchedulerConfig::default()
-        };
-        assert_eq!(linear.sigmas(4, 7).unwrap(), config.sigmas(4, 7).unwrap());
-    }
-
-    #[test]
-    fn plans_by_name() {
-        use crate::schedule::Scheduler;
-        let plan = |solver, eta| {
-            let choice = SolverChoice { solver, eta };
-            FlowSchedulerConfig::flux_dev().plan(4, 1024, choice)
-        };
-        let noisy = |plan: GaussianScheduler| -> Vec<bool> {
-            (0..4).map(|i| plan.needs_noise(i)).collect()
-        };
-        assert_eq!(noisy(plan(None, None).unwrap()), [false; 4]);
-        for solver in [Solver::FlowSdeDance, Solver::FlowSdeGrpo] {
-            assert_eq!(noisy(plan(Some(solver), None).unwrap()), [true, true, true, false]);
-            assert_eq!(noisy(plan(Some(solver), Some(0.0)).unwrap()), [false; 4]);
-        }
-        let error = plan(Some(Solver::Ddim), None).unwrap_err().to_string();
-        assert!(error.contains("ddim is one for diffusions"), "{error}");
-        assert!(error.ends_with("flow-euler, flow-sde-dance, flow-sde-grpo"), "{error}");
-        let error = plan(None, Some(0.5)).unwrap_err().to_string();
-        assert!(error.contains("flow-euler has no eta"), "{error}");
-    }
-
-    #[test]
-    fn what_cannot_be_is_an_error() {
-        let error = |json, steps| from_json(json).sigmas(steps, 64).unwrap_err().to_string();
-        assert!(error("{}", 0).contains("0 sampling steps"));
-        assert!(error("{}", 1001).contains("at most 1000"));
-        assert!(error(r#"{"shift": 0}"#, 4).contains("shift of 0"));
-        assert!(error(r#"{"shift_terminal": 0.02}"#, 4).contains("`shift_terminal`"));
-        assert!(error(r#"{"use_karras_sigmas": true}"#, 4).contains("`use_karras_sigmas`"));
-        let equal = r#"{"use_dynamic_shifting": true, "max_image_seq_len": 256}"#;
-        assert!(error(equal, 4).contains("64 image tokens"));
-        let other = r#"{"_class_name": "PNDMScheduler"}"#;
-        assert!(error(other, 4).contains("PNDMScheduler"));
-    }
-}
+mod tests;

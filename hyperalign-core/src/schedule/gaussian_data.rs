@@ -57,6 +57,18 @@ pub(super) fn ode_error(scheduler: &dyn Scheduler) -> f64 {
     (values(run(scheduler, tensor(vec![1.0]), || panic!("no noise")))[0] - exact).abs()
 }
 
+/// [`ode_error`] before the last `left` steps, which many solvers take at order 1 by their nature.
+pub(super) fn error_before(scheduler: &dyn Scheduler, left: usize) -> f64 {
+    let last = scheduler.steps() - left;
+    let mut history = History::default();
+    let end = (0..last).fold(tensor(vec![1.0]), |sample, i| {
+        let output = exact_output(scheduler, i, sample.clone());
+        scheduler.step(i, output, sample, None, &mut history).prev_sample
+    });
+    let [start, stop] = [0, last].map(|i| variance(scheduler.level(i)).sqrt());
+    (values(end)[0] - stop / start).abs()
+}
+
 /// The order at which errors of a plan of so many steps fall between two numbers of steps.
 pub(super) fn order(error: impl Fn(usize) -> f64, coarse: usize, fine: usize) -> f64 {
     let ratio = fine as f64 / coarse as f64;

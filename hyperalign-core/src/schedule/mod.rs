@@ -14,6 +14,7 @@ mod config;
 mod ddim;
 mod ddpm;
 mod dpmpp_2m;
+mod dpmpp_sde;
 mod error;
 mod euler;
 mod euler_ancestral;
@@ -21,27 +22,32 @@ mod flow_config;
 mod flow_match_euler;
 mod flow_sde;
 mod gaussian;
+mod heun;
 mod pndm;
 mod sigmas;
 mod solver;
 mod spacing;
 mod transition;
+mod unipc;
 
 use burn::tensor::Tensor;
 
 pub use config::{BetaSchedule, SchedulerConfig};
 pub use ddim::DdimOptions;
 pub use ddpm::{DdpmOptions, Variance};
-pub use dpmpp_2m::{Dpmpp2mOptions, Dpmpp2mScheduler};
+pub use dpmpp_2m::Dpmpp2mScheduler;
+pub use dpmpp_sde::DpmppSdeScheduler;
 pub use error::{SchedulerConfigError, StepCountError};
-pub use euler::EulerOptions;
 pub use flow_config::{FlowSchedulerConfig, TimeShift};
 pub use flow_sde::{FlowDiffusion, FlowSdeOptions};
 pub use gaussian::GaussianScheduler;
+pub use heun::HeunScheduler;
 pub use pndm::{PndmOptions, PndmScheduler};
+pub use sigmas::SigmaOptions;
 pub use solver::{Solver, SolverChoice, UnknownSolver};
 pub use spacing::TimestepSpacing;
 pub use transition::Transition;
+pub use unipc::UniPcScheduler;
 
 use crate::{contract::Prediction, diffusion::Level, rows::select_rows};
 
@@ -72,6 +78,13 @@ impl History {
     /// The output remembered `back` pushes ago; 0 is the newest.
     pub fn output(&self, back: usize) -> Option<&Tensor<4>> {
         self.outputs.get(back)
+    }
+
+    /// Takes the newest output and forgets all of them.
+    pub fn take_output(&mut self) -> Option<Tensor<4>> {
+        let newest = self.outputs.pop_front();
+        self.outputs.clear();
+        newest
     }
 
     /// Number of outputs remembered.
@@ -119,8 +132,8 @@ impl History {
 /// Methods that take a step index `i` panic if it is not below [`steps`](Self::steps), but for
 /// [`level`](Self::level), which has one more.
 pub trait Scheduler {
-    /// Number of steps, each one evaluation of the network. A solver that evaluates twice at the
-    /// start may have more than it was asked for.
+    /// Number of steps, each one evaluation of the network. A solver that evaluates twice in a step
+    /// has each evaluation as a step here, so a plan may have more than it was asked for.
     fn steps(&self) -> usize;
 
     /// What the network is told as the time of step `i`: a timestep of the training schedule for

@@ -24,8 +24,20 @@ pub enum Solver {
     Dpmpp2m,
     /// The same at the noise levels of Karras et al. 2022.
     Dpmpp2mKarras,
+    /// Heun's method of order 2, two evaluations a step (Karras et al. 2022, algorithm 1).
+    Heun,
+    /// Zhao et al. 2023, arXiv:2302.04867, of order 2 with its corrector.
+    UniPc,
+    /// DPM-Solver++ for the SDE, two evaluations a step (k-diffusion's `sample_dpmpp_sde`).
+    DpmppSde,
+    /// The same at the noise levels of Karras et al. 2022.
+    DpmppSdeKarras,
     /// Euler's method for rectified flows.
     FlowEuler,
+    /// Heun's method for rectified flows.
+    FlowHeun,
+    /// UniPC for rectified flows.
+    FlowUniPc,
     /// The reverse SDE of a flow with constant diffusion (DanceGRPO, arXiv:2505.07818).
     FlowSdeDance,
     /// The reverse SDE of a flow with the diffusion of Flow-GRPO (arXiv:2505.05470).
@@ -43,7 +55,7 @@ struct Facts {
 
 impl Solver {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::Ddim,
         Self::Ddpm,
         Self::Pndm,
@@ -51,7 +63,13 @@ impl Solver {
         Self::EulerAncestral,
         Self::Dpmpp2m,
         Self::Dpmpp2mKarras,
+        Self::Heun,
+        Self::UniPc,
+        Self::DpmppSde,
+        Self::DpmppSdeKarras,
         Self::FlowEuler,
+        Self::FlowHeun,
+        Self::FlowUniPc,
         Self::FlowSdeDance,
         Self::FlowSdeGrpo,
     ];
@@ -65,7 +83,13 @@ impl Solver {
             Self::EulerAncestral => ("euler-a", "Euler a", Some(1.0)),
             Self::Dpmpp2m => ("dpm++2m", "DPM++ 2M", None),
             Self::Dpmpp2mKarras => ("dpm++2m-karras", "DPM++ 2M Karras", None),
+            Self::Heun => ("heun", "Heun", None),
+            Self::UniPc => ("unipc", "UniPC", None),
+            Self::DpmppSde => ("dpm++sde", "DPM++ SDE", Some(1.0)),
+            Self::DpmppSdeKarras => ("dpm++sde-karras", "DPM++ SDE Karras", Some(1.0)),
             Self::FlowEuler => ("flow-euler", "Euler", None),
+            Self::FlowHeun => ("flow-heun", "Heun", None),
+            Self::FlowUniPc => ("flow-unipc", "UniPC", None),
             Self::FlowSdeDance => ("flow-sde-dance", "Flow SDE (DanceGRPO)", Some(0.3)),
             Self::FlowSdeGrpo => ("flow-sde-grpo", "Flow SDE (Flow-GRPO)", Some(0.7)),
         };
@@ -89,10 +113,37 @@ impl Solver {
 
     /// Whether it solves rectified flows, and not variance-preserving diffusions.
     pub fn is_for_flows(self) -> bool {
-        matches!(self, Self::FlowEuler | Self::FlowSdeDance | Self::FlowSdeGrpo)
+        match self {
+            Self::FlowEuler
+            | Self::FlowHeun
+            | Self::FlowUniPc
+            | Self::FlowSdeDance
+            | Self::FlowSdeGrpo => true,
+            Self::Ddim
+            | Self::Ddpm
+            | Self::Pndm
+            | Self::Euler
+            | Self::EulerAncestral
+            | Self::Dpmpp2m
+            | Self::Dpmpp2mKarras
+            | Self::Heun
+            | Self::UniPc
+            | Self::DpmppSde
+            | Self::DpmppSdeKarras => false,
+        }
     }
 
-    /// The solver of a class of diffusers.
+    /// How often each step evaluates the network, but for the last: step `k` of those that were
+    /// asked for begins with step `k * evaluations` of the plan. (PNDM looks twice in its first
+    /// step alone, and counts as one.)
+    pub fn evaluations(self) -> usize {
+        match self {
+            Self::Heun | Self::DpmppSde | Self::DpmppSdeKarras | Self::FlowHeun => 2,
+            _ => 1,
+        }
+    }
+
+    /// The solver of a class of diffusers, for a diffusion.
     pub(super) fn of_class(class: &str, karras: bool) -> Option<Self> {
         Some(match class {
             "DDIMScheduler" => Self::Ddim,
@@ -102,7 +153,10 @@ impl Solver {
             "EulerAncestralDiscreteScheduler" => Self::EulerAncestral,
             "DPMSolverMultistepScheduler" if karras => Self::Dpmpp2mKarras,
             "DPMSolverMultistepScheduler" => Self::Dpmpp2m,
-            super::flow_config::CLASS => Self::FlowEuler,
+            "HeunDiscreteScheduler" => Self::Heun,
+            "UniPCMultistepScheduler" => Self::UniPc,
+            "DPMSolverSDEScheduler" if karras => Self::DpmppSdeKarras,
+            "DPMSolverSDEScheduler" => Self::DpmppSde,
             _ => return None,
         })
     }
@@ -203,8 +257,8 @@ mod tests {
             let json = serde_json::to_string(&solver).unwrap();
             assert_eq!(serde_json::from_str::<Solver>(&json).unwrap(), solver);
         }
-        let error = "heun".parse::<Solver>().unwrap_err().to_string();
-        assert!(error.contains("`heun`") && error.contains("dpm++2m-karras"), "{error}");
+        let error = "lcm".parse::<Solver>().unwrap_err().to_string();
+        assert!(error.contains("`lcm`") && error.contains("dpm++2m-karras"), "{error}");
     }
 
     /// Whoever takes the number that an error names is not told another one.

@@ -102,7 +102,8 @@ impl TimestepSpacing {
             // A single step is the last of what a line would visit: its start.
             Self::Linspace if steps > 1 => {
                 let gap = last / (steps - 1) as f64;
-                (0..steps).rev().map(|k| k as f64 * gap).collect()
+                // A product may be rounded up past the end of the schedule.
+                (0..steps).rev().map(|k| (k as f64 * gap).min(last)).collect()
             }
             _ => whole.into_iter().map(|timestep| timestep as f64).collect(),
         })

@@ -20,7 +20,8 @@ pub struct Adapted<'a> {
     pub adapter: &'a Adapter,
     /// When its update is computed anew. A static LoRA has one update at any rate.
     pub variant: Variant,
-    /// Sampling steps of this run at which P computes it anew; S and I do not read them.
+    /// Sampling steps of this run at which P computes it anew; S and I do not read them. Where the
+    /// solver evaluates the network twice in a step, it is computed before the first of both.
     pub key_steps: Vec<usize>,
 }
 
@@ -52,7 +53,10 @@ impl Way for Adapted<'_> {
     }
 
     fn make(&self, job: &Job, stop: &Stop) -> Result<Option<Made>, GenerateError> {
-        Ok(job.sample(self.source(job.base).as_ref(), stop)?)
+        let evaluations = job.base.solver(job.sampling.solver)?.evaluations();
+        let key_steps = self.key_steps.iter().map(|key| key * evaluations).collect();
+        let planned = Self { key_steps, ..self.clone() };
+        Ok(job.sample(planned.source(job.base).as_ref(), stop)?)
     }
 }
 

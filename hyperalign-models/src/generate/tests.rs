@@ -1,10 +1,10 @@
 use burn::tensor::{Tensor, s};
 use hyperalign_core::{
-    contract::{Decoder, NoAdapter, Prompt, Reads, Reward},
+    contract::{Decoder, NoAdapter, Prompt, Reward},
     sampler::unobserved,
     schedule::{Solver, SolverChoice},
     stop::Stop,
-    testing,
+    testing::{self, Brightness},
 };
 use serde_json::{Value, json};
 
@@ -155,6 +155,25 @@ fn variants_differ_and_an_untrained_adapter_changes_nothing() {
     assert!(distance(p, i.clone()) > 1e-6 && distance(s, i) > 1e-6);
 }
 
+/// Where a step looks twice, P computes its update anew before the first look of a key step.
+#[test]
+fn key_steps_are_steps_and_not_evaluations() {
+    let solver = SolverChoice { solver: Some(Solver::Heun), eta: None };
+    let sampling = Sampling { solver, ..SAMPLING };
+    let trained = shaken(hypernet(), 0.3);
+    let (base, meter, stop) = (base(), Meter::default(), Stop::default());
+    let shots = shots();
+    let job = Job { base: &base, sampling: &sampling, shots: &shots, decoder: None, meter: &meter };
+    let made = adapted(&trained, Variant::P).make(&job, &stop).unwrap().unwrap().images;
+    assert_eq!(meter.read().denoiser_evaluations, 3 * 7);
+    let with = |key: usize| {
+        let source = trained.source(&base, Variant::P, vec![key]);
+        job.sample(source.as_ref(), &stop).unwrap().unwrap().images
+    };
+    assert_eq!(distance(made.clone(), with(4)), 0.0);
+    assert!(distance(made, with(2)) > 1e-6);
+}
+
 /// As the published tables count: an evaluation a step, and a decoding.
 #[test]
 fn what_pictures_cost() {
@@ -169,38 +188,12 @@ fn what_pictures_cost() {
     let meter = Meter::default();
     let images = Tensor::zeros([2, 3, 8, 8], &testing::device());
     let prompts = Prompt::of(&["a", "b"]);
-    let reward = Metered::new(&Red as &dyn Reward, &meter);
+    let reward = Metered::new(&Brightness as &dyn Reward, &meter);
     reward.score(images.clone(), &prompts);
     reward.measure(&images, &prompts);
     reward.score_with_gradient(images, &prompts);
     meter.gradient_pass(2);
     assert_eq!((meter.read().reward_calls, meter.read().gradient_passes), (6, 2));
-}
-
-/// The mean of a picture's values.
-struct Red;
-
-impl Reward for Red {
-    fn name(&self) -> &str {
-        "red"
-    }
-
-    fn version(&self) -> String {
-        "1".to_owned()
-    }
-
-    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
-        let pixels: Tensor<2> = images.flatten(1, 3);
-        pixels.mean_dim(1).squeeze_dim(1)
-    }
-
-    fn differentiable(&self) -> bool {
-        true
-    }
-
-    fn reads(&self) -> Reads {
-        Reads::Tensors
-    }
 }
 
 /// Another way is one `impl`: two pictures of each shot, of which the brighter is kept.
@@ -213,11 +206,11 @@ impl Way for BestOfTwo {
     }
 
     fn identity(&self) -> Value {
-        json!({ "candidates": 2, "reward": Red.version() })
+        json!({ "candidates": 2, "reward": Brightness.version() })
     }
 
     fn make(&self, job: &Job, stop: &Stop) -> Result<Option<Made>, GenerateError> {
-        let reward = Metered::new(&Red as &dyn Reward, job.meter);
+        let reward = Metered::new(&Brightness as &dyn Reward, job.meter);
         let mut best: Vec<(f32, Tensor<4>)> = Vec::new();
         for candidate in 0..2 {
             let other = |shot: &Shot| Shot { seed: shot.seed + 100 * candidate, ..shot.clone() };
@@ -240,7 +233,7 @@ impl Way for BestOfTwo {
 
 #[test]
 fn a_search_is_a_way() {
-    let scores = |images: &Tensor<4>| Red.measure(images, &shots().map(|shot| shot.prompt));
+    let scores = |images: &Tensor<4>| Brightness.measure(images, &shots().map(|shot| shot.prompt));
     let (kept, cost) = made(&base(), &BestOfTwo, &SAMPLING, &shots()).unwrap();
     let other = shots().map(|shot| Shot { seed: shot.seed + 100, ..shot });
     let [first, second] =

@@ -2,6 +2,8 @@
 
 use std::{env, path::PathBuf};
 
+use hyperalign_core::input;
+
 use super::{Hub, HubError};
 
 const ENDPOINT: &str = "https://huggingface.co";
@@ -44,7 +46,7 @@ impl Hub {
             .map(PathBuf::from)
             .or_else(|| Some(home.as_ref()?.join("token")));
         let token = variable("HF_TOKEN")
-            .or_else(|| std::fs::read_to_string(token_file?).ok())
+            .or_else(|| input::read_text(&token_file?).ok())
             .map(|token| token.trim().to_owned())
             .filter(|token| !token.is_empty());
         let is_on = |value: String| {

@@ -12,7 +12,6 @@ pub mod select;
 
 use std::{
     fs,
-    io::Read,
     path::{Component, Path, PathBuf},
 };
 
@@ -23,12 +22,12 @@ use hf_hub::{
         sync::{Api, ApiBuilder, ApiRepo, Metadata},
     },
 };
-use sha2::{Digest, Sha256};
+use hyperalign_core::input;
 
 pub use error::HubError;
 pub use id::ModelId;
 
-use crate::weights::hexadecimal;
+use crate::weights::sha256_of_file;
 
 /// Attempts at a file after a broken connection; each goes on where the last one ended.
 const RETRIES: usize = 3;
@@ -95,7 +94,7 @@ impl Hub {
         };
         let wanted = match files.iter().any(|file| file == select::INDEX) {
             true => {
-                let index = fs::read_to_string(get(select::INDEX)?);
+                let index = input::read_text(&get(select::INDEX)?);
                 let index = index.map_err(|source| HubError::Cache {
                     path: folder.join(select::INDEX),
                     source,
@@ -120,7 +119,7 @@ impl Hub {
         // `refs/REVISION` holds the commit of a branch; a commit stands for itself.
         let root = repo.pointer_path("");
         let root = root.parent().unwrap_or(&root);
-        let commit = fs::read_to_string(root.join("refs").join(&id.revision))
+        let commit = input::read_text(&root.join("refs").join(&id.revision))
             .unwrap_or_else(|_| id.revision.clone());
         let folder = repo.pointer_path(checked_name(commit.trim())?);
         let known = [select::INDEX, "config.json", "open_clip_config.json"];
@@ -193,8 +192,7 @@ impl Progress for Watch<'_> {
 /// Whether the file at `path` is what `metadata` announced.
 fn whole(path: &Path, metadata: &Metadata) -> Result<(), String> {
     let failed = |error: std::io::Error| error.to_string();
-    let mut file = fs::File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
+    let size = path.metadata().map_err(failed)?.len();
     if size != metadata.size() as u64 {
         return Err(format!("it has {size} bytes instead of {}", metadata.size()));
     }
@@ -203,15 +201,7 @@ fn whole(path: &Path, metadata: &Metadata) -> Result<(), String> {
     if etag.len() != 64 || !etag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(());
     }
-    let mut sha = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => break,
-            read => sha.update(&buffer[..read]),
-        }
-    }
-    match hexadecimal(sha).eq_ignore_ascii_case(etag) {
+    match sha256_of_file(path).map_err(failed)?.eq_ignore_ascii_case(etag) {
         true => Ok(()),
         false => Err("its SHA-256 is not the announced one".to_owned()),
     }

@@ -69,8 +69,7 @@ impl Plans for Flux {
         [_, height, width]: [usize; 3],
     ) -> Result<Box<dyn Scheduler>, BaseError> {
         let tokens = height / PATCH * (width / PATCH);
-        let plan = self.scheduler_config.plan(steps, tokens, choice).map_err(BaseError::of)?;
-        Ok(Box::new(plan))
+        self.scheduler_config.plan(steps, tokens, choice).map_err(BaseError::of)
     }
 
     fn solver(&self, choice: SolverChoice) -> Result<Solver, BaseError> {

@@ -1,5 +1,6 @@
 //! What the tests of all crates share: the smallest base that has every part, with random weights.
 
+mod archive;
 mod detector;
 mod flux;
 mod pictures;
@@ -19,6 +20,7 @@ use crate::{
     vae::AutoencoderKlConfig, weights::reinit,
 };
 
+pub use archive::stored_zip;
 pub use detector::{small_detector, write_clip, write_detector, write_geneval};
 pub use flux::{small_flux, small_parts};
 pub use pictures::pictures;

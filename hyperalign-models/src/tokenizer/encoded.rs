@@ -14,19 +14,6 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// 1 for each id, 0 for padding: what BERT attends to.
-    ///
-    /// # Shapes
-    ///
-    /// - output: `[texts, context_length]`
-    pub fn to_mask(&self, device: &Device) -> Tensor<2, Int> {
-        let length = self.ids.first().map_or(0, Vec::len);
-        let rows = self.lengths.iter();
-        let mask: Vec<i64> =
-            rows.flat_map(|&filled| (0..length).map(move |i| i64::from(i < filled))).collect();
-        Tensor::from_data(TensorData::new(mask, [self.ids.len(), length]), device)
-    }
-
     /// The ids as a tensor.
     ///
     /// # Shapes

@@ -206,12 +206,6 @@ impl Tokenizer {
         Ok(Self { inner, context_length, pad, cleans: false })
     }
 
-    /// The same vocabulary with another token for padding.
-    #[must_use]
-    pub fn with_pad(self, pad: u32) -> Self {
-        Self { pad, ..self }
-    }
-
     /// The same vocabulary as OpenAI's CLIP and open_clip use it (HPSv2): 0 fills rows up, damaged
     /// characters and HTML entities are put right first, and a special token that is spelt out in
     /// a text is text.

@@ -1,9 +1,12 @@
 //! A fingerprint of weights, which ties an adapter to its base.
 
+use std::{io, path::Path};
+
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::Tensor,
 };
+use hyperalign_core::input;
 use sha2::{Digest, Sha256};
 
 use super::{LoadError, Tensors, layout::Position, save::values};
@@ -45,8 +48,19 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hexadecimal(Sha256::new_with_prefix(bytes))
 }
 
+/// SHA-256 of the regular file at `path` as 64 hexadecimal digits, however large it is.
+///
+/// # Errors
+///
+/// Fails if it cannot be read, or something else is in its place.
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
+    let (mut sha, mut file) = (Sha256::new(), input::open(path)?);
+    io::copy(&mut file, &mut sha)?;
+    Ok(hexadecimal(sha))
+}
+
 /// What has gone into `sha`, as 64 hexadecimal digits.
-pub(crate) fn hexadecimal(sha: Sha256) -> String {
+fn hexadecimal(sha: Sha256) -> String {
     sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

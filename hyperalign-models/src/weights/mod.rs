@@ -33,9 +33,7 @@ mod tensors;
 pub use error::{KeyMismatch, LoadError};
 pub use folder::{Folder, parse_config};
 pub use gradients::{Gradient, gradients};
-#[cfg(feature = "hub")]
-pub(crate) use hash::hexadecimal;
-pub use hash::{hash, hash_of, hash_stored, sha256};
+pub use hash::{hash, hash_of, hash_stored, sha256, sha256_of_file};
 pub use init::reinit;
 pub use keys::{Key, keys, layers as layers_of, parameters};
 pub(crate) use load::{check, nearest};

@@ -148,23 +148,51 @@ impl GenEval {
         confidence: f32,
     ) -> Result<Vec<Vec<Object>>, ScoreError> {
         let found = self.detector.detect(pictures, confidence);
-        let objects = pictures.iter().zip(found).map(|(picture, instances)| {
-            let object = |instance: Instance| {
-                let class = self.classes[instance.class].clone();
-                let of = [(&instance.mask, instance.bounds)];
-                let color = match &self.colors {
-                    Some(colors) => {
-                        colors.check(&class).map_err(ScoreError::prompt)?;
-                        colors.colors(picture, &of, &class).first().copied()
-                    }
-                    None => None,
-                };
-                Ok(Object { class, color, instance })
+        let found = pictures.iter().zip(&found);
+        found.map(|(picture, instances)| self.objects(picture, instances, confidence)).collect()
+    }
+
+    /// [`look`](Self::look) at one picture and [`judge`](Self::judge) it by `row`, with one pass of
+    /// the detector.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`look`](Self::look) and [`check_rows`](Self::check_rows) do.
+    pub fn look_and_judge(
+        &self,
+        picture: &RgbImage,
+        confidence: f32,
+        row: &Row,
+    ) -> Result<(Vec<Object>, Verdict), ScoreError> {
+        self.check_rows([row])?;
+        // What either asks for; both leave out what is below their own.
+        let least = confidence.min(self.protocol.confidence);
+        let instances = self.detector.detect(std::slice::from_ref(picture), least).remove(0);
+        let verdict = judge(&self.detections(picture, &instances, row), row);
+        Ok((self.objects(picture, &instances, confidence)?, verdict))
+    }
+
+    /// The finds in a picture above `confidence`, with their colours.
+    fn objects(
+        &self,
+        picture: &RgbImage,
+        instances: &[Instance],
+        confidence: f32,
+    ) -> Result<Vec<Object>, ScoreError> {
+        let object = |instance: &Instance| {
+            let class = self.classes[instance.class].clone();
+            let of = [(&instance.mask, instance.bounds)];
+            let color = match &self.colors {
+                Some(colors) => {
+                    colors.check(&class).map_err(ScoreError::prompt)?;
+                    colors.colors(picture, &of, &class).first().copied()
+                }
+                None => None,
             };
-            let above = instances.into_iter().filter(|instance| instance.score > confidence);
-            above.map(object).collect()
-        });
-        objects.collect()
+            Ok(Object { class, color, instance: instance.clone() })
+        };
+        let above = instances.iter().filter(|instance| instance.score > confidence);
+        above.map(object).collect()
     }
 
     /// Whether each picture meets its rules, and why not.

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hyperalign_core::movement::KeyStepError;
+use hyperalign_core::{
+    movement::KeyStepError,
+    schedule::{Solver, SolverChoice},
+};
 use hyperalign_models::{
     base::BaseError,
     hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
@@ -57,6 +60,18 @@ pub enum AlignError {
     Stochastic {
         /// The base.
         base: String,
+    },
+    /// The base's own solver evaluates the network twice in a step.
+    #[error(
+        "the scheduler of the base `{base}`, {solver}, evaluates the network twice in each step, \
+         and training learns at steps of one: name another class (DDIMScheduler) in its \
+         scheduler_config.json; pictures may be sampled with any"
+    )]
+    TwoEvaluations {
+        /// The base.
+        base: String,
+        /// Its solver.
+        solver: Solver,
     },
     /// The base's own solver draws no noise.
     #[error(
@@ -138,6 +153,10 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
             return Err(AlignError::Deterministic { method: method.name(), base: named() });
         }
         _ => {}
+    }
+    let solver = base.solver(SolverChoice::default())?;
+    if solver.evaluations() > 1 {
+        return Err(AlignError::TwoEvaluations { base: named(), solver });
     }
     let shards = training.shards * training.accumulate;
     method.check(&Plan { scheduler: scheduler.as_ref(), shards })?;

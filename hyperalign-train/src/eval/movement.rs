@@ -13,7 +13,7 @@ use crate::learner::Stop;
 
 /// The relative movement of the base's one-step estimates in every sampling step, averaged over
 /// `shots` (HyperAlign, arXiv:2601.15968, figure 4). `None` if `stop` was requested before the
-/// end.
+/// end. Where the solver evaluates the network twice in a step, the first of both counts.
 ///
 /// # Errors
 ///
@@ -27,6 +27,7 @@ pub fn movement(
     if shots.is_empty() {
         return Err(EvalError::Nothing { what: "the number of prompts" });
     }
+    let evaluations = base.solver(sampling.solver)?.evaluations();
     let mut recorder = MovementRecorder::default();
     for shots in shots.chunks(sampling.batch.max(1)) {
         if stop.is_requested() {
@@ -35,15 +36,19 @@ pub fn movement(
         let prompts: Vec<String> = shots.iter().map(|shot| shot.prompt.text.clone()).collect();
         let seeds: Vec<u64> = shots.iter().map(|shot| shot.seed).collect();
         Generation::new(base, sampling, &prompts)?.run(&NoAdapter, &seeds, &mut |state| {
-            recorder.observe(state);
+            if state.i.is_multiple_of(evaluations) {
+                recorder.observe(state);
+            }
             ControlFlow::Continue(())
         });
     }
-    Ok(Some(recorder.movement()))
+    Ok(Some(recorder.movement().into_iter().step_by(evaluations).collect()))
 }
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::schedule::{Solver, SolverChoice};
+
     use super::*;
     use crate::eval::toy;
 
@@ -67,6 +72,17 @@ mod tests {
             let mean = singles.iter().map(|single| single[i]).sum::<f64>() / 3.0;
             assert!((moved - mean).abs() < 1e-5, "{moved} {mean}");
         }
+    }
+
+    /// A value for each step that was asked for, also where a step looks twice.
+    #[test]
+    fn it_is_of_steps_and_not_of_evaluations() {
+        let solver = SolverChoice { solver: Some(Solver::Heun), eta: None };
+        let sampling = Sampling { solver, ..Sampling::new(5, 2.0) };
+        let moved = movement(&toy::base(), &sampling, &shots(0..2), &Stop::default());
+        let moved = moved.unwrap().unwrap();
+        assert_eq!((moved.len(), moved[0]), (5, 0.0));
+        assert!(moved[1..].iter().all(|&moved| moved > 0.0), "{moved:?}");
     }
 
     #[test]

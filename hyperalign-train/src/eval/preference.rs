@@ -225,11 +225,11 @@ fn scores(reward: &dyn Reward, images: Tensor<4>, prompts: &[Prompt]) -> Vec<f32
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::testing;
+    use hyperalign_core::testing::{self, Brightness};
     use hyperalign_rewards::emoji::{Gold, Split};
 
     use super::*;
-    use crate::eval::toy::{self, Brightness};
+    use crate::eval::toy;
 
     #[test]
     fn a_perfect_judge_orders_perfectly() {

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hyperalign_core::atomic;
+use hyperalign_core::{atomic, input};
 use hyperalign_models::weights::sha256;
 use hyperalign_rewards::geneval::Task;
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ impl Store {
 }
 
 fn read(path: &Path, made_by: &Value) -> Option<Vec<Record>> {
-    let text = std::fs::read_to_string(path).ok()?;
+    let text = input::read_text(path).ok()?;
     let mut lines = text.lines();
     let head: Value = serde_json::from_str(lines.next()?).ok()?;
     let records: Vec<Record> = lines.map(serde_json::from_str).collect::<Result<_, _>>().ok()?;

@@ -67,30 +67,18 @@ impl Scorer<'_> {
     /// The column of the reward that they are compared by.
     pub const HELD_OUT: &'static str = "heldout";
 
-    /// Whether it scores pictures of this prompt: rewards that judge by rules need some.
-    pub(super) fn scores(&self, prompt: &Prompt) -> bool {
-        prompt.row.is_some() || !self.reward.needs_rules()
-    }
-
     /// The scores of those pictures that it scores.
     fn score_those(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<Option<f32>> {
-        let asked: Vec<i64> =
-            (0..prompts.len()).filter(|k| self.scores(&prompts[*k])).map(|k| k as i64).collect();
-        if asked.len() == prompts.len() {
-            return self.reward.measure(images, prompts).into_iter().map(Some).collect();
-        }
-        let mut all = vec![None; prompts.len()];
-        if asked.is_empty() {
-            return all;
-        }
-        let those: Vec<Prompt> = asked.iter().map(|k| prompts[*k as usize].clone()).collect();
-        let index = TensorData::new(asked.clone(), [asked.len()]);
-        let index = Tensor::<1, Int>::from_data(index, &images.device());
-        let scores = self.reward.measure(&images.clone().select(0, index), &those);
-        for (k, score) in asked.into_iter().zip(scores) {
-            all[k as usize] = Some(score);
-        }
-        all
+        self.reward.score_those(prompts, &mut |places, those| {
+            if places.len() == prompts.len() {
+                return self.reward.measure(images, those);
+            }
+            let places: Vec<i64> = places.iter().map(|&k| k as i64).collect();
+            let count = places.len();
+            let places =
+                Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &images.device());
+            self.reward.measure(&images.clone().select(0, places), those)
+        })
     }
 }
 
@@ -132,7 +120,7 @@ impl Measures<'_> {
         for scorer in &self.scorers {
             let refused = |source| EvalError::Score { column: scorer.column.clone(), source };
             let scored: Vec<Prompt> =
-                prompts.iter().filter(|prompt| scorer.scores(prompt)).cloned().collect();
+                prompts.iter().filter(|prompt| scorer.reward.scores(prompt)).cloned().collect();
             // A reward that could score nothing at all says why.
             let asked = if scored.is_empty() { prompts } else { &scored };
             scorer.reward.check(size, asked).map_err(refused)?;
@@ -166,11 +154,11 @@ impl Measures<'_> {
 #[cfg(test)]
 mod tests {
     use hyperalign_core::noise::{Purpose, Stream};
-    use hyperalign_core::testing;
+    use hyperalign_core::testing::{self, Brightness};
     use hyperalign_rewards::emoji::{Caption, Picture, World, data};
 
     use super::*;
-    use crate::eval::{Pixels, toy::Brightness};
+    use crate::eval::Pixels;
 
     fn render(prompt: &str) -> (Prompt, Picture) {
         let caption = Caption::parse(prompt).unwrap();

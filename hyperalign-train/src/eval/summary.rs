@@ -169,7 +169,8 @@ impl Summary {
 
 fn skipped(evaluation: &Evaluation) -> BTreeMap<String, usize> {
     let scorers = evaluation.measures.scorers.iter();
-    let count = |scorer: &Scorer| evaluation.prompts.iter().filter(|p| !scorer.scores(p)).count();
+    let count =
+        |scorer: &Scorer| evaluation.prompts.iter().filter(|p| !scorer.reward.scores(p)).count();
     let counts = scorers.map(|scorer| (scorer.column.clone(), count(scorer)));
     counts.filter(|(_, count)| *count > 0).collect()
 }

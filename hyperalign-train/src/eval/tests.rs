@@ -1,5 +1,6 @@
 //! Whole evaluations of the toy base.
 
+use hyperalign_core::testing::Brightness;
 use hyperalign_models::{base::Base, hypernet::Variant};
 use hyperalign_rewards::{
     Reward,
@@ -8,10 +9,7 @@ use hyperalign_rewards::{
     prompts::Prompt,
 };
 
-use super::{
-    toy::{Brightness, adapter},
-    *,
-};
+use super::{toy::adapter, *};
 use crate::learner::Stop;
 
 const BRIGHTNESS: Brightness = Brightness;

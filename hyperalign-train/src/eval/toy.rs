@@ -1,6 +1,5 @@
-//! The smallest base of the embedded world, adapters for it, and a reward, for tests.
+//! The smallest base of the embedded world and adapters for it, for tests.
 
-use burn::tensor::Tensor;
 use hyperalign_core::testing;
 use hyperalign_models::{
     base::{Adaptable, PromptEncoder},
@@ -8,7 +7,7 @@ use hyperalign_models::{
     pipeline::StableDiffusion,
     testing::{shaken, small_world},
 };
-use hyperalign_rewards::{Prompt, Reads, Reward, emoji};
+use hyperalign_rewards::emoji;
 
 /// A base that draws pictures of the world's size and knows its words.
 pub fn base() -> StableDiffusion {
@@ -42,30 +41,4 @@ pub fn static_lora() -> Adapter {
     let config = StaticLoraConfig { rank: 2, alpha: 2.0, targets: base().lora_targets() };
     let meta = meta_of(AdapterKind::StaticLora(config));
     shaken(meta.init(1, &testing::device()).unwrap(), 0.5)
-}
-
-/// The mean of a picture's values.
-pub struct Brightness;
-
-impl Reward for Brightness {
-    fn name(&self) -> &str {
-        "brightness"
-    }
-
-    fn version(&self) -> String {
-        "1".to_owned()
-    }
-
-    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
-        let pixels: Tensor<2> = images.flatten(1, 3);
-        pixels.mean_dim(1).squeeze_dim(1)
-    }
-
-    fn differentiable(&self) -> bool {
-        true
-    }
-
-    fn reads(&self) -> Reads {
-        Reads::Tensors
-    }
 }

@@ -13,6 +13,7 @@ use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
+use hyperalign_core::input;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -259,7 +260,7 @@ fn read<M: Module>(
         let file = file.to_owned();
         move |error: &dyn std::fmt::Display| Unread::Damaged(format!("{file}: {error}"))
     };
-    let text = fs::read(path.join(STATE)).map_err(|e| damaged(STATE)(&e))?;
+    let text = input::read(&path.join(STATE)).map_err(|e| damaged(STATE)(&e))?;
     let index: Index = serde_json::from_slice(&text).map_err(|e| damaged(STATE)(&e))?;
     if index.format != FORMAT {
         return Err(damaged(STATE)(&format!("format {} is not {FORMAT}", index.format)));
@@ -271,7 +272,7 @@ fn read<M: Module>(
     }
     index.origin.check(path, &now).map_err(Unread::Foreign)?;
     let load = |name: &str| {
-        let bytes = fs::read(path.join(name)).map_err(|e| damaged(name)(&e))?;
+        let bytes = input::read(&path.join(name)).map_err(|e| damaged(name)(&e))?;
         let known = index.files.iter().find(|file| file.name == name);
         if known.is_none_or(|file| file.sha256 != sha256(&bytes)) {
             return Err(damaged(name)(&"its SHA-256 is not the recorded one"));

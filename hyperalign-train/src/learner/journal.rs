@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use hyperalign_core::input;
 use serde_json::{Map, Value, json};
 
 /// What is known about one update.
@@ -81,7 +82,7 @@ impl Journal {
     /// Opens `path` and cuts off everything after the row of update `done`: rows that a killed run
     /// wrote after its last checkpoint will be written again.
     pub(crate) fn open(path: &Path, done: u64) -> io::Result<Self> {
-        let text = match std::fs::read(path) {
+        let text = match input::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),

@@ -26,7 +26,9 @@ pub trait Objective: Send + Sync + 'static {
     fn names(&self) -> Names;
 
     /// Updates that share one batch. A run is saved and ends at multiples of it only, so that a
-    /// resumed run prepares the same batches.
+    /// resumed run prepares the same batches. The exception is a run that ends because its numbers
+    /// are no numbers any more: it saves what it has, and who resumes it gets another batch for the
+    /// rest of that span.
     fn span(&self) -> u64 {
         1
     }

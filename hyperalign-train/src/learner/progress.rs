@@ -20,11 +20,12 @@ use super::objective::Names;
 use super::run::LineWriter;
 use super::update::agreement;
 
-/// The values of a row that are shown, by name.
+/// The values of a row that are shown, by name. A part of the loss may have the name of a metric,
+/// as the reward has: its loss says that it is one.
 pub(crate) fn shown(row: &Row) -> Vec<(String, f64)> {
     let mut values = Vec::new();
     for part in &row.parts {
-        values.push((part.name.clone(), part.loss));
+        values.push((format!("{} loss", part.name), part.loss));
         values.push((format!("{} gradient", part.name), part.gradient_norm));
     }
     values.extend(row.metrics.iter().map(|(name, value)| (name.replace('_', " "), *value)));
@@ -253,4 +254,35 @@ impl MetricLogger for NoFiles {
     fn log_metric_definition(&mut self, _: MetricDefinition) {}
 
     fn log_epoch_summary(&mut self, _: EpochSummary) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever looks for a reward in the progress finds the reward, and not minus it.
+    #[test]
+    fn a_part_and_a_metric_of_one_name_are_told_apart() {
+        let row = Row {
+            parts: vec![PartRow {
+                name: "reward".to_owned(),
+                loss: -3.0,
+                weight: 1.0,
+                gradient_norm: 0.5,
+            }],
+            metrics: vec![("reward".to_owned(), 3.0)],
+            ..Row::default()
+        };
+        let values = shown(&row);
+        let of = |name: &str| {
+            let found: Vec<f64> =
+                values.iter().filter(|(shown, _)| shown == name).map(|(_, value)| *value).collect();
+            assert_eq!(found.len(), 1, "{name}: {values:?}");
+            found[0]
+        };
+        assert_eq!((of("reward loss"), of("reward"), of("reward gradient")), (-3.0, 3.0, 0.5));
+        let names = Names { parts: vec!["reward"], metrics: vec!["reward"] };
+        let names = shown_names(&names, false);
+        assert_eq!(names, values.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+    }
 }

@@ -198,6 +198,11 @@ impl<O: Objective> Sitting<O> {
         Ok(row)
     }
 
+    /// Saves the last good weights and hands `error` back, or what kept it from saving.
+    ///
+    /// It saves wherever the run stands, also within a [span](Objective::span): losing the updates
+    /// since the last checkpoint would be worse than what a run that goes on from there does, which
+    /// is to prepare a new batch for the rest of the span.
     fn give_up(&mut self, error: NonFinite) -> FitError {
         match self.save() {
             Ok(()) => error.into(),

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     FlowObjective, PretrainError, Pretraining, Stage, TextToVelocity, recipe,
-    stage::{DIFFUSERS, SEED, TRANSFORMERS, read, write_json},
+    stage::{DIFFUSERS, SEED, TRANSFORMERS, write_json},
 };
 use crate::learner::{End, Settings, fit};
 
@@ -25,9 +25,9 @@ impl Pretraining {
         let vae = AutoencoderKl::from_folder(&Folder::disk(self.base()), "vae", &self.device)?;
         let data = self.latents(&tokenizer)?;
         let words = tokenizer.vocab_size();
-        let text: ClipTextConfig = read(recipe::pooled_text_encoder(words));
-        let t5: T5Config = read(recipe::t5(words));
-        let transformer: FluxConfig = read(recipe::transformer());
+        let text: ClipTextConfig = recipe::read(recipe::pooled_text_encoder(words));
+        let t5: T5Config = recipe::read(recipe::t5(words));
+        let transformer: FluxConfig = recipe::read(recipe::transformer());
         let device = self.device.clone().autodiff();
         let model = TextToVelocity {
             text_encoder: reinit(text.init(&device), SEED),

@@ -1,9 +1,19 @@
 //! The sizes of the embedded models, as their `config.json` files, and how they are trained.
 
 use hyperalign_rewards::emoji::World;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::learner::{AdamW, Schedule, Settings};
+
+/// One of the configurations below, as the network that it belongs to takes it.
+///
+/// # Panics
+///
+/// Panics for the configuration of another network.
+pub fn read<T: DeserializeOwned>(config: Value) -> T {
+    serde_json::from_value(config).expect("the recipe's own configuration")
+}
 
 /// The world that the models learn.
 pub const WORLD: World = World::LARGE;

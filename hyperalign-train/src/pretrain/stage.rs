@@ -167,7 +167,7 @@ impl Pretraining {
     }
 
     fn autoencoder(&self, settings: &Settings) -> Result<End, PretrainError> {
-        let config: AutoencoderKlConfig = read(recipe::vae());
+        let config: AutoencoderKlConfig = recipe::read(recipe::vae());
         let device = self.device.clone().autodiff();
         let vae = reinit(config.init(&device), SEED);
         let objective = AutoencoderObjective { seed: SEED, batch: 8, kl_weight: 2e-4, device };
@@ -189,9 +189,9 @@ impl Pretraining {
     fn denoiser(&self, settings: &Settings) -> Result<End, PretrainError> {
         let tokenizer = self.tokenizer()?;
         let data = self.latents(&tokenizer)?;
-        let scheduler: SchedulerConfig = read(recipe::scheduler());
-        let text: ClipTextConfig = read(recipe::text_encoder(tokenizer.vocab_size()));
-        let unet: UnetConfig = read(recipe::unet());
+        let scheduler: SchedulerConfig = recipe::read(recipe::scheduler());
+        let text: ClipTextConfig = recipe::read(recipe::text_encoder(tokenizer.vocab_size()));
+        let unet: UnetConfig = recipe::read(recipe::unet());
         let device = self.device.clone().autodiff();
         let model = TextToLatent {
             text_encoder: reinit(text.init(&device), SEED),
@@ -257,7 +257,7 @@ impl Pretraining {
     ) -> Result<End, PretrainError> {
         let tokenizer = self.tokenizer()?;
         let config = recipe::preference(tokenizer.vocab_size());
-        let clip: ClipConfig = read(config.clone());
+        let clip: ClipConfig = recipe::read(config.clone());
         let device = self.device.clone().autodiff();
         let seed = SEED + 10 * stage as u64;
         let model = PreferenceModel {
@@ -363,10 +363,6 @@ impl Pretraining {
 
 pub(super) const DIFFUSERS: &str = "diffusion_pytorch_model.safetensors";
 pub(super) const TRANSFORMERS: &str = "model.safetensors";
-
-pub(super) fn read<T: serde::de::DeserializeOwned>(config: Value) -> T {
-    serde_json::from_value(config).expect("the recipe's own configuration")
-}
 
 pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), PretrainError> {
     let text = serde_json::to_string_pretty(value).expect("plain data") + "\n";

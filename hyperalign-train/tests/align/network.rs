@@ -14,6 +14,19 @@ use hyperalign_train::{
 
 use crate::toy::{materials_of, settings};
 
+/// Steps of training are those of one evaluation; a base may be sampled with any solver.
+#[test]
+fn a_base_whose_solver_looks_twice_is_refused() {
+    let mut base = small_base(1, &testing::device());
+    base.scheduler_config.class_name = "HeunDiscreteScheduler".to_owned();
+    let dir = tempfile::tempdir().unwrap();
+    let run = Run::new(dir.path(), "");
+    let error = align(&materials_of(Arc::new(base)), &settings(), &[], &run).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains(", heun, evaluates the network twice"), "{message}");
+    assert!(message.contains("DDIMScheduler"), "{message}");
+}
+
 #[test]
 fn an_encoder_of_a_u_net_may_end_sooner() {
     let materials = materials_of(Arc::new(small_base(1, &testing::device())));

@@ -25,6 +25,17 @@ const FORBIDDEN: [(&str, &str); 7] = [
     (concat!("#[should_", "panic"), "it passes for any panic; match the message instead"),
 ];
 
+/// How a file is opened without a look at what it is.
+const UNSEEN: [&str; 3] =
+    [concat!("fs::re", "ad("), concat!("fs::re", "ad_to_string("), concat!("File::op", "en(")];
+
+/// Where files are opened so nevertheless, each with its reason.
+const OPENERS: [(&str, &str); 3] = [
+    ("hyperalign-core/src/input.rs", "the one reader, behind its look"),
+    ("hyperalign-train/src/learner/lock.rs", "a folder is what is locked"),
+    ("hyperalign-cli/src/command/bench/machine.rs", "what the system says of the processor"),
+];
+
 /// What is wrong with the texts of `files`.
 ///
 /// # Errors
@@ -55,7 +66,8 @@ fn problems_of(path: &Path, text: &str) -> Vec<String> {
     };
     let is_code = has_extension(path, "rs");
     let must_not_print = is_library(path);
-    let mut is_tests = false;
+    let opens = is_ours(path) && !OPENERS.iter().any(|(opener, _)| path == Path::new(opener));
+    let mut is_tests = is_code && is_test_file(path);
     for (i, line) in text.lines().enumerate() {
         for (word, why) in FORBIDDEN {
             if line.contains(word) {
@@ -66,6 +78,16 @@ fn problems_of(path: &Path, text: &str) -> Vec<String> {
             report(i, "space at the end of the line".to_owned());
         }
         is_tests |= line.trim_start().starts_with("#[cfg(test)]");
+        let unseen = UNSEEN.iter().find(|call| opens && !is_tests && calls(line, call));
+        // A folder is opened only so that its entries reach the disk.
+        if let Some(call) = unseen.filter(|_| !line.contains("sync_all")) {
+            report(
+                i,
+                format!(
+                    "`{call}`: a pipe would be waited for; take it from `hyperalign_core::input`"
+                ),
+            );
+        }
         if must_not_print && !is_tests && prints(line) {
             report(i, "a library does not print: return it, or tell an observer".to_owned());
         }
@@ -81,6 +103,12 @@ fn problems_of(path: &Path, text: &str) -> Vec<String> {
     problems
 }
 
+/// Whether `call` is in the line, and not the end of a longer name.
+fn calls(line: &str, call: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(call).any(|(at, _)| !line[..at].ends_with(is_name))
+}
+
 fn prints(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
     ["println!", "print!", "dbg!"].iter().any(|name| code.contains(name))
@@ -88,11 +116,23 @@ fn prints(line: &str) -> bool {
 
 /// Sources of the libraries; their tests and benches, and the programs, may print.
 fn is_library(path: &Path) -> bool {
+    is_ours(path) && !path.starts_with("hyperalign-cli")
+}
+
+/// Sources of the libraries and of the program.
+fn is_ours(path: &Path) -> bool {
     has_extension(path, "rs")
-        && workspace::LAYERS
-            .iter()
-            .filter(|layer| **layer != "hyperalign-cli")
-            .any(|layer| path.starts_with(Path::new(layer).join("src")))
+        && workspace::LAYERS.iter().any(|layer| path.starts_with(Path::new(layer).join("src")))
+}
+
+/// Files of tests among the sources.
+fn is_test_file(path: &Path) -> bool {
+    let is_tests = |name: &std::ffi::OsStr| {
+        name.to_str().is_some_and(|name| {
+            matches!(name, "tests" | "testing" | "tests.rs") || name.ends_with("_tests.rs")
+        })
+    };
+    path.iter().any(is_tests)
 }
 
 /// Files that people write. Cargo.lock, weights and pictures are machines' work.
@@ -127,6 +167,25 @@ mod tests {
         }
         let test = "// println!\n#[cfg(test)]\nmod tests {\n    fn f() { println!() }\n}\n";
         assert_eq!(problems_of(Path::new(LIBRARY), test), [""; 0]);
+    }
+
+    #[test]
+    fn files_are_opened_where_they_are_looked_at() {
+        for call in UNSEEN {
+            let text = format!("fn f() {{\n    {call}path)?;\n}}\n");
+            for path in [LIBRARY, "hyperalign-cli/src/prompts.rs"] {
+                assert!(only_problem(path, &text).contains("hyperalign_core::input"));
+            }
+            for path in ["hyperalign-core/src/input.rs", "hyperalign-core/src/schedule/tests.rs"] {
+                assert_eq!(problems_of(Path::new(path), &text), [""; 0], "{path}");
+            }
+        }
+        for fine in [
+            concat!("File::op", "en(folder)?.sync_all()?;\n"),
+            concat!("AdapterFile::op", "en(path)?;\n"),
+        ] {
+            assert_eq!(problems_of(Path::new(LIBRARY), fine), [""; 0], "{fine}");
+        }
     }
 
     #[test]

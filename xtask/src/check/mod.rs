@@ -17,7 +17,8 @@ Usage: cargo xtask check
 
 In this order, all of it even if one part fails:
   tidy    each crate uses only crates to its left (core, models, rewards, train, cli), libraries
-          print nothing, no file of code is over 400 lines, no forbidden words, no dead links;
+          print nothing, files are read through `core::input`, no file of code is over 400
+          lines, no forbidden words, no dead links;
           tests compute on the device that `cargo xtask test --device` names
   fmt     cargo fmt --check
   clippy  all targets, warnings are errors; the program also without its optional features

@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::{AdapterSource, Denoiser, NoAdapter},
+    input,
     noise::{Purpose, Stream, normal},
     sampler::unobserved,
 };
@@ -199,7 +200,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
         }
         Err(error) => return Err(error).into_diagnostic(),
     };
-    let text = std::fs::read_to_string(dir.path().join("metrics.jsonl")).into_diagnostic()?;
+    let text = input::read_text(&dir.path().join("metrics.jsonl")).into_diagnostic()?;
     let rows: Result<Vec<serde_json::Value>, _> = text.lines().map(serde_json::from_str).collect();
     let rows = rows.into_diagnostic()?;
     let seconds: Vec<f64> = rows.iter().filter_map(|row| row["seconds"].as_f64()).collect();

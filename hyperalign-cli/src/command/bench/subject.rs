@@ -28,7 +28,6 @@ use hyperalign_train::{
     pretrain::recipe,
 };
 use miette::IntoDiagnostic;
-use serde::de::DeserializeOwned;
 
 use crate::base;
 
@@ -81,12 +80,14 @@ impl Subject {
                     "emoji-sd (random)",
                     tokenizer.clone(),
                     random(
-                        read::<ClipTextConfig>(recipe::text_encoder(tokenizer.vocab_size()))
-                            .init(device),
+                        recipe::read::<ClipTextConfig>(recipe::text_encoder(
+                            tokenizer.vocab_size(),
+                        ))
+                        .init(device),
                     ),
-                    random(read::<UnetConfig>(recipe::unet()).init(device)),
-                    random(read::<AutoencoderKlConfig>(recipe::vae()).init(device)),
-                    read(recipe::scheduler()),
+                    random(recipe::read::<UnetConfig>(recipe::unet()).init(device)),
+                    random(recipe::read::<AutoencoderKlConfig>(recipe::vae()).init(device)),
+                    recipe::read(recipe::scheduler()),
                     device,
                 );
                 let told = "random weights of emoji-sd's size (this program has no embedded base)";
@@ -173,7 +174,7 @@ impl Lessons {
             }
             None => {
                 let tokenizer = words(recipe::CONTEXT_LENGTH)?;
-                let config: ClipConfig = read(recipe::preference(tokenizer.vocab_size()));
+                let config: ClipConfig = recipe::read(recipe::preference(tokenizer.vocab_size()));
                 let model = random(config.init(device));
                 ClipReward::new("random", model, tokenizer, Preprocessing::default())
             }
@@ -192,10 +193,6 @@ impl Lessons {
 
 pub(super) fn random<M: burn::module::Module>(module: M) -> M {
     reinit(module, SEED)
-}
-
-fn read<T: DeserializeOwned>(config: serde_json::Value) -> T {
-    serde_json::from_value(config).expect("the recipe's own configuration")
 }
 
 /// The embedded world's words, in rows of `tokens`.

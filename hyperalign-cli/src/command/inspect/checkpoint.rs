@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hyperalign_core::input;
 use hyperalign_models::weights::sha256;
 use miette::{IntoDiagnostic, WrapErr, bail};
 use serde::{Deserialize, Serialize};
@@ -97,7 +98,7 @@ fn newest(path: &Path) -> miette::Result<Option<PathBuf>> {
 fn state(folder: &Path) -> miette::Result<State> {
     let read = |name: &str| {
         let path = folder.join(name);
-        std::fs::read(&path).into_diagnostic().wrap_err_with(|| {
+        input::read(&path).into_diagnostic().wrap_err_with(|| {
             format!("the checkpoint is damaged: cannot read `{}`", path.display())
         })
     };

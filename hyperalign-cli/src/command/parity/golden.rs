@@ -6,6 +6,7 @@ use std::{
 };
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use hyperalign_core::input;
 use hyperalign_models::weights::Tensors;
 use image::RgbImage;
 use miette::{IntoDiagnostic, WrapErr, miette};
@@ -32,7 +33,7 @@ impl Golden {
     /// Reads the file at `path`.
     pub(super) fn open(path: &Path) -> miette::Result<Self> {
         let weights = Tensors::open(path).into_diagnostic()?.below("w.");
-        let bytes = std::fs::read(path).into_diagnostic()?;
+        let bytes = input::read(path).into_diagnostic()?;
         let file = SafeTensors::deserialize(&bytes).into_diagnostic()?;
         let (_, header) = SafeTensors::read_metadata(&bytes).into_diagnostic()?;
         let meta = header.metadata().as_ref().and_then(|metadata| metadata.get("meta"));

@@ -25,6 +25,7 @@ mod vae;
 
 use std::path::{Path, PathBuf};
 
+use hyperalign_core::input;
 use miette::{IntoDiagnostic, WrapErr};
 
 use self::checks::{Checks, Row};
@@ -146,7 +147,7 @@ fn gather(paths: &[PathBuf]) -> miette::Result<Vec<Reference>> {
     for path in paths {
         if !path.is_dir() {
             // Opened here already, so that a mistyped name is one clear error and not a row.
-            std::fs::File::open(path)
+            input::open(path)
                 .into_diagnostic()
                 .wrap_err_with(|| format!("cannot read the reference file `{}`", path.display()))?;
             references.push(Reference { path: path.clone(), named: true });

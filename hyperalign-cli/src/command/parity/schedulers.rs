@@ -55,13 +55,14 @@ pub(super) fn schedulers(golden: &Golden, checks: &mut Checks) -> miette::Result
 fn plan(name: &str, run: &Run, checks: &mut Checks) -> miette::Result<Plan> {
     let mut config = run.config.clone();
     config.insert("_class_name".to_owned(), run.cls.clone().into());
-    if run.cls == "FlowMatchEulerDiscreteScheduler" {
+    let flow_sigmas = config.get("use_flow_sigmas") == Some(&true.into());
+    if run.cls.starts_with("FlowMatch") || flow_sigmas {
         let config: FlowSchedulerConfig = from_value(config.into()).into_diagnostic()?;
         let tokens = image_tokens(name);
         let mu = Values { shape: Vec::new(), values: vec![config.mu(tokens)] };
         checks.values(&format!("out.{name}.mu"), &mu, SCHEDULE);
         return Ok(Plan {
-            scheduler: Box::new(config.flow_match_euler(run.steps, tokens).into_diagnostic()?),
+            scheduler: config.plan(run.steps, tokens, SolverChoice::default()).into_diagnostic()?,
             process: Process::RectifiedFlow,
             time_unit: config.num_train_timesteps as f64,
             unscaled: false,
@@ -74,7 +75,14 @@ fn plan(name: &str, run: &Run, checks: &mut Checks) -> miette::Result<Plan> {
         scheduler: config.plan(run.steps, own).into_diagnostic()?,
         process: config.process().into_diagnostic()?,
         time_unit: 1.0,
-        unscaled: matches!(solver, Solver::Euler | Solver::EulerAncestral),
+        unscaled: matches!(
+            solver,
+            Solver::Euler
+                | Solver::EulerAncestral
+                | Solver::Heun
+                | Solver::DpmppSde
+                | Solver::DpmppSdeKarras
+        ),
     })
 }
 

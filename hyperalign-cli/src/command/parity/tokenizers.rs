@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hyperalign_core::input;
 use hyperalign_models::{blip::BLIP_MARKS, tokenizer::Tokenizer};
 use miette::{IntoDiagnostic, WrapErr};
 
@@ -46,7 +47,7 @@ pub(super) fn tokenizers(path: &Path, checks: &mut Checks) -> miette::Result<()>
         }
     };
     let columns = columns(&folder)?;
-    let text = std::fs::read_to_string(path).into_diagnostic()?;
+    let text = input::read_text(path).into_diagnostic()?;
     let mut lines = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line: Line = serde_json::from_str(line)
@@ -69,7 +70,7 @@ pub(super) fn tokenizers(path: &Path, checks: &mut Checks) -> miette::Result<()>
 fn columns(folder: &Path) -> miette::Result<Vec<Column>> {
     let file = |name: &str| {
         let path = folder.join(name);
-        std::fs::read_to_string(&path).into_diagnostic().wrap_err_with(|| {
+        input::read_text(&path).into_diagnostic().wrap_err_with(|| {
             format!(
                 "cannot read `{}`; `--tokenizers` says where the vocabularies are",
                 path.display()

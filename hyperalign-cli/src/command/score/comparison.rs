@@ -106,7 +106,7 @@ mod tests {
     fn line(image: &str, score: f32) -> Line {
         Line {
             image: image.into(),
-            stamp: (0, 0),
+            sha256: String::new(),
             prompt: format!("a \"{image}\""),
             group: None,
             rules: None,

@@ -78,7 +78,7 @@ mod tests {
     fn line(prompt: &str, task: &str, score: Option<f32>) -> Line {
         Line {
             image: "a".into(),
-            stamp: (0, 0),
+            sha256: String::new(),
             prompt: prompt.to_owned(),
             group: Some(task.to_owned()),
             rules: None,

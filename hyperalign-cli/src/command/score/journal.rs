@@ -6,10 +6,10 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
 use hyperalign_core::input;
+use hyperalign_models::weights::sha256_of_file;
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +29,9 @@ pub struct Head {
 pub struct Line {
     /// The file, as it was given.
     pub image: PathBuf,
-    /// Its size in bytes and the nanosecond of its last change: another file of this name is
-    /// scored anew.
-    pub stamp: (u64, u64),
+    /// SHA-256 of its bytes: another picture of this name is scored anew, also where its size and
+    /// its date are those of the old one, as copies and unpacked archives may have them.
+    pub sha256: String,
     /// What it was scored against.
     pub prompt: String,
     /// The part of the set that it belongs to.
@@ -67,6 +67,17 @@ pub enum JournalError {
     NotOurs {
         /// The file.
         path: PathBuf,
+    },
+    /// A line that is whole and no score.
+    #[error("line {line} of `{}` is no score that this version keeps", path.display())]
+    #[diagnostic(help(
+        "choose another name, or remove the file to score its pictures anew; it is left as it is"
+    ))]
+    OtherLine {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
     },
     /// It holds scores of other rewards.
     #[error("`{}` holds scores of other rewards: {found}", path.display())]
@@ -108,15 +119,17 @@ impl Journal {
             return Err(JournalError::InUse { path: path.to_owned() });
         }
         let mut journal = Self { path: path.to_owned(), file, done: HashMap::new() };
-        let (mut kept, mut has_head) = (0, false);
+        let (mut kept, mut has_head, mut number) = (0, false, 0);
         let mut reader = BufReader::new(&journal.file);
         let mut text = Vec::new();
         loop {
             text.clear();
             let length = reader.read_until(b'\n', &mut text).map_err(io)?;
-            if length == 0 {
+            // Half a line is what a killed run leaves.
+            if length == 0 || (has_head && !text.ends_with(b"\n")) {
                 break;
             }
+            number += 1;
             if !has_head {
                 let found: Head = serde_json::from_slice(&text)
                     .map_err(|_| JournalError::NotOurs { path: path.to_owned() })?;
@@ -128,12 +141,9 @@ impl Journal {
                 }
                 has_head = true;
             } else {
-                match serde_json::from_slice::<Line>(&text) {
-                    Ok(line) if text.ends_with(b"\n") => {
-                        journal.done.insert(line.image.clone(), line);
-                    }
-                    _ => break,
-                }
+                let line: Line = serde_json::from_slice(&text)
+                    .map_err(|_| JournalError::OtherLine { path: path.to_owned(), line: number })?;
+                journal.done.insert(line.image.clone(), line);
             }
             kept += length as u64;
         }
@@ -149,8 +159,8 @@ impl Journal {
     pub fn find(&self, item: &Item, rules: Option<&str>) -> Option<&Line> {
         let line = self.done.get(&item.path)?;
         let same_prompt = item.prompt.as_ref().is_none_or(|prompt| *prompt == line.prompt);
-        (same_prompt && rules == line.rules.as_deref() && stamp(&item.path).ok()? == line.stamp)
-            .then_some(line)
+        let same_question = same_prompt && rules == line.rules.as_deref();
+        (same_question && sha256_of_file(&item.path).ok()? == line.sha256).then_some(line)
     }
 
     /// Appends lines, in one write.
@@ -170,17 +180,6 @@ impl Journal {
         }
         self.file.write_all(&text)
     }
-}
-
-/// What tells a file from another of the same name: size in bytes, nanosecond of its last change.
-///
-/// # Errors
-///
-/// Fails if the file is not there.
-pub fn stamp(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = path.metadata()?;
-    let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok((metadata.len(), u64::try_from(changed.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -203,7 +202,7 @@ mod tests {
         };
         let line = |item: &Item| Line {
             image: item.path.clone(),
-            stamp: stamp(&item.path).unwrap(),
+            sha256: sha256_of_file(&item.path).unwrap(),
             prompt: "x".to_owned(),
             group: None,
             rules: None,
@@ -226,8 +225,14 @@ mod tests {
         let other = Item { prompt: Some("y".to_owned()), ..a.clone() };
         assert_eq!(journal.find(&other, None), None, "another prompt");
         assert_eq!(journal.find(&a, Some("1")), None, "other rules");
-        std::fs::write(&a.path, "longer").unwrap();
+        // As large and as old, and another one; and then the first again, of a new date.
+        let date = a.path.metadata().unwrap().modified().unwrap();
+        std::fs::write(&a.path, "c").unwrap();
+        std::fs::File::options().write(true).open(&a.path).unwrap().set_modified(date).unwrap();
+        assert_eq!(a.path.metadata().unwrap().modified().unwrap(), date);
         assert_eq!(journal.find(&a, None), None, "another picture");
+        std::fs::write(&a.path, "a").unwrap();
+        assert_eq!(journal.find(&a, None), Some(&line(&a)), "the same picture");
     }
 
     #[test]
@@ -237,6 +242,17 @@ mod tests {
         std::fs::write(&path, "dear diary\n").unwrap();
         assert!(matches!(Journal::open(&path, &head("1")), Err(JournalError::NotOurs { .. })));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n");
+        let path = folder.path().join("older");
+        let older = concat!(
+            r#"{"rewards":[["r","1"]]}"#,
+            "\n",
+            r#"{"image":"a.png","stamp":[1,2],"prompt":"","group":null,"scores":[1.0]}"#,
+            "\n",
+        );
+        std::fs::write(&path, older).unwrap();
+        let error = Journal::open(&path, &head("1")).unwrap_err().to_string();
+        assert!(error.contains("line 2 of"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), older);
         let path = folder.path().join("scores");
         drop(Journal::open(&path, &head("1")).unwrap());
         let error = Journal::open(&path, &head("2")).unwrap_err().to_string();

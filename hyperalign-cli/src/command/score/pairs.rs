@@ -103,7 +103,7 @@ mod tests {
         let line = |item: &Item| {
             Ok(Line {
                 image: item.path.clone(),
-                stamp: (0, 0),
+                sha256: String::new(),
                 prompt: "a dog".to_owned(),
                 group: None,
                 rules: None,

@@ -3,6 +3,7 @@
 
 use std::{
     io::IsTerminal,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,7 @@ use rayon::prelude::*;
 use super::{
     batch::Batch,
     items::Item,
-    journal::{Journal, JournalError, Line, stamp},
+    journal::{Journal, JournalError, Line},
 };
 use crate::rewards::{Judges, Scores};
 
@@ -49,7 +50,7 @@ struct Loaded {
     index: usize,
     picture: RgbImage,
     prompt: Prompt,
-    stamp: (u64, u64),
+    sha256: String,
 }
 
 /// What tells the rules of `item` from others; nothing where no reward judges by rules.
@@ -74,9 +75,14 @@ pub fn run(
 ) -> std::result::Result<Vec<Result>, JournalError> {
     let mut results: Vec<Option<Result>> = vec![None; items.len()];
     let mut open: Vec<usize> = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let rules = rules(judges, item);
-        match journal.as_ref().and_then(|journal| journal.find(item, rules.as_deref())) {
+    // Each picture that was scored is read again, since a date tells little of what is in a file.
+    let known = |item: &Item| {
+        let journal = journal.as_ref().filter(|_| !stop.is_requested())?;
+        journal.find(item, rules(judges, item).as_deref())
+    };
+    let known: Vec<Option<&Line>> = items.par_iter().map(known).collect();
+    for (index, (item, known)) in items.iter().zip(known).enumerate() {
+        match known {
             Some(line) => {
                 // Groups are the business of this run, not of the one that scored.
                 results[index] = Some(Ok(Line { group: item.group.clone(), ..line.clone() }));
@@ -131,21 +137,27 @@ pub fn run(
     Ok(results.into_iter().flatten().collect())
 }
 
-/// Reads and decodes a picture, and finds out what it is to show.
-fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loaded, String> {
+/// The bytes of the picture at `path`, and what they show; or why it is not read.
+pub fn read_picture(path: &Path) -> std::result::Result<(Vec<u8>, RgbImage), String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    input::regular(&item.path).map_err(unreadable)?;
-    let stamp = stamp(&item.path).map_err(unreadable)?;
-    if stamp.0 > MAX_FILE {
-        return Err(format!("it has {} bytes; at most {MAX_FILE} are read", stamp.0));
+    input::regular(path).map_err(unreadable)?;
+    let length = path.metadata().map_err(unreadable)?.len();
+    if length > MAX_FILE {
+        return Err(format!("it has {length} bytes; at most {MAX_FILE} are read"));
     }
-    let bytes = input::read(&item.path).map_err(unreadable)?;
+    let bytes = input::read(path).map_err(unreadable)?;
     let header = Header::read(&bytes).map_err(|error| error.to_string())?;
     let picture = header.decode().map_err(|error| error.to_string())?;
+    Ok((bytes, picture))
+}
+
+/// Reads and decodes a picture, and finds out what it is to show.
+fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loaded, String> {
+    let (bytes, picture) = read_picture(&item.path)?;
     let text = prompt(item, &bytes, judges.need_prompts())?;
     let prompt = Prompt { text, row: item.row.clone(), ..Prompt::default() };
     judges.check(&picture, &prompt)?;
-    Ok(Loaded { index, picture, prompt, stamp })
+    Ok(Loaded { index, picture, prompt, sha256: sha256(&bytes) })
 }
 
 /// What the picture in `bytes` is to show; empty where nobody says and it is not needed.
@@ -194,18 +206,18 @@ fn score(
         return Vec::new();
     }
     let (mut pictures, mut prompts, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-    for Loaded { index, picture, prompt, stamp } in loaded {
+    for Loaded { index, picture, prompt, sha256 } in loaded {
         pictures.push(picture);
         prompts.push(prompt);
-        rest.push((index, stamp));
+        rest.push((index, sha256));
     }
     let scores = scores(&pictures, &prompts);
     let lines =
-        scores.into_iter().zip(prompts).zip(rest).map(|((scores, prompt), (index, stamp))| {
+        scores.into_iter().zip(prompts).zip(rest).map(|((scores, prompt), (index, sha256))| {
             let item = &items[index];
             let (image, group, prompt) = (item.path.clone(), item.group.clone(), prompt.text);
             let rules = rules(judges, item);
-            (index, scores.map(|scores| Line { image, stamp, prompt, group, rules, scores }))
+            (index, scores.map(|scores| Line { image, sha256, prompt, group, rules, scores }))
         });
     lines.collect()
 }

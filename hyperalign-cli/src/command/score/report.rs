@@ -245,7 +245,7 @@ mod tests {
     fn line(image: &str, group: &str, score: f32) -> Line {
         Line {
             image: image.into(),
-            stamp: (0, 0),
+            sha256: String::new(),
             prompt: format!("a \"{image}\""),
             group: Some(group.to_owned()),
             rules: None,

@@ -7,42 +7,14 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use burn::tensor::Tensor;
 use hyperalign_core::image::{Metadata, encode_png};
 use hyperalign_core::stop::Stop;
-use hyperalign_core::testing;
-use hyperalign_rewards::{Prompt, Reward};
+use hyperalign_core::testing::{self, Brightness};
 use image::{Rgb, RgbImage};
 use serde_json::json;
 
 use super::{connections, http::App, listen, metrics::Metrics, queue::Queue};
 use crate::rewards::Judges;
-
-/// The mean of a picture.
-struct Mean;
-
-impl Reward for Mean {
-    fn name(&self) -> &str {
-        "mean"
-    }
-
-    fn version(&self) -> String {
-        "1".to_owned()
-    }
-
-    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
-        let [batch, ..] = images.dims();
-        images.reshape([batch as i32, -1]).mean_dim(1).squeeze_dim(1)
-    }
-
-    fn differentiable(&self) -> bool {
-        false
-    }
-
-    fn needs_prompt(&self) -> bool {
-        false
-    }
-}
 
 fn ask(address: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -59,7 +31,7 @@ fn ask(address: &str, path: &str, body: &[u8]) -> Vec<u8> {
 /// In Flow-GRPO's protocol and in plain JSON.
 #[test]
 fn pictures_alone_are_scored() {
-    let judges = Arc::new(Judges::of(vec![Arc::new(Mean)], &testing::device()));
+    let judges = Arc::new(Judges::of(vec![Arc::new(Brightness)], &testing::device()));
     let metrics = Arc::new(Metrics::default());
     let (queue, worker) = Queue::new(judges.clone(), metrics.clone(), 4, 2).unwrap();
     let app = App::new(judges, queue, metrics, 1 << 20);
@@ -74,7 +46,7 @@ fn pictures_alone_are_scored() {
     let body = json!({"images": [BASE64_STANDARD.encode(&file)]}).to_string();
     let answer = ask(&address, "/v1/score", body.as_bytes());
     let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.contains("{\"mean\":[1.0]}"), "{answer}");
+    assert!(answer.contains("{\"brightness\":[1.0]}"), "{answer}");
 
     // {"images": [file]} in protocol 3.
     let head = b"\x80\x03}(X\x06\x00\x00\x00images](B".to_vec();

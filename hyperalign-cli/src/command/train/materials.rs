@@ -92,7 +92,8 @@ pub(super) struct DataArgs {
 
     /// Pictures of an embedded base's own world to learn from: `curated`, clean renders of what was
     /// asked for; or what `hyperalign pairs` has drawn, `winners`, `winners-hasty` or `ranked`.
-    /// Default: curated for a base of the small world, winners for one of the large world.
+    /// Default: curated for a base of the small world, winners for one of the large world. A run
+    /// that is resumed needs it again.
     #[arg(long, value_enum, value_name = "SET", conflicts_with = "preferences")]
     data: Option<OwnData>,
 
@@ -107,7 +108,8 @@ pub(super) struct DataArgs {
     max_damaged: f64,
 
     /// What the columns of `--preferences` are called, where they are not called as in Pick-a-Pic
-    /// or HPD: `caption=text,jpg_0=left,jpg_1=right,label_0=left_is_better`.
+    /// or HPD: `caption=text,jpg_0=left,jpg_1=right,label_0=left_is_better`. A run that is resumed
+    /// needs it again.
     #[arg(long, value_name = "KNOWN=OWN,..", requires = "preferences")]
     columns: Option<ColumnNames>,
 

@@ -84,7 +84,7 @@ pub struct Args {
     reward: Option<String>,
 
     /// Files of a published reward: its folder, or a file in it. With several in a mix, one for
-    /// each.
+    /// each. A run that is resumed needs them again.
     #[arg(long, value_name = "[NAME=]PATH", requires = "reward")]
     reward_weights: Vec<String>,
 
@@ -95,8 +95,8 @@ pub struct Args {
     reward_codec: Option<PathBuf>,
 
     /// Go on with the run in `--out`, from its last checkpoint, with its own settings. What names
-    /// its parts (`--base`, `--dtype`, `--lora`, `--preferences`, `--prompts`, `--reward`, `--reward-codec`) is
-    /// given again.
+    /// its parts (`--base`, `--dtype`, `--lora`, `--data`, `--preferences`, `--columns`, `--prompts`,
+    /// `--reward`, `--reward-weights`, `--reward-codec`) is given again.
     #[arg(long, conflicts_with = "config")]
     resume: bool,
 

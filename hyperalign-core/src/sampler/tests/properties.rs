@@ -18,7 +18,7 @@ fn plans() -> Vec<(Solver, Box<dyn Scheduler>)> {
         let choice = SolverChoice { solver: Some(solver), eta };
         if solver.is_for_flows() {
             let config = FlowSchedulerConfig::flux_dev();
-            Box::new(config.plan(STEPS, 16, choice).unwrap())
+            config.plan(STEPS, 16, choice).unwrap()
         } else {
             SchedulerConfig::stable_diffusion().plan(STEPS, choice).unwrap()
         }

@@ -48,6 +48,10 @@ fn the_file_names_its_solver() {
     assert_eq!(of("DPMSolverMultistepScheduler", ""), Solver::Dpmpp2m);
     let karras = r#", "use_karras_sigmas": true"#;
     assert_eq!(of("DPMSolverMultistepScheduler", karras), Solver::Dpmpp2mKarras);
+    assert_eq!(of("HeunDiscreteScheduler", ""), Solver::Heun);
+    assert_eq!(of("UniPCMultistepScheduler", ""), Solver::UniPc);
+    assert_eq!(of("DPMSolverSDEScheduler", ""), Solver::DpmppSde);
+    assert_eq!(of("DPMSolverSDEScheduler", karras), Solver::DpmppSdeKarras);
 }
 
 /// A chosen solver takes over what the file says of noise and ends, and its own spacing unless the
@@ -57,7 +61,10 @@ fn another_solver_can_be_chosen() {
     let config = from_json(STABLE_DIFFUSION);
     for solver in Solver::ALL.into_iter().filter(|solver| !solver.is_for_flows()) {
         let plan = config.plan(5, choice(solver)).unwrap();
-        let steps = if solver == Solver::Pndm { 6 } else { 5 };
+        let steps = match solver {
+            Solver::Pndm => 6,
+            _ => 4 * solver.evaluations() + 1,
+        };
         assert_eq!(plan.steps(), steps, "{solver}");
         let falls = (0..steps).all(|i| plan.level(i + 1).noise <= plan.level(i).noise);
         assert!(falls, "{solver}");
@@ -105,8 +112,8 @@ fn what_is_not_built_is_an_error() {
     assert!(error(r#"{"trained_betas": [0.1]}"#).contains("`trained_betas`"));
     assert!(error(r#"{"beta_end": 1.5}"#).contains("1.5"));
     assert!(error(r#"{"num_train_timesteps": 0}"#).contains("over 0 steps"));
-    let class = error(r#"{"_class_name": "HeunDiscreteScheduler"}"#);
-    assert!(class.contains("HeunDiscreteScheduler") && class.contains("dpm++2m"), "{class}");
+    let class = error(r#"{"_class_name": "LCMScheduler"}"#);
+    assert!(class.contains("LCMScheduler") && class.contains("dpm++2m"), "{class}");
     let own = |class: &str, key: &str, value: &str| {
         error(&format!(r#"{{"_class_name": "{class}", "{key}": {value}}}"#))
     };
@@ -115,6 +122,10 @@ fn what_is_not_built_is_an_error() {
     assert!(error(r#"{"_class_name": "PNDMScheduler"}"#).contains("`skip_prk_steps`"));
     let order = own("DPMSolverMultistepScheduler", "solver_order", "3");
     assert!(order.contains("`solver_order` = 3"), "{order}");
+    let corrector = own("UniPCMultistepScheduler", "disable_corrector", "[0]");
+    assert!(corrector.contains("unipc for `disable_corrector` = [0]"), "{corrector}");
+    let beta = own("HeunDiscreteScheduler", "use_beta_sigmas", "true");
+    assert!(beta.contains("heun for `use_beta_sigmas`"), "{beta}");
     let clipped = own("DPMSolverMultistepScheduler", "lambda_min_clipped", "-5.1");
     assert!(clipped.contains("`lambda_min_clipped` = -5.1"), "{clipped}");
     let learned = own("DDPMScheduler", "variance_type", "\"learned_range\"");
@@ -134,7 +145,7 @@ fn a_batch_is_its_rows() {
         let plan: Box<dyn Scheduler> = match solver.is_for_flows() {
             true => {
                 let plan = FlowSchedulerConfig::flux_dev().plan(6, 1024, choice(solver));
-                Box::new(plan.unwrap())
+                plan.unwrap()
             }
             false => SchedulerConfig::stable_diffusion().plan(6, choice(solver)).unwrap(),
         };
@@ -181,9 +192,15 @@ fn a_flow_is_no_diffusion() {
     let error = config.plan(5, choice(Solver::FlowEuler)).err().expect("a flow's").to_string();
     assert!(error.contains("flow-euler") && error.contains("a diffusion"), "{error}");
     assert!(error.contains("ddim, ddpm, pndm") && !error.contains("flow-sde"), "{error}");
-    let flow = from_json(r#"{"_class_name": "FlowMatchEulerDiscreteScheduler"}"#);
-    let error = flow.process().unwrap_err().to_string();
-    assert!(error.contains("FlowMatchEulerDiscreteScheduler"), "{error}");
+    for (class, more) in [
+        ("FlowMatchEulerDiscreteScheduler", ""),
+        ("FlowMatchHeunDiscreteScheduler", ""),
+        ("UniPCMultistepScheduler", r#", "use_flow_sigmas": true"#),
+    ] {
+        let flow = from_json(&format!(r#"{{"_class_name": "{class}"{more}}}"#));
+        let error = flow.process().unwrap_err().to_string();
+        assert!(error.contains(class), "{error}");
+    }
 }
 
 #[test]
@@ -195,6 +212,19 @@ fn bad_step_counts() {
         let message = error(1001).expect("too many");
         assert!(message.contains("1001 sampling steps"), "{solver}: {message}");
         assert!(error(1).is_none() && error(2).is_none(), "{solver}");
+    }
+}
+
+/// No number of steps that the schedule has is rounded out of it.
+#[test]
+fn every_number_of_steps_has_a_plan() {
+    let config = SchedulerConfig::stable_diffusion();
+    for solver in Solver::ALL.into_iter().filter(|solver| !solver.is_for_flows()) {
+        for steps in 1..=500 {
+            let plan = config.plan(steps, choice(solver)).unwrap();
+            let falls = (0..plan.steps()).all(|i| plan.timestep(i) <= 999.0);
+            assert!(falls, "{solver}: {steps}");
+        }
     }
 }
 

@@ -1,39 +1,5 @@
 use super::*;
-
-/// The header of a member in the directory (46 bytes) or before its content (30 bytes).
-fn header(mark: &[u8; 4], lead: usize, name: &str, size: usize, offset: Option<usize>) -> Vec<u8> {
-    let size = (size as u32).to_le_bytes();
-    let mut bytes = mark.to_vec();
-    bytes.resize(lead, 0);
-    bytes.extend([0; 8]);
-    bytes.extend(size);
-    bytes.extend(size);
-    bytes.extend((name.len() as u16).to_le_bytes());
-    bytes.extend([0; 2]);
-    if let Some(offset) = offset {
-        bytes.extend([0; 10]);
-        bytes.extend((offset as u32).to_le_bytes());
-    }
-    bytes.extend(name.as_bytes());
-    bytes
-}
-
-fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in members {
-        directory.extend(header(b"PK\x01\x02", 12, name, content.len(), Some(file.len())));
-        file.extend(header(b"PK\x03\x04", 10, name, content.len(), None));
-        file.extend(*content);
-    }
-    let start = file.len() as u32;
-    file.extend(&directory);
-    file.extend(b"PK\x05\x06\0\0\0\0");
-    file.extend([(members.len() as u16).to_le_bytes(); 2].concat());
-    file.extend((directory.len() as u32).to_le_bytes());
-    file.extend(start.to_le_bytes());
-    file.extend([0; 2]);
-    file
-}
+use crate::testing::stored_zip;
 
 fn text(text: &str) -> Vec<u8> {
     [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
@@ -68,7 +34,7 @@ fn pickle(body: Vec<u8>) -> Vec<u8> {
 }
 
 fn file(body: Vec<u8>) -> Vec<u8> {
-    zip(&[
+    stored_zip(&[
         ("archive/data.pkl", &pickle(body)),
         ("archive/data/0", &[0; 24]),
         ("archive/version", b"3"),
@@ -153,9 +119,9 @@ fn what_does_not_add_up_is_said() {
     assert!(reason(b"K\x01".to_vec()).contains("no dictionary"));
     assert!(reason(b"t".to_vec()).contains("damaged"));
     assert!(reason(b"i".to_vec()).contains("0x69"));
-    let script = zip(&[("m/data.pkl", b""), ("m/constants.pkl", b"")]);
+    let script = stored_zip(&[("m/data.pkl", b""), ("m/constants.pkl", b"")]);
     assert!(tensors(&script).unwrap_err().contains("TorchScript"));
-    assert!(tensors(&zip(&[("x", b"")])).unwrap_err().contains("data.pkl"));
+    assert!(tensors(&stored_zip(&[("x", b"")])).unwrap_err().contains("data.pkl"));
 }
 
 /// Whatever is cut off or changed: an error or other tensors, never a crash.

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use hyperalign_core::stop::Stop;
+use hyperalign_core::{input, stop::Stop};
 use hyperalign_models::base::{Base, BaseError};
 use hyperalign_rewards::geneval::Row;
 use serde::{Deserialize, Serialize};
@@ -242,7 +242,7 @@ impl DrawnFile {
     /// beginning of its first line.
     fn read_from(&self, path: &Path) -> Result<Option<Vec<DrawnPrompt>>, DrawError> {
         let unreadable = |source| DrawError::Read { path: path.to_owned(), source };
-        let file = match File::open(path) {
+        let file = match input::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(unreadable(source)),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyperalign_core::caught::caught;
+use hyperalign_core::{caught::caught, input};
 use parquet::{
     basic::{Repetition, Type as PhysicalType},
     column::reader::{ColumnReader, ColumnReaderImpl},
@@ -31,12 +31,13 @@ pub(super) type Reader = SerializedFileReader<Disk>;
 impl Disk {
     /// Reads the footer of the file at `path`.
     pub(super) fn open(path: PathBuf) -> Result<Reader> {
+        input::regular(&path)?;
         let length = path.metadata()?.len();
         whole(|| SerializedFileReader::new(Self { path, length }))
     }
 
     fn at(&self, start: u64) -> io::Result<File> {
-        let mut file = File::open(&self.path)?;
+        let mut file = input::open(&self.path)?;
         file.seek(SeekFrom::Start(start))?;
         Ok(file)
     }

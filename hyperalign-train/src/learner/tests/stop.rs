@@ -116,7 +116,7 @@ fn progress_is_lines_of_means() {
         rows.iter().map(|row| row["loss"]["fit"].as_f64().unwrap()).sum::<f64>() / rows.len() as f64
     };
     for (line, rows) in lines.iter().zip([&rows[..1], &rows[1..4], &rows[4..8], &rows[8..]]) {
-        let part = format!("  fit {:.4}  fit gradient ", mean(rows));
+        let part = format!("  fit loss {:.4}  fit gradient ", mean(rows));
         assert!(line.contains(&part), "{line} has no {part}");
     }
 }
@@ -192,12 +192,12 @@ fn a_part_of_some_updates_is_shown_where_it_was_computed() {
         let value = shown.map(|update: usize| rows[update - 1]["loss"]["shrink"].as_f64().unwrap());
         match value {
             Some(value) => {
-                let part = format!("  shrink {value:.4}  ");
+                let part = format!("  shrink loss {value:.4}  ");
                 assert!(line(update).contains(&part), "{} has no {part}", line(update));
             }
             None => assert!(!line(update).contains("shrink"), "{}", line(update)),
         }
-        assert!(line(update).contains("  fit "), "{}", line(update));
+        assert!(line(update).contains("  fit loss "), "{}", line(update));
     }
 }
 
