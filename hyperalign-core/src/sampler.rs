@@ -104,6 +104,19 @@ impl<'a> Sampler<'a> {
         Trajectory::at(0, noise.mul_scalar(self.scheduler.init_noise_sigma()))
     }
 
+    /// The update that the next step of `trajectory` is taken with.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the trajectory has no step left.
+    pub fn held(&self, trajectory: &Trajectory) -> Option<Held> {
+        let Trajectory { i, ref sample, ref held, .. } = *trajectory;
+        assert!(i < self.scheduler.steps(), "the trajectory is at its end");
+        let timestep = self.scheduler.timestep(i);
+        let update = self.adapter.refresh(i, held.as_ref(), sample, timestep, self.conditioning);
+        update.map(|lora| Held { lora, since: i }).or_else(|| held.clone())
+    }
+
     /// Evaluates the network at the sample of `trajectory`, with the update that its step is taken
     /// with. The trajectory stays as it is.
     ///
@@ -111,14 +124,21 @@ impl<'a> Sampler<'a> {
     ///
     /// Panics if the trajectory has no step left, and if the prompts are not those of its rows.
     pub fn look(&self, trajectory: &Trajectory) -> Look {
-        let Trajectory { i, ref sample, ref held, ref history } = *trajectory;
+        self.look_with(trajectory, self.held(trajectory))
+    }
+
+    /// [`look`](Self::look) with an update that the caller has, as one that was
+    /// [computed](Self::held) off the tape that the sample is on.
+    ///
+    /// # Panics
+    ///
+    /// As [`look`](Self::look).
+    pub fn look_with(&self, trajectory: &Trajectory, held: Option<Held>) -> Look {
+        let Trajectory { i, ref sample, ref history, .. } = *trajectory;
         let batch = sample.dims()[0];
         assert!(i < self.scheduler.steps(), "the trajectory is at its end");
         assert_eq!(self.conditioning.batch(), batch, "one prompt for each row of the batch");
-        let timestep = self.scheduler.timestep(i);
-        let update = self.adapter.refresh(i, held.as_ref(), sample, timestep, self.conditioning);
-        let held = update.map(|lora| Held { lora, since: i }).or_else(|| held.clone());
-        let timesteps = Tensor::full([batch], timestep, &sample.device());
+        let timesteps = Tensor::full([batch], self.scheduler.timestep(i), &sample.device());
         let lora = held.as_ref().map(|held| &held.lora);
         let model_output =
             self.denoiser.predict(sample.clone(), timesteps, self.conditioning, lora);

@@ -6,11 +6,13 @@ use std::time::Instant;
 use burn::tensor::Device;
 use hyperalign_core::contract::Decoder;
 use hyperalign_core::image::{self, Metadata, Parameters};
+use hyperalign_core::memory;
 use hyperalign_core::schedule::Solver;
 use hyperalign_core::stop::Stop;
 use hyperalign_models::base::Base;
 use hyperalign_models::generate::{
-    Adapted, AdapterFile, Cost, GenerateError, Job, Meter, Plain, Sampling, Shot, Way, generate,
+    Adapted, AdapterFile, Cost, GenerateError, Job, Meter, Plain, Sampling, Shot, Sought, TestTime,
+    Way, generate,
 };
 use hyperalign_models::hypernet::Variant;
 use hyperalign_models::weights;
@@ -24,9 +26,12 @@ use crate::args::{BaseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, s
 use crate::base;
 use crate::codec;
 use crate::context::Context;
+use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts;
+use crate::rewards;
+use crate::test_time::{self, TestTimeArgs};
 
 /// Pictures of one batch. Their number changes memory and speed, never a picture.
 const BATCH: usize = 8;
@@ -77,6 +82,25 @@ pub struct Args {
     #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = size, allow_hyphen_values = true)]
     size: Option<[usize; 2]>,
 
+    /// Method that works while the picture is sampled: it draws more than one, or follows the
+    /// gradient of a reward. With `--adapter`, over what the adapter makes.
+    #[arg(long, value_name = "NAME", value_parser = TestTime::NAMES)]
+    method: Option<String>,
+
+    #[arg(long, value_name = "NAME_OR_DIR", requires = "method", help = format!(
+        "What `--method` seeks: gold (the embedded world's exact scorer), or a reward: {}. Default: \
+         what embedded bases are aligned with",
+        rewards::kinds()
+    ))]
+    reward: Option<String>,
+
+    /// Files of the reward: its folder, or a file in it. With several in a mix, NAME=PATH.
+    #[arg(long, value_name = "[NAME=]PATH", requires = "method")]
+    reward_weights: Vec<String>,
+
+    #[command(flatten)]
+    test_time: TestTimeArgs,
+
     /// Where to write the picture. Several pictures are numbered, prompt by prompt and for each
     /// prompt seed by seed: heart.png becomes heart-1.png, heart-2.png, ...
     #[arg(long, value_name = "FILE.png", value_parser = png_path)]
@@ -122,6 +146,7 @@ struct Making<'a> {
     sampling: Sampling,
     solver: Solver,
     adapter: Option<(&'a AdapterFile, Adapted<'a>)>,
+    sought: Option<Sought<'a>>,
     /// What their files say about that.
     settings: Value,
 }
@@ -157,12 +182,20 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     check_negative(args, base.as_ref(), sampling.guidance_scale)?;
     let (negative_prompt, solver) = (args.negative.clone(), args.solver.choice());
     let sampling = Sampling { negative_prompt, batch: BATCH, size: args.size, solver, ..sampling };
+    let sought = sought(args, base.as_ref(), adapter.as_ref(), &device)?;
+    let sampling = match &sought {
+        Some(sought) => {
+            sought.check(base.as_ref(), &sampling).into_diagnostic()?;
+            sought.sampling(base.as_ref(), &sampling)
+        }
+        None => sampling,
+    };
     let size = sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size));
     let plan =
         base.plan(sampling.steps, sampling.solver, size.into_diagnostic()?).into_diagnostic()?;
     let solver = base.solver(sampling.solver).into_diagnostic()?;
     let mut making =
-        Making { base: base.as_ref(), sampling, solver, adapter, settings: Value::Null };
+        Making { base: base.as_ref(), sampling, solver, adapter, sought, settings: Value::Null };
     making.settings = settings(&making)?;
     making.settings["device"] = context.device_name().into();
     let dtype = args.base.options.dtype().unwrap_or_else(|| "f32".to_owned());
@@ -171,24 +204,51 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     making.settings["preview_codec_hash"] = json!(codec.as_ref().map(weights::hash));
 
     let start = Instant::now();
-    let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * plan.steps()) as u64);
+    // What a search will evaluate depends on what it finds.
+    let bar = match &making.sought {
+        Some(_) => ProgressBar::new_spinner(),
+        None => ProgressBar::new((pictures.len().div_ceil(BATCH) * plan.steps()) as u64),
+    };
+    let stop = Stop::default();
+    if making.sought.is_some() {
+        interrupt::request_on_ctrl_c(stop.clone())?;
+    }
     let decoder = codec.as_ref().map(|codec| codec as &dyn Decoder);
-    let cost = make(&pictures, &making, decoder, &bar)?;
+    let written = make(&pictures, &making, decoder, &bar, &stop)?;
     bar.finish_and_clear();
+    let pictures = &pictures[..written.pictures];
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
         let answer = json!({
             "settings": making.settings,
             "pictures": pictures,
             "seconds": seconds,
-            "cost": cost,
+            "cost": written.cost,
+            "peak_memory": memory::peak(),
+            "notes": written.notes,
         });
         output::print_json(&answer)?;
     } else {
         let lines = pictures.iter().map(|p| format!("{}  {}\n", p.file.display(), p.prompt));
         output::print(&lines.collect::<String>())?;
     }
-    Ok(Outcome::Done)
+    Ok(if written.is_all { Outcome::Done } else { Outcome::Interrupted })
+}
+
+/// The method that the flags name, if any.
+fn sought<'a>(
+    args: &Args,
+    base: &dyn Base,
+    adapter: Option<&(&'a AdapterFile, Adapted<'a>)>,
+    device: &Device,
+) -> miette::Result<Option<Sought<'a>>> {
+    let Some(name) = &args.method else { return Ok(None) };
+    let mut methods = args.test_time.methods(&[name.as_str()])?;
+    let Some(method) = methods.pop() else { return Ok(None) };
+    let given = args.reward.as_deref();
+    let reward = test_time::reward(given, &args.reward_weights, base, &method, device)?;
+    let adapted = adapter.map(|(_, adapted)| adapted.clone());
+    Ok(Some(Sought { method, reward, adapted, budget: args.test_time.budget() }))
 }
 
 /// Checks that a negative prompt would be read, and knows only words that the base knows.
@@ -254,39 +314,69 @@ fn adapter(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Opti
     }
 }
 
-/// Makes and writes the pictures, batch by batch; what they cost comes back.
+/// What was written before the end.
+#[derive(Default)]
+struct Written {
+    pictures: usize,
+    cost: Cost,
+    /// What a method says of each picture.
+    notes: Vec<Value>,
+    is_all: bool,
+}
+
+/// Makes and writes the pictures, batch by batch.
 fn make(
     pictures: &[Picture],
     making: &Making<'_>,
     decoder: Option<&dyn Decoder>,
     bar: &ProgressBar,
-) -> miette::Result<Cost> {
+    stop: &Stop,
+) -> miette::Result<Written> {
     let shots: Vec<Shot> =
         pictures.iter().map(|picture| Shot::new(picture.prompt.as_str(), picture.seed)).collect();
-    let progress = || bar.inc(1);
+    let progress = |best: Option<f64>| {
+        if let Some(best) = best {
+            bar.set_message(format!("best score {best:.4}"));
+        }
+        bar.inc(1);
+    };
     let meter = Meter::with_progress(&progress);
     let Making { base, sampling, .. } = making;
     let job = Job { base: *base, sampling, shots: &shots, decoder, meter: &meter };
-    let way: &dyn Way = match &making.adapter {
-        Some((_, adapted)) => adapted,
-        None => &Plain,
+    let way: &dyn Way = match (&making.sought, &making.adapter) {
+        (Some(sought), _) => sought,
+        (None, Some((_, adapted))) => adapted,
+        (None, None) => &Plain,
     };
-    let (mut cost, mut left) = (Cost::default(), pictures.iter());
-    generate(way, &job, &Stop::default(), &mut |_, batch| -> Result<(), SampleError> {
-        cost += batch.cost;
-        for (image, picture) in image::to_images(batch.images).iter().zip(left.by_ref()) {
-            let metadata = metadata(picture, image.dimensions(), making);
+    let (mut written, mut left) = (Written::default(), pictures.iter());
+    let is_all = generate(way, &job, stop, &mut |_, batch| -> Result<(), SampleError> {
+        written.cost += batch.cost;
+        for (k, image) in image::to_images(batch.images).iter().enumerate() {
+            let Some(picture) = left.next() else { break };
+            let note = batch.notes.get(k);
+            let metadata = metadata(picture, image.dimensions(), making, note);
             image::write_png(&picture.file, image, &metadata)?;
+            written.pictures += 1;
+            written.notes.extend(note.cloned());
         }
         Ok(())
     })?;
-    Ok(cost)
+    Ok(Written { is_all, ..written })
 }
 
 /// What the picture's file says about how it was made.
-fn metadata(picture: &Picture, size: (u32, u32), making: &Making<'_>) -> Metadata {
-    let Making { base, sampling, solver, adapter, settings } = making;
+fn metadata(
+    picture: &Picture,
+    size: (u32, u32),
+    making: &Making<'_>,
+    note: Option<&Value>,
+) -> Metadata {
+    let Making { base, sampling, solver, adapter, sought, settings } = making;
     let mut extra = Vec::new();
+    if let Some(sought) = sought {
+        extra.push(("Method".to_owned(), sought.method.name().to_owned()));
+        extra.push(("Reward".to_owned(), sought.reward.name().to_owned()));
+    }
     if let Some((file, adapted)) = adapter {
         extra.push(("Variant".to_owned(), adapted.variant.label().to_owned()));
         extra.push(("Adapter".to_owned(), file.path.display().to_string()));
@@ -306,6 +396,9 @@ fn metadata(picture: &Picture, size: (u32, u32), making: &Making<'_>) -> Metadat
     let mut everything = settings.clone();
     everything["prompt"] = picture.prompt.as_str().into();
     everything["seed"] = picture.seed.into();
+    if let Some(note) = note {
+        everything["found"] = note.clone();
+    }
     if hyperalign_models::embedded::folder(base.name()).is_some() {
         everything["attribution"] = emoji::ATTRIBUTION.into();
     }
@@ -314,7 +407,7 @@ fn metadata(picture: &Picture, size: (u32, u32), making: &Making<'_>) -> Metadat
 
 /// What all pictures of the call have in common, in the words of the flags.
 fn settings(making: &Making<'_>) -> miette::Result<Value> {
-    let Making { base, sampling, solver, adapter, .. } = making;
+    let Making { base, sampling, solver, adapter, sought, .. } = making;
     let variant = match adapter {
         Some((_, adapted)) => json!(adapted.variant),
         None => json!(VariantChoice::None.to_string()),
@@ -329,6 +422,10 @@ fn settings(making: &Making<'_>) -> miette::Result<Value> {
         "base": base.name(),
         "base_hash": base.hash(),
         "variant": variant,
+        "method": sought.as_ref().map(|sought| &sought.method),
+        "reward": sought.as_ref().map(|sought| sought.reward.name()),
+        "reward_version": sought.as_ref().map(|sought| sought.reward.version()),
+        "budget": sought.as_ref().map(|sought| sought.budget),
         "adapter": adapter.as_ref().map(|(file, _)| &file.path),
         "adapter_sha256": sha256,
         "key_steps": keyed.map(|(_, adapted)| &adapted.key_steps),

@@ -104,4 +104,17 @@ impl Look {
             history: self.history.detach(),
         }
     }
+
+    /// The same values without autodiff; of the update, which is no part of the sample's tape, the
+    /// same tensors.
+    #[must_use]
+    pub fn inner(self) -> Self {
+        Self {
+            i: self.i,
+            held: self.held,
+            model_output: self.model_output.inner(),
+            transition: self.transition.inner(),
+            history: self.history.inner(),
+        }
+    }
 }

@@ -106,6 +106,12 @@ impl History {
         self.map(Tensor::detach)
     }
 
+    /// The same values without autodiff.
+    #[must_use]
+    pub fn inner(self) -> Self {
+        self.map(Tensor::inner)
+    }
+
     fn map(&self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
         Self {
             outputs: self.outputs.iter().cloned().map(&f).collect(),

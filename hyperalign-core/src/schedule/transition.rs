@@ -89,6 +89,12 @@ impl Transition {
             pred_original: self.pred_original.clone().detach(),
         }
     }
+
+    /// The same values without autodiff.
+    #[must_use]
+    pub fn inner(self) -> Self {
+        Self { mean: self.mean.inner(), pred_original: self.pred_original.inner(), ..self }
+    }
 }
 
 /// Differences of neighbouring samples vanish in eight bits.

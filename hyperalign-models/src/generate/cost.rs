@@ -2,7 +2,10 @@
 
 use std::{
     ops::{Add, AddAssign},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use burn::tensor::{Device, Tensor};
@@ -70,18 +73,28 @@ pub struct Meter<'a> {
     gradient_passes: AtomicU64,
     decodes: AtomicU64,
     reward_calls: AtomicU64,
-    progress: Option<&'a (dyn Fn() + Sync)>,
+    progress: Option<&'a OnProgress<'a>>,
+    best: Mutex<Option<f64>>,
 }
+
+/// What is done after every call of the denoiser, given the best score of the picture at hand if
+/// one is sought.
+pub type OnProgress<'a> = dyn Fn(Option<f64>) + Sync + 'a;
 
 impl<'a> Meter<'a> {
     /// A meter that calls `progress` after every call of the denoiser, for a bar.
-    pub fn with_progress(progress: &'a (dyn Fn() + Sync)) -> Self {
+    pub fn with_progress(progress: &'a OnProgress<'a>) -> Self {
         Self { progress: Some(progress), ..Self::default() }
     }
 
     /// Notes a backward pass through the denoiser for so many rows.
     pub fn gradient_pass(&self, rows: usize) {
         add(&self.gradient_passes, rows);
+    }
+
+    /// Notes the best score of the picture at hand.
+    pub(super) fn best(&self, score: f64) {
+        *self.best.lock().unwrap_or_else(PoisonError::into_inner) = Some(score);
     }
 
     /// What was counted so far; no time.
@@ -124,7 +137,7 @@ impl<T: Denoiser> Denoiser for Metered<'_, T> {
         add(&self.meter.denoiser_evaluations, sample.dims()[0]);
         let output = self.inner.predict(sample, timesteps, conditioning, lora);
         if let Some(progress) = self.meter.progress {
-            progress();
+            progress(*self.meter.best.lock().unwrap_or_else(PoisonError::into_inner));
         }
         output
     }

@@ -1,0 +1,164 @@
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use hyperalign_core::{
+    contract::{Prompt, Reads, Reward},
+    schedule::{Solver, SolverChoice},
+    search::BestOfN,
+    stop::Stop,
+    testing,
+};
+
+use super::{super::*, *};
+use crate::{
+    base::Base,
+    testing::{small_base, small_flux},
+};
+
+const SAMPLING: Sampling = Sampling::new(4, 2.0);
+
+/// How red a picture is.
+struct Red {
+    differentiable: bool,
+}
+
+impl Reward for Red {
+    fn name(&self) -> &str {
+        "red"
+    }
+
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+
+    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
+        let pixels: Tensor<2> = images.slice(burn::tensor::s![.., 0..1]).flatten(1, 3);
+        pixels.mean_dim(1).squeeze_dim(1)
+    }
+
+    fn differentiable(&self) -> bool {
+        self.differentiable
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Tensors
+    }
+}
+
+fn red() -> Arc<dyn Reward> {
+    Arc::new(Red { differentiable: true })
+}
+
+fn sought(method: TestTime) -> Sought<'static> {
+    Sought { method, reward: red(), adapted: None, budget: Budget::default() }
+}
+
+fn shots() -> [Shot; 2] {
+    [Shot::new("a red dog", 5), Shot::new("a blue heart", 6)]
+}
+
+/// The methods with settings that are done in a moment.
+fn small() -> Vec<TestTime> {
+    TestTimeSettings { best_of_n: BestOfN { n: 3 } }.all()
+}
+
+fn made(
+    base: &dyn Base,
+    way: &dyn Way,
+    sampling: &Sampling,
+    shots: &[Shot],
+) -> Result<(Vec<Batch>, Cost), GenerateError> {
+    let (mut all, mut cost) = (Vec::new(), Cost::default());
+    let meter = Meter::default();
+    let job = Job { base, sampling, shots, decoder: None, meter: &meter };
+    let done = generate(way, &job, &Stop::default(), &mut |_, batch| {
+        cost += batch.cost;
+        all.push(batch);
+        Ok::<_, GenerateError>(())
+    });
+    assert!(done?);
+    Ok((all, cost))
+}
+
+fn distance(a: &Tensor<4>, b: &Tensor<4>) -> f32 {
+    (a.clone() - b.clone()).abs().max().into_scalar()
+}
+
+fn bases() -> [Box<dyn Base>; 2] {
+    let device = testing::device();
+    [Box::new(small_base(1, &device)), Box::new(small_flux(true, &device))]
+}
+
+#[test]
+fn methods_have_their_names() {
+    let names: Vec<&str> = TestTimeSettings::default().all().iter().map(TestTime::name).collect();
+    assert_eq!(names, TestTime::NAMES);
+    for method in TestTimeSettings::default().all() {
+        let json = serde_json::to_value(&method).unwrap();
+        assert_eq!(json["name"], method.name());
+        assert_eq!(serde_json::from_value::<TestTime>(json).unwrap(), method);
+    }
+    assert!(TestTimeSettings::default().method("worst-of-n").is_none());
+}
+
+/// On both kinds of base: the picture is better than the plain one, says how it was made, and does
+/// not depend on what else is made.
+#[test]
+fn every_method_makes_pictures_of_every_base() {
+    for base in bases() {
+        for method in small() {
+            let way = sought(method.clone());
+            let sampling = way.sampling(base.as_ref(), &SAMPLING);
+            let (both, _) = made(base.as_ref(), &way, &SAMPLING, &shots()).unwrap();
+            let (plain, _) = made(base.as_ref(), &Plain, &sampling, &shots()[1..]).unwrap();
+            let apart = Sampling { batch: 1, ..SAMPLING };
+            let (second, _) = made(base.as_ref(), &way, &apart, &shots()[1..]).unwrap();
+            let about = format!("{} of {}", method.name(), base.name());
+            assert!(distance(&both[1].images, &second[0].images) < 1e-4, "{about}");
+            assert!(distance(&both[1].images, &plain[0].images) > 1e-4, "{about} does nothing");
+            let prompts = [shots()[1].prompt.clone()];
+            let score = |batch: &Batch| f64::from(red().measure(&batch.images, &prompts)[0]);
+            assert!(score(&both[1]) > score(&plain[0]), "{about} is not better");
+            if let Some(stated) = both[1].notes[0]["score"].as_f64() {
+                assert!((stated - score(&both[1])).abs() < 1e-5, "{about}");
+            }
+            assert_eq!(both[1].notes[0]["skipped"], 0);
+        }
+    }
+}
+
+#[test]
+fn what_methods_cost() {
+    let base = small_base(1, &testing::device());
+    let cost = |method| made(&base, &sought(method), &SAMPLING, &shots()[..1]).unwrap().1;
+    let counters = |cost: Cost| {
+        [cost.denoiser_evaluations, cost.gradient_passes, cost.decodes, cost.reward_calls]
+    };
+    // N T evaluations, N decodings, N scores.
+    assert_eq!(counters(cost(TestTime::BestOfN(BestOfN { n: 3 }))), [3 * 4, 0, 3, 3]);
+}
+
+#[test]
+fn what_cannot_run_is_an_error() {
+    let base = small_base(1, &testing::device());
+    let error = |way: &Sought, sampling: &Sampling| {
+        made(&base, way, sampling, &shots()).unwrap_err().to_string()
+    };
+    let none = sought(TestTime::BestOfN(BestOfN { n: 0 }));
+    assert!(error(&none, &SAMPLING).contains("`best-of-n` cannot run: `n` is 0"));
+    for method in small() {
+        let budget = Budget { evaluations: Some(3), seconds: None };
+        let way = Sought { budget, ..sought(method.clone()) };
+        assert!(error(&way, &SAMPLING).contains("3 evaluations"), "{method:?}");
+        if method.needs_gradient() {
+            let reward = Arc::new(Red { differentiable: false });
+            let way = Sought { reward, ..sought(method.clone()) };
+            assert!(error(&way, &SAMPLING).contains("`red` has none"), "{method:?}");
+        }
+        if method.needs_noise() {
+            let solver = SolverChoice { solver: Some(Solver::Ddim), eta: Some(0.0) };
+            let message = error(&sought(method), &Sampling { solver, ..SAMPLING });
+            assert!(message.contains("draw none"), "{message}");
+        }
+    }
+}
