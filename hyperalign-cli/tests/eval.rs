@@ -3,6 +3,9 @@
 mod clip;
 mod tiny;
 
+use hyperalign_core::testing;
+use hyperalign_models::hypernet::{Adapter, TrainingReward};
+
 use clip::write_clip;
 use tiny::{World, message, write_adapter};
 

@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::{
-    contract::{AdapterSource, Conditioning, Denoiser, Held, NoAdapter},
+    contract::{AdapterSource, Answer, Conditioning, Denoiser, Held, NoAdapter},
     diffusion::Renoising,
     lora::LoraSet,
     schedule::Scheduler,
@@ -140,12 +140,12 @@ impl<'a> Sampler<'a> {
         assert_eq!(self.conditioning.batch(), batch, "one prompt for each row of the batch");
         let timesteps = Tensor::full([batch], self.scheduler.timestep(i), &sample.device());
         let lora = held.as_ref().map(|held| &held.lora);
-        let model_output =
-            self.denoiser.predict(sample.clone(), timesteps, self.conditioning, lora);
+        let Answer { output: model_output, correction } =
+            self.denoiser.answer(sample.clone(), timesteps, self.conditioning, lora);
         let mut history = history.clone();
         let transition =
             self.scheduler.transition(i, model_output.clone(), sample.clone(), &mut history);
-        Look { i, held, model_output, transition, history }
+        Look { i, held, model_output, correction, transition, history }
     }
 
     /// Takes the step that was looked at. One look may be stepped from more than once, each time

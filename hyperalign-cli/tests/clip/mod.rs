@@ -5,7 +5,6 @@ use std::path::Path;
 
 use hyperalign_core::testing;
 use hyperalign_models::clip::{ClipConfig, ClipTextConfig, ClipVisionConfig};
-use hyperalign_models::hypernet::{Adapter, TrainingReward};
 use hyperalign_models::testing::WORDS;
 use hyperalign_models::tokenizer::Tokenizer;
 use hyperalign_models::weights::{FileFloat, reinit, save};

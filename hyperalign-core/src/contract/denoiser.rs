@@ -66,6 +66,33 @@ impl Conditioning {
     }
 }
 
+/// What a network answers, and what guidance has done to the answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The prediction, of the shape of the sample.
+    pub output: Tensor<4>,
+    /// What guidance has added; `None` where nothing guides, or the network was distilled to it.
+    pub correction: Option<Correction>,
+}
+
+/// How guidance leads from the unconditional prediction to the answer,
+/// `answer = unconditional + scale * difference`.
+#[derive(Debug, Clone)]
+pub struct Correction {
+    /// The conditional less the unconditional prediction, of the shape of the sample.
+    pub difference: Tensor<4>,
+    /// The weight of guidance.
+    pub scale: f64,
+}
+
+impl Correction {
+    /// With `f` of the tensor.
+    #[must_use]
+    pub(crate) fn map(&self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        Self { difference: f(self.difference.clone()), scale: self.scale }
+    }
+}
+
 /// A network that reads a noisy sample and predicts one of the quantities of [`Prediction`].
 ///
 /// The low-rank update is an argument, never a mutation: the rows of one batch carry different
@@ -89,6 +116,18 @@ pub trait Denoiser {
         lora: Option<&LoraSet>,
     ) -> Tensor<4>;
 
+    /// [`predict`](Self::predict), and what guidance had to do with it.
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Answer {
+        let output = self.predict(sample, timesteps, conditioning, lora);
+        Answer { output, correction: None }
+    }
+
     /// The quantity that [`predict`](Self::predict) returns.
     fn prediction(&self) -> Prediction;
 }
@@ -102,6 +141,16 @@ impl<T: Denoiser + ?Sized> Denoiser for Box<T> {
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
         (**self).predict(sample, timesteps, conditioning, lora)
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Answer {
+        (**self).answer(sample, timesteps, conditioning, lora)
     }
 
     fn prediction(&self) -> Prediction {

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    contract::{Conditioning, Denoiser, Prediction},
+    contract::{Answer, Conditioning, Correction, Denoiser, Prediction},
     lora::LoraSet,
 };
 
@@ -36,8 +36,18 @@ impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
+        self.answer(sample, timesteps, conditioning, lora).output
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Answer {
         if self.guidance_scale == 1.0 {
-            return self.denoiser.predict(sample, timesteps, conditioning, lora);
+            return self.denoiser.answer(sample, timesteps, conditioning, lora);
         }
         let batch = conditioning.batch();
         let unconditional = match self.unconditional.batch() {
@@ -57,7 +67,9 @@ impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
         );
         let unconditional = output.clone().slice(0..batch);
         let conditional = output.slice(batch..2 * batch);
-        unconditional.clone() + (conditional - unconditional).mul_scalar(self.guidance_scale)
+        let (difference, scale) = (conditional - unconditional.clone(), self.guidance_scale);
+        let output = unconditional + difference.clone().mul_scalar(scale);
+        Answer { output, correction: Some(Correction { difference, scale }) }
     }
 
     fn prediction(&self) -> Prediction {
@@ -125,6 +137,22 @@ mod tests {
         assert_eq!(guided(&echo, &[0.5, 1.5], 3.0, None), [2.0, 3.0]);
         assert_eq!(guided(&echo, &[0.5], 0.0, None), [0.5, 0.5]);
         assert_eq!(*echo.rows.borrow(), [4, 4, 4]);
+    }
+
+    /// What it says that it added is what it added.
+    #[test]
+    fn the_correction_is_told() {
+        let echo = Echo::default();
+        let answer = |scale| {
+            let guidance = ClassifierFreeGuidance::new(&echo, conditioning(&[0.5]), scale);
+            let sample = Tensor::zeros([2, 1, 1, 1], &testing::device());
+            let timesteps = Tensor::zeros([2], &testing::device());
+            guidance.answer(sample, timesteps, &conditioning(&[1.0, 2.0]), None)
+        };
+        let correction = answer(3.0).correction.unwrap();
+        assert_eq!(correction.scale, 3.0);
+        assert_eq!(correction.difference.try_into_vec_as::<f32>().unwrap(), [0.5, 1.5]);
+        assert!(answer(1.0).correction.is_none());
     }
 
     #[test]

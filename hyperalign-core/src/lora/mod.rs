@@ -117,6 +117,24 @@ impl LoraSet {
         self.map_rows(|factor| select_rows(factor, rows))
     }
 
+    /// The updates of several batches as those of one: each with the rows of its batch. What a
+    /// batch shares is written out for its rows.
+    pub fn join(parts: &[(&Self, usize)]) -> Self {
+        let Some((first, _)) = parts.first() else { return Self::default() };
+        let joined = |path: &str, of: fn(&LoraDelta) -> &Tensor<3>| {
+            let rows = parts.iter().filter_map(|(set, rows)| {
+                let factor = of(set.get(path)?).clone();
+                Some(if factor.dims()[0] == 1 { factor.repeat_dim(0, *rows) } else { factor })
+            });
+            Tensor::cat(rows.collect(), 0)
+        };
+        let deltas = first.deltas.iter().map(|(path, delta)| {
+            let (down, up) = (joined(path, |delta| &delta.down), joined(path, |delta| &delta.up));
+            (path.clone(), LoraDelta { down, up, ..delta.clone() })
+        });
+        Self { deltas: deltas.collect() }
+    }
+
     /// The same values, cut off from any autodiff graph.
     pub fn detach(&self) -> Self {
         let deltas = self.deltas.iter().map(|(path, delta)| {

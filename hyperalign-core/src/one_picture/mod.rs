@@ -14,6 +14,7 @@ pub use account::{Account, Unlimited};
 pub use draws::Draws;
 pub use error::SettingError;
 pub use gradient::Graded;
+pub(crate) use gradient::{rms, widened};
 
 use crate::{
     contract::{Conditioning, Decoder, Prompt, Reward},
@@ -21,6 +22,7 @@ use crate::{
 };
 
 /// One picture that is wanted: how it is sampled, what it is judged by, and who pays.
+#[derive(Clone)]
 pub struct OnePicture<'a> {
     /// Its sampler, for one row: the prompt, and the updates of an adapter if there is one.
     pub sampler: Sampler<'a>,

@@ -233,3 +233,9 @@ impl Denoiser for Counting<'_> {
 pub fn values(tensor: Tensor<4>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().iter::<f32>().collect()
 }
+
+/// A row of numbers in f64.
+pub fn tensor(values: &[f64]) -> Tensor<4> {
+    let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
+    Tensor::from_data(data, (&testing::cpu(), burn::tensor::DType::F64))
+}

@@ -10,7 +10,9 @@ use std::{
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, ScoreError},
+    contract::{
+        Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, ScoreError,
+    },
     lora::LoraSet,
 };
 use image::RgbImage;
@@ -134,12 +136,22 @@ impl<T: Denoiser> Denoiser for Metered<'_, T> {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
+        self.answer(sample, timesteps, conditioning, lora).output
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Answer {
         add(&self.meter.denoiser_evaluations, sample.dims()[0]);
-        let output = self.inner.predict(sample, timesteps, conditioning, lora);
+        let answer = self.inner.answer(sample, timesteps, conditioning, lora);
         if let Some(progress) = self.meter.progress {
             progress(*self.meter.best.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        output
+        answer
     }
 
     fn prediction(&self) -> Prediction {

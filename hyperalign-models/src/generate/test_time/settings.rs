@@ -2,9 +2,10 @@
 
 use hyperalign_core::{
     contract::Reward,
+    guidance::Freedom,
     one_picture::{Found, OnePicture, SettingError},
     schedule::{Scheduler, Solver, SolverChoice},
-    search::BestOfN,
+    search::{BestOfN, Das, NoiseSearch},
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,20 +18,54 @@ use super::TestTimeError;
 pub enum TestTime {
     /// The best of N pictures.
     BestOfN(BestOfN),
+    /// Zero-order search over the noise of each step.
+    ZeroOrder(NoiseSearch),
+    /// The same with candidates from anywhere.
+    EpsilonGreedy(NoiseSearch),
+    /// Sequential Monte Carlo towards the reward.
+    Das(Das),
+    /// Steps that are moved along the gradient of the reward.
+    Freedom(Freedom),
 }
 
 /// The settings of every method, a table of a file for each.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TestTimeSettings {
     /// Of the best of N.
     pub best_of_n: BestOfN,
+    /// Of zero-order search.
+    pub zero_order: NoiseSearch,
+    /// Of epsilon-greedy search.
+    pub epsilon_greedy: NoiseSearch,
+    /// Of sequential Monte Carlo.
+    pub das: Das,
+    /// Of energy guidance.
+    pub freedom: Freedom,
+}
+
+impl Default for TestTimeSettings {
+    fn default() -> Self {
+        Self {
+            best_of_n: BestOfN::default(),
+            zero_order: NoiseSearch::zero_order(),
+            epsilon_greedy: NoiseSearch::epsilon_greedy(),
+            das: Das::default(),
+            freedom: Freedom::default(),
+        }
+    }
 }
 
 impl TestTimeSettings {
     /// All methods, with these settings.
     pub fn all(&self) -> Vec<TestTime> {
-        vec![TestTime::BestOfN(self.best_of_n)]
+        vec![
+            TestTime::BestOfN(self.best_of_n),
+            TestTime::ZeroOrder(self.zero_order),
+            TestTime::EpsilonGreedy(self.epsilon_greedy),
+            TestTime::Das(self.das),
+            TestTime::Freedom(self.freedom),
+        ]
     }
 
     /// The method called `name`, with its settings.
@@ -41,26 +76,33 @@ impl TestTimeSettings {
 
 impl TestTime {
     /// Their names.
-    pub const NAMES: [&'static str; 1] = ["best-of-n"];
+    pub const NAMES: [&'static str; 5] =
+        ["best-of-n", "zero-order", "epsilon-greedy", "das", "freedom"];
 
     /// Its name, as `--method` has it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::BestOfN(_) => "best-of-n",
+            Self::ZeroOrder(_) => "zero-order",
+            Self::EpsilonGreedy(_) => "epsilon-greedy",
+            Self::Das(_) => "das",
+            Self::Freedom(_) => "freedom",
         }
     }
 
     /// Whether it reads the gradient of the reward.
     pub fn needs_gradient(&self) -> bool {
         match self {
-            Self::BestOfN(_) => false,
+            Self::BestOfN(_) | Self::ZeroOrder(_) | Self::EpsilonGreedy(_) => false,
+            Self::Das(_) | Self::Freedom(_) => true,
         }
     }
 
     /// Whether it has nothing to do where no step draws noise.
     pub fn needs_noise(&self) -> bool {
         match self {
-            Self::BestOfN(_) => false,
+            Self::BestOfN(_) | Self::Freedom(_) => false,
+            Self::ZeroOrder(_) | Self::EpsilonGreedy(_) | Self::Das(_) => true,
         }
     }
 
@@ -68,10 +110,10 @@ impl TestTime {
     /// the base's own.
     pub(super) fn solver(&self, is_flow: bool) -> Option<SolverChoice> {
         let choice = |solver, eta| Some(SolverChoice { solver: Some(solver), eta: Some(eta) });
-        match (self.needs_noise(), is_flow) {
-            (false, _) => None,
-            (true, false) => choice(Solver::Ddim, 1.0),
-            (true, true) => choice(Solver::FlowSdeGrpo, 0.3),
+        match (self, is_flow) {
+            (Self::BestOfN(_), _) | (Self::Freedom(_), true) => None,
+            (_, false) => choice(Solver::Ddim, 1.0),
+            (_, true) => choice(Solver::FlowSdeGrpo, 0.3),
         }
     }
 
@@ -83,7 +125,8 @@ impl TestTime {
     /// it needs them.
     pub fn check(&self, plan: &dyn Scheduler, reward: &dyn Reward) -> Result<(), TestTimeError> {
         let method = self.name();
-        self.check_settings().map_err(|error| TestTimeError::Setting { method, error })?;
+        self.check_settings(plan.steps())
+            .map_err(|error| TestTimeError::Setting { method, error })?;
         if self.needs_gradient() && !reward.differentiable() {
             return Err(TestTimeError::NoGradient { method, reward: reward.name().to_owned() });
         }
@@ -93,9 +136,18 @@ impl TestTime {
         Ok(())
     }
 
-    fn check_settings(&self) -> Result<(), SettingError> {
+    fn check_settings(&self, steps: usize) -> Result<(), SettingError> {
         match self {
             Self::BestOfN(method) => method.check(),
+            Self::ZeroOrder(method) => {
+                let explores = method.exploration != 0.0;
+                let expected = "0: with more it is epsilon-greedy";
+                SettingError::unless(!explores, "exploration", method.exploration, expected)?;
+                method.check()
+            }
+            Self::EpsilonGreedy(method) => method.check(),
+            Self::Das(method) => method.check(),
+            Self::Freedom(method) => method.check(steps),
         }
     }
 
@@ -103,6 +155,9 @@ impl TestTime {
     pub(super) fn run(&self, picture: &OnePicture) -> Option<Found> {
         match self {
             Self::BestOfN(method) => method.run(picture),
+            Self::ZeroOrder(method) | Self::EpsilonGreedy(method) => Some(method.run(picture)),
+            Self::Das(method) => Some(method.run(picture)),
+            Self::Freedom(method) => Some(method.run(picture)),
         }
     }
 }

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::{Prompt, Reads, Reward},
+    guidance::Freedom,
     schedule::{Solver, SolverChoice},
-    search::BestOfN,
+    search::{BestOfN, Das, NoiseSearch},
     stop::Stop,
     testing,
 };
@@ -59,7 +60,16 @@ fn shots() -> [Shot; 2] {
 
 /// The methods with settings that are done in a moment.
 fn small() -> Vec<TestTime> {
-    TestTimeSettings { best_of_n: BestOfN { n: 3 } }.all()
+    let noise = |settings| NoiseSearch { candidates: 3, iterations: 2, ..settings };
+    let settings = TestTimeSettings {
+        best_of_n: BestOfN { n: 3 },
+        zero_order: noise(NoiseSearch::zero_order()),
+        epsilon_greedy: noise(NoiseSearch::epsilon_greedy()),
+        das: Das { alpha: 1e-4, ..Das::default() },
+        // A repeated step draws other noise, and a better picture is no longer sure.
+        freedom: Freedom { repeats: 1, ..Freedom::default() },
+    };
+    settings.all()
 }
 
 fn made(
@@ -136,6 +146,17 @@ fn what_methods_cost() {
     };
     // N T evaluations, N decodings, N scores.
     assert_eq!(counters(cost(TestTime::BestOfN(BestOfN { n: 3 }))), [3 * 4, 0, 3, 3]);
+    // 1 + K N evaluations a step and K N scores. The last step's candidates are pictures.
+    let search = NoiseSearch { candidates: 3, iterations: 2, ..NoiseSearch::zero_order() };
+    assert_eq!(counters(cost(TestTime::ZeroOrder(search))), [4 + 3 * 6, 0, 4 * 6, 4 * 6]);
+    // P T evaluations and gradients, and P T + P scores.
+    let das = Das { particles: 3, ..Das::default() };
+    assert_eq!(counters(cost(TestTime::Das(das))), [3 * 4, 3 * 4, 3 * 5, 3 * 5]);
+    // Of four steps two are guided, one of them three times; decoded once more at the end.
+    let freedom = TestTime::Freedom(Freedom { end: 0.8, ..Freedom::default() });
+    assert_eq!(counters(cost(freedom)), [4 + 2, 4, 5, 4]);
+    let compat = NoiseSearch { compat_lookahead: true, ..search };
+    assert_eq!(counters(cost(TestTime::ZeroOrder(compat))), [4 * 7, 0, 4 * 6 + 1, 4 * 6]);
 }
 
 #[test]
