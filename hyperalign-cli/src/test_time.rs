@@ -6,10 +6,10 @@ use burn::tensor::Device;
 use hyperalign_models::{
     base::Base,
     embedded,
-    generate::{Budget, TestTime, TestTimeSettings},
+    generate::{Budget, Knowledge, TestTime, TestTimeSettings},
 };
 use hyperalign_rewards::{Reward, emoji::Gold};
-use miette::Diagnostic;
+use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
     args::{at_least_one, positive},
@@ -32,6 +32,11 @@ pub struct TestTimeArgs {
     /// What `--method` may cost a picture, in seconds. It returns the best that it has by then.
     #[arg(long, value_name = "SECONDS", requires = "method", value_parser = positive)]
     budget: Option<f64>,
+
+    /// JSON file of what prompts say of which things, for dymo, such as
+    /// {"a red dog": [{"dog": ["red"]}]}. Default: as the words of a prompt let one guess.
+    #[arg(long, value_name = "FILE.json", requires = "method")]
+    knowledge: Option<PathBuf>,
 
     /// What `--method` may cost a picture, in evaluations of the denoiser.
     #[arg(long, value_name = "N", requires = "method", value_parser = at_least_one)]
@@ -90,6 +95,18 @@ impl TestTimeArgs {
             settings = config::read_text(&settings, &[], &format!("--option {given}"), text)?;
         }
         Ok(names.iter().filter_map(|name| settings.method(name)).collect())
+    }
+
+    /// What prompts say of which things.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a file that cannot be read.
+    pub fn knowledge(&self) -> miette::Result<Knowledge> {
+        match &self.knowledge {
+            Some(file) => Knowledge::open(file).into_diagnostic(),
+            None => Ok(Knowledge::default()),
+        }
     }
 
     /// What a picture may cost.
@@ -155,6 +172,7 @@ mod tests {
             option: options.iter().map(|&option| option.to_owned()).collect(),
             budget: None,
             budget_nfe: None,
+            knowledge: None,
         };
         args.methods(names).map_err(|error| error.to_string())
     }

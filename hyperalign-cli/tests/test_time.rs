@@ -74,3 +74,44 @@ fn what_cannot_be_sought_is_an_error() {
     assert!(with(&["--budget-nfe", "2"]).contains("less than the 3 that one picture takes"));
     assert!(with(&["--budget", "0"]).contains("a number above 0"));
 }
+
+/// The same names in the table, beside the base and under an adapter, with what they cost.
+#[test]
+fn methods_are_compared() {
+    let world = world();
+    write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
+    std::fs::write(world.path("prompts.txt"), "a red dog\na blue heart\n").unwrap();
+    let eval = |more: &[&str]| {
+        let flags = ["eval", "--base", "base", "--steps", "3", "--prompts", "prompts.txt"];
+        world.run(&[&flags[..], more].concat())
+    };
+    let methods = ["--method", "none,best-of-n,freedom,s+best-of-n", "--proxy", "clip"];
+    let adapter = ["--adapter", "adapter.safetensors", "--option", "best-of-n.n=3"];
+    let output = eval(&[&methods[..], &adapter, &["--json"]].concat());
+    let summary = answer(&output);
+    let method = |name: &str| &summary["methods"][name];
+    let evaluations = |name: &str| method(name)["cost"]["denoiser_evaluations"].as_f64().unwrap();
+    assert_eq!((evaluations("base"), evaluations("best-of-n")), (3.0, 9.0));
+    assert_eq!(method("best-of-n of hyperalign-s")["cost"]["reward_calls"], 3.0);
+    assert!(method("freedom")["cost"]["gradient_passes"].as_f64().unwrap() > 0.0);
+    let proxy = |name: &str| method(name)["proxy"].as_f64().unwrap();
+    assert!(proxy("best-of-n") >= proxy("base"), "{summary}");
+    // An untrained adapter changes nothing.
+    assert_eq!(proxy("best-of-n"), proxy("best-of-n of hyperalign-s"));
+
+    let table = eval(&["--method", "none,best-of-n", "--reward", "clip", "--option", "n=2"]);
+    let text = String::from_utf8(table.stdout.clone()).unwrap();
+    assert_eq!(table.status.code(), Some(0), "{}", message(&table));
+    assert!(text.contains("scorings") && text.contains("clip (trained against)"), "{text}");
+    let fails = |more: &[&str], expected: &str| {
+        let output = eval(more);
+        assert_ne!(output.status.code(), Some(0));
+        assert!(message(&output).contains(expected), "{}", message(&output));
+    };
+    fails(&["--method", "none,best-of-n"], "`--method best-of-n` needs a reward");
+    fails(&["--method", "s+best-of-n", "--reward", "clip"], "needs an adapter");
+    fails(&["--method", "worst-of-n"], "there is no such method");
+    let two = ["--method", "best-of-n,das", "--reward", "clip"];
+    fails(&[&two[..], &["--option", "n=2"]].concat(), "does not say which method");
+    fails(&[&two[..], &["--scheduler", "ddim", "--eta", "0"]].concat(), "draw none");
+}

@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::{
-    contract::{AdapterSource, Answer, Conditioning, Denoiser, Held, NoAdapter},
+    contract::{AdapterSource, Answer, Conditioning, Denoiser, Held, NoAdapter, TextWatch},
     diffusion::Renoising,
     lora::LoraSet,
     schedule::Scheduler,
@@ -93,6 +93,11 @@ impl<'a> Sampler<'a> {
         Self { conditioning, ..self }
     }
 
+    /// Whether the network shows where the picture looks at the text.
+    pub fn shows_text(&self) -> bool {
+        self.denoiser.shows_text()
+    }
+
     /// The plan of the steps.
     pub fn scheduler(&self) -> &'a dyn Scheduler {
         self.scheduler
@@ -124,16 +129,22 @@ impl<'a> Sampler<'a> {
     ///
     /// Panics if the trajectory has no step left, and if the prompts are not those of its rows.
     pub fn look(&self, trajectory: &Trajectory) -> Look {
-        self.look_with(trajectory, self.held(trajectory))
+        self.look_with(trajectory, self.held(trajectory), None)
     }
 
     /// [`look`](Self::look) with an update that the caller has, as one that was
-    /// [computed](Self::held) off the tape that the sample is on.
+    /// [computed](Self::held) off the tape that the sample is on, and showing `watch` where the
+    /// picture looks at the text.
     ///
     /// # Panics
     ///
     /// As [`look`](Self::look).
-    pub fn look_with(&self, trajectory: &Trajectory, held: Option<Held>) -> Look {
+    pub fn look_with(
+        &self,
+        trajectory: &Trajectory,
+        held: Option<Held>,
+        watch: Option<TextWatch>,
+    ) -> Look {
         let Trajectory { i, ref sample, ref history, .. } = *trajectory;
         let batch = sample.dims()[0];
         assert!(i < self.scheduler.steps(), "the trajectory is at its end");
@@ -141,7 +152,7 @@ impl<'a> Sampler<'a> {
         let timesteps = Tensor::full([batch], self.scheduler.timestep(i), &sample.device());
         let lora = held.as_ref().map(|held| &held.lora);
         let Answer { output: model_output, correction } =
-            self.denoiser.answer(sample.clone(), timesteps, self.conditioning, lora);
+            self.denoiser.answer(sample.clone(), timesteps, self.conditioning, lora, watch);
         let mut history = history.clone();
         let transition =
             self.scheduler.transition(i, model_output.clone(), sample.clone(), &mut history);

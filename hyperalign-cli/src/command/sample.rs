@@ -248,7 +248,8 @@ fn sought<'a>(
     let given = args.reward.as_deref();
     let reward = test_time::reward(given, &args.reward_weights, base, &method, device)?;
     let adapted = adapter.map(|(_, adapted)| adapted.clone());
-    Ok(Some(Sought { method, reward, adapted, budget: args.test_time.budget() }))
+    let (budget, knowledge) = (args.test_time.budget(), args.test_time.knowledge()?);
+    Ok(Some(Sought { method, reward, adapted, budget, knowledge }))
 }
 
 /// Checks that a negative prompt would be read, and knows only words that the base knows.

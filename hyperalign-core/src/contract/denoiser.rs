@@ -93,6 +93,11 @@ impl Correction {
     }
 }
 
+/// Is shown where the picture looks at each token of the text: maps of attention, a layer at a time,
+/// means over its heads, `[batch, tokens, height, width]`. They add up to 1 over the tokens, or to
+/// less where the picture looks at itself too.
+pub type TextWatch<'a> = &'a dyn Fn(Tensor<4>);
+
 /// A network that reads a noisy sample and predicts one of the quantities of [`Prediction`].
 ///
 /// The low-rank update is an argument, never a mutation: the rows of one batch carry different
@@ -116,16 +121,24 @@ pub trait Denoiser {
         lora: Option<&LoraSet>,
     ) -> Tensor<4>;
 
-    /// [`predict`](Self::predict), and what guidance had to do with it.
+    /// [`predict`](Self::predict), and what guidance had to do with it. Shows `watch` where the
+    /// picture looks at the text, if [it can](Self::shows_text).
     fn answer(
         &self,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
     ) -> Answer {
+        let _ = watch;
         let output = self.predict(sample, timesteps, conditioning, lora);
         Answer { output, correction: None }
+    }
+
+    /// Whether [`answer`](Self::answer) has something to show.
+    fn shows_text(&self) -> bool {
+        false
     }
 
     /// The quantity that [`predict`](Self::predict) returns.
@@ -149,8 +162,13 @@ impl<T: Denoiser + ?Sized> Denoiser for Box<T> {
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
     ) -> Answer {
-        (**self).answer(sample, timesteps, conditioning, lora)
+        (**self).answer(sample, timesteps, conditioning, lora, watch)
+    }
+
+    fn shows_text(&self) -> bool {
+        (**self).shows_text()
     }
 
     fn prediction(&self) -> Prediction {

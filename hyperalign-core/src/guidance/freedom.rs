@@ -132,7 +132,7 @@ impl Freedom {
 
 /// What moves are measured by: what guidance does to the prediction, or what the step does to the
 /// sample.
-fn yardstick(look: &Look, sample: &Tensor<4>) -> f64 {
+pub(super) fn yardstick(look: &Look, sample: &Tensor<4>) -> f64 {
     match &look.correction {
         Some(correction) => correction.scale.abs() * rms(&correction.difference),
         None => rms(&(look.transition.mean.clone() - sample.clone())),
@@ -141,7 +141,7 @@ fn yardstick(look: &Look, sample: &Tensor<4>) -> f64 {
 
 /// What a gradient of this size is multiplied with to be of this length; `None` for one that leads
 /// nowhere.
-fn factor(length: f64, gradient: f64) -> Option<f64> {
+pub(super) fn factor(length: f64, gradient: f64) -> Option<f64> {
     Some(length / gradient).filter(|factor| gradient > 0.0 && factor.is_finite())
 }
 

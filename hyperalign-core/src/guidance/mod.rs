@@ -4,7 +4,11 @@
 //! denoiser. The others lead the steps of one picture along the gradient of a reward.
 
 mod cfg;
+mod dymo;
 mod freedom;
+mod semantics;
+mod views;
 
 pub use cfg::ClassifierFreeGuidance;
+pub use dymo::Dymo;
 pub use freedom::Freedom;

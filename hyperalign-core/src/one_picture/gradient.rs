@@ -4,6 +4,7 @@ use burn::tensor::{DType, Tensor};
 
 use super::OnePicture;
 use crate::{
+    contract::TextWatch,
     precision,
     sampler::{Look, Sampler, Trajectory},
 };
@@ -31,10 +32,22 @@ impl OnePicture<'_> {
         trajectory: &Trajectory,
         value: impl FnOnce(&Look) -> Tensor<1>,
     ) -> Graded {
+        self.graded_with(sampler, trajectory, None, value)
+    }
+
+    /// [`graded`](Self::graded) that shows `watch` where the picture looks at the text, before
+    /// `value` is asked.
+    pub fn graded_with(
+        &self,
+        sampler: &Sampler,
+        trajectory: &Trajectory,
+        watch: Option<TextWatch>,
+        value: impl FnOnce(&Look) -> Tensor<1>,
+    ) -> Graded {
         let held = sampler.held(trajectory);
         let sample = trajectory.sample.clone().autodiff().require_grad();
         let tracked = Trajectory { sample: sample.clone(), ..trajectory.clone() };
-        let look = sampler.look_with(&tracked, held);
+        let look = sampler.look_with(&tracked, held, watch);
         let values = value(&look);
         let look = look.inner();
         let zeros = trajectory.sample.zeros_like();

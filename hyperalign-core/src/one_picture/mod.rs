@@ -34,12 +34,23 @@ pub struct OnePicture<'a> {
     pub reward: &'a dyn Reward,
     /// What the score is about.
     pub prompt: &'a Prompt,
+    /// The things that the prompt names, as far as they are known.
+    pub nouns: &'a [Noun],
     /// Its noise.
     pub draws: Draws,
     /// The most candidates that are evaluated at once. It changes speed and memory only.
     pub batch: usize,
     /// Who pays.
     pub account: &'a dyn Account,
+}
+
+/// A thing that a prompt names, by the places of its tokens in the context.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Noun {
+    /// The tokens of its word.
+    pub tokens: Vec<usize>,
+    /// The tokens of each word that is said of it.
+    pub attributes: Vec<Vec<usize>>,
 }
 
 /// What a method has made.

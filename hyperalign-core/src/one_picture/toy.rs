@@ -4,9 +4,11 @@ use std::cell::RefCell;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Account, Draws, OnePicture};
+use super::{Account, Draws, Noun, OnePicture};
 use crate::{
-    contract::{Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward},
+    contract::{
+        Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, TextWatch,
+    },
     lora::LoraSet,
     sampler::{Sampler, unobserved},
     schedule::{
@@ -157,11 +159,20 @@ pub struct Place<'a> {
     pub books: Books,
     pub shape: [usize; 3],
     pub batch: usize,
+    /// Each channel is a token of the prompt, and is looked at where it is large.
+    pub nouns: Vec<Noun>,
 }
 
 impl<'a> Place<'a> {
     pub fn new(plan: &'a dyn Scheduler, reward: &'a OfMean) -> Self {
-        Self { plan, reward, books: Books::default(), shape: [2, 2, 2], batch: 3 }
+        Self {
+            plan,
+            reward,
+            books: Books::default(),
+            shape: [2, 2, 2],
+            batch: 3,
+            nouns: Vec::new(),
+        }
     }
 
     /// What `run` makes of the picture of `seed`, and what that cost.
@@ -180,6 +191,7 @@ impl<'a> Place<'a> {
             decoder: &decoder,
             reward: self.reward,
             prompt: &prompt,
+            nouns: &self.nouns,
             draws: Draws::new(seed, self.shape, &device),
             batch: self.batch,
             account: &self.books,
@@ -225,6 +237,25 @@ impl Denoiser for Counting<'_> {
         self.inner.predict(sample, timesteps, conditioning, lora)
     }
 
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        if let Some(watch) = watch {
+            watch(looks(sample.clone()));
+        }
+        let output = self.predict(sample, timesteps, conditioning, lora);
+        Answer { output, correction: None }
+    }
+
+    fn shows_text(&self) -> bool {
+        true
+    }
+
     fn prediction(&self) -> Prediction {
         self.inner.prediction()
     }
@@ -238,4 +269,9 @@ pub fn values(tensor: Tensor<4>) -> Vec<f32> {
 pub fn tensor(values: &[f64]) -> Tensor<4> {
     let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
     Tensor::from_data(data, (&testing::cpu(), burn::tensor::DType::F64))
+}
+
+/// Where the toy's picture looks at its tokens, which are its channels.
+pub fn looks(sample: Tensor<4>) -> Tensor<4> {
+    burn::tensor::activation::sigmoid(sample)
 }

@@ -12,6 +12,7 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     contract::{
         Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, ScoreError,
+        TextWatch,
     },
     lora::LoraSet,
 };
@@ -136,7 +137,7 @@ impl<T: Denoiser> Denoiser for Metered<'_, T> {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
-        self.answer(sample, timesteps, conditioning, lora).output
+        self.answer(sample, timesteps, conditioning, lora, None).output
     }
 
     fn answer(
@@ -145,13 +146,18 @@ impl<T: Denoiser> Denoiser for Metered<'_, T> {
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
     ) -> Answer {
         add(&self.meter.denoiser_evaluations, sample.dims()[0]);
-        let answer = self.inner.answer(sample, timesteps, conditioning, lora);
+        let answer = self.inner.answer(sample, timesteps, conditioning, lora, watch);
         if let Some(progress) = self.meter.progress {
             progress(*self.meter.best.lock().unwrap_or_else(PoisonError::into_inner));
         }
         answer
+    }
+
+    fn shows_text(&self) -> bool {
+        self.inner.shows_text()
     }
 
     fn prediction(&self) -> Prediction {

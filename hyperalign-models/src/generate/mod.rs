@@ -25,7 +25,9 @@ pub use batches::{Batch, OnBatch, generate};
 pub use cost::{Cost, Meter, Metered, OnProgress};
 pub use generation::Generation;
 pub use sampling::{Sampling, Shot};
-pub use test_time::{Budget, Sought, TestTime, TestTimeError, TestTimeSettings};
+pub use test_time::{
+    Budget, Knowledge, KnowledgeError, Sought, TestTime, TestTimeError, TestTimeSettings,
+};
 pub use way::{GenerateError, Job, Made, Plain, Way};
 
 #[cfg(test)]

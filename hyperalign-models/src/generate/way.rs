@@ -128,6 +128,12 @@ pub trait Way: fmt::Debug {
         sampling.batch.max(1)
     }
 
+    /// Whether a requested `stop` may make it return pictures that are not what they would have
+    /// been.
+    fn settles_for_less(&self) -> bool {
+        false
+    }
+
     /// Makes the pictures of one batch; `None` if `stop` was requested before there are any. A
     /// search may return the best that it has by then.
     ///

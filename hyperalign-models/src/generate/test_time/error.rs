@@ -2,6 +2,8 @@
 
 use hyperalign_core::{contract::ScoreError, one_picture::SettingError};
 
+use super::KnowledgeError;
+
 /// Why a method cannot make a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,6 +48,9 @@ pub enum TestTimeError {
         /// What one picture takes.
         steps: usize,
     },
+    /// What was written down of a prompt is not of it.
+    #[error(transparent)]
+    Knowledge(#[from] KnowledgeError),
     /// A picture that the reward does not read.
     #[error(transparent)]
     Score(#[from] ScoreError),

@@ -7,11 +7,13 @@ mod budget;
 mod error;
 mod settings;
 mod sought;
+mod words;
 
 pub use budget::Budget;
 pub use error::TestTimeError;
 pub use settings::{TestTime, TestTimeSettings};
 pub use sought::Sought;
+pub use words::{Knowledge, KnowledgeError};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use hyperalign_core::{
     contract::Reward,
-    guidance::Freedom,
+    guidance::{Dymo, Freedom},
     one_picture::{Found, OnePicture, SettingError},
     schedule::{Scheduler, Solver, SolverChoice},
     search::{BestOfN, Das, NoiseSearch},
@@ -26,6 +26,8 @@ pub enum TestTime {
     Das(Das),
     /// Steps that are moved along the gradient of the reward.
     Freedom(Freedom),
+    /// Steps that are moved by a preference and by attention.
+    Dymo(Dymo),
 }
 
 /// The settings of every method, a table of a file for each.
@@ -42,6 +44,8 @@ pub struct TestTimeSettings {
     pub das: Das,
     /// Of energy guidance.
     pub freedom: Freedom,
+    /// Of guidance by a preference and by attention.
+    pub dymo: Dymo,
 }
 
 impl Default for TestTimeSettings {
@@ -52,6 +56,7 @@ impl Default for TestTimeSettings {
             epsilon_greedy: NoiseSearch::epsilon_greedy(),
             das: Das::default(),
             freedom: Freedom::default(),
+            dymo: Dymo::default(),
         }
     }
 }
@@ -65,6 +70,7 @@ impl TestTimeSettings {
             TestTime::EpsilonGreedy(self.epsilon_greedy),
             TestTime::Das(self.das),
             TestTime::Freedom(self.freedom),
+            TestTime::Dymo(self.dymo),
         ]
     }
 
@@ -76,8 +82,8 @@ impl TestTimeSettings {
 
 impl TestTime {
     /// Their names.
-    pub const NAMES: [&'static str; 5] =
-        ["best-of-n", "zero-order", "epsilon-greedy", "das", "freedom"];
+    pub const NAMES: [&'static str; 6] =
+        ["best-of-n", "zero-order", "epsilon-greedy", "das", "freedom", "dymo"];
 
     /// Its name, as `--method` has it.
     pub fn name(&self) -> &'static str {
@@ -87,6 +93,7 @@ impl TestTime {
             Self::EpsilonGreedy(_) => "epsilon-greedy",
             Self::Das(_) => "das",
             Self::Freedom(_) => "freedom",
+            Self::Dymo(_) => "dymo",
         }
     }
 
@@ -94,14 +101,19 @@ impl TestTime {
     pub fn needs_gradient(&self) -> bool {
         match self {
             Self::BestOfN(_) | Self::ZeroOrder(_) | Self::EpsilonGreedy(_) => false,
-            Self::Das(_) | Self::Freedom(_) => true,
+            Self::Das(_) | Self::Freedom(_) | Self::Dymo(_) => true,
         }
+    }
+
+    /// Whether it reads which things a prompt names.
+    pub(super) fn reads_nouns(&self) -> bool {
+        matches!(self, Self::Dymo(_))
     }
 
     /// Whether it has nothing to do where no step draws noise.
     pub fn needs_noise(&self) -> bool {
         match self {
-            Self::BestOfN(_) | Self::Freedom(_) => false,
+            Self::BestOfN(_) | Self::Freedom(_) | Self::Dymo(_) => false,
             Self::ZeroOrder(_) | Self::EpsilonGreedy(_) | Self::Das(_) => true,
         }
     }
@@ -111,7 +123,7 @@ impl TestTime {
     pub(super) fn solver(&self, is_flow: bool) -> Option<SolverChoice> {
         let choice = |solver, eta| Some(SolverChoice { solver: Some(solver), eta: Some(eta) });
         match (self, is_flow) {
-            (Self::BestOfN(_), _) | (Self::Freedom(_), true) => None,
+            (Self::BestOfN(_), _) | (Self::Freedom(_) | Self::Dymo(_), true) => None,
             (_, false) => choice(Solver::Ddim, 1.0),
             (_, true) => choice(Solver::FlowSdeGrpo, 0.3),
         }
@@ -148,6 +160,7 @@ impl TestTime {
             Self::EpsilonGreedy(method) => method.check(),
             Self::Das(method) => method.check(),
             Self::Freedom(method) => method.check(steps),
+            Self::Dymo(method) => method.check(),
         }
     }
 
@@ -158,6 +171,7 @@ impl TestTime {
             Self::ZeroOrder(method) | Self::EpsilonGreedy(method) => Some(method.run(picture)),
             Self::Das(method) => Some(method.run(picture)),
             Self::Freedom(method) => Some(method.run(picture)),
+            Self::Dymo(method) => Some(method.run(picture)),
         }
     }
 }

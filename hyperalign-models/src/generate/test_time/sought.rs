@@ -4,13 +4,14 @@ use std::{fmt, sync::Arc};
 
 use hyperalign_core::{
     contract::{AdapterSource, Decoder, NoAdapter, Reward},
-    one_picture::{Draws, OnePicture},
+    one_picture::{Draws, Noun, OnePicture},
     schedule::SolverChoice,
     stop::Stop,
 };
 use serde_json::{Value, json};
 
-use super::{super::*, Budget, TestTime, TestTimeError, budget::Ledger};
+use super::{super::*, Budget, Knowledge, TestTime, TestTimeError, budget::Ledger, words};
+use crate::base::Base;
 
 /// Pictures by a method, towards a reward: of the base as it is, or of what an adapter makes of it.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Sought<'a> {
     pub adapted: Option<Adapted<'a>>,
     /// What each picture may cost.
     pub budget: Budget,
+    /// What prompts say of which things, where it was written down.
+    pub knowledge: Knowledge,
 }
 
 impl fmt::Debug for Sought<'_> {
@@ -34,7 +37,7 @@ impl fmt::Debug for Sought<'_> {
 impl Sought<'_> {
     /// The sampling that its pictures are made by: `sampling`, with the solver that the method is
     /// published with where none was chosen and the base's own draws no noise.
-    pub fn sampling(&self, base: &dyn crate::base::Base, sampling: &Sampling) -> Sampling {
+    pub fn sampling(&self, base: &dyn Base, sampling: &Sampling) -> Sampling {
         let is_flow = base.prediction() == hyperalign_core::contract::Prediction::Velocity;
         let is_chosen = sampling.solver != SolverChoice::default();
         match self.method.solver(is_flow).filter(|_| !is_chosen) {
@@ -49,11 +52,7 @@ impl Sought<'_> {
     ///
     /// Fails where [`TestTime::check`] does, for a budget that is too small for one picture, and
     /// for a sampling that the base refuses.
-    pub fn check(
-        &self,
-        base: &dyn crate::base::Base,
-        sampling: &Sampling,
-    ) -> Result<(), GenerateError> {
+    pub fn check(&self, base: &dyn Base, sampling: &Sampling) -> Result<(), GenerateError> {
         let sampling = self.sampling(base, sampling);
         let latents =
             sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size))?;
@@ -66,6 +65,15 @@ impl Sought<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The things that a prompt names: as they were written down, or as its words let one guess.
+    fn nouns(&self, base: &dyn Base, prompt: &str) -> Result<Vec<Noun>, TestTimeError> {
+        if !self.method.reads_nouns() {
+            return Ok(Vec::new());
+        }
+        let named = self.knowledge.of(prompt)?.unwrap_or_else(|| words::parse(prompt));
+        Ok(words::places(base, prompt, &named))
     }
 
     fn make_one(&self, job: &Job, shot: &Shot, stop: &Stop) -> Result<Option<Made>, GenerateError> {
@@ -81,6 +89,7 @@ impl Sought<'_> {
         let decoder = Metered::new(decoder, job.meter);
         let reward = Metered::new(self.reward.as_ref(), job.meter);
         let account = Ledger::open(self.budget, job.meter, stop);
+        let nouns = self.nouns(job.base, &shot.prompt.text)?;
         let conditioning = generation.conditioning();
         let device = conditioning.context.device();
         let found = self.method.run(&OnePicture {
@@ -89,6 +98,7 @@ impl Sought<'_> {
             decoder: &decoder,
             reward: &reward,
             prompt: &shot.prompt,
+            nouns: &nouns,
             draws: Draws::new(shot.seed, generation.latent_shape(), &device),
             batch: job.sampling.batch,
             account: &account,
@@ -116,6 +126,7 @@ impl Way for Sought<'_> {
             "reward": [self.reward.name(), &self.reward.version()],
             "adapter": self.adapted.as_ref().map(Way::identity),
             "budget": self.budget,
+            "knowledge": self.method.reads_nouns().then_some(&self.knowledge),
         })
     }
 
@@ -127,6 +138,10 @@ impl Way for Sought<'_> {
     /// One picture at a time: what is made at once are its candidates.
     fn shots_at_once(&self, _: &Sampling) -> usize {
         1
+    }
+
+    fn settles_for_less(&self) -> bool {
+        true
     }
 
     fn make(&self, job: &Job, stop: &Stop) -> Result<Option<Made>, GenerateError> {

@@ -1,9 +1,10 @@
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::{Prompt, Reads, Reward},
-    guidance::Freedom,
+    guidance::{Dymo, Freedom},
+    noise::{Purpose, Stream},
     schedule::{Solver, SolverChoice},
     search::{BestOfN, Das, NoiseSearch},
     stop::Stop,
@@ -51,7 +52,13 @@ fn red() -> Arc<dyn Reward> {
 }
 
 fn sought(method: TestTime) -> Sought<'static> {
-    Sought { method, reward: red(), adapted: None, budget: Budget::default() }
+    Sought {
+        method,
+        reward: red(),
+        adapted: None,
+        budget: Budget::default(),
+        knowledge: Knowledge::default(),
+    }
 }
 
 fn shots() -> [Shot; 2] {
@@ -68,6 +75,7 @@ fn small() -> Vec<TestTime> {
         das: Das { alpha: 1e-4, ..Das::default() },
         // A repeated step draws other noise, and a better picture is no longer sure.
         freedom: Freedom { repeats: 1, ..Freedom::default() },
+        dymo: Dymo { views: 1, rounds: [0.0, 0.0], ..Dymo::default() },
     };
     settings.all()
 }
@@ -155,6 +163,9 @@ fn what_methods_cost() {
     // Of four steps two are guided, one of them three times; decoded once more at the end.
     let freedom = TestTime::Freedom(Freedom { end: 0.8, ..Freedom::default() });
     assert_eq!(counters(cost(freedom)), [4 + 2, 4, 5, 4]);
+    // Four steps, of the first of which only the semantics count; each other one and a view.
+    let dymo = Dymo { preference_start: 0.25, views: 1, rounds: [0.0, 0.0], ..Dymo::default() };
+    assert_eq!(counters(cost(TestTime::Dymo(dymo))), [4, 4, 3 + 1, 2 * 3]);
     let compat = NoiseSearch { compat_lookahead: true, ..search };
     assert_eq!(counters(cost(TestTime::ZeroOrder(compat))), [4 * 7, 0, 4 * 6 + 1, 4 * 6]);
 }
@@ -181,5 +192,40 @@ fn what_cannot_run_is_an_error() {
             let message = error(&sought(method), &Sampling { solver, ..SAMPLING });
             assert!(message.contains("draw none"), "{message}");
         }
+    }
+}
+
+/// Both networks show where they look, without a change of what they answer, and for each row of
+/// the prompt: what is looked at adds up to 1 with the picture itself.
+#[test]
+fn networks_show_where_they_look() {
+    for base in bases() {
+        let prompts = shots().map(|shot| shot.prompt.text);
+        let generation = Generation::new(base.as_ref(), &SAMPLING, &prompts).unwrap();
+        let sampler = generation.sampler();
+        assert!(sampler.shows_text(), "{}", base.name());
+        let streams = [5, 6].map(|seed| Stream::new(seed, Purpose::Start, 0, 0));
+        let start = sampler.start(generation.noise(streams));
+        let maps = RefCell::new(Vec::new());
+        let watch = |map: Tensor<4>| maps.borrow_mut().push(map);
+        let look = sampler.look_with(&start, None, Some(&watch));
+        let plain = sampler.look(&start);
+        assert!(distance(&look.model_output, &plain.model_output) < 1e-6);
+        let maps = maps.into_inner();
+        assert!(!maps.is_empty());
+        let tokens = generation.conditioning().context.dims()[1];
+        for map in &maps {
+            let [rows, of, height, width] = map.dims();
+            assert!(rows == 2 && of == tokens && height * width > 1);
+            let sums: Vec<f32> = map.clone().sum_dim(1).try_into_vec_as().unwrap();
+            assert!(sums.iter().all(|sum| *sum > 0.0 && *sum < 1.0 + 1e-5), "{sums:?}");
+        }
+        assert!(distance(&maps[0].clone().slice(0..1), &maps[0].clone().slice(1..2)) > 1e-6);
+        // The words of a prompt are found among its tokens.
+        let prompt = "a red dog";
+        let nouns = words::places(base.as_ref(), prompt, &words::parse(prompt));
+        let [dog] = &nouns[..] else { panic!("{nouns:?} of {}", base.name()) };
+        assert_eq!(dog.tokens.len(), 1, "{nouns:?}");
+        assert_eq!(dog.attributes, [[dog.tokens[0] - 1]], "{nouns:?}");
     }
 }
