@@ -68,6 +68,10 @@ pub enum TestTimeArgsError {
         /// The method that it is for.
         method: String,
     },
+    /// Knowledge that no method asks for.
+    #[error("`--knowledge` is read by `--method dymo` alone")]
+    #[diagnostic(help("leave it out"))]
+    NobodyReads,
     /// No reward.
     #[error("`--method {method}` needs a reward to seek")]
     #[diagnostic(help("add `--{flag} NAME`; embedded bases bring their own"))]
@@ -101,9 +105,12 @@ impl TestTimeArgs {
     ///
     /// # Errors
     ///
-    /// Fails for a file that cannot be read.
-    pub fn knowledge(&self) -> miette::Result<Knowledge> {
+    /// Fails for a file that cannot be read, and where no method reads it.
+    pub fn knowledge(&self, methods: &[TestTime]) -> miette::Result<Knowledge> {
         match &self.knowledge {
+            Some(_) if !methods.iter().any(TestTime::reads_nouns) => {
+                Err(TestTimeArgsError::NobodyReads.into())
+            }
             Some(file) => Knowledge::open(file).into_diagnostic(),
             None => Ok(Knowledge::default()),
         }

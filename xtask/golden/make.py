@@ -17,6 +17,7 @@ import flux
 import preferences
 import rewards
 import schedulers
+import test_time
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
     diffusion.timestep_embedding(folder)
     diffusion.ddim(folder)
     schedulers.everything(folder)
+    test_time.everything(folder)
     diffusion.pipeline(folder, text, clip.TEXT, net, codec)
     flux.everything(folder)
     rewards.image_reward(folder)

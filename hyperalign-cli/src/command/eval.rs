@@ -161,7 +161,7 @@ fn seekers(
     scorers: &Scorers,
     args: &Args,
 ) -> miette::Result<Vec<Sought<'static>>> {
-    let knowledge = args.test_time.knowledge()?;
+    let knowledge = args.test_time.knowledge(methods)?;
     let sought = |method: &TestTime| {
         let missing = TestTimeArgsError::NoReward { method: method.name(), flag: "proxy" };
         let reward = scorers.sought().ok_or(missing)?;

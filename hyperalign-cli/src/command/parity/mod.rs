@@ -18,6 +18,7 @@ mod pipeline;
 mod preprocess;
 mod schedulers;
 mod t5;
+mod test_time;
 mod tokenizers;
 mod unet;
 mod vae;

@@ -106,7 +106,7 @@ impl TestTime {
     }
 
     /// Whether it reads which things a prompt names.
-    pub(super) fn reads_nouns(&self) -> bool {
+    pub fn reads_nouns(&self) -> bool {
         matches!(self, Self::Dymo(_))
     }
 
@@ -165,7 +165,7 @@ impl TestTime {
     }
 
     /// Makes `picture`; `None` if an end is wanted before there is any.
-    pub(super) fn run(&self, picture: &OnePicture) -> Option<Found> {
+    pub fn run(&self, picture: &OnePicture) -> Option<Found> {
         match self {
             Self::BestOfN(method) => method.run(picture),
             Self::ZeroOrder(method) | Self::EpsilonGreedy(method) => Some(method.run(picture)),
