@@ -30,7 +30,7 @@ RUNS = {
     "best_of_n": BEST,
     "zero_order": EPSILON | {"name": "zero-order", "exploration": 0.0},
     "epsilon_greedy": EPSILON,
-    "compat_lookahead": EPSILON | {"compat_lookahead": True},
+    "compat_lookahead": EPSILON | {"exploration": 0.2, "compat_lookahead": True},
     "das": {"name": "das", "particles": 3, "alpha": 0.02, "ess_threshold": 0.9},
     "das_compat": {
         "name": "das",
