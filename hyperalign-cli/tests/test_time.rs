@@ -113,5 +113,7 @@ fn methods_are_compared() {
     fails(&["--method", "worst-of-n"], "there is no such method");
     let two = ["--method", "best-of-n,das", "--reward", "clip"];
     fails(&[&two[..], &["--option", "n=2"]].concat(), "does not say which method");
-    fails(&[&two[..], &["--scheduler", "ddim", "--eta", "0"]].concat(), "draw none");
+    fails(&two, "`--option alpha=X`");
+    let deterministic = ["--option", "das.alpha=1", "--scheduler", "ddim", "--eta", "0"];
+    fails(&[&two[..], &deterministic].concat(), "draw none");
 }

@@ -28,9 +28,10 @@ use crate::{
 pub struct Das {
     /// Particles.
     pub particles: usize,
-    /// How much the reward has to say, in its own unit: the smaller, the more. Published are .005
-    /// for the aesthetic score, .01 for CLIP's cosine and .0001 for PickScore's.
-    pub alpha: f64,
+    /// How much the reward has to say, in its own unit: the smaller, the more. Where nothing is
+    /// said it is up to whoever knows the reward, and 1 to nobody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
     /// Particles are resampled where their effective number is below this share of them.
     pub ess_threshold: f64,
     /// How the pull of the reward grows.
@@ -49,7 +50,7 @@ impl Default for Das {
     fn default() -> Self {
         Self {
             particles: 4,
-            alpha: 0.005,
+            alpha: None,
             ess_threshold: 0.5,
             tempering: Tempering::default(),
             gamma: None,
@@ -67,7 +68,8 @@ impl Das {
     /// Fails for no particle, an alpha or a gamma that is not above 0, and a threshold that is no
     /// share.
     pub fn check(&self) -> Result<(), SettingError> {
-        let Self { particles, alpha, ess_threshold, gamma, .. } = *self;
+        let Self { particles, ess_threshold, gamma, .. } = *self;
+        let alpha = self.alpha();
         SettingError::unless(particles > 0, "particles", particles, "at least 1")?;
         let is_positive = |number: f64| number > 0.0 && number.is_finite();
         SettingError::unless(is_positive(alpha), "alpha", alpha, "a number above 0")?;
@@ -75,6 +77,10 @@ impl Das {
         SettingError::unless(is_share, "ess_threshold", ess_threshold, "a share from 0 to 1")?;
         let gamma = gamma.unwrap_or(1.0);
         SettingError::unless(is_positive(gamma), "gamma", gamma, "a number above 0")
+    }
+
+    fn alpha(&self) -> f64 {
+        self.alpha.unwrap_or(1.0)
     }
 
     /// Makes `picture`. Where the account allows no more, the particle with the largest weight
@@ -160,7 +166,7 @@ impl<'a, 'b> Population<'a, 'b> {
             self.resampled_at.push(look.i);
         }
         let deviation = look.transition.deviation;
-        let guidance = gradient.mul_scalar(next / self.settings.alpha);
+        let guidance = gradient.mul_scalar(next / self.settings.alpha());
         let shift = guidance.clone().mul_scalar(deviation * deviation);
         look.transition.mean = look.transition.mean + shift;
         let noise = look.transition.is_stochastic().then(|| {
@@ -194,7 +200,8 @@ impl<'a, 'b> Population<'a, 'b> {
 
     /// Brings the weights up to the scores at step `i`; the temperature of the guidance comes back.
     fn weigh(&mut self, scores: &[f64], i: usize) -> f64 {
-        let Das { alpha, tempering, ess_threshold, particles, .. } = *self.settings;
+        let Das { tempering, ess_threshold, particles, .. } = *self.settings;
+        let alpha = self.settings.alpha();
         let before: Vec<f64> = (0..particles)
             .map(|k| self.log_weights[k] + self.log_ratio[k] - self.log_psi[k])
             .collect();
@@ -225,7 +232,7 @@ impl<'a, 'b> Population<'a, 'b> {
         }
         let scores = filled(&judged.iter().map(|judged| judged.score).collect::<Vec<_>>());
         for (k, score) in scores.iter().enumerate() {
-            let gain = score / self.settings.alpha - self.log_psi[k];
+            let gain = score / self.settings.alpha() - self.log_psi[k];
             self.log_weights[k] += self.log_ratio[k] + gain;
         }
         let best = scores.iter().copied().reduce(f64::max);

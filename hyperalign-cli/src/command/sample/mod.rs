@@ -264,6 +264,7 @@ fn sought<'a>(
     let Some(method) = methods.pop() else { return Ok(None) };
     let given = args.reward.as_deref();
     let reward = test_time::reward(given, &args.reward_weights, base, &method, device)?;
+    let method = method.fitted(reward.as_ref()).into_diagnostic()?;
     let adapted = adapter.map(|(_, adapted)| adapted.clone());
     let budget = args.test_time.budget();
     let knowledge = args.test_time.knowledge(std::slice::from_ref(&method))?;

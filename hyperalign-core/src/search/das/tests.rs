@@ -84,7 +84,13 @@ fn a_tilted_gaussian_has_its_mean_and_variance() {
         for tempering in [Tempering::Exponential, Tempering::Adaptive, Tempering::None] {
             for resampling in [Resampling::Ssp, Resampling::Systematic] {
                 let alpha = 0.4;
-                let das = Das { particles: 5000, alpha, tempering, resampling, ..Das::default() };
+                let das = Das {
+                    particles: 5000,
+                    alpha: Some(alpha),
+                    tempering,
+                    resampling,
+                    ..Das::default()
+                };
                 let about = format!("{tempering:?} {resampling:?}, variance {v}");
                 // A few standard errors of 5000 draws, which resampling makes fewer.
                 let tolerance = 6.0 * (v / 5000.0).sqrt();
@@ -125,7 +131,7 @@ fn it_does_not_depend_on_the_batch() {
     let delta =
         LoraDelta { down_aux: None, down: factor(1), up: factor(1), up_aux: None, scale: 1.0 };
     let adapter = StaticAdapter(LoraSet::new([("layer".to_owned(), delta)]));
-    let das = Das { particles: 4, alpha: 0.05, ess_threshold: 1.0, ..Das::default() };
+    let das = Das { particles: 4, alpha: Some(0.05), ess_threshold: 1.0, ..Das::default() };
     for plan in plans(6) {
         let of = |batch| {
             let place = Place { batch, ..Place::new(plan.as_ref(), &reward) };
@@ -158,7 +164,7 @@ fn it_finds_what_the_reward_likes() {
         let place = Place::new(plan.as_ref(), &reward);
         let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
         let plain = mean(&place.plain(5));
-        let das = Das { alpha: 0.02, ..Das::default() };
+        let das = Das { alpha: Some(0.02), ..Das::default() };
         let found = place.run(5, |picture| das.run(picture)).0;
         let score = found.score.unwrap();
         assert!(score > f64::from(plain) + 0.1, "{score} {plain}");
@@ -170,7 +176,7 @@ fn it_finds_what_the_reward_likes() {
 fn the_authors_order_of_guidance_is_another() {
     let (plan, reward) = (ancestral(6), identity());
     let place = Place::new(plan.as_ref(), &reward);
-    let das = Das { alpha: 0.05, ess_threshold: 1.0, ..Das::default() };
+    let das = Das { alpha: Some(0.05), ess_threshold: 1.0, ..Das::default() };
     let of = |das: Das| values(place.run(5, |picture| das.run(picture)).0.latents);
     assert_ne!(of(das), of(Das { compat_guidance_order: true, ..das }));
 }
@@ -204,7 +210,10 @@ fn settings_that_mean_nothing() {
     let error = |das: Das| das.check().unwrap_err().to_string();
     let das = Das::default();
     assert!(error(Das { particles: 0, ..das }).contains("`particles` is 0"));
-    assert!(error(Das { alpha: 0.0, ..das }).contains("`alpha` is 0; it must be a number above 0"));
+    assert!(
+        error(Das { alpha: Some(0.0), ..das })
+            .contains("`alpha` is 0; it must be a number above 0")
+    );
     assert!(error(Das { ess_threshold: 2.0, ..das }).contains("a share"));
     assert!(error(Das { gamma: Some(-1.0), ..das }).contains("`gamma` is -1"));
     assert!(das.check().is_ok());

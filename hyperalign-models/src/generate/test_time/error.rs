@@ -27,6 +27,15 @@ pub enum TestTimeError {
         /// The reward.
         reward: String,
     },
+    /// Nobody knows how much a reward has to say.
+    #[error(
+        "das weighs a reward by `alpha`, in the unit of its scores, and there is none for \
+         `{reward}`; give one with `--option alpha=X`, about a tenth of what its scores differ by"
+    )]
+    NoAlpha {
+        /// The reward.
+        reward: String,
+    },
     /// Nothing to choose.
     #[error(
         "the method `{method}` chooses the noise that steps draw, and with this solver they draw \

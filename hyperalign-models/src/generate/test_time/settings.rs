@@ -30,6 +30,19 @@ pub enum TestTime {
     Dymo(Dymo),
 }
 
+/// The alpha of das by the name of the reward: of the authors' configurations, in the unit that a
+/// score has here; HPSv2's after PickScore's, whose cosines spread alike; and of the embedded
+/// world's, chosen on tuning prompts.
+const ALPHAS: [(&str, f64); 7] = [
+    ("aesthetic", 0.005),
+    ("clip_score", 0.01),
+    ("pick_score", 0.01),
+    ("hps_v2", 0.0001),
+    ("hps_v2.1", 0.0001),
+    ("emoji-proxy", 0.3),
+    ("emoji-heldout", 0.3),
+];
+
 /// The settings of every method, a table of a file for each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -127,6 +140,20 @@ impl TestTime {
             (_, false) => choice(Solver::Ddim, 1.0),
             (_, true) => choice(Solver::FlowSdeGrpo, 0.3),
         }
+    }
+
+    /// The method with what its settings leave to whoever knows the reward: the alpha of das.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a reward that nobody has found one for.
+    pub fn fitted(&self, reward: &dyn Reward) -> Result<Self, TestTimeError> {
+        let Self::Das(das @ Das { alpha: None, .. }) = self else { return Ok(self.clone()) };
+        let reward = reward.name();
+        let known = ALPHAS.into_iter().find(|(name, _)| *name == reward);
+        let missing = || TestTimeError::NoAlpha { reward: reward.to_owned() };
+        let (_, alpha) = known.ok_or_else(missing)?;
+        Ok(Self::Das(Das { alpha: Some(alpha), ..*das }))
     }
 
     /// Checks that its settings mean something, alone and with the plan and the reward.

@@ -57,7 +57,8 @@ impl Sought<'_> {
         let latents =
             sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size))?;
         let plan = base.plan(sampling.steps, sampling.solver, latents)?;
-        self.method.check(plan.as_ref(), self.reward.as_ref())?;
+        let method = self.method.fitted(self.reward.as_ref())?;
+        method.check(plan.as_ref(), self.reward.as_ref())?;
         match self.budget.evaluations {
             Some(evaluations) if evaluations < plan.steps() as u64 => {
                 let steps = plan.steps();
@@ -92,7 +93,7 @@ impl Sought<'_> {
         let nouns = self.nouns(job.base, &shot.prompt.text)?;
         let conditioning = generation.conditioning();
         let device = conditioning.context.device();
-        let found = self.method.run(&OnePicture {
+        let found = self.method.fitted(self.reward.as_ref())?.run(&OnePicture {
             sampler: generation.sampler().with_adapter(source.as_ref()),
             conditioning,
             decoder: &decoder,
@@ -122,7 +123,7 @@ impl Way for Sought<'_> {
 
     fn identity(&self) -> Value {
         json!({
-            "method": self.method,
+            "method": self.method.fitted(self.reward.as_ref()).as_ref().unwrap_or(&self.method),
             "reward": [self.reward.name(), &self.reward.version()],
             "adapter": self.adapted.as_ref().map(Way::identity),
             "budget": self.budget,

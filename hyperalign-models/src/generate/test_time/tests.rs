@@ -11,6 +11,8 @@ use hyperalign_core::{
     testing,
 };
 
+mod together;
+
 use super::{super::*, *};
 use crate::{
     base::Base,
@@ -72,7 +74,7 @@ fn small() -> Vec<TestTime> {
         best_of_n: BestOfN { n: 3 },
         zero_order: noise(NoiseSearch::zero_order()),
         epsilon_greedy: noise(NoiseSearch::epsilon_greedy()),
-        das: Das { alpha: 1e-4, ..Das::default() },
+        das: Das { alpha: Some(1e-4), ..Das::default() },
         // A repeated step draws other noise, and a better picture is no longer sure.
         freedom: Freedom { repeats: 1, ..Freedom::default() },
         dymo: Dymo { views: 1, rounds: [0.0, 0.0], ..Dymo::default() },
@@ -158,7 +160,7 @@ fn what_methods_cost() {
     let search = NoiseSearch { candidates: 3, iterations: 2, ..NoiseSearch::zero_order() };
     assert_eq!(counters(cost(TestTime::ZeroOrder(search))), [4 + 3 * 6, 0, 4 * 6, 4 * 6]);
     // P T evaluations and gradients, and P T + P scores.
-    let das = Das { particles: 3, ..Das::default() };
+    let das = Das { particles: 3, alpha: Some(1.0), ..Das::default() };
     assert_eq!(counters(cost(TestTime::Das(das))), [3 * 4, 3 * 4, 3 * 5, 3 * 5]);
     // Of four steps two are guided, one of them three times; decoded once more at the end.
     let freedom = TestTime::Freedom(Freedom { end: 0.8, ..Freedom::default() });
@@ -186,6 +188,10 @@ fn what_cannot_run_is_an_error() {
             let reward = Arc::new(Red { differentiable: false });
             let way = Sought { reward, ..sought(method.clone()) };
             assert!(error(&way, &SAMPLING).contains("`red` has none"), "{method:?}");
+        }
+        if let TestTime::Das(das) = &method {
+            let way = sought(TestTime::Das(Das { alpha: None, ..*das }));
+            assert!(error(&way, &SAMPLING).contains("`--option alpha=X`"), "{method:?}");
         }
         if method.needs_noise() {
             let solver = SolverChoice { solver: Some(Solver::Ddim), eta: Some(0.0) };
