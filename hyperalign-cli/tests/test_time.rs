@@ -24,7 +24,7 @@ fn sample(world: &World, arguments: &[&str]) -> Output {
 
 fn answer(output: &Output) -> Value {
     assert_eq!(output.status.code(), Some(0), "{}", message(output));
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// The answer and the file say what was sought, what was found and what it cost.

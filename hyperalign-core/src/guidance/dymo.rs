@@ -14,6 +14,7 @@ use super::{
 use crate::{
     contract::TextWatch,
     one_picture::{Found, Graded, OnePicture, SettingError, rms, widened},
+    precision::like,
     sampler::{Look, Trajectory},
 };
 
@@ -229,7 +230,10 @@ impl Run<'_, '_> {
                         let fades = (-change).exp();
                         let preference = self.preference(look, pass, &score).mul_scalar(fades);
                         Some(match semantic {
-                            Some(loss) => preference + loss.mul_scalar(scale * (1.0 - fades)),
+                            Some(loss) => {
+                                let loss = like(loss, &preference);
+                                preference + loss.mul_scalar(scale * (1.0 - fades))
+                            }
                             None => preference,
                         })
                     }

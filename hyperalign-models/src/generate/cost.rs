@@ -95,9 +95,9 @@ impl<'a> Meter<'a> {
         add(&self.gradient_passes, rows);
     }
 
-    /// Notes the best score of the picture at hand.
-    pub(super) fn best(&self, score: f64) {
-        *self.best.lock().unwrap_or_else(PoisonError::into_inner) = Some(score);
+    /// Notes the best score of the picture at hand; none where another begins.
+    pub(super) fn best(&self, score: Option<f64>) {
+        *self.best.lock().unwrap_or_else(PoisonError::into_inner) = score;
     }
 
     /// What was counted so far; no time.

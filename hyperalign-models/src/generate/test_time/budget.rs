@@ -34,6 +34,7 @@ impl<'a> Ledger<'a> {
     /// Opens an account from now on.
     pub(super) fn open(budget: Budget, meter: &'a Meter<'a>, stop: &'a Stop) -> Self {
         let before = meter.read().denoiser_evaluations;
+        meter.best(None);
         Self { budget, meter, stop, began: Instant::now(), before, skipped: AtomicU64::new(0) }
     }
 
@@ -71,7 +72,7 @@ impl Account for Ledger<'_> {
     }
 
     fn best(&self, score: f64) {
-        self.meter.best(score);
+        self.meter.best(Some(score));
     }
 }
 

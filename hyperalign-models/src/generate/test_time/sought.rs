@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use hyperalign_core::{
-    contract::{AdapterSource, Decoder, NoAdapter, Reward},
+    contract::{AdapterSource, Decoder, NoAdapter, Prediction, Reward},
     one_picture::{Draws, Noun, OnePicture},
     schedule::SolverChoice,
     stop::Stop,
@@ -38,11 +38,13 @@ impl Sought<'_> {
     /// The sampling that its pictures are made by: `sampling`, with the solver that the method is
     /// published with where none was chosen and the base's own draws no noise.
     pub fn sampling(&self, base: &dyn Base, sampling: &Sampling) -> Sampling {
-        let is_flow = base.prediction() == hyperalign_core::contract::Prediction::Velocity;
+        let is_flow = base.prediction() == Prediction::Velocity;
         let is_chosen = sampling.solver != SolverChoice::default();
-        match self.method.solver(is_flow).filter(|_| !is_chosen) {
-            Some(solver) => Sampling { solver, ..sampling.clone() },
-            None => sampling.clone(),
+        // What cannot be planned is an error in its own time.
+        let draws_noise = || base.scheduler(sampling.steps).is_ok_and(|plan| plan.is_stochastic());
+        match self.method.solver(is_flow) {
+            Some(solver) if !is_chosen && !draws_noise() => Sampling { solver, ..sampling.clone() },
+            _ => sampling.clone(),
         }
     }
 
