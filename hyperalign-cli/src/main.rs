@@ -21,6 +21,7 @@ mod output;
 mod prompts;
 mod report;
 mod rewards;
+mod test_time;
 
 use std::process::ExitCode;
 

@@ -57,6 +57,20 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Option<Tensor<4
     if on_autodiff { output.autodiff() } else { output }
 }
 
+/// How much each query attends to each key, `softmax(q k^T / sqrt(dim))`, for whoever looks on;
+/// [`attention`] itself never holds it.
+///
+/// # Shapes
+///
+/// - `q`: `[batch, heads, tokens, dim]`
+/// - `k`: `[batch, heads, context_tokens, dim]`
+/// - output: `[batch, heads, tokens, context_tokens]`
+pub fn attention_weights(q: Tensor<4>, k: Tensor<4>) -> Tensor<4> {
+    let dim = q.dims()[3];
+    // The smaller tensor is scaled, not the scores.
+    softmax(q.div_scalar((dim as f64).sqrt()).matmul(k.transpose()))
+}
+
 fn on_cpu(x: &Tensor<4>) -> bool {
     #[cfg(feature = "flex")]
     return x.clone().inner().try_into_primitive::<burn::backend::Flex>().is_ok();
@@ -66,14 +80,11 @@ fn on_cpu(x: &Tensor<4>) -> bool {
 
 /// The same in differentiable operations that keep the scores.
 fn plain(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let Some(bias) = bias else { return attention_weights(q, k).matmul(v) };
     let dim = q.dims()[3];
     // The smaller tensor is scaled, not the scores.
     let scores = q.div_scalar((dim as f64).sqrt()).matmul(k.transpose());
-    let scores = match bias {
-        Some(bias) => scores + bias,
-        None => scores,
-    };
-    softmax(scores).matmul(v)
+    softmax(scores + bias).matmul(v)
 }
 
 /// The same, `chunk` queries at a time and without keeping the scores.

@@ -23,12 +23,14 @@ pub mod lora;
 pub mod memory;
 pub mod movement;
 pub mod noise;
+pub mod one_picture;
 pub mod precision;
 pub mod recompute;
 pub mod resize;
 mod rows;
 pub mod sampler;
 pub mod schedule;
+pub mod search;
 pub mod stop;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

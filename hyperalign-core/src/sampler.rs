@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::{
-    contract::{AdapterSource, Conditioning, Denoiser, Held, NoAdapter},
+    contract::{AdapterSource, Answer, Conditioning, Denoiser, Held, NoAdapter, TextWatch},
     diffusion::Renoising,
     lora::LoraSet,
     schedule::Scheduler,
@@ -93,6 +93,11 @@ impl<'a> Sampler<'a> {
         Self { conditioning, ..self }
     }
 
+    /// Whether the network shows where the picture looks at the text.
+    pub fn shows_text(&self) -> bool {
+        self.denoiser.shows_text()
+    }
+
     /// The plan of the steps.
     pub fn scheduler(&self) -> &'a dyn Scheduler {
         self.scheduler
@@ -104,6 +109,19 @@ impl<'a> Sampler<'a> {
         Trajectory::at(0, noise.mul_scalar(self.scheduler.init_noise_sigma()))
     }
 
+    /// The update that the next step of `trajectory` is taken with.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the trajectory has no step left.
+    pub fn held(&self, trajectory: &Trajectory) -> Option<Held> {
+        let Trajectory { i, ref sample, ref held, .. } = *trajectory;
+        assert!(i < self.scheduler.steps(), "the trajectory is at its end");
+        let timestep = self.scheduler.timestep(i);
+        let update = self.adapter.refresh(i, held.as_ref(), sample, timestep, self.conditioning);
+        update.map(|lora| Held { lora, since: i }).or_else(|| held.clone())
+    }
+
     /// Evaluates the network at the sample of `trajectory`, with the update that its step is taken
     /// with. The trajectory stays as it is.
     ///
@@ -111,21 +129,34 @@ impl<'a> Sampler<'a> {
     ///
     /// Panics if the trajectory has no step left, and if the prompts are not those of its rows.
     pub fn look(&self, trajectory: &Trajectory) -> Look {
-        let Trajectory { i, ref sample, ref held, ref history } = *trajectory;
+        self.look_with(trajectory, self.held(trajectory), None)
+    }
+
+    /// [`look`](Self::look) with an update that the caller has, as one that was
+    /// [computed](Self::held) off the tape that the sample is on, and showing `watch` where the
+    /// picture looks at the text.
+    ///
+    /// # Panics
+    ///
+    /// As [`look`](Self::look).
+    pub fn look_with(
+        &self,
+        trajectory: &Trajectory,
+        held: Option<Held>,
+        watch: Option<TextWatch>,
+    ) -> Look {
+        let Trajectory { i, ref sample, ref history, .. } = *trajectory;
         let batch = sample.dims()[0];
         assert!(i < self.scheduler.steps(), "the trajectory is at its end");
         assert_eq!(self.conditioning.batch(), batch, "one prompt for each row of the batch");
-        let timestep = self.scheduler.timestep(i);
-        let update = self.adapter.refresh(i, held.as_ref(), sample, timestep, self.conditioning);
-        let held = update.map(|lora| Held { lora, since: i }).or_else(|| held.clone());
-        let timesteps = Tensor::full([batch], timestep, &sample.device());
+        let timesteps = Tensor::full([batch], self.scheduler.timestep(i), &sample.device());
         let lora = held.as_ref().map(|held| &held.lora);
-        let model_output =
-            self.denoiser.predict(sample.clone(), timesteps, self.conditioning, lora);
+        let Answer { output: model_output, correction } =
+            self.denoiser.answer(sample.clone(), timesteps, self.conditioning, lora, watch);
         let mut history = history.clone();
         let transition =
             self.scheduler.transition(i, model_output.clone(), sample.clone(), &mut history);
-        Look { i, held, model_output, transition, history }
+        Look { i, held, model_output, correction, transition, history }
     }
 
     /// Takes the step that was looked at. One look may be stepped from more than once, each time

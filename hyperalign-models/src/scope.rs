@@ -5,7 +5,10 @@ use burn::{
     nn::{Linear, conv::Conv2d},
     tensor::Tensor,
 };
-use hyperalign_core::lora::{LoraScope, LoraSet, conv_with_lora, linear_with_lora};
+use hyperalign_core::{
+    contract::TextWatch,
+    lora::{LoraScope, LoraSet, conv_with_lora, linear_with_lora},
+};
 
 use crate::blocks::PointwiseConv;
 
@@ -28,13 +31,19 @@ pub type Observer<'a> = &'a dyn Fn(&str, Tap);
 pub(crate) struct Scope<'a> {
     lora: LoraScope<'a>,
     observer: Option<(Observer<'a>, String)>,
+    watch: Option<TextWatch<'a>>,
 }
 
 impl<'a> Scope<'a> {
     /// The pass seen from the network as a whole.
     pub fn root(lora: Option<&'a LoraSet>, observer: Option<Observer<'a>>) -> Self {
         let observer = observer.map(|observer| (observer, String::new()));
-        Self { lora: LoraScope::root(lora), observer }
+        Self { lora: LoraScope::root(lora), observer, watch: None }
+    }
+
+    /// The same with `watch` shown where the picture looks at the text.
+    pub fn watching(self, watch: Option<TextWatch<'a>>) -> Self {
+        Self { watch, ..self }
     }
 
     /// A pass without updates that nobody looks at.
@@ -48,7 +57,7 @@ impl<'a> Scope<'a> {
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             (*observer, path)
         });
-        Self { lora: self.lora.child(name), observer }
+        Self { lora: self.lora.child(name), observer, watch: self.watch }
     }
 
     /// The pass seen from item `i` of the list `name`.
@@ -105,6 +114,23 @@ impl<'a> Scope<'a> {
     /// Whether anybody looks on.
     pub fn is_observed(&self) -> bool {
         self.observer.is_some()
+    }
+
+    /// Whether anybody is shown where the picture looks at the text.
+    pub fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Shows where each pixel of a map of `[height, width]` looks in the text.
+    ///
+    /// # Shapes
+    ///
+    /// - `weights`: `[batch, heads, height * width, tokens]`
+    pub fn looks(&self, [height, width]: [usize; 2], weights: impl FnOnce() -> Tensor<4>) {
+        let Some(watch) = self.watch else { return };
+        let weights = weights().mean_dim(1);
+        let [batch, _, _, tokens] = weights.dims();
+        watch(weights.swap_dims(2, 3).reshape([batch, tokens, height, width]));
     }
 
     /// Shows the output of this module, one vector for each sample, and hands it on.

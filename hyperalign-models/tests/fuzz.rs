@@ -18,6 +18,7 @@ use hyperalign_models::{
     base::Adaptable,
     clip::{ClipConfig, ClipTextConfig},
     flux::FluxConfig,
+    generate::Knowledge,
     lora::{Convention, Factor, Float, LoraFile, Part, Update},
     pickle::{Names, Pickle, Policy},
     t5::T5Config,
@@ -137,6 +138,17 @@ fn pickles() {
         let root = pickle.root();
         let _ = (pickle.list(root), pickle.get(root, "images"), pickle.text(root));
         true
+    });
+}
+
+#[test]
+fn knowledge() {
+    let sample =
+        r#"{"a red dog and a blue heart": [{"dog": ["red"]}, {"heart": ["blue", "big"]}]}"#;
+    let words = &["{", "[", "\"", ":", "null", "[[", "{\"\":[]}", "\u{FEFF}", "\\u0000", "1e999"];
+    let corpus = vec![sample.as_bytes().to_vec(), b"{}".to_vec()];
+    fuzz(&Fuzz { name: "knowledge", corpus, words, constant: 1 << 20 }, |bytes| {
+        serde_json::from_slice::<Knowledge>(bytes).is_ok()
     });
 }
 

@@ -18,6 +18,7 @@ import lora
 import preferences
 import rewards
 import schedulers
+import test_time
 
 
 def main() -> None:
@@ -38,6 +39,7 @@ def main() -> None:
     diffusion.timestep_embedding(folder)
     diffusion.ddim(folder)
     schedulers.everything(folder)
+    test_time.everything(folder)
     diffusion.pipeline(folder, text, clip.TEXT, net, codec)
     flux.everything(folder)
     lora.everything(folder, net, text, clip.TEXT)

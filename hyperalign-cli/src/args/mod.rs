@@ -10,7 +10,7 @@ mod variant;
 
 pub use self::base::BaseArgs;
 pub use self::lora::LoraChoice;
-pub use self::number::{at_least_one, finite, seed, share, updates};
+pub use self::number::{at_least_one, finite, positive, seed, share, updates};
 pub use self::solver::SolverArgs;
 pub use self::steps::StepArgs;
 pub use self::variant::VariantChoice;

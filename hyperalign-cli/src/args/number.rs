@@ -45,6 +45,17 @@ pub fn finite(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Reads a number above 0.
+///
+/// # Errors
+///
+/// Fails for 0, below it, and for what is no finite number.
+pub fn positive(text: &str) -> Result<f64, String> {
+    finite(text).and_then(|number| {
+        if number > 0.0 { Ok(number) } else { Err("a number above 0 is needed".to_owned()) }
+    })
+}
+
 /// Reads a share.
 ///
 /// # Errors

@@ -1,10 +1,11 @@
 //! `hyperalign eval`: the base and its adapter over the same prompts and seeds.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, str::FromStr};
 
+use clap::ValueEnum;
 use hyperalign_core::stop::Stop;
 use hyperalign_models::{
-    generate::{AdapterFile, Sampling, Way},
+    generate::{AdapterFile, Sampling, Sought, TestTime, Way},
     hypernet::Variant,
 };
 use hyperalign_train::eval::{Evaluation, Format, Method};
@@ -18,6 +19,7 @@ use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts::PromptArgs;
 use crate::rewards::{self, ScorerArgs, Scorers};
+use crate::test_time::{TestTimeArgs, TestTimeArgsError};
 
 /// Prompts that are measured where neither a file nor a number is given.
 const PROMPTS: usize = 120;
@@ -28,10 +30,16 @@ pub struct Args {
     #[command(flatten)]
     base: BaseArgs,
 
-    /// What to measure; several (none,s,p,i) for a comparison. Default: the base, and the
-    /// adapter as it was trained.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    method: Vec<VariantChoice>,
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', help = format!(
+        "What to measure; several for a comparison: none (the base), the adapter as s, p or i, or a \
+         method that seeks the proxy while the picture is sampled: {}. With the adapter under it, \
+         s+best-of-n. Default: the base, and the adapter as it was trained",
+        TestTime::NAMES.join(", ")
+    ))]
+    method: Vec<MethodChoice>,
+
+    #[command(flatten)]
+    test_time: TestTimeArgs,
 
     /// Trained adapter: the adapter.safetensors of a run.
     #[arg(long, value_name = "FILE")]
@@ -83,7 +91,7 @@ pub struct Args {
 enum EvalArgsError {
     #[error("`--method {method}` needs an adapter")]
     #[diagnostic(help("add `--adapter FILE`, or take `--method none`"))]
-    NoAdapter { method: VariantChoice },
+    NoAdapter { method: String },
     #[error("`--method p` needs key steps, and `{}` has none", file.display())]
     #[diagnostic(help("choose them with `hyperalign key-steps --base .. --adapter {}`", file.display()))]
     NoKeySteps { file: PathBuf },
@@ -107,10 +115,12 @@ enum EvalArgsError {
 /// and weights that are not finite.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     // Before the base is read, which may take its time.
-    let needs_one = args.method.iter().find(|method| method.adapted().is_some());
-    if let (Some(&method), None) = (needs_one, &args.adapter) {
-        return Err(EvalArgsError::NoAdapter { method }.into());
+    let needs_one = args.method.iter().find(|method| method.variant.adapted().is_some());
+    if let (Some(method), None) = (needs_one, &args.adapter) {
+        return Err(EvalArgsError::NoAdapter { method: method.to_string() }.into());
     }
+    let names: Vec<&str> = args.method.iter().filter_map(|method| method.test_time).collect();
+    let test_time = args.test_time.methods(&names)?;
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
@@ -121,13 +131,20 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let trained = adapter.as_ref().and_then(|file| file.meta.reward.as_ref());
     let trained = trained.map(|reward| reward.name.as_str());
-    let scorers = Scorers::open(base.as_ref(), &mut prompts, &args.rewards, trained, &device)?;
+    let scorers = {
+        let (seek, prompts) = (!test_time.is_empty(), &mut prompts);
+        Scorers::open(base.as_ref(), prompts, &args.rewards, trained, seek, &device)?
+    };
     let solver = args.solver.choice();
     let sampling = Sampling { solver, batch: args.batch, ..args.steps.sampling(preset) };
     let space = scorers.space();
+    let seekers = seekers(&test_time, &scorers, args)?;
+    for sought in &seekers {
+        sought.check(base.as_ref(), &sampling).into_diagnostic()?;
+    }
     let evaluation = Evaluation {
         base: base.as_ref(),
-        methods: methods(args, adapter.as_ref(), sampling.steps)?,
+        methods: methods(args, adapter.as_ref(), &seekers, sampling.steps)?,
         prompts: &prompts,
         seeds: args.seeds,
         first_seed: args.seed,
@@ -147,10 +164,27 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The methods that seek a reward, over the base.
+fn seekers(
+    methods: &[TestTime],
+    scorers: &Scorers,
+    args: &Args,
+) -> miette::Result<Vec<Sought<'static>>> {
+    let knowledge = args.test_time.knowledge(methods)?;
+    let sought = |method: &TestTime| {
+        let missing = TestTimeArgsError::NoReward { method: method.name(), flag: "proxy" };
+        let reward = scorers.sought().ok_or(missing)?;
+        let (method, budget) = (method.clone(), args.test_time.budget());
+        Ok(Sought { method, reward, adapted: None, budget, knowledge: knowledge.clone() })
+    };
+    methods.iter().map(sought).collect()
+}
+
 /// The methods that the flags name.
 fn methods<'a>(
     args: &Args,
     adapter: Option<&'a AdapterFile>,
+    seekers: &[Sought<'static>],
     steps: usize,
 ) -> Result<Vec<Method<'a>>, EvalArgsError> {
     let adapted = |file: &'a AdapterFile, variant| {
@@ -162,19 +196,98 @@ fn methods<'a>(
         return Ok(std::iter::once(Method::base()).chain(adapted).collect());
     }
     let is_static = |file: &AdapterFile| file.adapter.hypernet().is_none();
-    let variants = args.method.iter().filter(|method| method.adapted().is_some()).count();
+    let is_variant =
+        |choice: &&MethodChoice| choice.variant.adapted().is_some() && choice.test_time.is_none();
+    let variants = args.method.iter().filter(is_variant).count();
     if let Some(file) = adapter.filter(|file| variants > 1 && is_static(file)) {
         let given: Vec<String> = args.method.iter().map(ToString::to_string).collect();
         let (given, file) = (given.join(","), file.path.clone());
         return Err(EvalArgsError::StaticVariants { given, file });
     }
-    let method = |&choice: &VariantChoice| match (choice.adapted(), adapter) {
-        (None, _) => Ok(Method::base()),
-        (Some(Variant::P), Some(file)) if file.meta.key_steps.is_empty() && !is_static(file) => {
-            Err(EvalArgsError::NoKeySteps { file: file.path.clone() })
-        }
-        (variant, Some(file)) => Ok(adapted(file, variant)),
-        (Some(_), None) => Err(EvalArgsError::NoAdapter { method: choice }),
+    let method = |choice: &MethodChoice| {
+        let variant = choice.variant.adapted();
+        let file = match (variant, adapter) {
+            (None, _) => None,
+            (Some(Variant::P), Some(file))
+                if file.meta.key_steps.is_empty() && !is_static(file) =>
+            {
+                return Err(EvalArgsError::NoKeySteps { file: file.path.clone() });
+            }
+            (Some(_), Some(file)) => Some(file),
+            (Some(_), None) => {
+                return Err(EvalArgsError::NoAdapter { method: choice.to_string() });
+            }
+        };
+        let seeker = choice
+            .test_time
+            .and_then(|name| seekers.iter().find(|seeker| seeker.method.name() == name).cloned());
+        Ok(match (seeker, file) {
+            (Some(seeker), file) => {
+                let adapted = file.map(|file| file.adapted(variant, steps));
+                let way: Sought<'a> = Sought { adapted, ..seeker };
+                Method::new(way.name(), way)
+            }
+            (None, Some(file)) => adapted(file, variant),
+            (None, None) => Method::base(),
+        })
     };
     args.method.iter().map(method).collect()
+}
+
+/// A row of the table, as `--method` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MethodChoice {
+    /// How the adapter is used.
+    variant: VariantChoice,
+    /// What works while the picture is sampled.
+    test_time: Option<&'static str>,
+}
+
+impl FromStr for MethodChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || {
+            let names = TestTime::NAMES.join(", ");
+            format!("there is no such method; there are none, s, p, i, {names}, and s+best-of-n")
+        };
+        let test_time = |name: &str| TestTime::NAMES.into_iter().find(|known| *known == name);
+        let variant = |name| VariantChoice::from_str(name, false);
+        if let Some((before, name)) = text.split_once('+') {
+            let (variant, test_time) = (variant(before).ok(), test_time(name));
+            let pair = variant.zip(test_time).ok_or_else(unknown)?;
+            return Ok(Self { variant: pair.0, test_time: Some(pair.1) });
+        }
+        match (variant(text), test_time(text)) {
+            (Ok(variant), _) => Ok(Self { variant, test_time: None }),
+            (_, Some(name)) => Ok(Self { variant: VariantChoice::None, test_time: Some(name) }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for MethodChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.variant, self.test_time) {
+            (variant, None) => write!(f, "{variant}"),
+            (VariantChoice::None, Some(name)) => f.write_str(name),
+            (variant, Some(name)) => write!(f, "{variant}+{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_by_name() {
+        for name in ["none", "s", "i", "best-of-n", "p+freedom"] {
+            assert_eq!(name.parse::<MethodChoice>().unwrap().to_string(), name);
+        }
+        for name in ["", "x", "s+", "+das", "s+x", "x+das", "s+das+das"] {
+            let error = name.parse::<MethodChoice>().unwrap_err();
+            assert!(error.contains("best-of-n"), "{name}: {error}");
+        }
+    }
 }

@@ -61,8 +61,22 @@ pub fn read<T: Serialize + DeserializeOwned>(
 ) -> miette::Result<T> {
     let text = hyperalign_core::input::read_text(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    read_text(defaults, removed, &path.display().to_string(), text)
+}
+
+/// The `defaults`, with what `text` says instead; errors call it by `name`.
+///
+/// # Errors
+///
+/// Fails as [`read`] does for what a file says.
+pub fn read_text<T: Serialize + DeserializeOwned>(
+    defaults: &T,
+    removed: &[(&str, &str)],
+    name: &str,
+    text: String,
+) -> miette::Result<T> {
     Ok(parse(defaults, removed, &text).map_err(|problem| ConfigError::Invalid {
-        text: NamedSource::new(path.display().to_string(), text).with_language("toml"),
+        text: NamedSource::new(name, text).with_language("toml"),
         message: problem.message,
         span: problem.span.into(),
         other: problem.other.map(SourceSpan::from),

@@ -7,7 +7,7 @@ mod file;
 #[cfg(test)]
 mod fuzz;
 
-pub use file::read;
+pub use file::{read, read_text};
 
 #[cfg(test)]
 mod tests {

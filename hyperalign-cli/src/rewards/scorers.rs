@@ -52,6 +52,7 @@ struct Column {
 pub struct Scorers {
     gold: Option<EmojiGold>,
     columns: Vec<Column>,
+    sought: Option<Arc<dyn Reward>>,
     space: Option<Arc<ClipReward>>,
 }
 
@@ -61,7 +62,8 @@ impl Scorers {
     /// embedded world that come without rules get those that their words mean.
     ///
     /// `trained` is the reward that the adapter says it was trained against. It decides what is
-    /// called so; where it is none, the column `proxy` is.
+    /// called so; where it is none, the column `proxy` is. Where methods `seek` a reward while
+    /// pictures are sampled, that is trained against too: the proxy, or else the first `--reward`.
     ///
     /// # Errors
     ///
@@ -71,6 +73,7 @@ impl Scorers {
         prompts: &mut [Prompt],
         args: &ScorerArgs,
         trained: Option<&str>,
+        seek: bool,
         device: &Device,
     ) -> miette::Result<Self> {
         let is_world = is_emoji_world(base, prompts);
@@ -80,13 +83,17 @@ impl Scorers {
         let named: Vec<&str> =
             args.reward.iter().map(String::as_str).chain(proxy).chain(heldout).collect();
         let files = files(&named, &args.reward_weights)?;
+        let sought = proxy.or(args.reward.first().map(String::as_str)).filter(|_| seek);
+        let is_trained_against = |given: &str| {
+            trained.into_iter().chain(sought).any(|name| share_a_network(name, given))
+        };
         // Diversity needs a space of pictures, which a mix, or a head on another network, has not.
         let space = heldout.filter(|name| !hyperalign_rewards::is_known(name)).or(own(HELD_OUT));
         let space = space.map(|name| reward(name, device).map(Arc::new)).transpose()?;
 
         let mut columns: Vec<Column> = Vec::new();
         if let Some(given) = proxy {
-            let is_trained = trained.is_none_or(|trained| share_a_network(trained, given));
+            let is_trained = trained.is_none() || is_trained_against(given);
             columns.push(Column {
                 name: Scorer::PROXY.to_owned(),
                 reward: open(given, &files, device)?,
@@ -94,7 +101,7 @@ impl Scorers {
             });
         }
         if let Some(given) = heldout {
-            let is_trained = trained.is_some_and(|trained| share_a_network(trained, given));
+            let is_trained = is_trained_against(given);
             let reward: Arc<dyn Reward> = match &space {
                 Some(space) if space.name() == given => space.clone(),
                 _ => open(given, &files, device)?,
@@ -110,11 +117,17 @@ impl Scorers {
             if columns.iter().any(|column| column.name == reward.name()) {
                 continue;
             }
-            let is_trained = trained.is_some_and(|trained| share_a_network(trained, given));
+            let is_trained = is_trained_against(given);
             let role = if is_trained { Role::TrainedAgainst } else { Role::Other };
             columns.push(Column { name: reward.name().to_owned(), role, reward });
         }
-        Ok(Self { gold: is_world.then_some(EmojiGold), columns, space })
+        let sought = sought.map(|given| open(given, &files, device)).transpose()?;
+        Ok(Self { gold: is_world.then_some(EmojiGold), columns, sought, space })
+    }
+
+    /// What methods seek while pictures are sampled, where they do.
+    pub fn sought(&self) -> Option<Arc<dyn Reward>> {
+        self.sought.clone()
     }
 
     /// Where diversity is measured: the space of the held-out model, in which a trained method

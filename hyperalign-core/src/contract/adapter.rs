@@ -26,6 +26,17 @@ impl Held {
     pub fn detach(&self) -> Self {
         Self { lora: self.lora.detach(), since: self.since }
     }
+
+    /// The updates of several batches as those of one, each with the rows of its batch; `None`
+    /// unless all have one.
+    pub(crate) fn join(parts: &[(Option<&Self>, usize)]) -> Option<Self> {
+        let parts: Option<Vec<(&Self, usize)>> =
+            parts.iter().map(|&(held, rows)| Some((held?, rows))).collect();
+        let parts = parts?;
+        let sets: Vec<(&LoraSet, usize)> =
+            parts.iter().map(|&(held, rows)| (&held.lora, rows)).collect();
+        Some(Self { lora: LoraSet::join(&sets), since: parts.first()?.0.since })
+    }
 }
 
 /// A source of LoRA updates along a trajectory.

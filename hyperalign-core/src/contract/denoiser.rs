@@ -66,6 +66,38 @@ impl Conditioning {
     }
 }
 
+/// What a network answers, and what guidance has done to the answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The prediction, of the shape of the sample.
+    pub output: Tensor<4>,
+    /// What guidance has added; `None` where nothing guides, or the network was distilled to it.
+    pub correction: Option<Correction>,
+}
+
+/// How guidance leads from the unconditional prediction to the answer,
+/// `answer = unconditional + scale * difference`.
+#[derive(Debug, Clone)]
+pub struct Correction {
+    /// The conditional less the unconditional prediction, of the shape of the sample.
+    pub difference: Tensor<4>,
+    /// The weight of guidance.
+    pub scale: f64,
+}
+
+impl Correction {
+    /// With `f` of the tensor.
+    #[must_use]
+    pub(crate) fn map(&self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        Self { difference: f(self.difference.clone()), scale: self.scale }
+    }
+}
+
+/// Is shown where the picture looks at each token of the text: maps of attention, a layer at a time,
+/// means over its heads, `[batch, tokens, height, width]`. They add up to 1 over the tokens, or to
+/// less where the picture looks at itself too.
+pub type TextWatch<'a> = &'a dyn Fn(Tensor<4>);
+
 /// A network that reads a noisy sample and predicts one of the quantities of [`Prediction`].
 ///
 /// The low-rank update is an argument, never a mutation: the rows of one batch carry different
@@ -89,6 +121,26 @@ pub trait Denoiser {
         lora: Option<&LoraSet>,
     ) -> Tensor<4>;
 
+    /// [`predict`](Self::predict), and what guidance had to do with it. Shows `watch` where the
+    /// picture looks at the text, if [it can](Self::shows_text).
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        let _ = watch;
+        let output = self.predict(sample, timesteps, conditioning, lora);
+        Answer { output, correction: None }
+    }
+
+    /// Whether [`answer`](Self::answer) has something to show.
+    fn shows_text(&self) -> bool {
+        false
+    }
+
     /// The quantity that [`predict`](Self::predict) returns.
     fn prediction(&self) -> Prediction;
 }
@@ -102,6 +154,21 @@ impl<T: Denoiser + ?Sized> Denoiser for Box<T> {
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
         (**self).predict(sample, timesteps, conditioning, lora)
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        (**self).answer(sample, timesteps, conditioning, lora, watch)
+    }
+
+    fn shows_text(&self) -> bool {
+        (**self).shows_text()
     }
 
     fn prediction(&self) -> Prediction {

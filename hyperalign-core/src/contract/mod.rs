@@ -13,7 +13,7 @@ mod row;
 
 pub use adapter::{AdapterSource, Held, NoAdapter, StaticAdapter};
 pub use decoder::Decoder;
-pub use denoiser::{Conditioning, Denoiser, Prediction};
+pub use denoiser::{Answer, Conditioning, Correction, Denoiser, Prediction, TextWatch};
 pub use prompt::Prompt;
 pub use reward::{Reads, Reward, ScoreError, ScoreThose};
 pub use row::{Exclude, Include, Relation, Row, RowError, Task};

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    contract::{Conditioning, Denoiser, Prediction},
+    contract::{Answer, Conditioning, Correction, Denoiser, Prediction, TextWatch},
     lora::LoraSet,
 };
 
@@ -36,8 +36,19 @@ impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
+        self.answer(sample, timesteps, conditioning, lora, None).output
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
         if self.guidance_scale == 1.0 {
-            return self.denoiser.predict(sample, timesteps, conditioning, lora);
+            return self.denoiser.answer(sample, timesteps, conditioning, lora, watch);
         }
         let batch = conditioning.batch();
         let unconditional = match self.unconditional.batch() {
@@ -49,15 +60,23 @@ impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
         };
         let rows = unconditional.concat(conditioning.clone());
         let lora = lora.map(|lora| lora.repeat(2));
-        let output = self.denoiser.predict(
-            sample.repeat_dim(0, 2),
-            timesteps.repeat_dim(0, 2),
-            &rows,
-            lora.as_ref(),
-        );
+        // What looks at the prompt are the conditional rows.
+        let conditional_rows =
+            watch.map(|watch| move |maps: Tensor<4>| watch(maps.slice(batch..2 * batch)));
+        let watch = conditional_rows.as_ref().map(|watch| watch as TextWatch);
+        let sample = sample.repeat_dim(0, 2);
+        let timesteps = timesteps.repeat_dim(0, 2);
+        let answer = self.denoiser.answer(sample, timesteps, &rows, lora.as_ref(), watch);
+        let output = answer.output;
         let unconditional = output.clone().slice(0..batch);
         let conditional = output.slice(batch..2 * batch);
-        unconditional.clone() + (conditional - unconditional).mul_scalar(self.guidance_scale)
+        let (difference, scale) = (conditional - unconditional.clone(), self.guidance_scale);
+        let output = unconditional + difference.clone().mul_scalar(scale);
+        Answer { output, correction: Some(Correction { difference, scale }) }
+    }
+
+    fn shows_text(&self) -> bool {
+        self.denoiser.shows_text()
     }
 
     fn prediction(&self) -> Prediction {
@@ -125,6 +144,22 @@ mod tests {
         assert_eq!(guided(&echo, &[0.5, 1.5], 3.0, None), [2.0, 3.0]);
         assert_eq!(guided(&echo, &[0.5], 0.0, None), [0.5, 0.5]);
         assert_eq!(*echo.rows.borrow(), [4, 4, 4]);
+    }
+
+    /// What it says that it added is what it added.
+    #[test]
+    fn the_correction_is_told() {
+        let echo = Echo::default();
+        let answer = |scale| {
+            let guidance = ClassifierFreeGuidance::new(&echo, conditioning(&[0.5]), scale);
+            let sample = Tensor::zeros([2, 1, 1, 1], &testing::device());
+            let timesteps = Tensor::zeros([2], &testing::device());
+            guidance.answer(sample, timesteps, &conditioning(&[1.0, 2.0]), None, None)
+        };
+        let correction = answer(3.0).correction.unwrap();
+        assert_eq!(correction.scale, 3.0);
+        assert_eq!(correction.difference.try_into_vec_as::<f32>().unwrap(), [0.5, 1.5]);
+        assert!(answer(1.0).correction.is_none());
     }
 
     #[test]

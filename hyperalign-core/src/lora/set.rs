@@ -80,6 +80,32 @@ impl LoraSet {
         self.map_rows(|factor| select_rows(factor, rows))
     }
 
+    /// The updates of several batches as those of one: each with the rows of its batch. What a
+    /// batch shares is written out for its rows.
+    ///
+    /// # Panics
+    ///
+    /// Panics if one of them has no update of a layer that the first has one of.
+    pub fn join(parts: &[(&Self, usize)]) -> Self {
+        let Some((first, _)) = parts.first() else { return Self::default() };
+        let joined = |path: &str, k: usize, of: fn(&LoraDelta) -> &Tensor<3>| {
+            let rows = parts.iter().map(|(set, rows)| {
+                let factor = of(&set.at(path)[k]).clone();
+                if factor.dims()[0] == 1 { factor.repeat_dim(0, *rows) } else { factor }
+            });
+            Tensor::cat(rows.collect(), 0)
+        };
+        let deltas = first.deltas.iter().map(|(path, deltas)| {
+            let of_path = deltas.iter().enumerate().map(|(k, delta)| {
+                let down = joined(path, k, |delta| &delta.down);
+                let up = joined(path, k, |delta| &delta.up);
+                LoraDelta { down, up, ..delta.clone() }
+            });
+            (path.clone(), of_path.collect())
+        });
+        Self { deltas: deltas.collect() }
+    }
+
     /// The same values, cut off from any autodiff graph.
     pub fn detach(&self) -> Self {
         self.map(LoraDelta::detach)

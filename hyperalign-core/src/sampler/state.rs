@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    contract::Held,
+    contract::{Correction, Held},
     lora::LoraSet,
     rows::select_rows,
     schedule::{History, Transition},
@@ -64,6 +64,8 @@ pub struct Look {
     pub held: Option<Held>,
     /// What the network answered (after guidance), `[batch, channels, height, width]`.
     pub model_output: Tensor<4>,
+    /// What guidance has added to that, where something guides.
+    pub correction: Option<Correction>,
     /// Where the step leads to, with the one-step estimate of the original. What guides a run
     /// moves the mean before the step is taken.
     pub transition: Transition,
@@ -88,6 +90,7 @@ impl Look {
             i: self.i,
             held: self.held.as_ref().map(|held| held.select(rows)),
             model_output: select_rows(self.model_output.clone(), rows),
+            correction: self.corrected(|tensor| select_rows(tensor, rows)),
             transition: self.transition.select(rows),
             history: self.history.select(rows),
         }
@@ -100,8 +103,55 @@ impl Look {
             i: self.i,
             held: self.held.as_ref().map(Held::detach),
             model_output: self.model_output.clone().detach(),
+            correction: self.corrected(Tensor::detach),
             transition: self.transition.detach(),
             history: self.history.detach(),
+        }
+    }
+
+    fn corrected(&self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Option<Correction> {
+        self.correction.as_ref().map(|correction| correction.map(f))
+    }
+
+    /// The looks of several batches at one step, as one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is none.
+    pub(crate) fn join(looks: &[Self]) -> Self {
+        let [first, ..] = looks else { panic!("a look at least") };
+        let rows = |look: &Self| look.model_output.dims()[0];
+        let held: Vec<_> = looks.iter().map(|look| (look.held.as_ref(), rows(look))).collect();
+        let outputs = looks.iter().map(|look| look.model_output.clone()).collect();
+        let corrections: Option<Vec<&Correction>> =
+            looks.iter().map(|look| look.correction.as_ref()).collect();
+        let correction = corrections.map(|parts| {
+            let differences = parts.iter().map(|part| part.difference.clone()).collect();
+            Correction { difference: Tensor::cat(differences, 0), scale: parts[0].scale }
+        });
+        Self {
+            i: first.i,
+            held: Held::join(&held),
+            model_output: Tensor::cat(outputs, 0),
+            correction,
+            transition: Transition::join(
+                &looks.iter().map(|look| &look.transition).collect::<Vec<_>>(),
+            ),
+            history: History::join(&looks.iter().map(|look| &look.history).collect::<Vec<_>>()),
+        }
+    }
+
+    /// The same values without autodiff; of the update, which is no part of the sample's tape, the
+    /// same tensors.
+    #[must_use]
+    pub fn inner(self) -> Self {
+        Self {
+            i: self.i,
+            correction: self.corrected(Tensor::inner),
+            held: self.held,
+            model_output: self.model_output.inner(),
+            transition: self.transition.inner(),
+            history: self.history.inner(),
         }
     }
 }

@@ -119,6 +119,26 @@ impl History {
         self.map(Tensor::detach)
     }
 
+    /// What is remembered of several batches that have come equally far, as of one.
+    pub(crate) fn join(parts: &[&Self]) -> Self {
+        let cat = |tensors: Vec<Tensor<4>>| Tensor::cat(tensors, 0);
+        let kept = parts.iter().map(|part| part.len()).min().unwrap_or(0);
+        let output =
+            |back: usize| cat(parts.iter().filter_map(|part| part.output(back).cloned()).collect());
+        let samples: Option<Vec<Tensor<4>>> =
+            parts.iter().map(|part| part.sample.clone()).collect();
+        Self {
+            outputs: (0..kept).map(output).collect(),
+            sample: samples.filter(|samples| !samples.is_empty()).map(cat),
+        }
+    }
+
+    /// The same values without autodiff.
+    #[must_use]
+    pub fn inner(self) -> Self {
+        self.map(Tensor::inner)
+    }
+
     fn map(&self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
         Self {
             outputs: self.outputs.iter().cloned().map(&f).collect(),

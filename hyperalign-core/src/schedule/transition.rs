@@ -89,6 +89,25 @@ impl Transition {
             pred_original: self.pred_original.clone().detach(),
         }
     }
+
+    /// The transitions of several batches as those of one.
+    pub(crate) fn join(parts: &[&Self]) -> Self {
+        let join = |of: fn(&Self) -> &Tensor<4>| {
+            Tensor::cat(parts.iter().map(|part| of(part).clone()).collect(), 0)
+        };
+        let deviation = parts.first().map_or(0.0, |first| first.deviation);
+        Self {
+            mean: join(|part| &part.mean),
+            deviation,
+            pred_original: join(|part| &part.pred_original),
+        }
+    }
+
+    /// The same values without autodiff.
+    #[must_use]
+    pub fn inner(self) -> Self {
+        Self { mean: self.mean.inner(), pred_original: self.pred_original.inner(), ..self }
+    }
 }
 
 /// Differences of neighbouring samples vanish in eight bits.

@@ -24,6 +24,7 @@ pub use error::BaseError;
 pub use identity::Identity;
 pub use latents::LatentSpace;
 pub use plans::{Plans, Preset, logit_normal};
+pub(crate) use prompts::token_places;
 pub use prompts::{Cut, PromptEncoder};
 
 /// A network that can be guided towards its prompt.

@@ -1,5 +1,7 @@
 //! How a base reads prompts.
 
+use std::ops::Range;
+
 use hyperalign_core::{contract::Conditioning, lora::LoraSet};
 
 use super::BaseError;
@@ -46,6 +48,14 @@ pub trait PromptEncoder {
         Ok(Vec::new())
     }
 
+    /// The places of the tokens of a part of a prompt in the context: of what follows `before` up to
+    /// the end of `through`, which begins with `before`. Empty where that is not known, and for
+    /// what is cut off.
+    fn token_places(&self, before: &str, through: &str) -> Range<usize> {
+        let _ = (before, through);
+        0..0
+    }
+
     /// Channels of the text encoder's token states.
     fn context_dim(&self) -> usize;
 }
@@ -81,5 +91,20 @@ impl Cut {
         Ok(cuts
             .filter_map(|(prompt, text)| Some(Self { prompt, encoder, tokens, text: text? }))
             .collect())
+    }
+}
+
+/// [`PromptEncoder::token_places`] by the tokenizer of the context. Words do not share tokens, so a
+/// text has as many as its parts.
+pub(crate) fn token_places(tokenizer: &Tokenizer, before: &str, through: &str) -> Range<usize> {
+    // Without the mark at the end.
+    let tokens = |text: &str| {
+        let encoded = tokenizer.encode(&[text.trim_end()]).ok()?;
+        Some(encoded.lengths.first()?.saturating_sub(1))
+    };
+    let most = tokenizer.context_length().saturating_sub(1);
+    match (tokens(before), tokens(through)) {
+        (Some(start), Some(end)) => start.min(most)..end.min(most),
+        _ => 0..0,
     }
 }

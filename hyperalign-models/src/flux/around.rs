@@ -17,6 +17,8 @@ pub(super) struct Around {
     pub rotary: Rotary,
     /// Text tokens; they come before those of the image.
     pub text_tokens: usize,
+    /// Rows and columns of the image tokens.
+    pub size: [usize; 2],
 }
 
 /// How a kind of block is run.
@@ -39,7 +41,8 @@ pub(super) fn run_block<M: Module + Sync + 'static>(
 ) -> Tensor<3> {
     let map = x.clone().unsqueeze_dim::<4>(1);
     // Who looks on is to see every intermediate result once, in its turn.
-    if scope.is_observed() || !is_large(&map) || around.embedding.is_tracked() {
+    let is_shown = scope.is_observed() || scope.is_watched();
+    if is_shown || !is_large(&map) || around.embedding.is_tracked() {
         return run(block, x, around, scope);
     }
     let lora = scope.below();

@@ -5,7 +5,7 @@ use burn::{
     nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::attention::attention;
+use hyperalign_core::attention::{attention, attention_weights};
 
 use super::{FluxConfig, rotary::Rotary};
 use crate::scope::Scope;
@@ -58,12 +58,14 @@ impl JointAttention {
     /// - `image`: `[batch, image_tokens, dim]`
     /// - `text`: `[batch, text_tokens, dim]`
     /// - `rotary`: of the text tokens, then of the image tokens
+    /// - `size`: rows and columns of the image tokens
     /// - output: image and text, of their shapes
     pub(super) fn forward(
         &self,
         image: Tensor<3>,
         text: Tensor<3>,
         rotary: &Rotary,
+        size: [usize; 2],
         scope: &Scope<'_>,
     ) -> (Tensor<3>, Tensor<3>) {
         let project = |linear: &Linear, name: &str, x: &Tensor<3>| {
@@ -82,8 +84,13 @@ impl JointAttention {
             project(&self.add_v_proj, "add_v_proj", &text),
             project(&self.to_v, "to_v", &image),
         );
-        let out = attend(q, k, v, rotary);
         let (text_tokens, image_tokens) = (text.dims()[1], image.dims()[1]);
+        scope.looks(size, || {
+            // The image looks at itself too.
+            let q = rotary.rotate(q.clone()).narrow(2, text_tokens, image_tokens);
+            attention_weights(q, rotary.rotate(k.clone())).narrow(3, 0, text_tokens)
+        });
+        let out = attend(q, k, v, rotary);
         let image = out.clone().narrow(1, text_tokens, image_tokens);
         let text = out.narrow(1, 0, text_tokens);
         (

@@ -43,7 +43,7 @@ impl DoubleBlock {
     /// - `x`: `[batch, text_tokens + image_tokens, dim]`
     /// - output: the same
     pub(super) fn forward(&self, x: Tensor<3>, around: &Around, scope: &Scope<'_>) -> Tensor<3> {
-        let Around { embedding, rotary, text_tokens } = around;
+        let Around { embedding, rotary, text_tokens, size } = around;
         let image_tokens = x.dims()[1] - text_tokens;
         let text = x.clone().narrow(1, 0, *text_tokens);
         let image = x.narrow(1, *text_tokens, image_tokens);
@@ -56,6 +56,7 @@ impl DoubleBlock {
             modulate(image.clone(), shift, scale),
             modulate(text.clone(), t_shift, t_scale),
             rotary,
+            *size,
             &attn,
         );
         let image = image + gate * attn.child("0").tokens(image_out);

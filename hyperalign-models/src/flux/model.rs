@@ -6,6 +6,7 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 use hyperalign_core::{
+    contract::TextWatch,
     fused::silu,
     lora::LoraSet,
     precision::{like, to},
@@ -151,6 +152,17 @@ impl FluxTransformer {
         self.run(input, Scope::root(lora, None))
     }
 
+    /// [`forward`](Self::forward), showing `watch` where the image looks at the text, by the double
+    /// blocks.
+    pub fn forward_watched(
+        &self,
+        input: FluxInput,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Tensor<3> {
+        self.run(input, Scope::root(lora, None).watching(watch))
+    }
+
     /// [`forward`](Self::forward), showing the output of each module to `observer`.
     pub fn forward_observed(
         &self,
@@ -189,7 +201,7 @@ impl FluxTransformer {
         let Streams { around, scope, .. } = streams;
         let text_tokens = around.text_tokens;
         for (i, block) in self.single_transformer_blocks.iter().enumerate() {
-            let scope = scope.item("single_transformer_blocks", i);
+            let scope = scope.item("single_transformer_blocks", i).watching(None);
             x = run_block(block, x, &around, &scope, SingleBlock::forward);
             if scope.is_observed() {
                 scope.child("0").tokens(x.clone().narrow(1, 0, text_tokens));
@@ -218,6 +230,11 @@ impl FluxTransformer {
         let (tokens, context, pooled) = (like(tokens, own), like(context, own), like(pooled, own));
         let embedder = scope.child("time_text_embed");
         let embedding = self.time_text_embed.forward(timesteps, guidance, pooled, &embedder);
+        let side = |axis: usize| {
+            let places = input.image_positions.iter().map(|position| position[axis] as usize + 1);
+            places.max().unwrap_or(0)
+        };
+        let size = [side(1), side(2)];
         let positions = [input.text_positions, input.image_positions].concat();
         let rotary = Rotary::new(&positions, self.config.axes_dims_rope, &device);
         if scope.is_observed() {
@@ -230,7 +247,7 @@ impl FluxTransformer {
         let text = scope.linear("context_embedder", &self.context_embedder, context);
         let text = scope.child("context_embedder").tokens(text);
         let text_tokens = text.dims()[1];
-        let around = Around { embedding: silu(embedding), rotary, text_tokens };
+        let around = Around { embedding: silu(embedding), rotary, text_tokens, size };
         Streams { x: Tensor::cat(vec![text, image], 1), around, scope }
     }
 

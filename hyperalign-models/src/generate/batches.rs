@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use hyperalign_core::stop::Stop;
+use serde_json::Value;
 
 use super::{Cost, GenerateError, Job, Shot, Way};
 
@@ -17,12 +18,14 @@ pub struct Batch {
     pub seconds: f64,
     /// What the batch cost.
     pub cost: Cost,
+    /// What can be said of how each was made; see [`Made::notes`](super::Made::notes).
+    pub notes: Vec<Value>,
 }
 
 /// What is done with each batch, and with the shots that it belongs to.
 pub type OnBatch<'a, E> = dyn FnMut(&[Shot], Batch) -> Result<(), E> + 'a;
 
-/// Makes the pictures of `job`, at most [`Sampling::batch`](super::Sampling::batch) at once, and
+/// Makes the pictures of `job`, at most [`Way::shots_at_once`] at once, and
 /// hands each batch to `each` with the shots that it belongs to. Returns whether all were made: a
 /// requested `stop` ends the work after the step at hand.
 ///
@@ -36,7 +39,7 @@ pub fn generate<E: From<GenerateError>>(
     stop: &Stop,
     each: &mut OnBatch<E>,
 ) -> Result<bool, E> {
-    for shots in job.shots.chunks(job.sampling.batch.max(1)) {
+    for shots in job.shots.chunks(way.shots_at_once(job.sampling)) {
         if stop.is_requested() {
             return Ok(false);
         }
@@ -47,7 +50,8 @@ pub fn generate<E: From<GenerateError>>(
         let images = made.images.clamp(-1.0, 1.0);
         let seconds = start.elapsed().as_secs_f64();
         let cost = Cost { seconds, ..job.meter.read().since(before) };
-        each(shots, Batch { images, seconds: seconds / shots.len() as f64, cost })?;
+        let (seconds, notes) = (seconds / shots.len() as f64, made.notes);
+        each(shots, Batch { images, seconds, cost, notes })?;
     }
     Ok(true)
 }

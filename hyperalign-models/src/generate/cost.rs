@@ -2,12 +2,18 @@
 
 use std::{
     ops::{Add, AddAssign},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, ScoreError},
+    contract::{
+        Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, ScoreError,
+        TextWatch,
+    },
     lora::LoraSet,
 };
 use image::RgbImage;
@@ -70,18 +76,28 @@ pub struct Meter<'a> {
     gradient_passes: AtomicU64,
     decodes: AtomicU64,
     reward_calls: AtomicU64,
-    progress: Option<&'a (dyn Fn() + Sync)>,
+    progress: Option<&'a OnProgress<'a>>,
+    best: Mutex<Option<f64>>,
 }
+
+/// What is done after every call of the denoiser, given the best score of the picture at hand if
+/// one is sought.
+pub type OnProgress<'a> = dyn Fn(Option<f64>) + Sync + 'a;
 
 impl<'a> Meter<'a> {
     /// A meter that calls `progress` after every call of the denoiser, for a bar.
-    pub fn with_progress(progress: &'a (dyn Fn() + Sync)) -> Self {
+    pub fn with_progress(progress: &'a OnProgress<'a>) -> Self {
         Self { progress: Some(progress), ..Self::default() }
     }
 
     /// Notes a backward pass through the denoiser for so many rows.
     pub fn gradient_pass(&self, rows: usize) {
         add(&self.gradient_passes, rows);
+    }
+
+    /// Notes the best score of the picture at hand; none where another begins.
+    pub(super) fn best(&self, score: Option<f64>) {
+        *self.best.lock().unwrap_or_else(PoisonError::into_inner) = score;
     }
 
     /// What was counted so far; no time.
@@ -121,12 +137,27 @@ impl<T: Denoiser> Denoiser for Metered<'_, T> {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
+        self.answer(sample, timesteps, conditioning, lora, None).output
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
         add(&self.meter.denoiser_evaluations, sample.dims()[0]);
-        let output = self.inner.predict(sample, timesteps, conditioning, lora);
+        let answer = self.inner.answer(sample, timesteps, conditioning, lora, watch);
         if let Some(progress) = self.meter.progress {
-            progress();
+            progress(*self.meter.best.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        output
+        answer
+    }
+
+    fn shows_text(&self) -> bool {
+        self.inner.shows_text()
     }
 
     fn prediction(&self) -> Prediction {

@@ -73,6 +73,11 @@ impl<'a> Generation<'a> {
         &self.conditioning
     }
 
+    /// Channels, height and width of the latents.
+    pub fn latent_shape(&self) -> [usize; 3] {
+        self.latents
+    }
+
     /// The sampler of the bare base.
     pub fn sampler(&self) -> Sampler<'_> {
         Sampler::new(&self.denoiser, self.scheduler(), &self.conditioning)

@@ -17,13 +17,17 @@ mod batches;
 mod cost;
 mod generation;
 mod sampling;
+mod test_time;
 mod way;
 
 pub use adapted::{Adapted, AdapterFile};
 pub use batches::{Batch, OnBatch, generate};
-pub use cost::{Cost, Meter, Metered};
+pub use cost::{Cost, Meter, Metered, OnProgress};
 pub use generation::Generation;
 pub use sampling::{Sampling, Shot};
+pub use test_time::{
+    Budget, Knowledge, KnowledgeError, Sought, TestTime, TestTimeError, TestTimeSettings,
+};
 pub use way::{GenerateError, Job, Made, Plain, Way};
 
 #[cfg(test)]

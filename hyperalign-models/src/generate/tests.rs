@@ -227,7 +227,7 @@ impl Way for BestOfTwo {
             }
         }
         let images: Vec<Tensor<4>> = best.into_iter().map(|(_, image)| image).collect();
-        Ok((!images.is_empty()).then(|| Made { images: Tensor::cat(images, 0) }))
+        Ok((!images.is_empty()).then(|| Made::new(Tensor::cat(images, 0))))
     }
 }
 
@@ -271,7 +271,7 @@ fn a_decoder_can_stand_in_for_the_bases_own() {
 fn a_stop_ends_after_the_step_at_hand() {
     let (base, stop) = (base(), Stop::default());
     let calls = std::sync::atomic::AtomicUsize::new(0);
-    let progress = || {
+    let progress = |_| {
         // The second step of the second batch.
         if calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 5 {
             stop.request();

@@ -9,7 +9,7 @@ use hyperalign_core::{
 };
 use serde_json::Value;
 
-use super::{Adapted, Generation, Meter, Metered, Sampling, Shot};
+use super::{Adapted, Generation, Meter, Metered, Sampling, Shot, TestTimeError};
 use crate::base::{Base, BaseError};
 
 /// The pictures that are wanted, and what they are made with.
@@ -78,15 +78,33 @@ impl<'a> Job<'a> {
         if end.i < generation.scheduler().steps() {
             return Ok(None);
         }
-        Ok(Some(Made { images: self.decode(end.sample).detach() }))
+        Ok(Some(Made::new(self.decode(end.sample).detach())))
     }
 }
 
 /// Pictures that a way has made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Made {
     /// `[batch, 3, height, width]`, nominally in `[-1, 1]`, not clipped.
     pub images: Tensor<4>,
+    /// What can be said of how each was made, for reports; nothing by ways that have nothing to
+    /// say.
+    pub notes: Vec<Value>,
+}
+
+impl Made {
+    /// Pictures of which nothing is said.
+    pub fn new(images: Tensor<4>) -> Self {
+        Self { images, notes: Vec::new() }
+    }
+
+    /// These pictures and then those of `other`.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.images = Tensor::cat(vec![self.images, other.images.clone()], 0);
+        self.notes.extend_from_slice(&other.notes);
+        self
+    }
 }
 
 /// A way of making pictures of a base: as it is, with an adapter, by a search, under guidance.
@@ -103,6 +121,17 @@ pub trait Way: fmt::Debug {
     /// The adapter that it samples with, if that is what it does.
     fn adapted(&self) -> Option<&Adapted<'_>> {
         None
+    }
+
+    /// The most pictures that it is asked for at once.
+    fn shots_at_once(&self, sampling: &Sampling) -> usize {
+        sampling.batch.max(1)
+    }
+
+    /// Whether a requested `stop` may make it return pictures that are not what they would have
+    /// been.
+    fn settles_for_less(&self) -> bool {
+        false
     }
 
     /// Makes the pictures of one batch; `None` if `stop` was requested before there are any. A
@@ -139,6 +168,9 @@ pub enum GenerateError {
     /// The base refuses a prompt or the sampling.
     #[error(transparent)]
     Base(#[from] BaseError),
+    /// The method cannot make it.
+    #[error(transparent)]
+    TestTime(#[from] TestTimeError),
     /// A picture has values that are no numbers: weights are broken, or overflow.
     #[error(
         "the picture of `{prompt}` (seed {seed}) by `{way}` has values that are no numbers; the \

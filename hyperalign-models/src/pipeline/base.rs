@@ -1,5 +1,7 @@
 //! Stable Diffusion as a base that can be aligned.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::Conditioning,
@@ -10,7 +12,10 @@ use hyperalign_core::{
 
 use super::StableDiffusion;
 use crate::{
-    base::{Adaptable, BaseError, Cut, Guided, Identity, LatentSpace, Plans, PromptEncoder},
+    base::{
+        Adaptable, BaseError, Cut, Guided, Identity, LatentSpace, Plans, PromptEncoder,
+        token_places,
+    },
     hypernet::Perception,
     lora::Layers,
     vae::AutoencoderKlConfig,
@@ -84,6 +89,10 @@ impl PromptEncoder for StableDiffusion {
 
     fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {
         Cut::of(prompts, &self.tokenizer, "CLIP")
+    }
+
+    fn token_places(&self, before: &str, through: &str) -> Range<usize> {
+        token_places(&self.tokenizer, before, through)
     }
 
     fn context_dim(&self) -> usize {

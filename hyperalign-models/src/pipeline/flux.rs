@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Conditioning, Decoder, Denoiser, Prediction},
+    contract::{Answer, Conditioning, Decoder, Denoiser, Prediction, TextWatch},
     lora::LoraSet,
     schedule::FlowSchedulerConfig,
 };
@@ -309,10 +309,11 @@ impl Flux {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
         guidance: f64,
+        watch: Option<TextWatch>,
     ) -> Tensor<4> {
         let [_, _, height, width] = sample.dims();
         let input = self.input(sample, timesteps, conditioning, guidance);
-        unpack(self.transformer.forward(input, lora), [height, width])
+        unpack(self.transformer.forward_watched(input, lora, watch), [height, width])
     }
 
     /// The image stream after the first `blocks` double blocks as a map, a patch a pixel.
@@ -360,7 +361,23 @@ impl Denoiser for Flux {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
-        self.velocity(sample, timesteps, conditioning, lora, GUIDANCE)
+        self.velocity(sample, timesteps, conditioning, lora, GUIDANCE, None)
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        let output = self.velocity(sample, timesteps, conditioning, lora, GUIDANCE, watch);
+        Answer { output, correction: None }
+    }
+
+    fn shows_text(&self) -> bool {
+        true
     }
 
     fn prediction(&self) -> Prediction {

@@ -1,8 +1,10 @@
 //! FLUX.1 as a base that can be aligned.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    contract::{Conditioning, Denoiser, Prediction},
+    contract::{Answer, Conditioning, Denoiser, Prediction, TextWatch},
     diffusion::Process,
     guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},
@@ -13,6 +15,7 @@ use super::Flux;
 use crate::{
     base::{
         Adaptable, BaseError, Cut, Guided, Identity, LatentSpace, Plans, Preset, PromptEncoder,
+        token_places,
     },
     flux::PATCH,
     hypernet::Perception,
@@ -121,6 +124,11 @@ impl PromptEncoder for Flux {
         Ok(cuts)
     }
 
+    /// Of the second encoder, whose tokens are the context.
+    fn token_places(&self, before: &str, through: &str) -> Range<usize> {
+        token_places(&self.tokenizer_2, before, through)
+    }
+
     fn context_dim(&self) -> usize {
         self.transformer.config().joint_attention_dim
     }
@@ -180,7 +188,24 @@ impl Denoiser for Distilled<'_> {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
-        self.base.velocity(sample, timesteps, conditioning, lora, self.guidance_scale)
+        self.answer(sample, timesteps, conditioning, lora, None).output
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        let guidance = self.guidance_scale;
+        let output = self.base.velocity(sample, timesteps, conditioning, lora, guidance, watch);
+        Answer { output, correction: None }
+    }
+
+    fn shows_text(&self) -> bool {
+        true
     }
 
     fn prediction(&self) -> Prediction {

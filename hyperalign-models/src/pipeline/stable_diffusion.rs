@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Conditioning, Decoder, Denoiser, Prediction},
+    contract::{Answer, Conditioning, Decoder, Denoiser, Prediction, TextWatch},
     diffusion::Process,
     lora::LoraSet,
     schedule::SchedulerConfig,
@@ -258,6 +258,23 @@ impl Denoiser for StableDiffusion {
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
         self.unet.forward(sample, timesteps, conditioning.context.clone(), lora)
+    }
+
+    fn answer(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        let context = conditioning.context.clone();
+        let output = self.unet.forward_watched(sample, timesteps, context, lora, watch);
+        Answer { output, correction: None }
+    }
+
+    fn shows_text(&self) -> bool {
+        true
     }
 
     fn prediction(&self) -> Prediction {

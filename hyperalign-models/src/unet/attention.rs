@@ -5,7 +5,7 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::{Device, Tensor, assert_shape},
 };
-use hyperalign_core::attention::attention;
+use hyperalign_core::attention::{attention, attention_weights};
 
 use super::pass::Pass;
 
@@ -49,6 +49,18 @@ impl Attention {
         let [q, k, v] = [q, k, v].map(|x| self.split_heads(x));
         let out = attention(q, k, v, None).swap_dims(1, 2).reshape([batch, tokens, dim]);
         pass.tokens(pass.linear("to_out.0", &self.to_out[0], out))
+    }
+
+    /// How much each token of `x` attends to each of `context`.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`, `context`: as of [`forward`](Self::forward)
+    /// - output: `[batch, heads, tokens, context_tokens]`
+    pub(super) fn weights(&self, x: Tensor<3>, context: Tensor<3>, pass: &Pass<'_>) -> Tensor<4> {
+        let q = pass.linear("to_q", &self.to_q, x);
+        let k = pass.linear("to_k", &self.to_k, context);
+        attention_weights(self.split_heads(q), self.split_heads(k))
     }
 
     /// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.

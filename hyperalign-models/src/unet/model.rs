@@ -6,7 +6,7 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 use hyperalign_core::{
-    contract::{Conditioning, Denoiser, Prediction},
+    contract::{Conditioning, Denoiser, Prediction, TextWatch},
     fused::silu,
     lora::LoraSet,
     precision::{group_norm, like, to},
@@ -89,7 +89,20 @@ impl Unet {
         context: Tensor<3>,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
-        self.run(sample, timesteps, context, lora, None)
+        self.run(sample, timesteps, context, lora, None, None)
+    }
+
+    /// [`forward`](Self::forward), showing `watch` where the picture looks at the text, by the
+    /// layers of at most 16 x 16 pixels.
+    pub fn forward_watched(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        context: Tensor<3>,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Tensor<4> {
+        self.run(sample, timesteps, context, lora, None, watch)
     }
 
     /// [`forward`](Self::forward), showing the output of each module to `observer`.
@@ -101,7 +114,7 @@ impl Unet {
         lora: Option<&LoraSet>,
         observer: Observer<'_>,
     ) -> Tensor<4> {
-        self.run(sample, timesteps, context, lora, Some(observer))
+        self.run(sample, timesteps, context, lora, Some(observer), None)
     }
 
     fn run(
@@ -111,11 +124,12 @@ impl Unet {
         context: Tensor<3>,
         lora: Option<&LoraSet>,
         observer: Option<Observer<'_>>,
+        watch: Option<TextWatch>,
     ) -> Tensor<4> {
         let output = sample.dtype();
         let context = self.to_own(context);
         let time = self.time(timesteps, &Scope::root(lora, observer));
-        let pass = Pass::new(&time, &context, lora, observer);
+        let pass = Pass::new(&time, &context, lora, observer).watching(watch);
         let (x, mut skips) = self.descend(sample, &pass, self.down_blocks.len());
         let mut x = self.mid_block.forward(x, &pass.child("mid_block"));
         for (i, block) in self.up_blocks.iter().enumerate() {

@@ -99,8 +99,10 @@ impl Transformer2d {
     /// - output: the shape of `x`
     pub(super) fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         // Who looks on is to see every intermediate result once, in its turn.
+        let [_, _, height, width] = x.dims();
+        let is_shown = pass.is_observed() || pass.is_watched([height, width]);
         let around = [pass.time.is_tracked(), pass.context.is_tracked()].contains(&true);
-        if pass.is_observed() || !is_large(&x) || around {
+        if is_shown || !is_large(&x) || around {
             return self.run(x, pass);
         }
         let lora = pass.below();
@@ -122,10 +124,11 @@ impl Transformer2d {
 
     fn run(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let [batch, dim, height, width] = x.dims();
+        let within = pass.within([height, width]);
         let pixels = group_norm(&self.norm, x.clone()).reshape([batch, dim, height * width]);
         let mut tokens = self.proj_in.forward("proj_in", pixels.swap_dims(1, 2), pass);
         for (i, block) in self.transformer_blocks.iter().enumerate() {
-            tokens = block.forward(tokens, &pass.item("transformer_blocks", i));
+            tokens = block.forward(tokens, &within.item("transformer_blocks", i));
         }
         let tokens = self.proj_out.forward("proj_out", tokens, pass);
         pass.map(x + tokens.swap_dims(1, 2).reshape([batch, dim, height, width]))
@@ -161,7 +164,9 @@ impl TransformerBlock {
         let hidden = layer_norm(&self.norm1, x.clone());
         let x = x + self.attn1.forward(hidden.clone(), hidden, &pass.child("attn1"));
         let hidden = layer_norm(&self.norm2, x.clone());
-        let x = x + self.attn2.forward(hidden, pass.context.clone(), &pass.child("attn2"));
+        let to_text = pass.child("attn2");
+        to_text.looks(|| self.attn2.weights(hidden.clone(), pass.context.clone(), &to_text));
+        let x = x + self.attn2.forward(hidden, pass.context.clone(), &to_text);
         let hidden = layer_norm(&self.norm3, x.clone());
         pass.tokens(x + self.ff.forward(hidden, &pass.child("ff")))
     }

@@ -5,13 +5,13 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Instant};
 use burn::tensor::Tensor;
 use hyperalign_models::{
     base::Base,
-    generate::{Adapted, Batch, Job, Meter, Plain, Sampling, Shot, Way, generate},
+    generate::{Adapted, Batch, Cost, Job, Meter, Plain, Sampling, Shot, Way, generate},
 };
 use hyperalign_rewards::prompts::Prompt;
 use serde_json::{Value, json};
 
 use super::{
-    EvalError, Measures, Record, Variation, mean_pairwise_distance,
+    EvalError, Measures, PictureCost, Record, Variation, mean_pairwise_distance,
     record::Store,
     score::Scores,
     units::{Unit, groups},
@@ -184,10 +184,12 @@ impl Evaluation<'_> {
             .map(|&(row, seed)| Shot { prompt: self.prompts[row].clone(), seed })
             .collect();
         let (mut all, mut features, mut seconds) = (Scores::default(), Vec::new(), 0.0);
+        let mut cost = Cost::default();
         // Of a batch only numbers are kept: a unit may have many pictures.
         let mut keep = |shots: &[Shot], batch: Batch| {
             let prompts: Vec<Prompt> = shots.iter().map(|shot| shot.prompt.clone()).collect();
             seconds += batch.seconds * shots.len() as f64;
+            cost += batch.cost;
             let scores = self.measures.score(&batch.images, &prompts);
             for (column, values) in &scores.rewards {
                 let is_broken = |value: &Option<f32>| value.is_some_and(|value| !value.is_finite());
@@ -207,7 +209,9 @@ impl Evaluation<'_> {
             decoder: None,
             meter: &meter,
         };
-        if !generate(method.way.as_ref(), &job, &self.stop, &mut keep)? {
+        let is_all = generate(method.way.as_ref(), &job, &self.stop, &mut keep)?;
+        // What a search has by then is no result of the search.
+        if !is_all || (method.way.settles_for_less() && self.stop.is_requested()) {
             return Ok(None);
         }
         let features = Tensor::cat(features, 0);
@@ -238,6 +242,7 @@ impl Evaluation<'_> {
                     diversity: diversity.take(),
                     seconds: seconds / shots.len() as f64,
                     wall_seconds,
+                    cost: Some(PictureCost::of(cost, of_pictures.len())),
                 });
             }
         }

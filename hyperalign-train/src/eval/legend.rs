@@ -33,6 +33,13 @@ impl Summary {
                     .to_owned(),
             );
         }
+        if self.searches() {
+            lines.push(
+                "evaluations, gradients, scorings: of the denoiser, through it, and by the reward \
+                 that is sought, for one picture; a guided evaluation counts once."
+                    .to_owned(),
+            );
+        }
         lines.push(format!(
             "s/image: seconds to encode the prompt, sample and decode, median over batches of at \
              most {}.",

@@ -33,7 +33,7 @@ pub use hyperalign_models::generate::{Adapted, Plain, Sampling, Shot, Way};
 pub use legend::short_version;
 pub use movement::movement;
 pub use preference::{Auc, Ordering, Orderings, Separation, orderings, separation};
-pub use record::Record;
+pub use record::{PictureCost, Record};
 pub use score::{EmojiGold, Judge, Measures, Role, Scorer};
 pub use summary::{Comparisons, GoldSummary, MethodSummary, RewardSummary, Summary};
 pub use table::{Format, Table};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hyperalign_core::{atomic, input};
-use hyperalign_models::weights::sha256;
+use hyperalign_models::{generate::Cost, weights::sha256};
 use hyperalign_rewards::geneval::Task;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,6 +42,48 @@ pub struct Record {
     pub seconds: f64,
     /// Wall time that this prompt took, scoring included, in seconds.
     pub wall_seconds: f64,
+    /// What one picture cost beside time; records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<PictureCost>,
+}
+
+/// What a picture costs in the mean, in the unit of [`Cost`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PictureCost {
+    /// Evaluations of the denoiser.
+    pub denoiser_evaluations: f64,
+    /// Backward passes through the denoiser.
+    pub gradient_passes: f64,
+    /// Latents that were decoded.
+    pub decodes: f64,
+    /// Pictures that a reward scored while they were made.
+    pub reward_calls: f64,
+}
+
+impl PictureCost {
+    /// The share of one of `pictures` that cost as much together.
+    pub fn of(cost: Cost, pictures: usize) -> Self {
+        let each = |count: u64| count as f64 / pictures.max(1) as f64;
+        Self {
+            denoiser_evaluations: each(cost.denoiser_evaluations),
+            gradient_passes: each(cost.gradient_passes),
+            decodes: each(cost.decodes),
+            reward_calls: each(cost.reward_calls),
+        }
+    }
+
+    /// The mean over records; `None` unless all of them say it.
+    pub(super) fn mean(records: &[Record]) -> Option<Self> {
+        let all: Option<Vec<Self>> = records.iter().map(|record| record.cost).collect();
+        let all = all.filter(|all| !all.is_empty())?;
+        let mean = |of: fn(&Self) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
+        Some(Self {
+            denoiser_evaluations: mean(|cost| cost.denoiser_evaluations),
+            gradient_passes: mean(|cost| cost.gradient_passes),
+            decodes: mean(|cost| cost.decodes),
+            reward_calls: mean(|cost| cost.reward_calls),
+        })
+    }
 }
 
 /// The records of one method, kept in a file where there is a folder for it.
@@ -112,6 +154,7 @@ mod tests {
             diversity: None,
             seconds: 0.25,
             wall_seconds: 1.5,
+            cost: Some(PictureCost::of(Cost { decodes: 3, ..Cost::default() }, 2)),
         }
     }
 

@@ -6,7 +6,8 @@ use hyperalign_rewards::geneval::Task;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use super::{
-    Evaluation, Interval, Measured, Method, Record, Role, Sampling, Scorer, Variation, bootstrap,
+    Evaluation, Interval, Measured, Method, PictureCost, Record, Role, Sampling, Scorer, Variation,
+    bootstrap,
 };
 
 /// Seed of the resampling: a table made twice shows the same intervals.
@@ -94,6 +95,9 @@ pub struct MethodSummary {
     /// Wall time of a picture in seconds: encoding of the prompt, sampling and decoding, the
     /// median over batches.
     pub seconds_per_image: f64,
+    /// What a picture cost beside time, in the mean.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cost: Option<PictureCost>,
     /// How much the emitted updates vary; none for the base.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub variation: Option<Variation>,
@@ -220,6 +224,7 @@ fn summarise(measured: &Measured) -> MethodSummary {
         diversity: (!diversity.is_empty()).then(|| mean(&diversity)),
         // The first batch warms caches up, and others may share the machine for a while.
         seconds_per_image: seconds[seconds.len() / 2],
+        cost: PictureCost::mean(records),
         variation: measured.variation,
         pictures: records.iter().map(|record| record.seeds.len()).sum(),
         wall_seconds: records.iter().map(|record| record.wall_seconds).sum(),

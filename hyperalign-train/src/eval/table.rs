@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hyperalign_rewards::geneval::Task;
 
-use super::{Comparisons, Interval, Role, Scorer, Summary};
+use super::{Comparisons, Interval, PictureCost, Role, Scorer, Summary};
 
 /// A column in words.
 pub(super) fn spoken(column: &str) -> &str {
@@ -83,6 +83,11 @@ impl Summary {
         header.extend(columns.iter().map(|column| self.heading(column)));
         let named = [(diversity, "diversity"), (varies, "var/prompts"), (varies, "var/steps")];
         header.extend(named.iter().filter(|(there, _)| *there).map(|(_, name)| (*name).to_owned()));
+        // Ways that only sample differ in time alone.
+        let searches = self.searches();
+        if searches {
+            header.extend(["evaluations", "gradients", "scorings"].map(str::to_owned));
+        }
         header.push("s/image".to_owned());
 
         let rows = self.methods.iter().map(|(name, method)| {
@@ -102,10 +107,22 @@ impl Summary {
                 row.push(cell(method.variation.and_then(|variation| variation.over_prompts), 2));
                 row.push(cell(method.variation.map(|variation| variation.over_steps), 2));
             }
+            if searches {
+                let of = |of: fn(PictureCost) -> f64| cell(method.cost.map(of), 0);
+                row.push(of(|cost| cost.denoiser_evaluations));
+                row.push(of(|cost| cost.gradient_passes));
+                row.push(of(|cost| cost.reward_calls));
+            }
             row.push(cell(Some(method.seconds_per_image), 3));
             row
         });
         Table { rows: rows.collect(), header }
+    }
+
+    /// Whether a method scores pictures while it makes them.
+    pub(super) fn searches(&self) -> bool {
+        let mut costs = self.methods.iter().filter_map(|(_, method)| method.cost);
+        costs.any(|cost| cost.reward_calls > 0.0)
     }
 
     /// The means of the prompts' groups, a row for each group and method; none where there is only

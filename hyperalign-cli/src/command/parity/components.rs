@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     aesthetic, blip, checks::Checks, clip, codecs, flux, geneval, golden::Golden, lora_formats,
-    mask2former, pipeline, preprocess, schedulers, t5, tokenizers, unet, vae,
+    mask2former, pipeline, preprocess, schedulers, t5, test_time, tokenizers, unet, vae,
 };
 
 /// How a kind of reference file is run.
@@ -19,7 +19,7 @@ pub(super) enum Component {
 }
 
 /// Beginnings of stems. The longest that fits is taken.
-const COMPONENTS: [(&str, Component); 26] = [
+const COMPONENTS: [(&str, Component); 27] = [
     ("aesthetic", Component::Tensors(aesthetic::heads)),
     ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
@@ -41,6 +41,7 @@ const COMPONENTS: [(&str, Component); 26] = [
     ("schedulers", Component::Tensors(schedulers::schedulers)),
     ("swin", Component::Tensors(mask2former::backbone)),
     ("t5_encoder", Component::Tensors(t5::encoder)),
+    ("test_time", Component::Tensors(test_time::methods)),
     ("timestep_embedding", Component::Tensors(unet::timesteps)),
     ("tokenizers", Component::Lines(tokenizers::tokenizers)),
     ("unet", Component::Tensors(unet::unet)),

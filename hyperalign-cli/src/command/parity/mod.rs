@@ -19,6 +19,7 @@ mod pipeline;
 mod preprocess;
 mod schedulers;
 mod t5;
+mod test_time;
 mod tokenizers;
 mod unet;
 mod vae;

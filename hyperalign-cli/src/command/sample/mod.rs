@@ -1,32 +1,38 @@
 //! `hyperalign sample`: pictures from prompts.
 
-use std::path::{Path, PathBuf};
+mod making;
+mod pictures;
+
+use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use hyperalign_core::contract::Decoder;
-use hyperalign_core::image::{self, Metadata, Parameters};
-use hyperalign_core::schedule::Solver;
+use hyperalign_core::image;
+use hyperalign_core::memory;
 use hyperalign_core::stop::Stop;
 use hyperalign_models::base::Base;
 use hyperalign_models::generate::{
-    Adapted, AdapterFile, Cost, GenerateError, Job, Meter, Plain, Sampling, Shot, Way, generate,
+    Adapted, AdapterFile, GenerateError, Sampling, Sought, TestTime,
 };
-use hyperalign_models::hypernet::Variant;
 use hyperalign_models::weights;
-use hyperalign_rewards::emoji;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
-use serde::Serialize;
 use serde_json::{Value, json};
+
+use making::{Making, Written, make, settings};
+use pictures::{pictures, png_path, size};
 
 use crate::args::{BaseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, seed};
 use crate::base;
 use crate::codec;
 use crate::context::Context;
+use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts;
+use crate::rewards;
+use crate::test_time::{self, TestTimeArgs};
 
 /// Pictures of one batch. Their number changes memory and speed, never a picture.
 const BATCH: usize = 8;
@@ -77,6 +83,25 @@ pub struct Args {
     #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = size, allow_hyphen_values = true)]
     size: Option<[usize; 2]>,
 
+    /// Method that works while the picture is sampled: it draws more than one, or follows the
+    /// gradient of a reward. With `--adapter`, over what the adapter makes.
+    #[arg(long, value_name = "NAME", value_parser = TestTime::NAMES)]
+    method: Option<String>,
+
+    #[arg(long, value_name = "NAME_OR_DIR", requires = "method", help = format!(
+        "What `--method` seeks: gold (the embedded world's exact scorer), or a reward: {}. Default: \
+         what embedded bases are aligned with",
+        rewards::kinds()
+    ))]
+    reward: Option<String>,
+
+    /// Files of the reward: its folder, or a file in it. With several in a mix, NAME=PATH.
+    #[arg(long, value_name = "[NAME=]PATH", requires = "method")]
+    reward_weights: Vec<String>,
+
+    #[command(flatten)]
+    test_time: TestTimeArgs,
+
     /// Where to write the picture. Several pictures are numbered, prompt by prompt and for each
     /// prompt seed by seed: heart.png becomes heart-1.png, heart-2.png, ...
     #[arg(long, value_name = "FILE.png", value_parser = png_path)]
@@ -106,24 +131,6 @@ enum SampleError {
     Generate(#[from] GenerateError),
     #[error(transparent)]
     Write(#[from] image::ImageError),
-}
-
-/// One picture that is asked for.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Picture {
-    file: PathBuf,
-    prompt: String,
-    seed: u64,
-}
-
-/// What all pictures of the call are made by.
-struct Making<'a> {
-    base: &'a dyn Base,
-    sampling: Sampling,
-    solver: Solver,
-    adapter: Option<(&'a AdapterFile, Adapted<'a>)>,
-    /// What their files say about that.
-    settings: Value,
 }
 
 /// Makes the pictures.
@@ -157,12 +164,20 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     check_negative(args, base.as_ref(), sampling.guidance_scale)?;
     let (negative_prompt, solver) = (args.negative.clone(), args.solver.choice());
     let sampling = Sampling { negative_prompt, batch: BATCH, size: args.size, solver, ..sampling };
+    let sought = sought(args, base.as_ref(), adapter.as_ref(), &device)?;
+    let sampling = match &sought {
+        Some(sought) => {
+            sought.check(base.as_ref(), &sampling).into_diagnostic()?;
+            sought.sampling(base.as_ref(), &sampling)
+        }
+        None => sampling,
+    };
     let size = sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size));
     let plan =
         base.plan(sampling.steps, sampling.solver, size.into_diagnostic()?).into_diagnostic()?;
     let solver = base.solver(sampling.solver).into_diagnostic()?;
     let mut making =
-        Making { base: base.as_ref(), sampling, solver, adapter, settings: Value::Null };
+        Making { base: base.as_ref(), sampling, solver, adapter, sought, settings: Value::Null };
     making.settings = settings(&making)?;
     making.settings["device"] = context.device_name().into();
     let dtype = args.base.options.dtype().unwrap_or_else(|| "f32".to_owned());
@@ -171,24 +186,89 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     making.settings["preview_codec_hash"] = json!(codec.as_ref().map(weights::hash));
 
     let start = Instant::now();
-    let bar = ProgressBar::new((pictures.len().div_ceil(BATCH) * plan.steps()) as u64);
+    // What a search will evaluate depends on what it finds.
+    let bar = match &making.sought {
+        Some(_) => ProgressBar::new_spinner(),
+        None => ProgressBar::new((pictures.len().div_ceil(BATCH) * plan.steps()) as u64),
+    };
+    let stop = Stop::default();
+    if making.sought.is_some() {
+        interrupt::request_on_ctrl_c(stop.clone())?;
+    }
     let decoder = codec.as_ref().map(|codec| codec as &dyn Decoder);
-    let cost = make(&pictures, &making, decoder, &bar)?;
+    let written = make(&pictures, &making, decoder, &bar, &stop)?;
     bar.finish_and_clear();
+    let pictures = &pictures[..written.pictures];
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
         let answer = json!({
             "settings": making.settings,
             "pictures": pictures,
             "seconds": seconds,
-            "cost": cost,
+            "cost": written.cost,
+            "peak_memory": memory::peak(),
+            "notes": written.notes,
         });
         output::print_json(&answer)?;
     } else {
         let lines = pictures.iter().map(|p| format!("{}  {}\n", p.file.display(), p.prompt));
         output::print(&lines.collect::<String>())?;
+        if making.sought.is_some() {
+            output::print(&told(&written, seconds))?;
+        }
     }
-    Ok(Outcome::Done)
+    warn_of_notes(&written);
+    Ok(if written.is_all { Outcome::Done } else { Outcome::Interrupted })
+}
+
+/// What a method found, and what it cost, in words.
+fn told(written: &Written, seconds: f64) -> String {
+    let scores = written.notes.iter().filter_map(|note| note["score"].as_f64());
+    let scores: Vec<String> = scores.map(|score| format!("{score:.4}")).collect();
+    let cost = &written.cost;
+    let memory =
+        memory::peak().map_or_else(String::new, |peak| format!(", {} MiB at most", peak >> 20));
+    let scores = match scores.is_empty() {
+        true => String::new(),
+        false => format!("scores {}; ", scores.join(", ")),
+    };
+    format!(
+        "{scores}{} evaluations, {} gradients, {} decodings, {} scorings, {seconds:.1} s{memory}\n",
+        cost.denoiser_evaluations, cost.gradient_passes, cost.decodes, cost.reward_calls,
+    )
+}
+
+/// Says what a method had to do without.
+fn warn_of_notes(written: &Written) {
+    let skipped: u64 = written.notes.iter().filter_map(|note| note["skipped"].as_u64()).sum();
+    if skipped > 0 {
+        output::warn(&format!("{skipped} scores or gradients were no numbers and passed over"));
+    }
+    if written.notes.iter().any(|note| note["binds"] == false) {
+        output::warn(
+            "a prompt names nothing that could be bound, and the semantic part of dymo moved \
+             nothing; write it down in a file for `--knowledge`",
+        );
+    }
+}
+
+/// The method that the flags name, if any.
+fn sought<'a>(
+    args: &Args,
+    base: &dyn Base,
+    adapter: Option<&(&'a AdapterFile, Adapted<'a>)>,
+    device: &Device,
+) -> miette::Result<Option<Sought<'a>>> {
+    let Some(name) = &args.method else { return Ok(None) };
+    let mut methods = args.test_time.methods(&[name.as_str()])?;
+    let Some(method) = methods.pop() else { return Ok(None) };
+    let given = args.reward.as_deref();
+    let reward = test_time::reward(given, &args.reward_weights, base, &method, device)?;
+    let method = method.fitted(reward.as_ref()).into_diagnostic()?;
+    let adapted = adapter.map(|(_, adapted)| adapted.clone());
+    let budget = args.test_time.budget();
+    let knowledge = args.test_time.knowledge(std::slice::from_ref(&method))?;
+    Ok(Some(Sought { method, reward, adapted, budget, knowledge }))
 }
 
 /// Checks that a negative prompt would be read, and knows only words that the base knows.
@@ -207,42 +287,6 @@ fn check_negative(args: &Args, base: &dyn Base, guidance_scale: f64) -> miette::
     base::warn_of_cuts(base, std::iter::once(args.negative.as_str()))
 }
 
-/// Every prompt with every seed, each with its file.
-fn pictures(out: &Path, prompts: &[String], seeds: &[u64]) -> Vec<Picture> {
-    let pairs = prompts.iter().flat_map(|prompt| seeds.iter().map(move |&seed| (prompt, seed)));
-    let count = prompts.len() * seeds.len();
-    pairs
-        .enumerate()
-        .map(|(k, (prompt, seed))| Picture {
-            file: if count == 1 { out.to_owned() } else { numbered(out, k + 1) },
-            prompt: prompt.clone(),
-            seed,
-        })
-        .collect()
-}
-
-fn numbered(out: &Path, k: usize) -> PathBuf {
-    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
-    out.with_file_name(format!("{stem}-{k}.png"))
-}
-
-fn png_path(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    match path.extension() {
-        Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(path),
-        _ => Err("pictures are written as PNG; end the name in .png".to_owned()),
-    }
-}
-
-fn size(text: &str) -> Result<[usize; 2], String> {
-    let sides = text.split_once('x').and_then(|(height, width)| {
-        Some([height.trim().parse().ok()?, width.trim().parse().ok()?])
-    });
-    sides.filter(|sides: &[usize; 2]| !sides.contains(&0)).ok_or_else(|| {
-        "a size is written as height x width in pixels, each at least 1: 512x768".to_owned()
-    })
-}
-
 /// The adapter that the flags name, if any is used.
 fn adapter(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Option<AdapterFile>> {
     match (&args.adapter, args.variant) {
@@ -251,121 +295,5 @@ fn adapter(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Opti
             Err(SampleError::NoAdapter { variant: variant.to_string() }.into())
         }
         (Some(file), _) => AdapterFile::open(file, base, device).into_diagnostic().map(Some),
-    }
-}
-
-/// Makes and writes the pictures, batch by batch; what they cost comes back.
-fn make(
-    pictures: &[Picture],
-    making: &Making<'_>,
-    decoder: Option<&dyn Decoder>,
-    bar: &ProgressBar,
-) -> miette::Result<Cost> {
-    let shots: Vec<Shot> =
-        pictures.iter().map(|picture| Shot::new(picture.prompt.as_str(), picture.seed)).collect();
-    let progress = || bar.inc(1);
-    let meter = Meter::with_progress(&progress);
-    let Making { base, sampling, .. } = making;
-    let job = Job { base: *base, sampling, shots: &shots, decoder, meter: &meter };
-    let way: &dyn Way = match &making.adapter {
-        Some((_, adapted)) => adapted,
-        None => &Plain,
-    };
-    let (mut cost, mut left) = (Cost::default(), pictures.iter());
-    generate(way, &job, &Stop::default(), &mut |_, batch| -> Result<(), SampleError> {
-        cost += batch.cost;
-        for (image, picture) in image::to_images(batch.images).iter().zip(left.by_ref()) {
-            let metadata = metadata(picture, image.dimensions(), making);
-            image::write_png(&picture.file, image, &metadata)?;
-        }
-        Ok(())
-    })?;
-    Ok(cost)
-}
-
-/// What the picture's file says about how it was made.
-fn metadata(picture: &Picture, size: (u32, u32), making: &Making<'_>) -> Metadata {
-    let Making { base, sampling, solver, adapter, settings } = making;
-    let mut extra = Vec::new();
-    if let Some((file, adapted)) = adapter {
-        extra.push(("Variant".to_owned(), adapted.variant.label().to_owned()));
-        extra.push(("Adapter".to_owned(), file.path.display().to_string()));
-    }
-    for laid in base.laid() {
-        extra.push(("Lora".to_owned(), format!("{}: {}", laid.file.display(), laid.scale)));
-    }
-    let parameters = Parameters {
-        prompt: picture.prompt.clone(),
-        negative_prompt: sampling.negative_prompt.clone(),
-        steps: sampling.steps,
-        sampler: solver.label().to_owned(),
-        cfg_scale: sampling.guidance_scale,
-        seed: picture.seed,
-        size,
-        model_hash: base.weights_hash().chars().take(10).collect(),
-        model: base.name().to_owned(),
-        extra,
-    };
-    let mut everything = settings.clone();
-    everything["prompt"] = picture.prompt.as_str().into();
-    everything["seed"] = picture.seed.into();
-    if hyperalign_models::embedded::folder(base.name()).is_some() {
-        everything["attribution"] = emoji::ATTRIBUTION.into();
-    }
-    Metadata { parameters: Some(parameters), hyperalign: Some(everything) }
-}
-
-/// What all pictures of the call have in common, in the words of the flags.
-fn settings(making: &Making<'_>) -> miette::Result<Value> {
-    let Making { base, sampling, solver, adapter, .. } = making;
-    let variant = match adapter {
-        Some((_, adapted)) => json!(adapted.variant),
-        None => json!(VariantChoice::None.to_string()),
-    };
-    let sha256 = match adapter {
-        Some((file, _)) => Some(weights::sha256_of_file(&file.path).into_diagnostic()?),
-        None => None,
-    };
-    let loras = (!base.laid().is_empty()).then(|| json!(base.laid()));
-    let keyed = adapter.as_ref().filter(|(_, adapted)| adapted.variant == Variant::P);
-    let mut settings = json!({
-        "program": concat!("hyperalign ", env!("CARGO_PKG_VERSION")),
-        "base": base.name(),
-        "base_hash": base.weights_hash(),
-        "variant": variant,
-        "adapter": adapter.as_ref().map(|(file, _)| &file.path),
-        "adapter_sha256": sha256,
-        "key_steps": keyed.map(|(_, adapted)| &adapted.key_steps),
-        "sampler": solver.name(),
-        "steps": sampling.steps,
-        "guidance_scale": sampling.guidance_scale,
-        "negative_prompt": sampling.negative_prompt,
-        "eta": sampling.solver.eta.or(solver.default_eta()),
-        "size": sampling.size.unwrap_or(base.picture_size()),
-    });
-    if let Some(loras) = loras {
-        settings["loras"] = loras;
-    }
-    Ok(settings)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_picture_has_the_name_that_was_given() {
-        let one = pictures(Path::new("a/heart.png"), &["a heart".to_owned()], &[7]);
-        assert_eq!(one.len(), 1);
-        assert_eq!(one[0].file, Path::new("a/heart.png"));
-    }
-
-    #[test]
-    fn several_are_numbered_prompt_by_prompt() {
-        let prompts = ["a".to_owned(), "b".to_owned()];
-        let all = pictures(Path::new("x/p.PNG"), &prompts, &[1, 2]);
-        let of = |k: usize| (all[k].file.to_str().unwrap(), all[k].prompt.as_str(), all[k].seed);
-        assert_eq!(of(1), ("x/p-2.png", "a", 2));
-        assert_eq!(of(2), ("x/p-3.png", "b", 1));
     }
 }
