@@ -21,6 +21,7 @@ mod flow_config;
 mod flow_match_euler;
 mod flow_sde;
 mod gaussian;
+mod mixed;
 mod pndm;
 mod sigmas;
 mod solver;
@@ -38,6 +39,7 @@ pub use euler::EulerOptions;
 pub use flow_config::{FlowSchedulerConfig, TimeShift};
 pub use flow_sde::{FlowDiffusion, FlowSdeOptions};
 pub use gaussian::GaussianScheduler;
+pub use mixed::MixedScheduler;
 pub use pndm::{PndmOptions, PndmScheduler};
 pub use solver::{Solver, SolverChoice, UnknownSolver};
 pub use spacing::TimestepSpacing;
@@ -118,7 +120,7 @@ impl History {
 ///
 /// Methods that take a step index `i` panic if it is not below [`steps`](Self::steps), but for
 /// [`level`](Self::level), which has one more.
-pub trait Scheduler {
+pub trait Scheduler: Send + Sync {
     /// Number of steps, each one evaluation of the network. A solver that evaluates twice at the
     /// start may have more than it was asked for.
     fn steps(&self) -> usize;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hyperalign_core::movement::KeyStepError;
+use hyperalign_core::{diffusion::Process, movement::KeyStepError};
 use hyperalign_models::{
     base::BaseError,
     hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
@@ -17,7 +17,10 @@ use super::{
 use crate::{
     data::PreferenceError,
     learner::{End, FitError, Run, Settings, SettingsError, fit},
-    method::{DataNeed, Materials, Method, MethodVisitor, Needs, Plan, RewardNeed, Setup},
+    method::{
+        BaseNeed, DataNeed, Materials, Method, MethodVisitor, Needs, NoiseNeed, Plan, RewardNeed,
+        Setup,
+    },
 };
 
 /// Why a run failed.
@@ -80,6 +83,17 @@ pub enum AlignError {
         /// The method.
         method: &'static str,
     },
+    /// The method is for rectified flows.
+    #[error(
+        "the method `{method}` is defined for rectified flows such as FLUX.1, and `{base}` is a \
+         diffusion; take `dance-grpo`, which is for both, or a base that is a flow"
+    )]
+    NoFlow {
+        /// The method.
+        method: &'static str,
+        /// The base.
+        base: String,
+    },
     /// There is no reward.
     #[error("the method `{method}` needs a reward, and there is none")]
     NoReward {
@@ -129,18 +143,20 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     training.validate()?;
     training.check_span(method.span())?;
     trajectory.validate()?;
-    let scheduler = base.scheduler(trajectory.steps)?;
-    let is_stochastic = scheduler.is_stochastic();
-    let named = || base.name().to_owned();
-    match (method.needs().stochastic, is_stochastic) {
-        (false, true) => return Err(AlignError::Stochastic { base: named() }),
-        (true, false) => {
-            return Err(AlignError::Deterministic { method: method.name(), base: named() });
+    let solver = method.solver(base.process());
+    let scheduler = base.plan(trajectory.steps, solver, base.latent_shape())?;
+    let shards = training.shards * training.accumulate;
+    method.check(&Plan { scheduler: scheduler.as_ref(), shards })?;
+    match (method.needs().noise, scheduler.is_stochastic()) {
+        (NoiseNeed::Never, true) => {
+            return Err(AlignError::Stochastic { base: base.name().to_owned() });
+        }
+        (NoiseNeed::Always, false) => {
+            let base = base.name().to_owned();
+            return Err(AlignError::Deterministic { method: method.name(), base });
         }
         _ => {}
     }
-    let shards = training.shards * training.accumulate;
-    method.check(&Plan { scheduler: scheduler.as_ref(), shards })?;
     for (name, given) in [
         ("samples.prompts", samples.prompts),
         ("evaluation.prompts", evaluation.prompts),
@@ -171,7 +187,10 @@ fn check_needs(
     method: &'static str,
     needs: Needs,
 ) -> Result<(), AlignError> {
-    let Materials { reward, prompts, data, .. } = materials;
+    let Materials { base, reward, prompts, data, .. } = materials;
+    if needs.base == BaseNeed::Flow && !matches!(base.process(), Process::RectifiedFlow) {
+        return Err(AlignError::NoFlow { method, base: base.name().to_owned() });
+    }
     match (needs.reward, reward) {
         (RewardNeed::None, _) => {}
         (_, None) => return Err(AlignError::NoReward { method }),

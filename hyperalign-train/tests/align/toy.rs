@@ -17,9 +17,13 @@ use hyperalign_models::{
 use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     align::{AlignSettings, NetworkSettings, SampleSettings, TextStream},
-    data::{PreferredData, TrainingData},
+    data::{LabelData, Labelled, PairData, Pairs, PreferredData, TrainingData},
     learner::{AdamW, Schedule, Settings},
-    method::{HyperAlignSettings, Materials, TrajectorySettings, guided},
+    method::{
+        AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
+        DraftLvSettings, DraftSettings, FineTuningSettings, FlowGrpoSettings, HyperAlignSettings,
+        Materials, MethodSettings, MixGrpoSettings, ReflSettings, TrajectorySettings, guided,
+    },
 };
 
 pub const STEPS: usize = 4;
@@ -58,6 +62,70 @@ impl PreferredData for Plain {
         let images = normal([1, 3, 1, 1], streams, device).tanh().repeat(&[1, 1, 8, 8]);
         (images, indices.iter().map(|_| "a blue heart".to_owned()).collect())
     }
+}
+
+/// Pairs of a bright and a dark picture, of which people prefer the bright one.
+pub struct Bright;
+
+impl Bright {
+    fn picture(indices: &[u32], device: &Device, is_bright: impl Fn(u32) -> bool) -> Tensor<4> {
+        let rows = indices.iter().map(|&k| {
+            let stream = Stream::new(6, Purpose::Data, u32::from(is_bright(k)), k);
+            let noise = normal([1, 3, 8, 8], [stream], device) * 0.2;
+            noise + if is_bright(k) { 0.5 } else { -0.5 }
+        });
+        Tensor::cat(rows.collect(), 0)
+    }
+
+    fn prompts(indices: &[u32]) -> Vec<String> {
+        let of = |k: &u32| if k.is_multiple_of(2) { "a red dog" } else { "blue" };
+        indices.iter().map(|k| of(k).to_owned()).collect()
+    }
+}
+
+impl PreferredData for Bright {
+    fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
+        (Self::picture(indices, device, |_| true), Self::prompts(indices))
+    }
+}
+
+impl PairData for Bright {
+    fn pairs(&self, indices: &[u32], device: &Device) -> Pairs {
+        let picture = |is_bright: bool| Self::picture(indices, device, |_| is_bright);
+        let (preferred, rejected) = (picture(true), picture(false));
+        Pairs { preferred, rejected, prompts: Self::prompts(indices) }
+    }
+}
+
+impl LabelData for Bright {
+    fn labelled(&self, indices: &[u32], device: &Device) -> Labelled {
+        let is_bright = |k: u32| k.is_multiple_of(2);
+        let prompts = Self::prompts(&indices.iter().map(|k| k / 2).collect::<Vec<u32>>());
+        let desirable = indices.iter().map(|k| is_bright(*k)).collect();
+        Labelled { images: Self::picture(indices, device, is_bright), prompts, desirable }
+    }
+}
+
+/// Every method, small.
+pub fn methods() -> Vec<MethodSettings> {
+    vec![
+        method().into(),
+        FineTuningSettings { batch: 8, ..FineTuningSettings::default() }.into(),
+        DiffusionDpoSettings { batch: 8, ..DiffusionDpoSettings::default() }.into(),
+        DiffusionKtoSettings { batch: 8, ..DiffusionKtoSettings::default() }.into(),
+        DraftSettings { trajectories: 4, last_steps: 2 }.into(),
+        DraftLvSettings { trajectories: 4, noises: 2 }.into(),
+        AlignPropSettings { trajectories: 4, eta: 1.0, ..AlignPropSettings::default() }.into(),
+        ReflSettings { trajectories: 4, preferred_batch: 4, ..ReflSettings::default() }.into(),
+        DanceGrpoSettings { group_size: 4, updates_per_rollout: 2, ..Default::default() }.into(),
+        FlowGrpoSettings { group_size: 4, ..Default::default() }.into(),
+        MixGrpoSettings { group_size: 4, window: 2, ..Default::default() }.into(),
+    ]
+}
+
+/// A LoRA that is the same for every prompt and step.
+pub fn static_lora() -> NetworkSettings {
+    NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen, targets: None }
 }
 
 pub fn materials() -> Materials {

@@ -31,9 +31,7 @@ use self::{
     variation::{VARIATION, variation},
 };
 use super::{Boundary, DataNeed, Method, Needs, Plan, RewardNeed, Setup, rollout::guided};
-use crate::learner::{
-    Emit, Metric, Names, Objective, Part, SettingsError, Shard, WeighedPart, parallel,
-};
+use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard, WeighedPart};
 
 pub use views::Views;
 
@@ -131,11 +129,8 @@ impl Method for HyperAlignSettings {
     const NAME: &'static str = "hyperalign";
 
     fn needs(&self) -> Needs {
-        Needs {
-            reward: RewardNeed::Gradient,
-            data: if self.is_regularised() { DataNeed::Pictures } else { DataNeed::None },
-            stochastic: false,
-        }
+        let data = if self.is_regularised() { DataNeed::Pictures } else { DataNeed::None };
+        Needs::new(RewardNeed::Gradient, data)
     }
 
     fn span(&self) -> u64 {
@@ -188,17 +183,8 @@ impl Objective for HyperAlign {
     }
 
     fn prepare(&self, adapter: &Adapter, update: u64) -> Trajectories {
-        let (threads, count) = (self.setup.threads, self.setup.threads * self.setup.micro_steps);
-        let first_shards = (0..count).step_by(threads);
-        let states = first_shards.flat_map(|first| {
-            let works = (first..first + threads).map(|index| {
-                let adapter = adapter.clone();
-                let shard = Shard { index, count };
-                parallel::pooled(threads, move || self.states(&adapter, update, shard))
-            });
-            parallel::all(works.collect())
-        });
-        Trajectories { first: update, states: states.collect() }
+        let states = self.setup.shards(adapter, |adapter, shard| self.states(adapter, update, shard));
+        Trajectories { first: update, states }
     }
 
     fn losses(

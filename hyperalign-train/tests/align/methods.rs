@@ -1,0 +1,197 @@
+//! What is known of each method's loss without a computation, and that it learns.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use burn::module::Module;
+use hyperalign_core::{contract::NoAdapter, testing};
+use hyperalign_models::{
+    hypernet::{Adapter, AdapterMeta, Variant},
+    testing::{shaken, small_base, small_flux},
+};
+use hyperalign_train::{
+    align::{AlignSettings, align, check},
+    data::TrainingData,
+    learner::{Emitted, Objective, Run, Shard},
+    method::{
+        AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
+        DraftLvSettings, DraftSettings, FlowGrpoSettings, Materials, Method, MethodSettings,
+        MixGrpoSettings, ReflSettings, Setup, Utility,
+    },
+};
+
+use crate::toy::{Bright, gain, materials, materials_of, scores, settings, static_lora};
+
+pub fn setup(materials: &Materials) -> Setup {
+    let (materials, trajectory) = (materials.clone(), settings().trajectory);
+    Setup { seed: 1, materials, trajectory, threads: 1, micro_steps: 1 }
+}
+
+/// A LoRA as it begins: the base itself.
+pub fn fresh(materials: &Materials) -> Adapter {
+    let kind = static_lora().kind(materials.base.as_ref()).unwrap();
+    let meta = AdapterMeta::new("small", "", Variant::S, kind);
+    meta.init(3, &materials.device.clone().autodiff()).unwrap()
+}
+
+/// Everything that a method emits in update `update`: parts, then metrics.
+pub fn emitted<M: Method>(
+    method: &M,
+    setup: Setup,
+    adapter: &Adapter,
+    update: u64,
+) -> BTreeMap<String, f64> {
+    let objective = method.objective(setup);
+    let batch = objective.prepare(&adapter.valid(), update);
+    let mut emitted = Emitted::default();
+    objective.losses(adapter, &batch, update, Shard { index: 0, count: 1 }, &mut emitted);
+    let mut values = BTreeMap::new();
+    for part in emitted.parts {
+        *values.entry(format!("part {}", part.name)).or_insert(0.0) +=
+            part.loss.into_scalar::<f64>();
+    }
+    for metric in emitted.metrics {
+        values.insert(metric.name.to_owned(), metric.sum / metric.count as f64);
+    }
+    values
+}
+
+fn judged() -> Materials {
+    let base = Arc::new(small_base(1, &testing::device()));
+    Materials { data: TrainingData::Pairs(Arc::new(Bright)), ..materials_of(base) }
+}
+
+/// Where the model is the base, nothing is gained, and every pair and every picture is undecided.
+#[test]
+fn preference_losses_of_the_base_are_known() {
+    let materials = judged();
+    let adapter = fresh(&materials);
+    let of = |method: DiffusionDpoSettings| emitted(&method, setup(&materials), &adapter, 3);
+    let dpo = of(DiffusionDpoSettings::default());
+    assert!((dpo["part preference"] - std::f64::consts::LN_2).abs() < 1e-6, "{dpo:?}");
+    assert_eq!((dpo["preferred_gain"], dpo["implicit_accuracy"]), (0.0, 0.0));
+    for (utility, expected) in [
+        (Utility::KahnemanTversky, 0.5),
+        (Utility::LossAverse, std::f64::consts::LN_2),
+        (Utility::RiskSeeking, -std::f64::consts::LN_2),
+    ] {
+        let method = DiffusionKtoSettings { utility, ..DiffusionKtoSettings::default() };
+        let kto = emitted(&method, setup(&materials), &adapter, 3);
+        assert!((kto["part utility"] - expected).abs() < 1e-6, "{utility:?}: {kto:?}");
+        assert_eq!((kto["divergence"], kto["desirable_gain"]), (0.0, 0.0));
+    }
+}
+
+fn trained(materials: &Materials, method: MethodSettings, updates: u64) -> Adapter {
+    let mut settings = AlignSettings { method, network: static_lora(), ..settings() };
+    settings.training.updates = updates;
+    // The update of a LoRA begins at zero, and there is little time.
+    settings.training.optimizer.lr = 3e-2;
+    let dir = tempfile::tempdir().unwrap();
+    align(materials, &settings, &[], &Run::new(dir.path(), "")).unwrap().adapter
+}
+
+/// On pictures and noise of another seed.
+#[test]
+fn preference_methods_tell_the_preferred_picture() {
+    let materials = Materials { reward: None, ..judged() };
+    let unseen = Setup { seed: 99, ..setup(&materials) };
+    let dpo = DiffusionDpoSettings { batch: 8, beta: 50.0, ..DiffusionDpoSettings::default() };
+    let kto = DiffusionKtoSettings { batch: 8, beta: 50.0, ..DiffusionKtoSettings::default() };
+    for method in [MethodSettings::from(dpo.clone()), kto.into()] {
+        let name = method.name();
+        let adapter = trained(&materials, method, 40);
+        let measure = DiffusionDpoSettings { batch: 64, ..dpo.clone() };
+        let values = emitted(&measure, unseen.clone(), &adapter, 1000);
+        assert!(values["implicit_accuracy"] > 0.75, "{name}: {values:?}");
+        assert!(values["preferred_gain"] > values["rejected_gain"] + 0.02, "{name}: {values:?}");
+    }
+}
+
+#[test]
+fn methods_of_a_reward_raise_it_on_new_noise() {
+    let materials = Materials { data: TrainingData::None, ..materials() };
+    let before = scores(&materials, &NoAdapter);
+    let mixed = MixGrpoSettings { window: 2, eta: 1.0, ..MixGrpoSettings::default() };
+    let methods: [MethodSettings; 6] = [
+        DraftSettings { trajectories: 4, last_steps: 2 }.into(),
+        DraftLvSettings { trajectories: 4, noises: 2 }.into(),
+        AlignPropSettings { trajectories: 4, ..AlignPropSettings::default() }.into(),
+        ReflSettings { trajectories: 4, preferred_batch: 0, ..ReflSettings::default() }.into(),
+        DanceGrpoSettings { eta: 1.0, ..DanceGrpoSettings::default() }.into(),
+        MixGrpoSettings { rollouts_per_window: 10, ..mixed }.into(),
+    ];
+    let raises = |materials: &Materials, before: &[f64], method: MethodSettings| {
+        let name = method.name();
+        let adapter = trained(materials, method, 60);
+        let source = adapter.source(materials.base.as_ref(), Variant::S, Vec::new());
+        let (mean, error) = gain(&scores(materials, source.as_ref()), before);
+        println!("{name} gains {mean} +- {error}");
+        assert!(mean > 4.0 * error && mean > 0.01, "{name} gains {mean} +- {error}");
+    };
+    for method in methods {
+        raises(&materials, &before, method);
+    }
+    let base = Arc::new(small_flux(false, &testing::device()));
+    let flow = Materials { data: TrainingData::None, ..materials_of(base) };
+    let before = scores(&flow, &NoAdapter);
+    raises(&flow, &before, FlowGrpoSettings::default().into());
+}
+
+/// What is rolled out off the tape, and how many steps the gradient leads through.
+#[test]
+fn truncation_leaves_the_steps_that_it_names() {
+    let materials = materials();
+    let adapter = fresh(&materials);
+    let steps = settings().trajectory.steps;
+    for last_steps in 1..=steps {
+        let method = DraftSettings { trajectories: 2, last_steps };
+        let objective = method.objective(setup(&materials));
+        let reached = objective.prepare(&adapter.valid(), 0);
+        assert_eq!(reached[0].steps(), steps - last_steps);
+        let values = emitted(&method, setup(&materials), &adapter, 0);
+        assert_eq!(values["supervised_steps"], last_steps as f64);
+    }
+}
+
+/// The likelihoods that steps were drawn under are computed as those that they are compared with, also
+/// for updates that come later and learn from other pictures.
+#[test]
+fn ratios_of_likelihoods_begin_at_one() {
+    let base = Arc::new(small_flux(false, &testing::device()));
+    for materials in [materials(), materials_of(base)] {
+        let adapter = shaken(fresh(&materials), 0.1);
+        let method = DanceGrpoSettings {
+            updates_per_rollout: 3,
+            learned_steps: 0.7,
+            ..DanceGrpoSettings::default()
+        };
+        let objective = method.objective(setup(&materials));
+        let batch = objective.prepare(&adapter.valid(), 3);
+        let advantages: Vec<f64> =
+            (0..3).flat_map(|turn| batch.of_update(turn)[0].advantages().to_vec()).collect();
+        for group in advantages.chunks(method.group_size) {
+            assert!(group.iter().sum::<f64>().abs() < 1e-6 && group[0] != 0.0, "{group:?}");
+        }
+        for turn in 0..3 {
+            // Two of three steps, which differ from picture to picture.
+            let learned: Vec<_> = batch.of_update(turn)[0].learned().collect();
+            assert_eq!(learned.iter().map(|(_, rows)| rows).sum::<usize>(), 2 * 16);
+            assert_eq!(learned.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [0, 1, 2]);
+            let mut emitted = Emitted::default();
+            let shard = Shard { index: 0, count: 1 };
+            objective.losses(&adapter, &batch, 3 + turn as u64, shard, &mut emitted);
+            let ratios = emitted.metrics.iter().filter(|metric| metric.name == "ratio_deviation");
+            let furthest = ratios.map(|metric| metric.sum / metric.count as f64).fold(0.0, f64::max);
+            assert!(furthest < 1e-5, "update {turn}: {furthest}");
+        }
+    }
+}
+
+#[test]
+fn a_flow_is_asked_for_where_a_method_is_defined_for_flows() {
+    let settings = AlignSettings { method: FlowGrpoSettings::default().into(), ..settings() };
+    let told = check(&materials(), &settings).unwrap_err().to_string();
+    assert!(told.contains("`flow-grpo` is defined for rectified flows"), "{told}");
+    let base = Arc::new(small_flux(false, &testing::device()));
+    check(&materials_of(base), &settings).unwrap();
+}
