@@ -14,6 +14,7 @@ import clip
 import detector
 import diffusion
 import flux
+import methods
 import preferences
 import rewards
 import schedulers
@@ -42,6 +43,7 @@ def main() -> None:
     rewards.image_reward(folder)
     rewards.aesthetic(folder)
     detector.everything(folder)
+    methods.everything(folder)
     preferences.make(folder.parents[2] / "hyperalign-train/tests/preferences")
 
 

@@ -15,9 +15,11 @@ mod grpo;
 mod hyperalign;
 mod needs;
 mod policy;
+mod raft;
 mod reward_gradient;
 mod rollout;
 mod setup;
+mod spo;
 mod trajectory;
 
 use hyperalign_core::{diffusion::Process, schedule::SolverChoice};
@@ -32,16 +34,18 @@ pub use diffusion_kto::{DiffusionKto, DiffusionKtoSettings, Utility, utility_los
 pub use fine_tuning::{FineTuning, FineTuningSettings};
 pub use grpo::{
     DanceGrpoSettings, Experience, Experiences, FirstNoise, FlowGrpoSettings, Grpo,
-    MixGrpoSettings, Spread, WindowSchedule, policy_loss,
+    MixGrpoSettings, Spread, WindowSchedule, advantages, policy_loss,
 };
 pub use hyperalign::{HyperAlign, HyperAlignSettings, Views};
 pub use needs::{BaseNeed, DataNeed, Needs, NoiseNeed, RewardNeed};
+pub use raft::{Best, Raft, RaftSettings};
 pub use reward_gradient::{
     AlignPropSettings, DraftLvSettings, DraftSettings, Reached, ReflSettings, RewardGradient,
     Truncation,
 };
 pub use rollout::{Rollout, guided};
 pub use setup::{Materials, Setup};
+pub use spo::{Spo, SpoSettings, StepPairs, step_preference_loss};
 pub use trajectory::{KeyStepChoice, Plan, TrajectorySettings};
 
 /// A method: its settings, and what can be said and made of them.
@@ -141,6 +145,10 @@ methods! {
     FlowGrpo(FlowGrpoSettings),
     /// Groups of pictures with noise in a window that slides over the steps.
     MixGrpo(MixGrpoSettings),
+    /// Rounds of sampling, and the denoising loss on the best by a reward.
+    Raft(RaftSettings),
+    /// Pairs of samples of one step, told apart by a reward.
+    Spo(SpoSettings),
 }
 
 impl Default for MethodSettings {

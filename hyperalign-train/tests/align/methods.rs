@@ -8,6 +8,7 @@ use hyperalign_models::{
     hypernet::{Adapter, AdapterMeta, Variant},
     testing::{shaken, small_base, small_flux},
 };
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     align::{AlignSettings, align, check},
     data::TrainingData,
@@ -15,11 +16,11 @@ use hyperalign_train::{
     method::{
         AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
         DraftLvSettings, DraftSettings, FlowGrpoSettings, Materials, Method, MethodSettings,
-        MixGrpoSettings, ReflSettings, Setup, Utility,
+        RaftSettings, ReflSettings, Setup, SpoSettings, Utility,
     },
 };
 
-use crate::toy::{Bright, gain, materials, materials_of, scores, settings, static_lora};
+use crate::toy::{Bright, Colour, gain, materials, materials_of, scores, settings, static_lora};
 
 pub fn setup(materials: &Materials) -> Setup {
     let (materials, trajectory) = (materials.clone(), settings().trajectory);
@@ -79,6 +80,30 @@ fn preference_losses_of_the_base_are_known() {
         assert!((kto["part utility"] - expected).abs() < 1e-6, "{utility:?}: {kto:?}");
         assert_eq!((kto["divergence"], kto["desirable_gain"]), (0.0, 0.0));
     }
+    let spo = SpoSettings { least_preference: 0.0, ..SpoSettings::default() };
+    let spo = emitted(&spo, setup(&materials), &adapter, 3);
+    assert!((spo["part preference"] - std::f64::consts::LN_2).abs() < 1e-6, "{spo:?}");
+    assert_eq!((spo["decided_share"], spo["implicit_accuracy"]), (1.0, 0.0));
+}
+
+/// Every prompt's best candidate is learned from, whichever it is.
+#[test]
+fn the_best_candidate_is_learned_from() {
+    let materials = materials();
+    let objective = RaftSettings { prompts: 4, ..RaftSettings::default() }.objective(setup(&materials));
+    let round = objective.prepare(&fresh(&materials).valid(), 8);
+    let best = &round[0];
+    for (row, highest) in best.best().into_iter().enumerate() {
+        let scores: Vec<f64> = best.scores().iter().map(|of| of[row]).collect();
+        assert!(scores.contains(&highest) && scores.iter().all(|score| *score <= highest));
+        assert!(scores.iter().any(|score| *score < highest), "{scores:?}");
+    }
+    let images = setup(&materials).base().decode(best.latents().clone()).clamp(-1.0, 1.0);
+    let again: Vec<f64> =
+        Colour.measure(&images, &Prompt::of(best.prompts())).into_iter().map(f64::from).collect();
+    for (again, highest) in again.iter().zip(best.best()) {
+        assert!((again - highest).abs() < 1e-5, "{again}, not {highest}");
+    }
 }
 
 fn trained(materials: &Materials, method: MethodSettings, updates: u64) -> Adapter {
@@ -99,42 +124,51 @@ fn preference_methods_tell_the_preferred_picture() {
     let kto = DiffusionKtoSettings { batch: 8, beta: 50.0, ..DiffusionKtoSettings::default() };
     for method in [MethodSettings::from(dpo.clone()), kto.into()] {
         let name = method.name();
-        let adapter = trained(&materials, method, 40);
+        let adapter = trained(&materials, method, 80);
         let measure = DiffusionDpoSettings { batch: 64, ..dpo.clone() };
-        let values = emitted(&measure, unseen.clone(), &adapter, 1000);
-        assert!(values["implicit_accuracy"] > 0.75, "{name}: {values:?}");
-        assert!(values["preferred_gain"] > values["rejected_gain"] + 0.02, "{name}: {values:?}");
+        let measured = (0..16).map(|update| emitted(&measure, unseen.clone(), &adapter, update));
+        let gains: Vec<[f64; 2]> =
+            measured.map(|of| [of["preferred_gain"], of["rejected_gain"]]).collect();
+        let [preferred, rejected] = [0, 1].map(|k| gains.iter().map(|of| of[k]).collect::<Vec<_>>());
+        let (mean, error) = gain(&preferred, &rejected);
+        assert!(mean > 4.0 * error, "{name}: the preferred gain {mean} +- {error} more");
     }
 }
 
-#[test]
-fn methods_of_a_reward_raise_it_on_new_noise() {
-    let materials = Materials { data: TrainingData::None, ..materials() };
+/// What a method makes of the reward on new noise, after so many updates.
+fn assert_raises(materials: &Materials, method: MethodSettings, updates: u64) {
+    let materials = Materials { data: TrainingData::None, ..materials.clone() };
+    let name = method.name();
     let before = scores(&materials, &NoAdapter);
-    let mixed = MixGrpoSettings { window: 2, eta: 1.0, ..MixGrpoSettings::default() };
-    let methods: [MethodSettings; 6] = [
+    let adapter = trained(&materials, method, updates);
+    let source = adapter.source(materials.base.as_ref(), Variant::S, Vec::new());
+    let (mean, error) = gain(&scores(&materials, source.as_ref()), &before);
+    assert!(mean > 4.0 * error && mean > 0.01, "{name} gains {mean} +- {error}");
+}
+
+#[test]
+fn gradients_of_a_reward_raise_it_on_new_noise() {
+    let methods: [MethodSettings; 4] = [
         DraftSettings { trajectories: 4, last_steps: 2 }.into(),
         DraftLvSettings { trajectories: 4, noises: 2 }.into(),
         AlignPropSettings { trajectories: 4, ..AlignPropSettings::default() }.into(),
         ReflSettings { trajectories: 4, preferred_batch: 0, ..ReflSettings::default() }.into(),
-        DanceGrpoSettings { eta: 1.0, ..DanceGrpoSettings::default() }.into(),
-        MixGrpoSettings { rollouts_per_window: 10, ..mixed }.into(),
     ];
-    let raises = |materials: &Materials, before: &[f64], method: MethodSettings| {
-        let name = method.name();
-        let adapter = trained(materials, method, 60);
-        let source = adapter.source(materials.base.as_ref(), Variant::S, Vec::new());
-        let (mean, error) = gain(&scores(materials, source.as_ref()), before);
-        println!("{name} gains {mean} +- {error}");
-        assert!(mean > 4.0 * error && mean > 0.01, "{name} gains {mean} +- {error}");
-    };
     for method in methods {
-        raises(&materials, &before, method);
+        assert_raises(&materials(), method, 60);
     }
-    let base = Arc::new(small_flux(false, &testing::device()));
-    let flow = Materials { data: TrainingData::None, ..materials_of(base) };
-    let before = scores(&flow, &NoAdapter);
-    raises(&flow, &before, FlowGrpoSettings::default().into());
+}
+
+#[test]
+fn scores_alone_raise_a_reward_on_new_noise() {
+    let dance = DanceGrpoSettings { eta: 1.0, learned_steps: 1.0, ..DanceGrpoSettings::default() };
+    assert_raises(&materials(), dance.into(), 150);
+    let flow = materials_of(Arc::new(small_flux(false, &testing::device())));
+    assert_raises(&flow, FlowGrpoSettings::default().into(), 150);
+    let raft = RaftSettings { prompts: 8, candidates: 4, ..RaftSettings::default() };
+    assert_raises(&materials(), raft.into(), 80);
+    let spo = SpoSettings { trajectories: 8, least_preference: 0.0, ..SpoSettings::default() };
+    assert_raises(&materials(), spo.into(), 80);
 }
 
 /// What is rolled out off the tape, and how many steps the gradient leads through.

@@ -22,7 +22,8 @@ use hyperalign_train::{
     method::{
         AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
         DraftLvSettings, DraftSettings, FineTuningSettings, FlowGrpoSettings, HyperAlignSettings,
-        Materials, MethodSettings, MixGrpoSettings, ReflSettings, TrajectorySettings, guided,
+        Materials, MethodSettings, MixGrpoSettings, RaftSettings, ReflSettings, SpoSettings,
+        TrajectorySettings, guided,
     },
 };
 
@@ -64,7 +65,8 @@ impl PreferredData for Plain {
     }
 }
 
-/// Pairs of a bright and a dark picture, of which people prefer the bright one.
+/// Pairs of a bright and a dark picture, of which people prefer the bright one. They are brighter and
+/// darker than pictures are, so that a few updates tell one from the other.
 pub struct Bright;
 
 impl Bright {
@@ -72,7 +74,7 @@ impl Bright {
         let rows = indices.iter().map(|&k| {
             let stream = Stream::new(6, Purpose::Data, u32::from(is_bright(k)), k);
             let noise = normal([1, 3, 8, 8], [stream], device) * 0.2;
-            noise + if is_bright(k) { 0.5 } else { -0.5 }
+            noise + if is_bright(k) { 4.0 } else { -4.0 }
         });
         Tensor::cat(rows.collect(), 0)
     }
@@ -120,6 +122,9 @@ pub fn methods() -> Vec<MethodSettings> {
         DanceGrpoSettings { group_size: 4, updates_per_rollout: 2, ..Default::default() }.into(),
         FlowGrpoSettings { group_size: 4, ..Default::default() }.into(),
         MixGrpoSettings { group_size: 4, window: 2, ..Default::default() }.into(),
+        RaftSettings { prompts: 4, candidates: 2, updates_per_round: 2, ..Default::default() }
+            .into(),
+        SpoSettings { trajectories: 4, candidates: 2, ..SpoSettings::default() }.into(),
     ]
 }
 

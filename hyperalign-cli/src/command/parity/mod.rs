@@ -14,6 +14,7 @@ mod flux;
 mod geneval;
 mod golden;
 mod mask2former;
+mod methods;
 mod pipeline;
 mod preprocess;
 mod schedulers;

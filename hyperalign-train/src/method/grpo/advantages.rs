@@ -15,7 +15,7 @@ pub enum Spread {
 
 /// The advantages of pictures with these scores, `group` of them to a prompt, at most `clip` in
 /// either direction.
-pub(super) fn advantages(scores: &[f64], group: usize, spread: Spread, clip: f64) -> Vec<f64> {
+pub fn advantages(scores: &[f64], group: usize, spread: Spread, clip: f64) -> Vec<f64> {
     let whole = match spread {
         Spread::Group => None,
         Spread::Rollout => Some(deviation(scores, 0) + 1e-4),

@@ -22,7 +22,7 @@ use self::{advantages::spread_within, window::Noisy};
 use super::{Plan, Setup, check, denoising::switched_off};
 use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard};
 
-pub use advantages::Spread;
+pub use advantages::{Spread, advantages};
 pub use dance::DanceGrpoSettings;
 pub use experience::{Experience, Experiences};
 pub use flow::FlowGrpoSettings;
