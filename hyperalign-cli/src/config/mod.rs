@@ -7,7 +7,7 @@ mod file;
 #[cfg(test)]
 mod fuzz;
 
-pub use file::read;
+pub use file::{in_its_line, read};
 
 #[cfg(test)]
 mod tests {

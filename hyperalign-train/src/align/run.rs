@@ -8,6 +8,7 @@ use hyperalign_models::{
     hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
     weights::SaveError,
 };
+use hyperalign_rewards::{Prompt, ScoreError};
 
 use super::{
     AlignSettings,
@@ -108,6 +109,9 @@ pub enum AlignError {
         /// What it learns from.
         needed: DataNeed,
     },
+    /// The reward cannot read what the method asks of it.
+    #[error("the reward cannot be asked what the method asks: {0}")]
+    Reward(#[from] ScoreError),
     /// There is no prompt to learn from.
     #[error("there are no prompts to learn from")]
     NoPrompts,
@@ -174,6 +178,11 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
             return Err(ConfigError::Zero { name: "rank" }.into());
         }
         AdapterKind::StaticLora(_) => {}
+    }
+    if let Some(reward) = &materials.reward {
+        let asked = materials.prompts.iter().flat_map(|prompt| method.reward_prompts(prompt));
+        let asked: Vec<String> = asked.collect();
+        reward.check(base.picture_size(), &Prompt::of(&asked))?;
     }
     // Tells unknown words without the text encoder, which all prompts at once may be too much for.
     base.cut_off(&materials.prompts)?;

@@ -93,7 +93,7 @@ impl Method for DiffusionKtoSettings {
 
 /// What is lost of each picture's utility: with `u = sign beta (gain - reference)`, which is
 /// turned round for a picture that is not liked, `1 - sigmoid(u)` and its likes
-/// (arXiv:2404.04465, eq. 8).
+/// (arXiv:2404.04465).
 ///
 /// # Shapes
 ///

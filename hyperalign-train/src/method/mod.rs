@@ -20,6 +20,7 @@ mod reward_gradient;
 mod rollout;
 mod setup;
 mod spo;
+mod srpo;
 mod trajectory;
 
 use hyperalign_core::{diffusion::Process, schedule::SolverChoice};
@@ -46,6 +47,7 @@ pub use reward_gradient::{
 pub use rollout::{Rollout, guided};
 pub use setup::{Materials, Setup};
 pub use spo::{Spo, SpoSettings, StepPairs, step_preference_loss};
+pub use srpo::{Finished, Srpo, SrpoSettings, recovered};
 pub use trajectory::{KeyStepChoice, Plan, TrajectorySettings};
 
 /// A method: its settings, and what can be said and made of them.
@@ -70,6 +72,11 @@ pub trait Method: Clone {
     ///
     /// Fails at the first setting that no run can be made with.
     fn check(&self, plan: &Plan) -> Result<(), SettingsError>;
+
+    /// What its reward is asked of a prompt, where that is not the prompt itself.
+    fn reward_prompts(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Updates that learn from one batch: [`Objective::span`] of its objective.
     fn span(&self) -> u64 {
@@ -149,6 +156,8 @@ methods! {
     Raft(RaftSettings),
     /// Pairs of samples of one step, told apart by a reward.
     Spo(SpoSettings),
+    /// A reward of a picture that is recovered from noise in one step, relative to its opposite.
+    Srpo(SrpoSettings),
 }
 
 impl Default for MethodSettings {
@@ -204,6 +213,18 @@ impl MethodSettings {
             }
         }
         self.accept(Solver(process))
+    }
+
+    /// See [`Method::reward_prompts`].
+    pub fn reward_prompts(&self, prompt: &str) -> Vec<String> {
+        struct Asked<'a>(&'a str);
+        impl MethodVisitor for Asked<'_> {
+            type Output = Vec<String>;
+            fn visit<M: Method>(self, method: &M) -> Vec<String> {
+                method.reward_prompts(self.0)
+            }
+        }
+        self.accept(Asked(prompt))
     }
 
     /// See [`Method::check`].

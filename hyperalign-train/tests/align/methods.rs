@@ -126,7 +126,7 @@ fn preference_methods_tell_the_preferred_picture() {
         let name = method.name();
         let adapter = trained(&materials, method, 80);
         let measure = DiffusionDpoSettings { batch: 64, ..dpo.clone() };
-        let measured = (0..16).map(|update| emitted(&measure, unseen.clone(), &adapter, update));
+        let measured = (0..48).map(|update| emitted(&measure, unseen.clone(), &adapter, update));
         let gains: Vec<[f64; 2]> =
             measured.map(|of| [of["preferred_gain"], of["rejected_gain"]]).collect();
         let [preferred, rejected] = [0, 1].map(|k| gains.iter().map(|of| of[k]).collect::<Vec<_>>());
@@ -165,10 +165,27 @@ fn scores_alone_raise_a_reward_on_new_noise() {
     assert_raises(&materials(), dance.into(), 150);
     let flow = materials_of(Arc::new(small_flux(false, &testing::device())));
     assert_raises(&flow, FlowGrpoSettings::default().into(), 150);
-    let raft = RaftSettings { prompts: 8, candidates: 4, ..RaftSettings::default() };
-    assert_raises(&materials(), raft.into(), 80);
+}
+
+#[test]
+fn preferences_of_steps_raise_a_reward_on_new_noise() {
     let spo = SpoSettings { trajectories: 8, least_preference: 0.0, ..SpoSettings::default() };
-    assert_raises(&materials(), spo.into(), 80);
+    assert_raises(&materials(), spo.into(), 100);
+}
+
+/// On the best pictures of a round of another seed.
+#[test]
+fn the_best_are_denoised_better_and_better() {
+    let materials = Materials { data: TrainingData::None, ..materials() };
+    let raft = RaftSettings { prompts: 8, candidates: 2, ..RaftSettings::default() };
+    let unseen = Setup { seed: 99, ..setup(&materials) };
+    let losses = |adapter: &Adapter| -> Vec<f64> {
+        let of = |round: u64| emitted(&raft, unseen.clone(), adapter, 4 * round)["part denoising"];
+        (0..8).map(of).collect()
+    };
+    let adapter = trained(&materials, raft.clone().into(), 40);
+    let (mean, error) = gain(&losses(&adapter), &losses(&fresh(&materials)));
+    assert!(mean < -4.0 * error, "the loss changes by {mean} +- {error}");
 }
 
 /// What is rolled out off the tape, and how many steps the gradient leads through.

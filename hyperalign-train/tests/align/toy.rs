@@ -23,7 +23,7 @@ use hyperalign_train::{
         AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
         DraftLvSettings, DraftSettings, FineTuningSettings, FlowGrpoSettings, HyperAlignSettings,
         Materials, MethodSettings, MixGrpoSettings, RaftSettings, ReflSettings, SpoSettings,
-        TrajectorySettings, guided,
+        SrpoSettings, TrajectorySettings, guided,
     },
 };
 
@@ -125,6 +125,7 @@ pub fn methods() -> Vec<MethodSettings> {
         RaftSettings { prompts: 4, candidates: 2, updates_per_round: 2, ..Default::default() }
             .into(),
         SpoSettings { trajectories: 4, candidates: 2, ..SpoSettings::default() }.into(),
+        SrpoSettings::default().into(),
     ]
 }
 

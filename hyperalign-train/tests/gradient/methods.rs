@@ -15,7 +15,7 @@ use hyperalign_train::{
     method::{
         AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
         DraftLvSettings, DraftSettings, FlowGrpoSettings, Materials, Method, RaftSettings,
-        ReflSettings, Setup, SpoSettings, TrajectorySettings, Utility,
+        ReflSettings, Setup, SpoSettings, SrpoSettings, TrajectorySettings, Utility,
     },
 };
 
@@ -125,6 +125,7 @@ fn of_a_reward_through_steps() {
     let align_prop = AlignPropSettings { trajectories: 2, eta: 1.0, ..Default::default() };
     assert_gradient(&align_prop, diffusion(), 5);
     assert_gradient(&DraftLvSettings { trajectories: 2, noises: 2 }, diffusion(), 5);
+    assert_gradient(&SrpoSettings { trajectories: 2, ..SrpoSettings::default() }, flow(), 5);
     let refl = ReflSettings { trajectories: 2, preferred_batch: 2, ..ReflSettings::default() };
     assert_gradient(&refl, diffusion(), 5);
 }

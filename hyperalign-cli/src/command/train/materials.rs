@@ -92,7 +92,8 @@ pub(super) struct DataArgs {
 
     /// Pictures of an embedded base's own world to learn from: `curated`, clean renders of what was
     /// asked for; or what `hyperalign pairs` has drawn, `winners`, `winners-hasty` or `ranked`.
-    /// Default: curated for a base of the small world, winners for one of the large world.
+    /// Default: curated for a base of the small world, winners for one of the large world and for a
+    /// method that learns from pairs or labels.
     #[arg(long, value_enum, value_name = "SET", conflicts_with = "preferences")]
     data: Option<OwnData>,
 
@@ -164,9 +165,15 @@ impl DataArgs {
                 return Err(MaterialsError::KeptForMeasuring { given }.into());
             }
             // Renders cost nothing where nothing is learned from data.
-            let needs_none =
-                preferences.is_some() || settings.method.needs().data == DataNeed::None;
-            let set = self.data.or(needs_none.then_some(OwnData::Curated));
+            let needed = settings.method.needs().data;
+            let default = match needed {
+                _ if preferences.is_some() => Some(OwnData::Curated),
+                DataNeed::None => Some(OwnData::Curated),
+                // Renders have no counterpart that is liked less.
+                DataNeed::Pairs | DataNeed::Labels => Some(OwnData::Winners),
+                DataNeed::Pictures => None,
+            };
+            let set = self.data.or(default);
             let mut world = emoji((given, options), set, reward, settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();

@@ -119,7 +119,7 @@ impl Method for SpoSettings {
 }
 
 /// `-log sigmoid(beta (ln r_better - ln r_worse))` of each pair, with the ratios of likelihoods to the
-/// base's held in a range (arXiv:2406.04314, eq. 9), and the argument of the sigmoid.
+/// base's held in a range (arXiv:2406.04314), and the argument of the sigmoid.
 ///
 /// # Shapes
 ///
