@@ -56,7 +56,7 @@ fn setup() -> Setup {
         base: Arc::new(small_base(1, &device)),
         reward: Some(Arc::new(Brightness)),
         reward_decoder: None,
-        prompts: vec!["a red dog".to_owned()],
+        prompts: Prompt::of(&["a red dog"]),
         data: TrainingData::None,
         sample_prompts: Vec::new(),
         attribution: None,

@@ -95,10 +95,7 @@ mod tests {
             let choice = SolverChoice { solver: Some(solver), eta: None };
             Box::new(FlowSchedulerConfig::flux_dev().plan(steps, 64, choice).unwrap())
         };
-        [
-            [diffusion(1.0), diffusion(0.0)],
-            [flow(Solver::FlowSdeGrpo), flow(Solver::FlowEuler)],
-        ]
+        [[diffusion(1.0), diffusion(0.0)], [flow(Solver::FlowSdeGrpo), flow(Solver::FlowEuler)]]
     }
 
     #[test]

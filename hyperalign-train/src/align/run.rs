@@ -180,12 +180,12 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
         AdapterKind::StaticLora(_) => {}
     }
     if let Some(reward) = &materials.reward {
-        let asked = materials.prompts.iter().flat_map(|prompt| method.reward_prompts(prompt));
+        let asked = materials.prompts.iter().flat_map(|prompt| method.reward_prompts(&prompt.text));
         let asked: Vec<String> = asked.collect();
         reward.check(base.picture_size(), &Prompt::of(&asked))?;
     }
     // Tells unknown words without the text encoder, which all prompts at once may be too much for.
-    base.cut_off(&materials.prompts)?;
+    base.cut_off(&Prompt::texts(&materials.prompts))?;
     base.cut_off(&materials.sample_prompts)?;
     Ok(())
 }

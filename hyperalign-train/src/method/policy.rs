@@ -103,8 +103,7 @@ impl<'a> Policy<'a> {
         i: usize,
     ) -> Transition {
         let base = self.setup.base();
-        let denoiser =
-            base.guided(base.unconditional(), self.setup.trajectory.guidance_scale);
+        let denoiser = base.guided(base.unconditional(), self.setup.trajectory.guidance_scale);
         transition(&denoiser, self.scheduler(), &self.conditioning, lora, sample, i)
     }
 
@@ -133,8 +132,7 @@ impl<'a> Policy<'a> {
             };
             let noise = self.scheduler.needs_noise(i).then(|| noise(i));
             let step = {
-                let (scheduler, conditioning) =
-                    (self.scheduler.clone(), self.conditioning.clone());
+                let (scheduler, conditioning) = (self.scheduler.clone(), self.conditioning.clone());
                 let Setup { materials: Materials { base, .. }, trajectory, .. } = self.setup;
                 let (base, scale) = (base.clone(), trajectory.guidance_scale);
                 let layout = layout.clone();

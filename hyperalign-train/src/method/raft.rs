@@ -87,7 +87,7 @@ pub struct Raft {
 
 /// What a shard learns from in a round.
 pub struct Best {
-    prompts: Vec<String>,
+    prompts: Vec<Prompt>,
     /// The latents of the best pictures, `[prompts, channels, height, width]`.
     original: Tensor<4>,
     /// The scores of all candidates, by candidate and prompt.
@@ -96,7 +96,7 @@ pub struct Best {
 
 impl Best {
     /// The prompts.
-    pub fn prompts(&self) -> &[String] {
+    pub fn prompts(&self) -> &[Prompt] {
         &self.prompts
     }
 
@@ -122,13 +122,10 @@ impl Raft {
         let RaftSettings { prompts: count, candidates, .. } = self.settings;
         let Self { setup, .. } = self;
         let rows = shard.samples(count);
-        let prompt =
-            |k| setup.stream(Purpose::Data, update, k).pick(&setup.materials.prompts).clone();
-        let prompts: Vec<String> = rows.clone().map(prompt).collect();
-        let asked = Prompt::of(&prompts);
+        let prompts = setup.prompts(update, rows.clone());
         let plan = setup.plan(self.settings.solver(setup.base().process()));
         let steps = plan.steps();
-        let policy = Policy::new(setup, plan.into(), setup.encode(&prompts));
+        let policy = Policy::new(setup, plan.into(), setup.encode(&Prompt::texts(&prompts)));
         let [channels, height, width] = setup.base().latent_shape();
         let mut best: Vec<(f64, Tensor<4>)> = Vec::new();
         let mut scores = Vec::new();
@@ -142,7 +139,7 @@ impl Raft {
             let no_noise = |_| unreachable!("a plan without noise");
             let samples = policy.rollout(adapter, start, steps, &no_noise);
             let end = &samples[steps];
-            let found = setup.reward().measure(&setup.picture(end.clone()), &asked);
+            let found = setup.reward().measure(&setup.picture(end.clone()), &prompts);
             let found: Vec<f64> = found.into_iter().map(f64::from).collect();
             for (row, score) in found.iter().enumerate() {
                 let this = || (*score, end.clone().narrow(0, row, 1));
@@ -191,7 +188,7 @@ impl Objective for Raft {
         }
         let rows = shard.samples(prompts);
         let conditioning =
-            self.setup.dropped(best.prompts.clone(), caption_dropout, update, rows.clone());
+            self.setup.dropped(Prompt::texts(&best.prompts), caption_dropout, update, rows.clone());
         let noised = self.setup.noise_up(best.original.clone(), conditioning, update, rows);
         let lora = self.setup.emit(adapter, &noised);
         let loss = self.setup.squared_error(&noised, Some(&lora)).mean();

@@ -9,7 +9,7 @@ use hyperalign_core::{
     schedule::{Scheduler, SolverChoice},
 };
 use hyperalign_models::{base::Base, hypernet::Adapter};
-use hyperalign_rewards::Reward;
+use hyperalign_rewards::{Prompt, Reward};
 
 use super::TrajectorySettings;
 use crate::{
@@ -26,8 +26,8 @@ pub struct Materials {
     pub reward: Option<Arc<dyn Reward>>,
     /// What makes the pictures that the reward is shown, in place of the base's own decoder.
     pub reward_decoder: Option<Arc<dyn Decoder + Send + Sync>>,
-    /// Prompts to learn from.
-    pub prompts: Vec<String>,
+    /// Prompts to learn from, with the rules that a reward may judge by.
+    pub prompts: Vec<Prompt>,
     /// What is learned from beside prompts.
     pub data: TrainingData,
     /// Prompts of the sample grids.
@@ -107,6 +107,12 @@ impl Setup {
     pub(super) fn plan(&self, solver: SolverChoice) -> Box<dyn Scheduler> {
         let plan = self.base().plan(self.trajectory.steps, solver, self.base().latent_shape());
         plan.expect("checked when the run was set up")
+    }
+
+    /// The prompts of samples `rows` of an update.
+    pub(super) fn prompts(&self, update: u64, rows: impl Iterator<Item = usize>) -> Vec<Prompt> {
+        let all = &self.materials.prompts;
+        rows.map(|k| self.stream(Purpose::Data, update, k).pick(all).clone()).collect()
     }
 
     pub(super) fn encode(&self, prompts: &[String]) -> Conditioning {

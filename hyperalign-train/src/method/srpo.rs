@@ -100,7 +100,8 @@ impl Method for SrpoSettings {
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {
         check::batch("method.trajectories", self.trajectories, plan.shards)?;
-        for (name, words) in [("method.wanted", &self.wanted), ("method.unwanted", &self.unwanted)] {
+        for (name, words) in [("method.wanted", &self.wanted), ("method.unwanted", &self.unwanted)]
+        {
             let are_words = !words.is_empty() && words.iter().all(|word| !word.trim().is_empty());
             check::require(are_words, name, format!("{words:?}"), "one word or more")?;
         }
@@ -166,9 +167,7 @@ impl Srpo {
     fn finish(&self, adapter: &Adapter, update: u64, shard: Shard) -> Finished {
         let setup = &self.setup;
         let rows = shard.samples(self.settings.trajectories);
-        let prompt =
-            |k| setup.stream(Purpose::Data, update, k).pick(&setup.materials.prompts).clone();
-        let prompts: Vec<String> = rows.clone().map(prompt).collect();
+        let prompts = Prompt::texts(&setup.prompts(update, rows.clone()));
         let conditioning = setup.encode(&prompts);
         let plan = setup.plan(self.settings.solver(setup.base().process()));
         let steps = plan.steps();
@@ -231,8 +230,7 @@ impl Objective for Srpo {
             let start = levels.start;
             let sample = original.clone() * (1.0 - start) + noise.clone() * start;
             let times = setup.times(&vec![start; rows]);
-            let (lora, _) =
-                adapter.emit(setup.base(), sample.clone(), times.clone(), conditioning);
+            let (lora, _) = adapter.emit(setup.base(), sample.clone(), times.clone(), conditioning);
             let velocity = denoiser.predict(sample.clone(), times, conditioning, Some(&lora));
             let image = setup.picture(recovered(sample, noise.clone(), velocity, levels));
             // Towards the noise the words change places: what is liked there is to be undone.
@@ -254,11 +252,7 @@ impl Objective for Srpo {
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::{
-        noise::Stream,
-        schedule::FlowSchedulerConfig,
-        testing,
-    };
+    use hyperalign_core::{noise::Stream, schedule::FlowSchedulerConfig, testing};
 
     use super::*;
 
@@ -268,7 +262,8 @@ mod tests {
         let plan = Plan { scheduler: &scheduler, shards: 2 };
         let good = SrpoSettings::default();
         assert_eq!(good.check(&plan), Ok(()));
-        let wrong: [(&str, fn(&mut SrpoSettings)); 8] = [
+        type Change = fn(&mut SrpoSettings);
+        let wrong: [(&str, Change); 8] = [
             ("method.trajectories", |s| s.trajectories = 3),
             ("method.wanted", |s| s.wanted.clear()),
             ("method.unwanted", |s| s.unwanted.push(" ".to_owned())),

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use burn::module::Module;
+use burn::{module::Module, tensor::Tensor};
 use hyperalign_core::{contract::NoAdapter, testing};
 use hyperalign_models::{
     hypernet::{Adapter, AdapterMeta, Variant},
     testing::{shaken, small_base, small_flux},
 };
-use hyperalign_rewards::{Prompt, Reward};
+use hyperalign_rewards::{Prompt, Reward, emoji::parse};
 use hyperalign_train::{
     align::{AlignSettings, align, check},
     data::TrainingData,
@@ -90,7 +90,8 @@ fn preference_losses_of_the_base_are_known() {
 #[test]
 fn the_best_candidate_is_learned_from() {
     let materials = materials();
-    let objective = RaftSettings { prompts: 4, ..RaftSettings::default() }.objective(setup(&materials));
+    let objective =
+        RaftSettings { prompts: 4, ..RaftSettings::default() }.objective(setup(&materials));
     let round = objective.prepare(&fresh(&materials).valid(), 8);
     let best = &round[0];
     for (row, highest) in best.best().into_iter().enumerate() {
@@ -100,7 +101,7 @@ fn the_best_candidate_is_learned_from() {
     }
     let images = setup(&materials).base().decode(best.latents().clone()).clamp(-1.0, 1.0);
     let again: Vec<f64> =
-        Colour.measure(&images, &Prompt::of(best.prompts())).into_iter().map(f64::from).collect();
+        Colour.measure(&images, best.prompts()).into_iter().map(f64::from).collect();
     for (again, highest) in again.iter().zip(best.best()) {
         assert!((again - highest).abs() < 1e-5, "{again}, not {highest}");
     }
@@ -135,7 +136,8 @@ fn preference_methods_tell_the_preferred_picture() {
         let measured = (0..32).map(|update| emitted(&measure, unseen.clone(), &adapter, update));
         let gains: Vec<[f64; 2]> =
             measured.map(|of| [of["preferred_gain"], of["rejected_gain"]]).collect();
-        let [preferred, rejected] = [0, 1].map(|k| gains.iter().map(|of| of[k]).collect::<Vec<_>>());
+        let [preferred, rejected] =
+            [0, 1].map(|k| gains.iter().map(|of| of[k]).collect::<Vec<_>>());
         let (mean, error) = gain(&preferred, &rejected);
         assert!(mean > 4.0 * error, "{name}: the preferred gain {mean} +- {error} more");
     }
@@ -238,7 +240,8 @@ fn ratios_of_likelihoods_begin_at_one() {
             let shard = Shard { index: 0, count: 1 };
             objective.losses(&adapter, &batch, 3 + turn as u64, shard, &mut emitted);
             let ratios = emitted.metrics.iter().filter(|metric| metric.name == "ratio_deviation");
-            let furthest = ratios.map(|metric| metric.sum / metric.count as f64).fold(0.0, f64::max);
+            let furthest =
+                ratios.map(|metric| metric.sum / metric.count as f64).fold(0.0, f64::max);
             assert!(furthest < 1e-5, "update {turn}: {furthest}");
         }
     }
@@ -251,4 +254,45 @@ fn a_flow_is_asked_for_where_a_method_is_defined_for_flows() {
     assert!(told.contains("`flow-grpo` is defined for rectified flows"), "{told}");
     let base = Arc::new(small_flux(false, &testing::device()));
     check(&materials_of(base), &settings).unwrap();
+}
+
+/// Judges by the rules of prompts, and has no gradient.
+struct ByRules;
+
+impl Reward for ByRules {
+    fn name(&self) -> &str {
+        "by-rules"
+    }
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+    fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+        assert!(prompts.iter().all(|prompt| prompt.row.is_some()), "a prompt has lost its rules");
+        Colour.score(images, prompts)
+    }
+    fn differentiable(&self) -> bool {
+        false
+    }
+    fn needs_rules(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_reward_that_judges_by_rules_is_told_them() {
+    let prompts: Vec<Prompt> =
+        ["a red dog", "a blue heart"].map(|text| parse(text).unwrap().into()).to_vec();
+    let materials = Materials { reward: Some(Arc::new(ByRules)), prompts, ..materials() };
+    let methods: [MethodSettings; 3] = [
+        DanceGrpoSettings { group_size: 4, ..DanceGrpoSettings::default() }.into(),
+        RaftSettings { prompts: 2, candidates: 2, ..RaftSettings::default() }.into(),
+        SpoSettings { trajectories: 2, candidates: 2, ..SpoSettings::default() }.into(),
+    ];
+    for method in methods {
+        let updates = method.span();
+        trained(&materials, method, updates);
+    }
+    let draft = AlignSettings { method: DraftSettings::default().into(), ..settings() };
+    let told = check(&materials, &draft).unwrap_err().to_string();
+    assert!(told.contains("`by-rules` has no gradient"), "{told}");
 }

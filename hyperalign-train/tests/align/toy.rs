@@ -149,14 +149,14 @@ pub fn bases() -> [(Arc<dyn Base>, &'static [Variant]); 2] {
 
 pub fn materials_of(base: Arc<dyn Base>) -> Materials {
     let device = testing::device();
-    let prompts = ["a red dog", "a blue heart", "red heart", "blue"].map(str::to_owned).to_vec();
+    let prompts = ["a red dog", "a blue heart", "red heart", "blue"];
     Materials {
         base,
         reward: Some(Arc::new(Colour)),
         reward_decoder: None,
-        sample_prompts: prompts.clone(),
+        sample_prompts: prompts.map(str::to_owned).to_vec(),
         attribution: None,
-        prompts,
+        prompts: Prompt::of(&prompts),
         data: TrainingData::Pictures(Arc::new(Plain)),
         device,
     }
@@ -210,16 +210,16 @@ pub fn settings() -> AlignSettings {
 pub fn scores(materials: &Materials, source: &dyn AdapterSource) -> Vec<f64> {
     const ROWS: usize = 24;
     let base = materials.base.as_ref();
-    let prompts: Vec<String> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
+    let prompts: Vec<Prompt> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
     let streams = (0..ROWS as u32).map(|row| Stream::new(99, Purpose::Start, 0, row));
     let scheduler = base.scheduler(STEPS).unwrap();
     let denoiser = guided(base, &base.unconditional(), 2.0);
-    let conditioning = base.encode_prompts(&prompts).unwrap();
+    let conditioning = base.encode_prompts(&Prompt::texts(&prompts)).unwrap();
     let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning).with_adapter(source);
     let start = sampler.start(normal([1, 2, 4, 4], streams, &materials.device));
     let end = sampler.run(start, STEPS, None, &mut unobserved);
     let images = base.decode(end.sample).clamp(-1.0, 1.0);
-    Colour.score(images, &Prompt::of(&prompts)).into_data().iter::<f64>().collect()
+    Colour.score(images, &prompts).into_data().iter::<f64>().collect()
 }
 
 /// Mean and standard error of the paired differences.

@@ -92,7 +92,7 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
         base: Arc::new(base),
         reward: Some(Arc::new(Ripple)),
         reward_decoder: None,
-        prompts: ["a red dog", "blue"].map(str::to_owned).to_vec(),
+        prompts: Prompt::of(&["a red dog", "blue"]),
         data: TrainingData::Pictures(Arc::new(Noise)),
         sample_prompts: Vec::new(),
         attribution: None,

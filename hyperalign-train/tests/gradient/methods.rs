@@ -9,6 +9,7 @@ use hyperalign_models::{
     hypernet::{Adapter, AdapterKind, AdapterMeta, StaticLoraConfig, Variant},
     testing::{shaken, small_base, small_flux},
 };
+use hyperalign_rewards::Prompt;
 use hyperalign_train::{
     data::{LabelData, Labelled, PairData, Pairs, PreferredData, TrainingData},
     learner::{Emitted, Objective, Part, Shard},
@@ -41,7 +42,7 @@ fn setup(base: Arc<dyn Base>) -> Setup {
         base,
         reward: Some(Arc::new(Ripple)),
         reward_decoder: None,
-        prompts: ["a red dog", "blue"].map(str::to_owned).to_vec(),
+        prompts: Prompt::of(&["a red dog", "blue"]),
         data: TrainingData::Pairs(Arc::new(Noise)),
         sample_prompts: Vec::new(),
         attribution: None,

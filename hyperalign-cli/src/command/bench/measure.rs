@@ -14,6 +14,7 @@ use hyperalign_models::{
     generate::{Generation, Sampling},
     hypernet::{Adapter, HypernetInput, Variant},
 };
+use hyperalign_rewards::Prompt;
 use hyperalign_train::{
     align::AlignSettings,
     data::TrainingData,
@@ -166,7 +167,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
         base: subject.base.clone(),
         reward: Some(reward),
         reward_decoder: None,
-        prompts: vec![subject.prompt.clone()],
+        prompts: Prompt::of(&[&subject.prompt]),
         data: TrainingData::Pictures(preferred),
         sample_prompts: Vec::new(),
         attribution: None,

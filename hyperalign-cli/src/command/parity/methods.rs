@@ -60,7 +60,13 @@ impl Batch<'_> {
         Ok(self.input::<4>(name)?.autodiff().require_grad())
     }
 
-    fn compare(&self, name: &str, (key, leaf): (&str, &Tensor<4>), loss: Tensor<1>, checks: &mut Checks) {
+    fn compare(
+        &self,
+        name: &str,
+        (key, leaf): (&str, &Tensor<4>),
+        loss: Tensor<1>,
+        checks: &mut Checks,
+    ) {
         checks.tensor(&format!("out.{name}.loss"), loss.clone().detach());
         if let Some(gradient) = leaf.grad(&loss.backward()) {
             checks.tensor(&format!("grad.{name}.{key}"), gradient);

@@ -24,7 +24,7 @@ use crate::{
     args::share,
     base::{self, BaseOptions},
     output,
-    prompts::of_file,
+    prompts::{of_file, of_the_world},
     rewards,
 };
 
@@ -183,7 +183,7 @@ impl DataArgs {
                 world.data = TrainingData::Pairs(pictures(preferences, size)?);
             }
             if let Some(prompts) = prompts {
-                world.prompts = prompts.into_iter().map(|prompt| prompt.text).collect();
+                world.prompts = prompts;
             }
             return Ok((checked(world)?, None));
         }
@@ -204,7 +204,7 @@ impl DataArgs {
             base,
             reward,
             reward_decoder: None,
-            sample_prompts: prompts.iter().take(sample_prompts).cloned().collect(),
+            sample_prompts: Prompt::texts(&prompts[..sample_prompts.min(prompts.len())]),
             prompts,
             data,
             attribution: None,
@@ -248,7 +248,7 @@ fn shares(
     given: Option<Vec<Prompt>>,
     preferences: Option<&Preferences>,
     settings: &AlignSettings,
-) -> miette::Result<(Vec<String>, Vec<Prompt>)> {
+) -> miette::Result<(Vec<Prompt>, Vec<Prompt>)> {
     let mut prompts: Vec<Prompt> = match (given, preferences) {
         (Some(prompts), _) => prompts,
         (None, Some(preferences)) => {
@@ -264,16 +264,17 @@ fn shares(
         0 => prompts.iter().take(most).cloned().collect(),
         tenth => prompts.split_off(prompts.len() - tenth.min(most)),
     };
-    Ok((prompts.into_iter().map(|prompt| prompt.text).collect(), table))
+    Ok((prompts, table))
 }
 
 fn checked(materials: Materials) -> miette::Result<Materials> {
     let size = materials.base.picture_size();
     if let Some(reward) = &materials.reward {
-        reward.check(size, &Prompt::of(&materials.prompts)).into_diagnostic()?;
+        reward.check(size, &materials.prompts).into_diagnostic()?;
     }
-    let prompts = materials.prompts.iter().chain(&materials.sample_prompts);
-    base::warn_of_cuts(materials.base.as_ref(), prompts.map(String::as_str))?;
+    let prompts = materials.prompts.iter().map(|prompt| prompt.text.as_str());
+    let prompts = prompts.chain(materials.sample_prompts.iter().map(String::as_str));
+    base::warn_of_cuts(materials.base.as_ref(), prompts)?;
     Ok(materials)
 }
 
@@ -299,7 +300,7 @@ fn emoji(
         base,
         reward: Some(reward),
         reward_decoder: None,
-        prompts: text(world.prompts(Split::Train, TRAINING_PROMPTS, seed)),
+        prompts: of_the_world(world, Split::Train, TRAINING_PROMPTS, seed),
         data,
         sample_prompts: text(world.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),

@@ -110,7 +110,8 @@ mod tests {
         let plan = Plan { scheduler: &scheduler, shards: 2 };
         let good = DanceGrpoSettings::default();
         assert_eq!(good.check(&plan), Ok(()));
-        let wrong: [(&str, fn(&mut DanceGrpoSettings)); 8] = [
+        type Change = fn(&mut DanceGrpoSettings);
+        let wrong: [(&str, Change); 8] = [
             ("method.group_size", |s| s.group_size = 1),
             ("method.groups", |s| s.groups = 0),
             ("method.groups", |s| (s.groups, s.group_size) = (3, 3)),

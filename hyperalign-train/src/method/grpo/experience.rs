@@ -128,8 +128,7 @@ impl Grpo {
             (0..updates_per_rollout as usize).map(of_turn).collect();
         let scores: Vec<f64> =
             turns.iter().flatten().flat_map(|experience| experience.scores.clone()).collect();
-        let mut advantages =
-            advantages(&scores, group_size, spread, advantage_clip).into_iter();
+        let mut advantages = advantages(&scores, group_size, spread, advantage_clip).into_iter();
         for experience in turns.iter_mut().flatten() {
             experience.advantages = advantages.by_ref().take(experience.scores.len()).collect();
         }
@@ -147,14 +146,9 @@ impl Grpo {
         let Recipe { group_size, updates_per_rollout, first_noise, .. } = self.recipe;
         let setup = &self.setup;
         let pictures = self.recipe.pictures() / updates_per_rollout as usize;
-        let rows: Vec<usize> =
-            shard.samples(pictures).map(|row| turn * pictures + row).collect();
-        let prompt = |k: &usize| {
-            let mut stream = setup.stream(Purpose::Data, update, k / group_size);
-            stream.pick(&setup.materials.prompts).clone()
-        };
-        let prompts: Vec<String> = rows.iter().map(prompt).collect();
-        let conditioning = setup.encode(&prompts);
+        let rows: Vec<usize> = shard.samples(pictures).map(|row| turn * pictures + row).collect();
+        let prompts = setup.prompts(update, rows.iter().map(|k| k / group_size));
+        let conditioning = setup.encode(&Prompt::texts(&prompts));
         let policy = self.policy_of(conditioning.clone(), noisy.clone());
         let steps = policy.scheduler().steps();
         let start = |k: &usize| match first_noise {
@@ -168,7 +162,7 @@ impl Grpo {
         };
         let samples = policy.rollout(adapter, start, steps, &noise);
         let images = setup.picture(samples[steps].clone());
-        let scores = setup.reward().measure(&images, &Prompt::of(&prompts));
+        let scores = setup.reward().measure(&images, &prompts);
         let mut of_step: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (row, k) in rows.iter().enumerate() {
             let mut stream = setup.stream(Purpose::Timestep, update, *k);

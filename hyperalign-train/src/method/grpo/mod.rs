@@ -136,7 +136,8 @@ pub fn policy_loss(
     };
     let ratio = (log_prob - old).exp();
     // The range is closed on one side only: where a ratio has gone the wrong way it is led back.
-    let most = row(&|advantage| if advantage > 0.0 { 1.0 + clip_range } else { f64::from(f32::MAX) });
+    let most =
+        row(&|advantage| if advantage > 0.0 { 1.0 + clip_range } else { f64::from(f32::MAX) });
     let least = row(&|advantage| if advantage > 0.0 { 0.0 } else { 1.0 - clip_range });
     let bounded = ratio.clone().min_pair(most).max_pair(least);
     (bounded * row(&|advantage| -advantage), ratio)

@@ -147,7 +147,8 @@ mod tests {
         let noisy = Noisy::All { learned: 0.6 };
         let all = noisy.steps(3, 16, &mut stream(0));
         assert_eq!(all, 0..15);
-        let (a, b) = (noisy.learned(all.clone(), &mut stream(1)), noisy.learned(all, &mut stream(2)));
+        let (a, b) =
+            (noisy.learned(all.clone(), &mut stream(1)), noisy.learned(all, &mut stream(2)));
         assert_eq!((a.len(), b.len()), (9, 9));
         assert_ne!(a, b);
         let whole = window(4, WindowSchedule::Progressive, 1);

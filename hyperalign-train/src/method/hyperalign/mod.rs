@@ -21,7 +21,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use burn::tensor::Tensor;
 use hyperalign_core::{contract::Denoiser as _, lora::LoraSet, schedule::Scheduler};
 use hyperalign_models::hypernet::{Adapter, AdapterMeta};
-use hyperalign_rewards::Prompt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -183,7 +182,8 @@ impl Objective for HyperAlign {
     }
 
     fn prepare(&self, adapter: &Adapter, update: u64) -> Trajectories {
-        let states = self.setup.shards(adapter, |adapter, shard| self.states(adapter, update, shard));
+        let states =
+            self.setup.shards(adapter, |adapter, shard| self.states(adapter, update, shard));
         Trajectories { first: update, states }
     }
 
@@ -277,7 +277,7 @@ impl HyperAlign {
         let views = &self.settings.views;
         let stream = |number| Views::stream(self.setup.seed, update, shard.index, number);
         let reward = self.setup.reward();
-        let prompts = Prompt::of(&views.prompts(prompts.clone()));
+        let prompts = views.prompts(prompts.clone());
         reward.score(views.of(image, stream), &prompts).mean()
     }
 

@@ -12,8 +12,7 @@ use super::{Recipe, RewardGradient, Supervised};
 use crate::{
     learner::SettingsError,
     method::{
-        DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup, check,
-        policy::one_step_solver,
+        DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup, check, policy::one_step_solver,
     },
 };
 
@@ -86,7 +85,12 @@ impl Method for AlignPropSettings {
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {
         check::batch("method.trajectories", self.trajectories, plan.shards)?;
         let steps = plan.scheduler.steps();
-        check::require(steps > 1, "trajectory.steps", steps, "2 or more: the first is not supervised")
+        check::require(
+            steps > 1,
+            "trajectory.steps",
+            steps,
+            "2 or more: the first is not supervised",
+        )
     }
 
     fn objective(&self, setup: Setup) -> RewardGradient {

@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Recipe, RewardGradient, Supervised};
 use crate::{
     learner::SettingsError,
-    method::{
-        DataNeed, Method, Needs, Plan, RewardNeed, Setup, check, policy::one_step_solver,
-    },
+    method::{DataNeed, Method, Needs, Plan, RewardNeed, Setup, check, policy::one_step_solver},
 };
 
 /// Hyper-parameters of DRaFT-K.

@@ -77,7 +77,7 @@ pub struct RewardGradient {
 
 /// The trajectories of a shard up to where they are supervised.
 pub struct Reached {
-    prompts: Vec<String>,
+    prompts: Vec<Prompt>,
     conditioning: Conditioning,
     /// The samples that entered the steps, the last of which is supervised first,
     /// `[trajectories, channels, height, width]` each.
@@ -128,10 +128,8 @@ impl RewardGradient {
 
     fn reach(&self, adapter: &Adapter, update: u64, shard: Shard) -> Reached {
         let rows = shard.samples(self.recipe.trajectories);
-        let all = &self.setup.materials.prompts;
-        let prompt = |k| self.setup.stream(Purpose::Data, update, k).pick(all).clone();
-        let prompts: Vec<String> = rows.clone().map(prompt).collect();
-        let conditioning = self.setup.encode(&prompts);
+        let prompts = self.setup.prompts(update, rows.clone());
+        let conditioning = self.setup.encode(&Prompt::texts(&prompts));
         let policy = Policy::new(&self.setup, self.plan(), conditioning.clone());
         let to = self.first_supervised(update, policy.scheduler().steps());
         let seed = self.setup.seed;
@@ -162,9 +160,9 @@ impl RewardGradient {
                 let last = i - 1;
                 let level = policy.scheduler().level(last);
                 for draw in 0..count {
-                    let streams = rows.clone().map(|k| {
-                        self.setup.stream(Purpose::Forward, update, k * count + draw)
-                    });
+                    let streams = rows
+                        .clone()
+                        .map(|k| self.setup.stream(Purpose::Forward, update, k * count + draw));
                     let sample = level.mix(reached.samples[i].clone(), self.normal(streams));
                     let mut samples = reached.samples[..last].to_vec();
                     samples.push(sample.clone());
@@ -211,11 +209,10 @@ impl Objective for RewardGradient {
     ) {
         let Recipe { threshold, weight, data, supervised, .. } = self.recipe;
         let reached = &reached[shard.index];
-        let prompts = Prompt::of(&reached.prompts);
-        let reward = self.setup.reward();
+        let (prompts, reward) = (&reached.prompts, self.setup.reward());
         let rows = prompts.len();
         self.pictures(adapter, reached, (update, shard), &mut |latents, part| {
-            let scores = reward.score(self.setup.picture(latents), &prompts);
+            let scores = reward.score(self.setup.picture(latents), prompts);
             let mean = scores.clone().detach().mean().into_scalar::<f64>();
             emit.metric(Metric { name: REWARD, sum: mean * part * rows as f64, count: rows });
             let loss = match threshold {

@@ -11,8 +11,7 @@ use super::{Data, Recipe, RewardGradient, Supervised};
 use crate::{
     learner::SettingsError,
     method::{
-        DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup, check,
-        policy::one_step_solver,
+        DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup, check, policy::one_step_solver,
     },
 };
 
@@ -115,7 +114,8 @@ mod tests {
         let alone = ReflSettings { preferred_batch: 0, ..good.clone() };
         assert_eq!(alone.check(&plan), Ok(()));
         assert_eq!(alone.needs().data, DataNeed::None);
-        let wrong: [(&str, fn(&mut ReflSettings)); 5] = [
+        type Change = fn(&mut ReflSettings);
+        let wrong: [(&str, Change); 5] = [
             ("method.trajectories", |s| s.trajectories = 1),
             ("method.last_share", |s| s.last_share = 0.0),
             ("method.reward_weight", |s| s.reward_weight = 0.0),

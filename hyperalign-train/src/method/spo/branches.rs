@@ -67,16 +67,14 @@ impl Spo {
         let SpoSettings { trajectories, candidates, .. } = self.settings;
         let setup = &self.setup;
         let rows = shard.samples(trajectories);
-        let prompt =
-            |k| setup.stream(Purpose::Data, update, k).pick(&setup.materials.prompts).clone();
-        let prompts: Vec<String> = rows.clone().map(prompt).collect();
-        let conditioning = setup.encode(&prompts);
+        let prompts = setup.prompts(update, rows.clone());
+        let conditioning = setup.encode(&Prompt::texts(&prompts));
         let policy = self.policy(conditioning.clone());
         let steps = policy.scheduler().steps();
         let first = self.settings.first_step(steps);
         // Every trajectory `candidates` times, the whole batch after itself.
         let every: Vec<usize> = (0..candidates).flat_map(|_| 0..rows.len()).collect();
-        let (asked, of_all) = (Prompt::of(&vec![prompts; candidates].concat()), policy.select(&every));
+        let (asked, of_all) = (vec![prompts; candidates].concat(), policy.select(&every));
         let noise = |i: usize, candidate: usize| {
             let [channels, height, width] = setup.base().latent_shape();
             let streams = rows.clone().map(|k| {
@@ -103,7 +101,8 @@ impl Spo {
             let estimate = match i + 1 == steps {
                 true => drawn.clone(),
                 false => {
-                    let before = samples.iter().map(|sample| sample.clone().repeat_dim(0, candidates));
+                    let before =
+                        samples.iter().map(|sample| sample.clone().repeat_dim(0, candidates));
                     let seen: Vec<Tensor<4>> = before.chain([drawn.clone()]).collect();
                     let lora = of_all.lora(adapter, &seen, i + 1);
                     of_all.transition(Some(&lora), drawn.clone(), i + 1).pred_original
@@ -147,6 +146,11 @@ impl Spo {
             }
         }
         let some = !rows.is_empty();
-        some.then(|| Decided { i, rows, better: select(drawn, &better), worse: select(drawn, &worse) })
+        some.then(|| Decided {
+            i,
+            rows,
+            better: select(drawn, &better),
+            worse: select(drawn, &worse),
+        })
     }
 }

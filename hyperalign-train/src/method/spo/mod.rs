@@ -19,8 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::branches::Branches;
 use super::{
-    DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup, check,
-    denoising::switched_off,
+    DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup, check, denoising::switched_off,
     policy::one_step_solver,
 };
 use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard};
@@ -238,7 +237,8 @@ mod tests {
         let plan = Plan { scheduler: &scheduler, shards: 2 };
         let good = SpoSettings::default();
         assert_eq!(good.check(&plan), Ok(()));
-        let wrong: [(&str, fn(&mut SpoSettings)); 8] = [
+        type Change = fn(&mut SpoSettings);
+        let wrong: [(&str, Change); 8] = [
             ("method.trajectories", |s| s.trajectories = 3),
             ("method.candidates", |s| s.candidates = 1),
             ("method.eta", |s| s.eta = 0.0),
