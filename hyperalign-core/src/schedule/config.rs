@@ -260,7 +260,7 @@ impl SchedulerConfig {
                 };
                 Box::new(Dpmpp2mScheduler::new(&process, steps, options)?)
             }
-            Solver::FlowEuler | Solver::FlowSdeDance | Solver::FlowSdeGrpo => {
+            Solver::FlowEuler | Solver::FlowSdeDance | Solver::FlowSdeGrpo | Solver::FlowCps => {
                 unreachable!("a solver for flows is refused above")
             }
         })

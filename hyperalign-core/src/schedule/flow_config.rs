@@ -206,6 +206,7 @@ impl FlowSchedulerConfig {
         let diffusion = match solver {
             Solver::FlowSdeDance => FlowDiffusion::Constant,
             Solver::FlowSdeGrpo => FlowDiffusion::Ratio,
+            Solver::FlowCps => return Ok(GaussianScheduler::flow_cps(&sigmas, eta)),
             _ => return Ok(GaussianScheduler::flow_match_euler(&sigmas)),
         };
         let options = FlowSdeOptions { diffusion, eta, stochastic: 0..steps - 1 };
@@ -301,13 +302,13 @@ mod tests {
             (0..4).map(|i| plan.needs_noise(i)).collect()
         };
         assert_eq!(noisy(plan(None, None).unwrap()), [false; 4]);
-        for solver in [Solver::FlowSdeDance, Solver::FlowSdeGrpo] {
+        for solver in [Solver::FlowSdeDance, Solver::FlowSdeGrpo, Solver::FlowCps] {
             assert_eq!(noisy(plan(Some(solver), None).unwrap()), [true, true, true, false]);
             assert_eq!(noisy(plan(Some(solver), Some(0.0)).unwrap()), [false; 4]);
         }
         let error = plan(Some(Solver::Ddim), None).unwrap_err().to_string();
         assert!(error.contains("ddim is one for diffusions"), "{error}");
-        assert!(error.ends_with("flow-euler, flow-sde-dance, flow-sde-grpo"), "{error}");
+        assert!(error.ends_with("flow-euler, flow-sde-dance, flow-sde-grpo, flow-cps"), "{error}");
         let error = plan(None, Some(0.5)).unwrap_err().to_string();
         assert!(error.contains("flow-euler has no eta"), "{error}");
     }

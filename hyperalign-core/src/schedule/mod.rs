@@ -18,6 +18,7 @@ mod error;
 mod euler;
 mod euler_ancestral;
 mod flow_config;
+mod flow_cps;
 mod flow_match_euler;
 mod flow_sde;
 mod gaussian;

@@ -30,6 +30,8 @@ pub enum Solver {
     FlowSdeDance,
     /// The reverse SDE of a flow with the diffusion of Flow-GRPO (arXiv:2505.05470).
     FlowSdeGrpo,
+    /// Coefficients-preserving sampling of a flow (arXiv:2509.05952).
+    FlowCps,
 }
 
 /// What is known of a solver beside its steps.
@@ -43,7 +45,7 @@ struct Facts {
 
 impl Solver {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ddim,
         Self::Ddpm,
         Self::Pndm,
@@ -54,6 +56,7 @@ impl Solver {
         Self::FlowEuler,
         Self::FlowSdeDance,
         Self::FlowSdeGrpo,
+        Self::FlowCps,
     ];
 
     fn facts(self) -> Facts {
@@ -68,6 +71,7 @@ impl Solver {
             Self::FlowEuler => ("flow-euler", "Euler", None),
             Self::FlowSdeDance => ("flow-sde-dance", "Flow SDE (DanceGRPO)", Some(0.3)),
             Self::FlowSdeGrpo => ("flow-sde-grpo", "Flow SDE (Flow-GRPO)", Some(0.7)),
+            Self::FlowCps => ("flow-cps", "Flow CPS", Some(0.7)),
         };
         Facts { name, label, eta }
     }
@@ -89,7 +93,7 @@ impl Solver {
 
     /// Whether it solves rectified flows, and not variance-preserving diffusions.
     pub fn is_for_flows(self) -> bool {
-        matches!(self, Self::FlowEuler | Self::FlowSdeDance | Self::FlowSdeGrpo)
+        matches!(self, Self::FlowEuler | Self::FlowSdeDance | Self::FlowSdeGrpo | Self::FlowCps)
     }
 
     /// The solver of a class of diffusers.
@@ -181,7 +185,7 @@ impl SolverChoice {
             (eta, default) => (eta, default.unwrap_or(0.0)),
         };
         let eta = eta.unwrap_or(default);
-        let (most, range) = match solver.is_for_flows() {
+        let (most, range) = match solver.is_for_flows() && solver != Solver::FlowCps {
             true => (f64::MAX, "a number from 0"),
             false => (1.0, "a number from 0 to 1"),
         };

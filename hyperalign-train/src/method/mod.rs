@@ -34,7 +34,7 @@ pub use diffusion_dpo::{DiffusionDpo, DiffusionDpoSettings, preference_loss};
 pub use diffusion_kto::{DiffusionKto, DiffusionKtoSettings, Utility, utility_loss};
 pub use fine_tuning::{FineTuning, FineTuningSettings};
 pub use grpo::{
-    DanceGrpoSettings, Experience, Experiences, FirstNoise, FlowGrpoSettings, Grpo,
+    DanceGrpoSettings, Experience, Experiences, FirstNoise, FlowGrpoSettings, FlowSampling, Grpo,
     MixGrpoSettings, Spread, WindowSchedule, advantages, policy_loss,
 };
 pub use hyperalign::{HyperAlign, HyperAlignSettings, Views};

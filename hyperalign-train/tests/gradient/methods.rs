@@ -15,8 +15,8 @@ use hyperalign_train::{
     learner::{Emitted, Objective, Part, Shard},
     method::{
         AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
-        DraftLvSettings, DraftSettings, FlowGrpoSettings, Materials, Method, RaftSettings,
-        ReflSettings, Setup, SpoSettings, SrpoSettings, TrajectorySettings, Utility,
+        DraftLvSettings, DraftSettings, FlowGrpoSettings, FlowSampling, Materials, Method,
+        RaftSettings, ReflSettings, Setup, SpoSettings, SrpoSettings, TrajectorySettings, Utility,
     },
 };
 
@@ -160,4 +160,5 @@ fn of_likelihoods() {
         ..FlowGrpoSettings::default()
     };
     assert_gradient(&grpo, flow(), 3);
+    assert_gradient(&FlowGrpoSettings { sampling: FlowSampling::Cps, ..grpo }, flow(), 3);
 }

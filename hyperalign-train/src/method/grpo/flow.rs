@@ -17,6 +17,26 @@ use crate::{
     },
 };
 
+/// How the steps of a flow draw noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowSampling {
+    /// By the paper's SDE. In few steps it leaves noise in pictures.
+    #[default]
+    Sde,
+    /// By coefficients-preserving sampling (arXiv:2509.05952), which does not.
+    Cps,
+}
+
+impl FlowSampling {
+    fn solver(self) -> Solver {
+        match self {
+            Self::Sde => Solver::FlowSdeGrpo,
+            Self::Cps => Solver::FlowCps,
+        }
+    }
+}
+
 /// Hyper-parameters of Flow-GRPO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +49,8 @@ pub struct FlowGrpoSettings {
     pub updates_per_rollout: u64,
     /// Size of the noise, which grows with the noise level. Published: 0.7 for SD 3.5, 0.9 for FLUX.1.
     pub eta: f64,
+    /// How a step draws its noise.
+    pub sampling: FlowSampling,
     /// Steps that draw noise and are learned from, next to each other in the first half of the plan:
     /// the fast variant. Where nothing is said, all but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +76,7 @@ impl Default for FlowGrpoSettings {
             group_size: 12,
             updates_per_rollout: 2,
             eta: 0.7,
+            sampling: FlowSampling::default(),
             window: None,
             clip_range: 1e-4,
             advantage_clip: 5.0,
@@ -70,7 +93,7 @@ impl FlowGrpoSettings {
             groups: self.groups,
             group_size: self.group_size,
             updates_per_rollout: self.updates_per_rollout,
-            flow: Solver::FlowSdeGrpo,
+            flow: self.sampling.solver(),
             eta: self.eta,
             noisy: match self.window {
                 Some(size) => Noisy::FirstHalf { size },
@@ -96,7 +119,7 @@ impl Method for FlowGrpoSettings {
     }
 
     fn solver(&self, process: &Process) -> SolverChoice {
-        one_step_solver(process, Solver::FlowSdeGrpo, self.eta)
+        one_step_solver(process, self.sampling.solver(), self.eta)
     }
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {

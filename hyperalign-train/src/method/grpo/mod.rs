@@ -25,7 +25,7 @@ use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard}
 pub use advantages::{Spread, advantages};
 pub use dance::DanceGrpoSettings;
 pub use experience::{Experience, Experiences};
-pub use flow::FlowGrpoSettings;
+pub use flow::{FlowGrpoSettings, FlowSampling};
 pub use mix::MixGrpoSettings;
 pub use window::WindowSchedule;
 
