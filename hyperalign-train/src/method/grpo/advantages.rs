@@ -59,8 +59,8 @@ mod tests {
             assert!(group.iter().sum::<f64>().abs() < 1e-7);
         }
         let whole = advantages(&scores, 3, Spread::Rollout, 5.0);
-        // The biased deviation of all six is the root of 193 / 6.
-        assert!((whole[2] - 1.0 / ((193.0f64 / 6.0).sqrt() + 1e-4)).abs() < 1e-12, "{whole:?}");
+        // The biased deviation of all six is the root of 176 / 6.
+        assert!((whole[2] - 1.0 / ((176.0f64 / 6.0).sqrt() + 1e-4)).abs() < 1e-12, "{whole:?}");
         assert!((whole[5] / whole[2] - 4.0).abs() < 1e-12, "one scale for all groups");
         let clipped = advantages(&scores, 3, Spread::Group, 0.5);
         assert_eq!(clipped[..3], [-0.5, 0.0, 0.5]);

@@ -123,7 +123,7 @@ mod tests {
         let noisy = window(2, WindowSchedule::Decaying, 10);
         let places: Vec<usize> =
             (0..400).map(|rollout| noisy.steps(rollout, 25, &mut stream(0)).start).collect();
-        let stays = |place| places.iter().take(230).filter(|at| **at == place).count();
+        let stays = |place| places.iter().take(206).filter(|at| **at == place).count();
         assert_eq!((stays(0), stays(13)), (10, 10));
         assert_eq!((stays(14), stays(23)), (10, 4));
         assert_eq!(places[0], 0);
