@@ -101,10 +101,11 @@ impl PairData for Bright {
 
 impl LabelData for Bright {
     fn labelled(&self, indices: &[u32], device: &Device) -> Labelled {
+        // A bright dog is liked, a dark blue something is not.
         let is_bright = |k: u32| k.is_multiple_of(2);
-        let prompts = Self::prompts(&indices.iter().map(|k| k / 2).collect::<Vec<u32>>());
         let desirable = indices.iter().map(|k| is_bright(*k)).collect();
-        Labelled { images: Self::picture(indices, device, is_bright), prompts, desirable }
+        let images = Self::picture(indices, device, is_bright);
+        Labelled { images, prompts: Self::prompts(indices), desirable }
     }
 }
 
