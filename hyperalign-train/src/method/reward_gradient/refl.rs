@@ -30,7 +30,7 @@ pub struct ReflSettings {
     /// SDE. The published recipe for diffusions has 1.
     pub eta: f64,
     /// How much the reward weighs beside the denoising loss.
-    pub reward_weight: f64,
+    pub reward_scale: f64,
     /// The score above which a picture is good enough, and teaches nothing; none where nothing is
     /// said. Published: 2, for ImageReward.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ impl Default for ReflSettings {
             trajectories: 8,
             last_share: 0.25,
             eta: 0.0,
-            reward_weight: 0.1,
+            reward_scale: 0.1,
             threshold: None,
             preferred_batch: 16,
             caption_dropout: 0.1,
@@ -75,7 +75,7 @@ impl Method for ReflSettings {
         let share = self.last_share;
         let is_share = share > 0.0 && share <= 1.0;
         check::require(is_share, "method.last_share", share, "above 0 and at most 1")?;
-        check::positive("method.reward_weight", self.reward_weight)?;
+        check::positive("method.reward_scale", self.reward_scale)?;
         let threshold = self.threshold.unwrap_or(0.0);
         check::require(threshold.is_finite(), "method.threshold", threshold, "a number")?;
         if self.preferred_batch > 0 {
@@ -91,7 +91,7 @@ impl Method for ReflSettings {
             solver: self.solver(setup.base().process()),
             supervised: Supervised::OneStep { share: self.last_share },
             threshold: self.threshold,
-            weight: self.reward_weight,
+            weight: self.reward_scale,
             data: (batch > 0).then_some(Data { batch, caption_dropout }),
         };
         RewardGradient::new(recipe, setup)
@@ -118,7 +118,7 @@ mod tests {
         let wrong: [(&str, Change); 5] = [
             ("method.trajectories", |s| s.trajectories = 1),
             ("method.last_share", |s| s.last_share = 0.0),
-            ("method.reward_weight", |s| s.reward_weight = 0.0),
+            ("method.reward_scale", |s| s.reward_scale = 0.0),
             ("method.threshold", |s| s.threshold = Some(f64::NAN)),
             ("method.preferred_batch", |s| s.preferred_batch = 3),
         ];
