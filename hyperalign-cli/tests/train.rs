@@ -62,6 +62,12 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
         ("training.ema = 1.5", "`ema = 1.5`"),
         ("evaluation.seeds = 0", "`evaluation.seeds = 0`"),
         ("network = { kind = \"static-lora\", rank = 0 }", "`rank` is 0"),
+        ("[method]\nname = \"dance-grpo\"\ngroup_size = 1", "run.toml:3:14"),
+        ("[method]\nname = \"mix-grpo\"\nwindow = 10", "`method.window = 10` is no usable"),
+        ("[method]\nname = \"flow-grpo\"", "defined for rectified flows"),
+        ("[method]\nname = \"draft\"\nlast_step = 2", "did you mean `last_steps`?"),
+        ("[method]\nname = \"raft\"\nlambda = 2", "unknown field `lambda`"),
+        ("[method]\nname = \"diffusion-dop\"", "did you mean `diffusion-dpo`?"),
     ] {
         std::fs::write(folder.path().join("run.toml"), text).unwrap();
         let output = train(folder.path(), &["--config", "run.toml", "--out", "x"]);

@@ -84,7 +84,7 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
         base,
         reward: Some(reward.clone()),
         reward_decoder: Some(codec.clone()),
-        prompts: vec!["a red dog".to_owned()],
+        prompts: Prompt::of(&["a red dog"]),
         data: TrainingData::None,
         sample_prompts: Vec::new(),
         attribution: None,

@@ -15,6 +15,7 @@ import detector
 import diffusion
 import flux
 import lora
+import methods
 import preferences
 import rewards
 import schedulers
@@ -46,6 +47,7 @@ def main() -> None:
     rewards.image_reward(folder)
     rewards.aesthetic(folder)
     detector.everything(folder)
+    methods.everything(folder)
     preferences.make(folder.parents[2] / "hyperalign-train/tests/preferences")
 
 

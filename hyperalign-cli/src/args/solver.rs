@@ -12,7 +12,8 @@ pub struct SolverArgs {
     scheduler: Option<Solver>,
 
     /// Share of noise that each step draws anew: 0 is deterministic, 1 the full SDE. For ddim
-    /// (default 0), euler-a, dpm++sde and dpm++sde-karras (1), flow-sde-dance (0.3) and flow-sde-grpo (0.7).
+    /// (default 0), euler-a, dpm++sde and dpm++sde-karras (1), flow-sde-dance (0.3), flow-sde-grpo and
+    /// flow-cps (0.7).
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     eta: Option<f64>,
 }

@@ -7,13 +7,14 @@ mod file;
 #[cfg(test)]
 mod fuzz;
 
-pub use file::{read, read_text};
+pub use file::{in_its_line, read, read_text};
 
 #[cfg(test)]
 mod tests {
+    use hyperalign_core::schedule::SchedulerConfig;
     use hyperalign_train::{
         align::{AlignSettings, REMOVED},
-        method::FineTuningSettings,
+        method::{FineTuningSettings, MethodSettings, Plan},
     };
 
     use super::*;
@@ -72,6 +73,36 @@ mod tests {
         assert!(error.to_string().contains("unknown field `lambda`"), "{error}");
         let error = read("[method]\nname = \"hyperaling\"\n").unwrap_err();
         assert_eq!(error.help().unwrap().to_string(), "did you mean `hyperalign`?");
+    }
+
+    /// The settings that the book shows can be used as they stand there, and no method is left out.
+    #[test]
+    fn settings_in_the_book_are_read() {
+        let book = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.toml");
+        let mut shown = Vec::new();
+        for page in ["methods.md", "fine-tuning.md"] {
+            let text = std::fs::read_to_string(book.join(page)).unwrap();
+            for block in text.split("```toml\n").skip(1) {
+                let block = block.split("```").next().unwrap();
+                std::fs::write(&path, block).unwrap();
+                let settings = read(&AlignSettings::default(), REMOVED, &path);
+                let settings = settings.unwrap_or_else(|error| panic!("{page}: {error}\n{block}"));
+                settings.training.validate().unwrap();
+                settings.training.check_span(settings.method.span()).unwrap();
+                let steps = settings.trajectory.steps;
+                let scheduler = SchedulerConfig::stable_diffusion().ddim(steps, 1.0).unwrap();
+                let plan = Plan { scheduler: &scheduler, shards: settings.training.shards };
+                settings.method.check(&plan).unwrap_or_else(|error| panic!("{page}: {error}"));
+                shown.push(settings.method.name());
+            }
+        }
+        // The first has a page of its own, the other one a sentence beside `draft`.
+        let own = ["hyperalign", "draft-lv"];
+        let missing = MethodSettings::NAMES.iter().filter(|name| !own.contains(name));
+        let missing: Vec<_> = missing.filter(|name| !shown.contains(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     /// The engine's own default is another learning rate than an alignment run's.

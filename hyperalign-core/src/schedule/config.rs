@@ -272,7 +272,8 @@ impl SchedulerConfig {
             | Solver::FlowHeun
             | Solver::FlowUniPc
             | Solver::FlowSdeDance
-            | Solver::FlowSdeGrpo => {
+            | Solver::FlowSdeGrpo
+            | Solver::FlowCps => {
                 unreachable!("a solver for flows is refused above")
             }
         })

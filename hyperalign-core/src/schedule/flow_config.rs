@@ -248,6 +248,7 @@ impl FlowSchedulerConfig {
         Ok(match solver {
             Solver::FlowSdeDance => sde(FlowDiffusion::Constant),
             Solver::FlowSdeGrpo => sde(FlowDiffusion::Ratio),
+            Solver::FlowCps => Box::new(GaussianScheduler::flow_cps(&sigmas, eta)),
             Solver::FlowHeun => Box::new(HeunScheduler::flow(&sigmas)),
             Solver::FlowUniPc => Box::new(UniPcScheduler::flow(&sigmas)),
             _ => Box::new(GaussianScheduler::flow_match_euler(&sigmas)),

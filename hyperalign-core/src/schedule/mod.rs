@@ -19,10 +19,12 @@ mod error;
 mod euler;
 mod euler_ancestral;
 mod flow_config;
+mod flow_cps;
 mod flow_match_euler;
 mod flow_sde;
 mod gaussian;
 mod heun;
+mod mixed;
 mod pndm;
 mod sigmas;
 mod solver;
@@ -42,6 +44,7 @@ pub use flow_config::{FlowSchedulerConfig, TimeShift};
 pub use flow_sde::{FlowDiffusion, FlowSdeOptions};
 pub use gaussian::GaussianScheduler;
 pub use heun::HeunScheduler;
+pub use mixed::MixedScheduler;
 pub use pndm::{PndmOptions, PndmScheduler};
 pub use sigmas::SigmaOptions;
 pub use solver::{Solver, SolverChoice, UnknownSolver};
@@ -151,7 +154,7 @@ impl History {
 ///
 /// Methods that take a step index `i` panic if it is not below [`steps`](Self::steps), but for
 /// [`level`](Self::level), which has one more.
-pub trait Scheduler {
+pub trait Scheduler: Send + Sync {
     /// Number of steps, each one evaluation of the network. A solver that evaluates twice in a step
     /// has each evaluation as a step here, so a plan may have more than it was asked for.
     fn steps(&self) -> usize;

@@ -42,6 +42,8 @@ pub enum Solver {
     FlowSdeDance,
     /// The reverse SDE of a flow with the diffusion of Flow-GRPO (arXiv:2505.05470).
     FlowSdeGrpo,
+    /// Coefficients-preserving sampling of a flow (arXiv:2509.05952).
+    FlowCps,
 }
 
 /// What is known of a solver beside its steps.
@@ -55,7 +57,7 @@ struct Facts {
 
 impl Solver {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Ddim,
         Self::Ddpm,
         Self::Pndm,
@@ -72,6 +74,7 @@ impl Solver {
         Self::FlowUniPc,
         Self::FlowSdeDance,
         Self::FlowSdeGrpo,
+        Self::FlowCps,
     ];
 
     fn facts(self) -> Facts {
@@ -92,6 +95,7 @@ impl Solver {
             Self::FlowUniPc => ("flow-unipc", "UniPC", None),
             Self::FlowSdeDance => ("flow-sde-dance", "Flow SDE (DanceGRPO)", Some(0.3)),
             Self::FlowSdeGrpo => ("flow-sde-grpo", "Flow SDE (Flow-GRPO)", Some(0.7)),
+            Self::FlowCps => ("flow-cps", "Flow CPS", Some(0.7)),
         };
         Facts { name, label, eta }
     }
@@ -118,7 +122,8 @@ impl Solver {
             | Self::FlowHeun
             | Self::FlowUniPc
             | Self::FlowSdeDance
-            | Self::FlowSdeGrpo => true,
+            | Self::FlowSdeGrpo
+            | Self::FlowCps => true,
             Self::Ddim
             | Self::Ddpm
             | Self::Pndm
@@ -235,7 +240,7 @@ impl SolverChoice {
             (eta, default) => (eta, default.unwrap_or(0.0)),
         };
         let eta = eta.unwrap_or(default);
-        let (most, range) = match solver.is_for_flows() {
+        let (most, range) = match solver.is_for_flows() && solver != Solver::FlowCps {
             true => (f64::MAX, "a number from 0"),
             false => (1.0, "a number from 0 to 1"),
         };

@@ -2,15 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hyperalign_core::{
-    movement::KeyStepError,
-    schedule::{Solver, SolverChoice},
-};
+use hyperalign_core::{diffusion::Process, movement::KeyStepError, schedule::Solver};
 use hyperalign_models::{
     base::BaseError,
     hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
     weights::SaveError,
 };
+use hyperalign_rewards::{Prompt, ScoreError};
 
 use super::{
     AlignSettings,
@@ -20,7 +18,10 @@ use super::{
 use crate::{
     data::PreferenceError,
     learner::{End, FitError, Run, Settings, SettingsError, fit},
-    method::{DataNeed, Materials, Method, MethodVisitor, Needs, Plan, RewardNeed, Setup},
+    method::{
+        BaseNeed, DataNeed, Materials, Method, MethodVisitor, Needs, NoiseNeed, Plan, RewardNeed,
+        Setup,
+    },
 };
 
 /// Why a run failed.
@@ -95,6 +96,17 @@ pub enum AlignError {
         /// The method.
         method: &'static str,
     },
+    /// The method is for rectified flows.
+    #[error(
+        "the method `{method}` is defined for rectified flows such as FLUX.1, and `{base}` is a \
+         diffusion; take `dance-grpo`, which is for both, or a base that is a flow"
+    )]
+    NoFlow {
+        /// The method.
+        method: &'static str,
+        /// The base.
+        base: String,
+    },
     /// There is no reward.
     #[error("the method `{method}` needs a reward, and there is none")]
     NoReward {
@@ -109,6 +121,9 @@ pub enum AlignError {
         /// What it learns from.
         needed: DataNeed,
     },
+    /// The reward cannot read what the method asks of it.
+    #[error("the reward cannot be asked what the method asks: {0}")]
+    Reward(#[from] ScoreError),
     /// There is no prompt to learn from.
     #[error("there are no prompts to learn from")]
     NoPrompts,
@@ -144,22 +159,25 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     training.validate()?;
     training.check_span(method.span())?;
     trajectory.validate()?;
-    let scheduler = base.scheduler(trajectory.steps)?;
-    let is_stochastic = scheduler.is_stochastic();
-    let named = || base.name().to_owned();
-    match (method.needs().stochastic, is_stochastic) {
-        (false, true) => return Err(AlignError::Stochastic { base: named() }),
-        (true, false) => {
-            return Err(AlignError::Deterministic { method: method.name(), base: named() });
+    let solver = method.solver(base.process());
+    let chosen = base.solver(solver)?;
+    if chosen.evaluations() > 1 {
+        let base = base.name().to_owned();
+        return Err(AlignError::TwoEvaluations { base, solver: chosen });
+    }
+    let scheduler = base.plan(trajectory.steps, solver, base.latent_shape())?;
+    let shards = training.shards * training.accumulate;
+    method.check(&Plan { scheduler: scheduler.as_ref(), shards })?;
+    match (method.needs().noise, scheduler.is_stochastic()) {
+        (NoiseNeed::Never, true) => {
+            return Err(AlignError::Stochastic { base: base.name().to_owned() });
+        }
+        (NoiseNeed::Always, false) => {
+            let base = base.name().to_owned();
+            return Err(AlignError::Deterministic { method: method.name(), base });
         }
         _ => {}
     }
-    let solver = base.solver(SolverChoice::default())?;
-    if solver.evaluations() > 1 {
-        return Err(AlignError::TwoEvaluations { base: named(), solver });
-    }
-    let shards = training.shards * training.accumulate;
-    method.check(&Plan { scheduler: scheduler.as_ref(), shards })?;
     for (name, given) in [
         ("samples.prompts", samples.prompts),
         ("evaluation.prompts", evaluation.prompts),
@@ -178,8 +196,13 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
         }
         AdapterKind::StaticLora(_) => {}
     }
+    if let Some(reward) = &materials.reward {
+        let asked = materials.prompts.iter().flat_map(|prompt| method.reward_prompts(&prompt.text));
+        let asked: Vec<String> = asked.collect();
+        reward.check(base.picture_size(), &Prompt::of(&asked))?;
+    }
     // Tells unknown words without the text encoder, which all prompts at once may be too much for.
-    base.cut_off(&materials.prompts)?;
+    base.cut_off(&Prompt::texts(&materials.prompts))?;
     base.cut_off(&materials.sample_prompts)?;
     Ok(())
 }
@@ -190,7 +213,10 @@ fn check_needs(
     method: &'static str,
     needs: Needs,
 ) -> Result<(), AlignError> {
-    let Materials { reward, prompts, data, .. } = materials;
+    let Materials { base, reward, prompts, data, .. } = materials;
+    if needs.base == BaseNeed::Flow && !matches!(base.process(), Process::RectifiedFlow) {
+        return Err(AlignError::NoFlow { method, base: base.name().to_owned() });
+    }
     match (needs.reward, reward) {
         (RewardNeed::None, _) => {}
         (_, None) => return Err(AlignError::NoReward { method }),

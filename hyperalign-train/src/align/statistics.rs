@@ -63,7 +63,7 @@ fn pictures(setup: &Setup, indices: &[u32]) -> Result<(Tensor<4>, Conditioning),
         let conditioning = base.encode_prompts(&prompts)?;
         return Ok((base.encode_images(images), conditioning));
     }
-    let prompts = indices.iter().map(|&k| prompts[k as usize % prompts.len()].clone());
+    let prompts = indices.iter().map(|&k| prompts[k as usize % prompts.len()].text.clone());
     let conditioning = base.encode_prompts(&prompts.collect::<Vec<String>>())?;
     let scheduler = base.scheduler(trajectory.steps)?;
     let [channels, height, width] = base.latent_shape();

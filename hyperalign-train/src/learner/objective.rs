@@ -45,7 +45,8 @@ pub trait Objective: Send + Sync + 'static {
     /// over the samples of the shard, and all shards must have the same number of samples: the
     /// engine averages over shards. The backward pass of a part runs while it is emitted, so that
     /// only the graph of one part is alive at a time: parts must not share intermediate results
-    /// that depend on the module. All shards of an update must emit the same parts with the same
+    /// that depend on the module. A part may come in pieces of one name and weight, which add up:
+    /// a loss over many steps then holds the graph of one step. All shards of an update must emit the same parts with the same
     /// weights in the same order; an update may leave a part out.
     fn losses(
         &self,

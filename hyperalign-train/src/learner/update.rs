@@ -157,7 +157,14 @@ impl<M: Module> Emit for Collector<'_, M> {
         let gradients = GradientsParams::from_grads(loss.backward(), self.module);
         let mut shown = Sum::default();
         shown.add(value.unwrap_or(loss));
-        self.shares.push(Share { name, weight, loss: shown, gradients });
+        match self.shares.iter_mut().find(|share| share.name == name) {
+            Some(share) => {
+                assert_eq!(share.weight, weight, "the pieces of `{name}` have one weight");
+                share.loss.append(shown);
+                gradients::add(self.module, &mut share.gradients, gradients, 1.0);
+            }
+            None => self.shares.push(Share { name, weight, loss: shown, gradients }),
+        }
     }
 
     fn metric(&mut self, metric: Metric) {

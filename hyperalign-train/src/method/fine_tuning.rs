@@ -6,7 +6,7 @@
 use hyperalign_models::hypernet::Adapter;
 use serde::{Deserialize, Serialize};
 
-use super::{DataNeed, Method, Needs, Plan, RewardNeed, Setup};
+use super::{DataNeed, Method, Needs, Plan, RewardNeed, Setup, check};
 use crate::learner::{Emit, Names, Objective, Part, SettingsError, Shard};
 
 /// The only part of the loss.
@@ -35,29 +35,12 @@ impl Method for FineTuningSettings {
     const NAME: &'static str = "fine-tuning";
 
     fn needs(&self) -> Needs {
-        Needs { reward: RewardNeed::None, data: DataNeed::Pictures, stochastic: false }
+        Needs::new(RewardNeed::None, DataNeed::Pictures)
     }
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {
-        let Self { batch, caption_dropout } = *self;
-        if batch == 0 || !batch.is_multiple_of(plan.shards) {
-            return Err(SettingsError {
-                name: "method.batch",
-                given: batch.to_string(),
-                expected: format!(
-                    "a multiple of training.shards * training.accumulate, {}",
-                    plan.shards
-                ),
-            });
-        }
-        if !(0.0..=1.0).contains(&caption_dropout) {
-            return Err(SettingsError {
-                name: "method.caption_dropout",
-                given: caption_dropout.to_string(),
-                expected: "between 0 and 1".to_owned(),
-            });
-        }
-        Ok(())
+        check::batch("method.batch", self.batch, plan.shards)?;
+        check::share("method.caption_dropout", self.caption_dropout)
     }
 
     fn objective(&self, setup: Setup) -> FineTuning {

@@ -6,25 +6,48 @@
 //! for all.
 
 mod boundary;
+mod check;
 mod denoising;
+mod diffusion_dpo;
+mod diffusion_kto;
 mod fine_tuning;
+mod grpo;
 mod hyperalign;
 mod needs;
+mod policy;
+mod raft;
+mod reward_gradient;
 mod rollout;
 mod setup;
+mod spo;
+mod srpo;
 mod trajectory;
 
+use hyperalign_core::{diffusion::Process, schedule::SolverChoice};
 use hyperalign_models::hypernet::{Adapter, AdapterMeta};
 use serde::{Deserialize, Serialize};
 
 use crate::learner::{Objective, SettingsError};
 
 pub use boundary::{Boundary, SampleGradients};
+pub use diffusion_dpo::{DiffusionDpo, DiffusionDpoSettings, preference_loss};
+pub use diffusion_kto::{DiffusionKto, DiffusionKtoSettings, Utility, utility_loss};
 pub use fine_tuning::{FineTuning, FineTuningSettings};
+pub use grpo::{
+    DanceGrpoSettings, Experience, Experiences, FirstNoise, FlowGrpoSettings, FlowSampling, Grpo,
+    MixGrpoSettings, Spread, WindowSchedule, advantages, policy_loss,
+};
 pub use hyperalign::{HyperAlign, HyperAlignSettings, Views};
-pub use needs::{DataNeed, Needs, RewardNeed};
+pub use needs::{BaseNeed, DataNeed, Needs, NoiseNeed, RewardNeed};
+pub use raft::{Best, Raft, RaftSettings};
+pub use reward_gradient::{
+    AlignPropSettings, DraftLvSettings, DraftSettings, Reached, ReflSettings, RewardGradient,
+    Truncation,
+};
 pub use rollout::{Rollout, guided};
 pub use setup::{Materials, Setup};
+pub use spo::{Spo, SpoSettings, StepPairs, step_preference_loss};
+pub use srpo::{Finished, Srpo, SrpoSettings, recovered};
 pub use trajectory::{KeyStepChoice, Plan, TrajectorySettings};
 
 /// A method: its settings, and what can be said and made of them.
@@ -38,12 +61,22 @@ pub trait Method: Clone {
     /// What it cannot do without.
     fn needs(&self) -> Needs;
 
+    /// What its trajectories are solved with, where it is not the base's own solver.
+    fn solver(&self, _: &Process) -> SolverChoice {
+        SolverChoice::default()
+    }
+
     /// Checks every number.
     ///
     /// # Errors
     ///
     /// Fails at the first setting that no run can be made with.
     fn check(&self, plan: &Plan) -> Result<(), SettingsError>;
+
+    /// What its reward is asked of a prompt, where that is not the prompt itself.
+    fn reward_prompts(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Updates that learn from one batch: [`Objective::span`] of its objective.
     fn span(&self) -> u64 {
@@ -77,6 +110,9 @@ macro_rules! methods {
         }
 
         impl MethodSettings {
+            /// The names of all methods.
+            pub const NAMES: &'static [&'static str] = &[$(<$settings as Method>::NAME),*];
+
             /// Shows the method to `visitor`.
             pub fn accept<V: MethodVisitor>(&self, visitor: V) -> V::Output {
                 match self {
@@ -98,6 +134,30 @@ methods! {
     Hyperalign(HyperAlignSettings),
     /// The denoising loss on preferred pictures alone.
     FineTuning(FineTuningSettings),
+    /// Pairs of pictures: the preferred one is to gain more over the base than the other.
+    DiffusionDpo(DiffusionDpoSettings),
+    /// Single pictures that people like or do not.
+    DiffusionKto(DiffusionKtoSettings),
+    /// A reward of the finished picture, through its last steps.
+    Draft(DraftSettings),
+    /// A reward of the finished picture, through the last step, from several noisings of it.
+    DraftLv(DraftLvSettings),
+    /// A reward of the finished picture, through a random number of its last steps.
+    AlignProp(AlignPropSettings),
+    /// A reward of a one-step estimate from a late step, held to preferred pictures.
+    Refl(ReflSettings),
+    /// Groups of pictures with noise in every step, and a random part of the steps learned from.
+    DanceGrpo(DanceGrpoSettings),
+    /// Groups of pictures of a flow in few steps, held to the base.
+    FlowGrpo(FlowGrpoSettings),
+    /// Groups of pictures with noise in a window that slides over the steps.
+    MixGrpo(MixGrpoSettings),
+    /// Rounds of sampling, and the denoising loss on the best by a reward.
+    Raft(RaftSettings),
+    /// Pairs of samples of one step, told apart by a reward.
+    Spo(SpoSettings),
+    /// A reward of a picture that is recovered from noise in one step, relative to its opposite.
+    Srpo(SrpoSettings),
 }
 
 impl Default for MethodSettings {
@@ -141,6 +201,30 @@ impl MethodSettings {
             }
         }
         self.accept(Span)
+    }
+
+    /// See [`Method::solver`].
+    pub fn solver(&self, process: &Process) -> SolverChoice {
+        struct Solver<'a>(&'a Process);
+        impl MethodVisitor for Solver<'_> {
+            type Output = SolverChoice;
+            fn visit<M: Method>(self, method: &M) -> SolverChoice {
+                method.solver(self.0)
+            }
+        }
+        self.accept(Solver(process))
+    }
+
+    /// See [`Method::reward_prompts`].
+    pub fn reward_prompts(&self, prompt: &str) -> Vec<String> {
+        struct Asked<'a>(&'a str);
+        impl MethodVisitor for Asked<'_> {
+            type Output = Vec<String>;
+            fn visit<M: Method>(self, method: &M) -> Vec<String> {
+                method.reward_prompts(self.0)
+            }
+        }
+        self.accept(Asked(prompt))
     }
 
     /// See [`Method::check`].

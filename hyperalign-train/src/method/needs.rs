@@ -9,8 +9,37 @@ pub struct Needs {
     pub reward: RewardNeed,
     /// What it learns from beside prompts.
     pub data: DataNeed,
-    /// Whether its trajectories draw noise in their steps; the others must not.
-    pub stochastic: bool,
+    /// Whether its trajectories draw noise in their steps.
+    pub noise: NoiseNeed,
+    /// The bases that it is defined for.
+    pub base: BaseNeed,
+}
+
+impl Needs {
+    /// A method of this reward and data, for any base, whose trajectories draw no noise.
+    pub const fn new(reward: RewardNeed, data: DataNeed) -> Self {
+        Self { reward, data, noise: NoiseNeed::Never, base: BaseNeed::Any }
+    }
+}
+
+/// Whether the steps of a method's trajectories draw noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoiseNeed {
+    /// It follows deterministic trajectories.
+    Never,
+    /// It learns from what was drawn.
+    Always,
+    /// It may be either.
+    Either,
+}
+
+/// The bases that a method is defined for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseNeed {
+    /// Diffusions and flows.
+    Any,
+    /// Rectified flows.
+    Flow,
 }
 
 /// What a method asks a reward for.

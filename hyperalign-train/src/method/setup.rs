@@ -6,12 +6,16 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     contract::{Conditioning, Decoder},
     noise::{Purpose, Stream},
+    schedule::{Scheduler, SolverChoice},
 };
-use hyperalign_models::base::Base;
-use hyperalign_rewards::Reward;
+use hyperalign_models::{base::Base, hypernet::Adapter};
+use hyperalign_rewards::{Prompt, Reward};
 
 use super::TrajectorySettings;
-use crate::data::TrainingData;
+use crate::{
+    data::TrainingData,
+    learner::{Shard, parallel},
+};
 
 /// What a run is made of.
 #[derive(Clone)]
@@ -22,8 +26,8 @@ pub struct Materials {
     pub reward: Option<Arc<dyn Reward>>,
     /// What makes the pictures that the reward is shown, in place of the base's own decoder.
     pub reward_decoder: Option<Arc<dyn Decoder + Send + Sync>>,
-    /// Prompts to learn from.
-    pub prompts: Vec<String>,
+    /// Prompts to learn from, with the rules that a reward may judge by.
+    pub prompts: Vec<Prompt>,
     /// What is learned from beside prompts.
     pub data: TrainingData,
     /// Prompts of the sample grids.
@@ -78,6 +82,37 @@ impl Setup {
     /// The stream of sample `k` of an update.
     pub(super) fn stream(&self, purpose: Purpose, update: u64, k: usize) -> Stream {
         Stream::new(self.seed, purpose, update as u32, k as u32)
+    }
+
+    /// What `work` gives for every shard of an update, in their order. As many are done at once as
+    /// there are threads.
+    pub(super) fn shards<T: Send>(
+        &self,
+        adapter: &Adapter,
+        work: impl Fn(&Adapter, Shard) -> T + Sync,
+    ) -> Vec<T> {
+        let (threads, count) = (self.threads, self.threads * self.micro_steps);
+        let first_of_threads = (0..count).step_by(threads);
+        let results = first_of_threads.flat_map(|first| {
+            let works = (first..first + threads).map(|index| {
+                let (adapter, work) = (adapter.clone(), &work);
+                parallel::pooled(threads, move || work(&adapter, Shard { index, count }))
+            });
+            parallel::all(works.collect())
+        });
+        results.collect()
+    }
+
+    /// The plan of a trajectory by the solver of a method.
+    pub(super) fn plan(&self, solver: SolverChoice) -> Box<dyn Scheduler> {
+        let plan = self.base().plan(self.trajectory.steps, solver, self.base().latent_shape());
+        plan.expect("checked when the run was set up")
+    }
+
+    /// The prompts of samples `rows` of an update.
+    pub(super) fn prompts(&self, update: u64, rows: impl Iterator<Item = usize>) -> Vec<Prompt> {
+        let all = &self.materials.prompts;
+        rows.map(|k| self.stream(Purpose::Data, update, k).pick(all).clone()).collect()
     }
 
     pub(super) fn encode(&self, prompts: &[String]) -> Conditioning {

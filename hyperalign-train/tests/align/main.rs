@@ -6,6 +6,7 @@
 )]
 
 mod learns;
+mod methods;
 mod network;
 mod resume;
 mod step;

@@ -9,15 +9,21 @@ use std::{
 };
 
 use burn::tensor::Tensor;
-use hyperalign_models::hypernet::Adapter;
+use hyperalign_core::testing;
+use hyperalign_models::{
+    base::Base,
+    hypernet::Adapter,
+    testing::{small_base, small_flux},
+};
 use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
-    align::{AlignSettings, NetworkSettings, TextStream, align},
+    align::{AlignSettings, align},
+    data::TrainingData,
     learner::{End, Resume, Run, Stop},
-    method::{FineTuningSettings, Materials},
+    method::{BaseNeed, Materials, MethodSettings},
 };
 
-use crate::toy::{Colour, materials, settings};
+use crate::toy::{Bright, Colour, materials, materials_of, methods, settings, static_lora};
 
 /// A reward that asks for the end of the run when it has been computed so many times.
 struct Interrupting {
@@ -47,10 +53,7 @@ impl Reward for Interrupting {
 #[test]
 fn an_interrupted_run_ends_with_the_bytes_of_a_whole_one() {
     let materials = materials();
-    for network in [
-        settings().network,
-        NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen, targets: None },
-    ] {
+    for network in [settings().network, static_lora()] {
         let mut settings = AlignSettings { network, ..settings() };
         settings.training.updates = 6;
         settings.samples.every = 4;
@@ -79,19 +82,31 @@ fn an_interrupted_run_ends_with_the_bytes_of_a_whole_one() {
     }
 }
 
+/// Each method stops after a span of updates, and a run that goes on draws what the whole one drew.
 #[test]
-fn a_resumed_fine_tuning_ends_with_the_bytes_of_a_whole_one() {
-    let materials = Materials { reward: None, ..materials() };
-    let method = FineTuningSettings { batch: 8, ..FineTuningSettings::default() };
-    let mut settings = AlignSettings { method: method.into(), ..settings() };
-    let end = |dir: &Path| std::fs::read(dir.join("adapter.safetensors")).unwrap();
-    let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    settings.training.updates = 6;
-    align(&materials, &settings, &[], &Run::new(whole.path(), "")).unwrap();
-    for (updates, resume) in [(2, Resume::Fresh), (6, Resume::Continue)] {
-        settings.training.updates = updates;
-        let run = Run { resume, ..Run::new(cut.path(), "") };
-        align(&materials, &settings, &[], &run).unwrap();
+fn every_method_that_is_resumed_ends_with_the_bytes_of_a_whole_run() {
+    let methods = methods();
+    let names: Vec<&str> = methods.iter().map(MethodSettings::name).collect();
+    assert_eq!(names, MethodSettings::NAMES, "every method, in the order of the table");
+    let networks = [settings().network, static_lora()];
+    for (method, network) in methods.into_iter().zip(networks.into_iter().cycle()) {
+        let base: Arc<dyn Base> = match method.needs().base {
+            BaseNeed::Flow => Arc::new(small_flux(false, &testing::device())),
+            BaseNeed::Any => Arc::new(small_base(1, &testing::device())),
+        };
+        let data = TrainingData::Pairs(Arc::new(Bright));
+        let materials = Materials { data, ..materials_of(base) };
+        let (name, span) = (method.name(), method.span());
+        let mut settings = AlignSettings { method, network, ..settings() };
+        let end = |dir: &Path| std::fs::read(dir.join("adapter.safetensors")).unwrap();
+        let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        settings.training.updates = 3 * span;
+        align(&materials, &settings, &[], &Run::new(whole.path(), "")).unwrap();
+        for (updates, resume) in [(span, Resume::Fresh), (3 * span, Resume::Continue)] {
+            settings.training.updates = updates;
+            let run = Run { resume, ..Run::new(cut.path(), "") };
+            align(&materials, &settings, &[], &run).unwrap();
+        }
+        assert!(end(whole.path()) == end(cut.path()), "{name}");
     }
-    assert!(end(whole.path()) == end(cut.path()));
 }

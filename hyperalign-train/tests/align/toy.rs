@@ -17,9 +17,14 @@ use hyperalign_models::{
 use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     align::{AlignSettings, NetworkSettings, SampleSettings, TextStream},
-    data::{PreferredData, TrainingData},
+    data::{LabelData, Labelled, PairData, Pairs, PreferredData, TrainingData},
     learner::{AdamW, Schedule, Settings},
-    method::{HyperAlignSettings, Materials, TrajectorySettings, guided},
+    method::{
+        AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
+        DraftLvSettings, DraftSettings, FineTuningSettings, FlowGrpoSettings, HyperAlignSettings,
+        Materials, MethodSettings, MixGrpoSettings, RaftSettings, ReflSettings, SpoSettings,
+        SrpoSettings, TrajectorySettings, guided,
+    },
 };
 
 pub const STEPS: usize = 4;
@@ -60,6 +65,76 @@ impl PreferredData for Plain {
     }
 }
 
+/// Pairs of a bright and a dark picture, of which people prefer the bright one. They are brighter and
+/// darker than pictures are, so that a few updates tell one from the other.
+pub struct Bright;
+
+impl Bright {
+    fn picture(indices: &[u32], device: &Device, is_bright: impl Fn(u32) -> bool) -> Tensor<4> {
+        let rows = indices.iter().map(|&k| {
+            let stream = Stream::new(6, Purpose::Data, u32::from(is_bright(k)), k);
+            let noise = normal([1, 3, 8, 8], [stream], device) * 0.2;
+            noise + if is_bright(k) { 4.0 } else { -4.0 }
+        });
+        Tensor::cat(rows.collect(), 0)
+    }
+
+    fn prompts(indices: &[u32]) -> Vec<String> {
+        let of = |k: &u32| if k.is_multiple_of(2) { "a red dog" } else { "blue" };
+        indices.iter().map(|k| of(k).to_owned()).collect()
+    }
+}
+
+impl PreferredData for Bright {
+    fn batch(&self, indices: &[u32], device: &Device) -> (Tensor<4>, Vec<String>) {
+        (Self::picture(indices, device, |_| true), Self::prompts(indices))
+    }
+}
+
+impl PairData for Bright {
+    fn pairs(&self, indices: &[u32], device: &Device) -> Pairs {
+        let picture = |is_bright: bool| Self::picture(indices, device, |_| is_bright);
+        let (preferred, rejected) = (picture(true), picture(false));
+        Pairs { preferred, rejected, prompts: Self::prompts(indices) }
+    }
+}
+
+impl LabelData for Bright {
+    fn labelled(&self, indices: &[u32], device: &Device) -> Labelled {
+        // A bright dog is liked, a dark blue something is not.
+        let is_bright = |k: u32| k.is_multiple_of(2);
+        let desirable = indices.iter().map(|k| is_bright(*k)).collect();
+        let images = Self::picture(indices, device, is_bright);
+        Labelled { images, prompts: Self::prompts(indices), desirable }
+    }
+}
+
+/// Every method, small.
+pub fn methods() -> Vec<MethodSettings> {
+    vec![
+        method().into(),
+        FineTuningSettings { batch: 8, ..FineTuningSettings::default() }.into(),
+        DiffusionDpoSettings { batch: 8, ..DiffusionDpoSettings::default() }.into(),
+        DiffusionKtoSettings { batch: 8, ..DiffusionKtoSettings::default() }.into(),
+        DraftSettings { trajectories: 4, last_steps: 2 }.into(),
+        DraftLvSettings { trajectories: 4, noises: 2 }.into(),
+        AlignPropSettings { trajectories: 4, eta: 1.0, ..AlignPropSettings::default() }.into(),
+        ReflSettings { trajectories: 4, preferred_batch: 4, ..ReflSettings::default() }.into(),
+        DanceGrpoSettings { group_size: 4, updates_per_rollout: 2, ..Default::default() }.into(),
+        FlowGrpoSettings { group_size: 4, ..Default::default() }.into(),
+        MixGrpoSettings { group_size: 4, window: 2, ..Default::default() }.into(),
+        RaftSettings { prompts: 4, candidates: 2, updates_per_round: 2, ..Default::default() }
+            .into(),
+        SpoSettings { trajectories: 4, candidates: 2, ..SpoSettings::default() }.into(),
+        SrpoSettings::default().into(),
+    ]
+}
+
+/// A LoRA that is the same for every prompt and step.
+pub fn static_lora() -> NetworkSettings {
+    NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen, targets: None }
+}
+
 pub fn materials() -> Materials {
     materials_of(Arc::new(small_base(1, &testing::device())))
 }
@@ -75,14 +150,14 @@ pub fn bases() -> [(Arc<dyn Base>, &'static [Variant]); 2] {
 
 pub fn materials_of(base: Arc<dyn Base>) -> Materials {
     let device = testing::device();
-    let prompts = ["a red dog", "a blue heart", "red heart", "blue"].map(str::to_owned).to_vec();
+    let prompts = ["a red dog", "a blue heart", "red heart", "blue"];
     Materials {
         base,
         reward: Some(Arc::new(Colour)),
         reward_decoder: None,
-        sample_prompts: prompts.clone(),
+        sample_prompts: prompts.map(str::to_owned).to_vec(),
         attribution: None,
-        prompts,
+        prompts: Prompt::of(&prompts),
         data: TrainingData::Pictures(Arc::new(Plain)),
         device,
     }
@@ -136,16 +211,16 @@ pub fn settings() -> AlignSettings {
 pub fn scores(materials: &Materials, source: &dyn AdapterSource) -> Vec<f64> {
     const ROWS: usize = 24;
     let base = materials.base.as_ref();
-    let prompts: Vec<String> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
+    let prompts: Vec<Prompt> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
     let streams = (0..ROWS as u32).map(|row| Stream::new(99, Purpose::Start, 0, row));
     let scheduler = base.scheduler(STEPS).unwrap();
     let denoiser = guided(base, &base.unconditional(), 2.0);
-    let conditioning = base.encode_prompts(&prompts).unwrap();
+    let conditioning = base.encode_prompts(&Prompt::texts(&prompts)).unwrap();
     let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning).with_adapter(source);
     let start = sampler.start(normal([1, 2, 4, 4], streams, &materials.device));
     let end = sampler.run(start, STEPS, None, &mut unobserved);
     let images = base.decode(end.sample).clamp(-1.0, 1.0);
-    Colour.score(images, &Prompt::of(&prompts)).into_data().iter::<f64>().collect()
+    Colour.score(images, &prompts).into_data().iter::<f64>().collect()
 }
 
 /// Mean and standard error of the paired differences.

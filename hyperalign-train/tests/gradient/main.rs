@@ -1,15 +1,16 @@
-//! The gradient of the whole HyperAlign loss against finite differences, in f64.
+//! Gradients of whole losses against finite differences, in f64.
 //!
-//! The float type of a device is set once for a process, hence a test binary of one test.
+//! The float type of a device is set once for a process, hence a test binary of its own.
 
 #![allow(
     clippy::unwrap_used,
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
+mod methods;
 mod probe;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::{
     module::Module,
@@ -61,10 +62,20 @@ impl PreferredData for Noise {
     }
 }
 
+fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || {
+        let mut device = testing::cpu();
+        device.configure(FloatDType::F64).unwrap();
+        device
+    };
+    DEVICE.get_or_init(open).clone()
+}
+
+/// The whole loss of HyperAlign.
 #[test]
 fn the_gradient_of_the_loss_is_that_of_finite_differences() {
-    let mut device = testing::cpu();
-    device.configure(FloatDType::F64).unwrap();
+    let device = device();
     let base = small_base(1, &device);
     let config = HypernetConfig {
         rank: 2,
@@ -81,7 +92,7 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
         base: Arc::new(base),
         reward: Some(Arc::new(Ripple)),
         reward_decoder: None,
-        prompts: ["a red dog", "blue"].map(str::to_owned).to_vec(),
+        prompts: Prompt::of(&["a red dog", "blue"]),
         data: TrainingData::Pictures(Arc::new(Noise)),
         sample_prompts: Vec::new(),
         attribution: None,

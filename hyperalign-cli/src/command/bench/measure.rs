@@ -15,6 +15,7 @@ use hyperalign_models::{
     generate::{Generation, Sampling},
     hypernet::{Adapter, HypernetInput, Variant},
 };
+use hyperalign_rewards::Prompt;
 use hyperalign_train::{
     align::AlignSettings,
     data::TrainingData,
@@ -167,7 +168,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
         base: subject.base.clone(),
         reward: Some(reward),
         reward_decoder: None,
-        prompts: vec![subject.prompt.clone()],
+        prompts: Prompt::of(&[&subject.prompt]),
         data: TrainingData::Pictures(preferred),
         sample_prompts: Vec::new(),
         attribution: None,

@@ -15,6 +15,7 @@ mod geneval;
 mod golden;
 mod lora_formats;
 mod mask2former;
+mod methods;
 mod pipeline;
 mod preprocess;
 mod schedulers;

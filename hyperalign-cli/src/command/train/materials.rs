@@ -24,7 +24,7 @@ use crate::{
     args::share,
     base::{self, BaseOptions},
     output,
-    prompts::of_file,
+    prompts::{of_file, of_the_world},
     rewards,
 };
 
@@ -92,8 +92,8 @@ pub(super) struct DataArgs {
 
     /// Pictures of an embedded base's own world to learn from: `curated`, clean renders of what was
     /// asked for; or what `hyperalign pairs` has drawn, `winners`, `winners-hasty` or `ranked`.
-    /// Default: curated for a base of the small world, winners for one of the large world. A run
-    /// that is resumed needs it again.
+    /// Default: curated for a base of the small world, winners for one of the large world and for a
+    /// method that learns from pairs or labels. A run that is resumed needs it again.
     #[arg(long, value_enum, value_name = "SET", conflicts_with = "preferences")]
     data: Option<OwnData>,
 
@@ -166,9 +166,15 @@ impl DataArgs {
                 return Err(MaterialsError::KeptForMeasuring { given }.into());
             }
             // Renders cost nothing where nothing is learned from data.
-            let needs_none =
-                preferences.is_some() || settings.method.needs().data == DataNeed::None;
-            let set = self.data.or(needs_none.then_some(OwnData::Curated));
+            let needed = settings.method.needs().data;
+            let default = match needed {
+                _ if preferences.is_some() => Some(OwnData::Curated),
+                DataNeed::None => Some(OwnData::Curated),
+                // Renders have no counterpart that is liked less.
+                DataNeed::Pairs | DataNeed::Labels => Some(OwnData::Winners),
+                DataNeed::Pictures => None,
+            };
+            let set = self.data.or(default);
             let mut world = emoji((given, options), set, reward, settings, device)?;
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
@@ -178,7 +184,7 @@ impl DataArgs {
                 world.data = TrainingData::Pairs(pictures(preferences, size)?);
             }
             if let Some(prompts) = prompts {
-                world.prompts = prompts.into_iter().map(|prompt| prompt.text).collect();
+                world.prompts = prompts;
             }
             return Ok((checked(world)?, None));
         }
@@ -199,7 +205,7 @@ impl DataArgs {
             base,
             reward,
             reward_decoder: None,
-            sample_prompts: prompts.iter().take(sample_prompts).cloned().collect(),
+            sample_prompts: Prompt::texts(&prompts[..sample_prompts.min(prompts.len())]),
             prompts,
             data,
             attribution: None,
@@ -243,7 +249,7 @@ fn shares(
     given: Option<Vec<Prompt>>,
     preferences: Option<&Preferences>,
     settings: &AlignSettings,
-) -> miette::Result<(Vec<String>, Vec<Prompt>)> {
+) -> miette::Result<(Vec<Prompt>, Vec<Prompt>)> {
     let mut prompts: Vec<Prompt> = match (given, preferences) {
         (Some(prompts), _) => prompts,
         (None, Some(preferences)) => {
@@ -259,16 +265,17 @@ fn shares(
         0 => prompts.iter().take(most).cloned().collect(),
         tenth => prompts.split_off(prompts.len() - tenth.min(most)),
     };
-    Ok((prompts.into_iter().map(|prompt| prompt.text).collect(), table))
+    Ok((prompts, table))
 }
 
 fn checked(materials: Materials) -> miette::Result<Materials> {
     let size = materials.base.picture_size();
     if let Some(reward) = &materials.reward {
-        reward.check(size, &Prompt::of(&materials.prompts)).into_diagnostic()?;
+        reward.check(size, &materials.prompts).into_diagnostic()?;
     }
-    let prompts = materials.prompts.iter().chain(&materials.sample_prompts);
-    base::warn_of_cuts(materials.base.as_ref(), prompts.map(String::as_str))?;
+    let prompts = materials.prompts.iter().map(|prompt| prompt.text.as_str());
+    let prompts = prompts.chain(materials.sample_prompts.iter().map(String::as_str));
+    base::warn_of_cuts(materials.base.as_ref(), prompts)?;
     Ok(materials)
 }
 
@@ -294,7 +301,7 @@ fn emoji(
         base,
         reward: Some(reward),
         reward_decoder: None,
-        prompts: text(world.prompts(Split::Train, TRAINING_PROMPTS, seed)),
+        prompts: of_the_world(world, Split::Train, TRAINING_PROMPTS, seed),
         data,
         sample_prompts: text(world.prompts(Split::Tuning, sample_prompts, 0)),
         attribution: Some(emoji::ATTRIBUTION),

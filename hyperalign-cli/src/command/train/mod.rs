@@ -18,9 +18,9 @@ use hyperalign_core::{
 };
 use hyperalign_models::weights;
 use hyperalign_train::{
-    align::{AlignSettings, Aligned, REMOVED, align, check},
+    align::{AlignError, AlignSettings, Aligned, REMOVED, align, check},
     eval::{Sampling, Shot, movement},
-    learner::{End, FolderLock, Progress, Resume, Run, Stop},
+    learner::{End, FolderLock, Progress, Resume, Run, SettingsError, Stop},
     method::{KeyStepChoice, Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
 use miette::{Diagnostic, IntoDiagnostic};
@@ -159,7 +159,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let codec = codec::decoder("--reward-codec", folder, world.base.as_ref(), &device)?;
     let codec_hash = codec.as_ref().map(weights::hash);
     world.reward_decoder = codec.map(|codec| Arc::new(codec) as Arc<dyn Decoder + Send + Sync>);
-    check(&world, &settings).into_diagnostic()?;
+    check(&world, &settings).map_err(|error| pointed_at(args, error))?;
     if args.controls {
         // Now, and not after the main run.
         for (_, control) in controls::all(&settings, Duration::ZERO).unwrap_or_default() {
@@ -235,9 +235,22 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
         settings.training.seed = seed;
     }
     // Again once the base is there, with everything that depends on it.
-    settings.training.validate().into_diagnostic()?;
+    settings.training.validate().map_err(|error| pointed_at(args, error.into()))?;
     output::check_writable(&stored).into_diagnostic()?;
     Ok(settings)
+}
+
+/// An error about a setting, in the line of the file that gives it.
+fn pointed_at(args: &Args, error: AlignError) -> miette::Report {
+    let in_its_line = || {
+        let AlignError::Settings(SettingsError { name, .. }) = &error else { return None };
+        let file = args.config.as_deref()?;
+        // The engine knows its settings by their names in `[training]`.
+        [(*name).to_owned(), format!("training.{name}")]
+            .into_iter()
+            .find_map(|name| config::in_its_line(file, &name, &error.to_string()))
+    };
+    in_its_line().unwrap_or_else(|| miette::Report::from_err(error))
 }
 
 /// Key steps of P: those of the settings, or as the settings choose them.

@@ -72,7 +72,7 @@ fn plans_by_name() {
     let noisy =
         |plan: Box<dyn Scheduler>| -> Vec<bool> { (0..4).map(|i| plan.needs_noise(i)).collect() };
     assert_eq!(noisy(plan(None, None).unwrap()), [false; 4]);
-    for solver in [Solver::FlowSdeDance, Solver::FlowSdeGrpo] {
+    for solver in [Solver::FlowSdeDance, Solver::FlowSdeGrpo, Solver::FlowCps] {
         assert_eq!(noisy(plan(Some(solver), None).unwrap()), [true, true, true, false]);
         assert_eq!(noisy(plan(Some(solver), Some(0.0)).unwrap()), [false; 4]);
     }
@@ -86,7 +86,7 @@ fn plans_by_name() {
     };
     let refused = error(plan(Some(Solver::Ddim), None));
     assert!(refused.contains("ddim is one for diffusions"), "{refused}");
-    let fitting = "flow-euler, flow-heun, flow-unipc, flow-sde-dance, flow-sde-grpo";
+    let fitting = "flow-euler, flow-heun, flow-unipc, flow-sde-dance, flow-sde-grpo, flow-cps";
     assert!(refused.ends_with(fitting), "{refused}");
     let refused = error(plan(None, Some(0.5)));
     assert!(refused.contains("flow-euler has no eta"), "{refused}");

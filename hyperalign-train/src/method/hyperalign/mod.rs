@@ -21,7 +21,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use burn::tensor::Tensor;
 use hyperalign_core::{contract::Denoiser as _, lora::LoraSet, schedule::Scheduler};
 use hyperalign_models::hypernet::{Adapter, AdapterMeta};
-use hyperalign_rewards::Prompt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,9 +30,7 @@ use self::{
     variation::{VARIATION, variation},
 };
 use super::{Boundary, DataNeed, Method, Needs, Plan, RewardNeed, Setup, rollout::guided};
-use crate::learner::{
-    Emit, Metric, Names, Objective, Part, SettingsError, Shard, WeighedPart, parallel,
-};
+use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard, WeighedPart};
 
 pub use views::Views;
 
@@ -131,11 +128,8 @@ impl Method for HyperAlignSettings {
     const NAME: &'static str = "hyperalign";
 
     fn needs(&self) -> Needs {
-        Needs {
-            reward: RewardNeed::Gradient,
-            data: if self.is_regularised() { DataNeed::Pictures } else { DataNeed::None },
-            stochastic: false,
-        }
+        let data = if self.is_regularised() { DataNeed::Pictures } else { DataNeed::None };
+        Needs::new(RewardNeed::Gradient, data)
     }
 
     fn span(&self) -> u64 {
@@ -188,17 +182,9 @@ impl Objective for HyperAlign {
     }
 
     fn prepare(&self, adapter: &Adapter, update: u64) -> Trajectories {
-        let (threads, count) = (self.setup.threads, self.setup.threads * self.setup.micro_steps);
-        let first_shards = (0..count).step_by(threads);
-        let states = first_shards.flat_map(|first| {
-            let works = (first..first + threads).map(|index| {
-                let adapter = adapter.clone();
-                let shard = Shard { index, count };
-                parallel::pooled(threads, move || self.states(&adapter, update, shard))
-            });
-            parallel::all(works.collect())
-        });
-        Trajectories { first: update, states: states.collect() }
+        let states =
+            self.setup.shards(adapter, |adapter, shard| self.states(adapter, update, shard));
+        Trajectories { first: update, states }
     }
 
     fn losses(
@@ -291,7 +277,7 @@ impl HyperAlign {
         let views = &self.settings.views;
         let stream = |number| Views::stream(self.setup.seed, update, shard.index, number);
         let reward = self.setup.reward();
-        let prompts = Prompt::of(&views.prompts(prompts.clone()));
+        let prompts = views.prompts(prompts.clone());
         reward.score(views.of(image, stream), &prompts).mean()
     }
 

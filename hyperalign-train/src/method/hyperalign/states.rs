@@ -10,6 +10,7 @@ use hyperalign_core::{
     schedule::Scheduler,
 };
 use hyperalign_models::hypernet::Adapter;
+use hyperalign_rewards::Prompt;
 
 use super::HyperAlign;
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 
 /// What the trajectories of one shard leave behind, off the tape.
 pub(super) struct States {
-    prompts: Vec<String>,
+    prompts: Vec<Prompt>,
     conditioning: Conditioning,
     /// Supervised steps, in order: one of each equal part of those that may be.
     steps: Vec<usize>,
@@ -35,7 +36,7 @@ pub(super) struct States {
 pub(super) struct Rows {
     pub(super) steps: usize,
     pub(super) trajectories: usize,
-    pub(super) prompts: Vec<String>,
+    pub(super) prompts: Vec<Prompt>,
     pub(super) conditioning: Conditioning,
     /// `[rows, channels, height, width]`.
     pub(super) sample: Tensor<4>,
@@ -49,13 +50,11 @@ pub(super) struct Rows {
 impl HyperAlign {
     /// Rolls out the trajectories of a shard, as the adapter is at `update`.
     pub(super) fn states(&self, adapter: &Adapter, update: u64, shard: Shard) -> States {
-        let Setup { seed, materials, trajectory, .. } = &self.setup;
+        let Setup { seed, trajectory, .. } = &self.setup;
         let TrajectorySettings { steps, variant, key_steps, guidance_scale, .. } = trajectory;
         let rows = shard.samples(self.settings.trajectories);
-        let prompt =
-            |k| self.setup.stream(Purpose::Data, update, k).pick(&materials.prompts).clone();
-        let prompts: Vec<String> = rows.clone().map(prompt).collect();
-        let conditioning = self.setup.encode(&prompts);
+        let prompts = self.setup.prompts(update, rows.clone());
+        let conditioning = self.setup.encode(&Prompt::texts(&prompts));
         let scheduler = self.scheduler();
         let supervised = self.supervised(update, shard, scheduler.as_ref());
         let last = supervised.iter().copied().max().unwrap_or(0);

@@ -56,7 +56,7 @@ impl Views {
     }
 
     /// The prompts of the [views](Self::of).
-    pub(super) fn prompts(&self, prompts: Vec<String>) -> Vec<String> {
+    pub(super) fn prompts<T: Clone>(&self, prompts: Vec<T>) -> Vec<T> {
         std::iter::repeat_n(prompts, self.count.max(1)).flatten().collect()
     }
 
