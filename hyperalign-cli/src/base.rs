@@ -10,13 +10,14 @@ use hyperalign_models::base::{Base, Cut, Preset};
 use hyperalign_models::embedded;
 #[cfg(feature = "hub")]
 use hyperalign_models::hub::{Download, Hub, ModelId};
+use hyperalign_models::lora::Overlaid;
 use hyperalign_models::pipeline::{self, Beside, Formats};
 use hyperalign_models::weights::{Folder, published};
 #[cfg(feature = "hub")]
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::{context::Context, output};
+use crate::{args::LoraChoice, context::Context, output};
 
 /// What every diffusers folder of a whole pipeline has; an embedded reward model has none.
 const INDEX: &str = "model_index.json";
@@ -51,6 +52,12 @@ pub struct BaseOptions {
     /// FLUX.1 text_encoder, text_encoder_2, transformer and vae. Default: f32.
     #[arg(long, value_name = "FORMAT")]
     dtype: Option<Formats>,
+
+    /// LoRA file to lay over the base, with its strength: of PEFT or diffusers, of kohya's
+    /// sd-scripts, of ComfyUI or Black Forest Labs, or a static LoRA that was trained here. Give it
+    /// several times for several; they add up, with each other and with an adapter.
+    #[arg(long, value_name = "FILE[=SCALE]")]
+    lora: Vec<LoraChoice>,
 }
 
 impl BaseOptions {
@@ -62,6 +69,7 @@ impl BaseOptions {
             ("--components", self.components.is_some()),
             ("--offline", self.offline),
             ("--dtype", self.dtype.is_some()),
+            ("--lora", !self.lora.is_empty()),
         ];
         given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
     }
@@ -107,7 +115,7 @@ pub fn open(
             let base = pipeline::open_file(&path, beside, &formats, device).into_diagnostic()?;
             tell_passed_over(base.passed_over(), given);
             let preset = base.preset();
-            return Ok((base.into(), preset));
+            return Ok((overlaid(base.into(), options, device)?, preset));
         }
         Place::Hub(id) => Folder::disk(download(&id, options.offline)?),
         Place::Folder(folder) => folder,
@@ -119,7 +127,21 @@ pub fn open(
         Folder::Embedded { .. } => EMBEDDED,
         _ => base.preset(),
     };
-    Ok((base.into(), preset))
+    Ok((overlaid(base.into(), options, device)?, preset))
+}
+
+/// `base` with the LoRA files laid over it that `options` name.
+fn overlaid(
+    base: Arc<dyn Base>,
+    options: &BaseOptions,
+    device: &Device,
+) -> miette::Result<Arc<dyn Base>> {
+    if options.lora.is_empty() {
+        return Ok(base);
+    }
+    let files: Vec<(PathBuf, f64)> =
+        options.lora.iter().map(|LoraChoice { file, scale }| (file.clone(), *scale)).collect();
+    Ok(Arc::new(Overlaid::new(base, &files, device).into_diagnostic()?))
 }
 
 /// Checks that pictures of `size` fit into memory, before it is asked for. What a device other than

@@ -20,6 +20,13 @@ pub struct Cli {
     #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE", value_parser = device)]
     pub device: String,
 
+    /// Compile a GPU's kernels anew instead of keeping them in the user's cache.
+    ///
+    /// They are kept in `kernels` in the folder HYPERALIGN_CACHE, or else in hyperalign/kernels of
+    /// the user's cache.
+    #[arg(long, global = true)]
+    pub no_kernel_cache: bool,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

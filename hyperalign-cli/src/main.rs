@@ -15,6 +15,7 @@ mod command;
 mod config;
 mod context;
 mod interrupt;
+mod kernels;
 mod outcome;
 mod output;
 mod prompts;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     let cli = Cli::of_the_process();
     interrupt::survive_file_size_limit();
     report::install();
-    let context = Context::new(cli.device, Cli::command);
+    let context = Context::new(cli.device, !cli.no_kernel_cache, Cli::command);
     match command::run(cli.command, &context) {
         Ok(outcome) => outcome.into(),
         // `hyperalign ... | head` closes our output early: that is the reader's right.

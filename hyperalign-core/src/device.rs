@@ -50,7 +50,8 @@ pub enum DeviceError {
 }
 
 const KNOWN: &str = "cpu, cuda, vulkan, metal, wgpu, rocm";
-const CPU: &str = "cpu";
+/// The name of the processor as a device.
+pub const CPU: &str = "cpu";
 const GPU_FEATURES: [&str; 5] = ["cuda", "vulkan", "metal", "wgpu", "rocm"];
 
 /// Opens the device called `name` as [`open`] does, with `dtype` as the format of all tensors and

@@ -18,6 +18,7 @@ pub mod fuzz;
 pub mod guidance;
 pub mod image;
 pub mod input;
+pub mod kernels;
 pub mod lora;
 pub mod memory;
 pub mod movement;

@@ -12,6 +12,7 @@ pub mod generate;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod hypernet;
+pub mod lora;
 pub mod mask2former;
 pub mod pickle;
 pub mod pipeline;

@@ -1,8 +1,13 @@
 //! One forward pass seen from inside a network: the low-rank updates below a module, and who
 //! looks on.
 
-use burn::tensor::Tensor;
-use hyperalign_core::lora::{LoraDelta, LoraScope, LoraSet};
+use burn::{
+    nn::{Linear, conv::Conv2d},
+    tensor::Tensor,
+};
+use hyperalign_core::lora::{LoraScope, LoraSet, conv_with_lora, linear_with_lora};
+
+use crate::blocks::PointwiseConv;
 
 /// An intermediate result of a network.
 #[derive(Debug, Clone)]
@@ -32,6 +37,11 @@ impl<'a> Scope<'a> {
         Self { lora: LoraScope::root(lora), observer }
     }
 
+    /// A pass without updates that nobody looks at.
+    pub fn bare() -> Self {
+        Self::root(None, None)
+    }
+
     /// The pass seen from the child module `name`.
     pub fn child(&self, name: &str) -> Self {
         let observer = self.observer.as_ref().map(|(observer, path)| {
@@ -46,9 +56,45 @@ impl<'a> Scope<'a> {
         self.child(&format!("{name}.{i}"))
     }
 
-    /// The update of the linear layer `name` of this module.
-    pub fn lora(&self, name: &str) -> Option<&'a LoraDelta> {
-        self.lora.get(name)
+    /// Applies `layer`, called `name` in this module, with its updates to tokens.
+    pub fn linear(&self, name: &str, layer: &Linear, x: Tensor<3>) -> Tensor<3> {
+        linear_with_lora(layer, x, self.lora.at(name))
+    }
+
+    /// [`linear`](Self::linear) of one vector for each sample.
+    pub fn linear_of_vector(&self, name: &str, layer: &Linear, x: Tensor<2>) -> Tensor<2> {
+        match self.lora.at(name) {
+            [] => layer.forward(x),
+            deltas => linear_with_lora(layer, x.unsqueeze_dim(1), deltas).squeeze_dim(1),
+        }
+    }
+
+    /// Applies `layer`, called `name` in this module, with its updates to a feature map.
+    pub fn conv(&self, name: &str, layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+        conv_with_lora(layer, x, self.lora.at(name))
+    }
+
+    /// Applies the 1x1 convolution `layer`, called `name` in this module, with its updates to
+    /// pixels as tokens.
+    pub fn pointwise(&self, name: &str, layer: &PointwiseConv, x: Tensor<3>) -> Tensor<3> {
+        let deltas = self.lora.at(name).iter();
+        let shift = deltas.map(|delta| delta.forward(x.clone())).reduce(|sum, shift| sum + shift);
+        match shift {
+            Some(shift) => layer.tokens(x) + shift,
+            None => layer.tokens(x),
+        }
+    }
+
+    /// [`pointwise`](Self::pointwise) of a feature map.
+    pub fn pointwise_of_map(&self, name: &str, layer: &PointwiseConv, x: Tensor<4>) -> Tensor<4> {
+        if self.lora.at(name).is_empty() {
+            return layer.pixels(x);
+        }
+        let [batch, channels, height, width] = x.dims();
+        let tokens = x.reshape([batch, channels, height * width]).swap_dims(1, 2);
+        let output = self.pointwise(name, layer, tokens);
+        let channels = output.dims()[2];
+        output.swap_dims(1, 2).reshape([batch, channels, height, width])
     }
 
     /// The updates of the layers below this module, by their paths from here.

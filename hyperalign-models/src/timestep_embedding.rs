@@ -7,6 +7,8 @@ use burn::{
 };
 use hyperalign_core::fused::silu;
 
+use crate::scope::Scope;
+
 /// Which sinusoids a network was trained with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sinusoids {
@@ -79,11 +81,12 @@ impl TimestepEmbedding {
     ///
     /// - `sinusoids`: `[batch, d_input]`
     /// - output: `[batch, d_output]`
-    pub fn forward(&self, sinusoids: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn forward(&self, sinusoids: Tensor<2>, scope: &Scope<'_>) -> Tensor<2> {
         let [batch, _] = sinusoids.dims();
-        let embedding = self.linear_2.forward(silu(self.linear_1.forward(sinusoids)));
+        let hidden = silu(scope.linear_of_vector("linear_1", &self.linear_1, sinusoids));
+        let embedding = scope.linear_of_vector("linear_2", &self.linear_2, hidden);
         assert_shape!(embedding, [batch, _]);
-        embedding
+        scope.vector(embedding)
     }
 }
 

@@ -15,11 +15,13 @@ use hyperalign_core::{
     schedule::{FlowSchedulerConfig, SchedulerConfig},
 };
 use hyperalign_models::{
+    base::Adaptable,
     clip::{ClipConfig, ClipTextConfig},
     flux::FluxConfig,
+    lora::{Convention, Factor, Float, LoraFile, Part, Update},
     pickle::{Names, Pickle, Policy},
     t5::T5Config,
-    testing::stored_zip,
+    testing::{small_flux, stored_zip},
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
     weights::{FileFloat, Tensors, parse_config, published, reinit, to_bytes},
@@ -56,6 +58,51 @@ fn safetensors() {
         let Ok(tensors) = Tensors::held("model.safetensors", bytes) else { return false };
         let _ = published::identify(&tensors).map(|kind| published::extras(kind, &tensors));
         tensors.iter().all(|(key, _)| tensors.f32(key).is_ok())
+    });
+}
+
+#[test]
+fn lora_files() {
+    let device = testing::device();
+    let layers = small_flux(true, &device).lora_layers().unwrap();
+    let conventions = [Convention::Peft, Convention::Kohya, Convention::Bfl];
+    let wanted = ["attn.to_q", "attn.to_k", "attn.to_v", "norm_out.linear", "x_embedder"];
+    let own = layers.all().iter().enumerate();
+    let own = own.filter(|(_, layer)| wanted.iter().any(|end| layer.path.ends_with(end)));
+    let updates = own.map(|(i, layer)| {
+        let factor = |rows: usize, columns: usize| {
+            let values = (0..rows * columns).map(|k| (k as f32).sin()).collect();
+            Factor { rows, columns, values, float: Float::F16 }
+        };
+        let (down, up) = (factor(2, layer.d_input()), factor(layer.d_output(), 2));
+        (i, Update { down, up, alpha: 3.0 + i as f64 })
+    });
+    let file = LoraFile {
+        name: String::new(),
+        conventions: Default::default(),
+        updates: updates.collect(),
+        metadata: BTreeMap::new(),
+    };
+    let corpus = conventions.map(|convention| file.to_bytes(&layers, convention)).to_vec();
+    let words = &[
+        ".lora_A.weight",
+        ".lora_down.weight",
+        ".alpha",
+        ".dora_scale",
+        "lora_adapter_metadata",
+        "alpha_pattern",
+        "lora_unet_",
+        "\"shape\":[0,",
+        "\"shape\":[]",
+        "\"dtype\":\"I64\"",
+    ];
+    fuzz(&Fuzz { name: "lora", corpus, words, constant: 4 << 20 }, |bytes| {
+        let Ok(tensors) = Tensors::held("lora.safetensors", bytes) else { return false };
+        let Ok(file) = LoraFile::read(None, &tensors, &layers) else { return false };
+        // What is read can be used and written.
+        let set = file.set(&layers, Part::Denoiser, 1.0, &device);
+        conventions.iter().all(|convention| !file.to_bytes(&layers, *convention).is_empty())
+            && set.len() == file.updates.len()
     });
 }
 

@@ -127,7 +127,8 @@ impl burn::module::ModuleMapper for Merge<'_> {
         let path: Vec<&str> =
             self.path.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
         let path = path.join(".");
-        let Some(delta) = path.strip_suffix(".weight").and_then(|path| self.lora.get(path)) else {
+        let Some(delta) = path.strip_suffix(".weight").and_then(|path| self.lora.at(path).first())
+        else {
             return param;
         };
         self.merged += 1;

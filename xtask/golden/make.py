@@ -14,6 +14,7 @@ import clip
 import detector
 import diffusion
 import flux
+import lora
 import preferences
 import rewards
 import schedulers
@@ -39,6 +40,7 @@ def main() -> None:
     schedulers.everything(folder)
     diffusion.pipeline(folder, text, clip.TEXT, net, codec)
     flux.everything(folder)
+    lora.everything(folder, net, text, clip.TEXT)
     rewards.image_reward(folder)
     rewards.aesthetic(folder)
     detector.everything(folder)

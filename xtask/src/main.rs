@@ -8,6 +8,7 @@
 
 mod check;
 mod docs;
+mod evidence;
 mod fuzz;
 mod golden;
 mod process;
@@ -30,6 +31,7 @@ const TASKS: &[Task] = &[
     golden::TASK,
     program::PRETRAIN,
     program::BENCH,
+    evidence::TASK,
     docs::TASK,
 ];
 

@@ -1,6 +1,7 @@
 //! Chores that the program does: they build it and become it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::process::{self, Result};
 use crate::task::Task;
@@ -71,21 +72,29 @@ const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 /// to say about it does not mix with the program's output.
 fn start(command: &str, arguments: &[String]) -> Result<()> {
     let features = device_of(arguments).and_then(process::feature_of);
-    let cargo = |verb: &str| {
-        let mut cargo = process::cargo();
-        cargo.args([verb, "--release", "--package", "hyperalign-cli"]);
-        if let Some(feature) = features {
-            cargo.args(["--features", feature]);
-        }
-        cargo
-    };
-    process::run(&mut cargo("build"))?;
-    let mut program = cargo("run");
+    process::run(&mut cargo("build", features))?;
+    process::become_program(started(features).arg(command).args(arguments))
+}
+
+/// `cargo VERB` of the program in release mode.
+pub fn cargo(verb: &str, features: Option<&str>) -> Command {
+    let mut cargo = process::cargo();
+    cargo.args([verb, "--release", "--package", "hyperalign-cli"]);
+    if let Some(feature) = features {
+        cargo.args(["--features", feature]);
+    }
+    cargo
+}
+
+/// The program that was built, to be given its arguments.
+pub fn started(features: Option<&str>) -> Command {
+    let mut program = cargo("run", features);
     // The system clears every page that comes back from it: a fifth of the time of a training step.
     if std::env::var_os(PURGE_DELAY).is_none() {
         program.env(PURGE_DELAY, "-1");
     }
-    process::become_program(program.arg("--quiet").args(["--", command]).args(arguments))
+    program.args(["--quiet", "--"]);
+    program
 }
 
 /// The arguments without a leading `--`, which only shields them from us.

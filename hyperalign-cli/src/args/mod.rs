@@ -2,12 +2,14 @@
 //! comments here are help texts. No command is known here.
 
 mod base;
+mod lora;
 mod number;
 mod solver;
 mod steps;
 mod variant;
 
 pub use self::base::BaseArgs;
+pub use self::lora::LoraChoice;
 pub use self::number::{at_least_one, finite, seed, share, updates};
 pub use self::solver::SolverArgs;
 pub use self::steps::StepArgs;

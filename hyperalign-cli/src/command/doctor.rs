@@ -1,11 +1,13 @@
 //! `hyperalign doctor`: is this device usable?
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::kernels;
 use crate::outcome::Outcome;
 use crate::output;
 
@@ -31,6 +33,14 @@ struct Findings<'a> {
     dtypes: Dtypes,
     /// Time of one f32 matrix product of side [`SIDE`], the first left out, in milliseconds.
     matmul_milliseconds: f64,
+    /// Where a GPU's kernels are kept.
+    kernels: Option<Kernels>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kernels {
+    folder: PathBuf,
+    bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,6 +68,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
             f16: device.supports_dtype(FloatDType::F16),
         },
         matmul_milliseconds: time_matmul(&device),
+        kernels: context.kernels().map(|folder| Kernels { bytes: kernels::size(&folder), folder }),
     };
     if args.json {
         output::print_json(&findings)?;
@@ -82,15 +93,19 @@ fn time_matmul(device: &Device) -> f64 {
 
 /// The findings for people, one a line.
 fn table(findings: &Findings) -> String {
-    let Findings { version, device, dtypes, matmul_milliseconds } = findings;
+    let Findings { version, device, dtypes, matmul_milliseconds, kernels } = findings;
     let known =
         [("f64", dtypes.f64), ("f32", dtypes.f32), ("bf16", dtypes.bf16), ("f16", dtypes.f16)];
     let names: Vec<_> = known.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
+    let kernels = kernels.as_ref().map_or_else(String::new, |Kernels { folder, bytes }| {
+        format!("kernels     {:.1} MB in {}\n", *bytes as f64 / 1e6, folder.display())
+    });
     format!(
         "hyperalign  {version}\n\
          device      {device}, works\n\
          formats     {}\n\
-         matmul      {SIDE} x {SIDE} in {matmul_milliseconds:.2} ms\n",
+         matmul      {SIDE} x {SIDE} in {matmul_milliseconds:.2} ms\n\
+         {kernels}",
         names.join(" ")
     )
 }

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod eval;
 pub mod inspect;
 pub mod key_steps;
+pub mod lora;
 pub mod pairs;
 pub mod parity;
 pub mod pretrain;
@@ -40,6 +41,8 @@ pub enum Command {
     ServeRewards(serve_rewards::Args),
     /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
     Inspect(inspect::Args),
+    /// Look into LoRA files, convert them, and make them of adapters.
+    Lora(lora::Args),
     /// Choose the steps at which HyperAlign-P writes a new update.
     KeySteps(key_steps::Args),
     /// Draw the pictures of an embedded base that methods learn from.
@@ -66,6 +69,7 @@ pub enum Command {
 pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
     match command {
         Command::Eval(args) => eval::run(&args, context),
+        Command::Lora(args) => lora::run(&args, context),
         Command::KeySteps(args) => key_steps::run(&args, context),
         Command::Sample(args) => sample::run(&args, context),
         Command::Score(args) => score::run(&args, context),

@@ -42,6 +42,11 @@ pub struct Args {
     /// Threads that share a batch.
     #[arg(long, value_name = "N")]
     pub shards: Option<usize>,
+
+    /// Pieces that each thread takes its share of a batch in: more take less memory, fewer less time
+    /// on a GPU.
+    #[arg(long, value_name = "N")]
+    pub micro_steps: Option<usize>,
 }
 
 /// A base that this command can make.
@@ -133,6 +138,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         settings.updates = args.updates.unwrap_or(settings.updates);
         settings.time_limit = args.time_limit.map(Duration::from_secs);
         settings.shards = args.shards.unwrap_or(settings.shards);
+        settings.accumulate = args.micro_steps.unwrap_or(settings.accumulate);
         eprintln!("stage {}: {} updates", stage.name(), settings.updates);
         match pretraining.run(stage, &settings).into_diagnostic()? {
             End::Finished => {}

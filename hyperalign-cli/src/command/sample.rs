@@ -291,6 +291,9 @@ fn metadata(picture: &Picture, size: (u32, u32), making: &Making<'_>) -> Metadat
         extra.push(("Variant".to_owned(), adapted.variant.label().to_owned()));
         extra.push(("Adapter".to_owned(), file.path.display().to_string()));
     }
+    for laid in base.laid() {
+        extra.push(("Lora".to_owned(), format!("{}: {}", laid.file.display(), laid.scale)));
+    }
     let parameters = Parameters {
         prompt: picture.prompt.clone(),
         negative_prompt: sampling.negative_prompt.clone(),
@@ -299,7 +302,7 @@ fn metadata(picture: &Picture, size: (u32, u32), making: &Making<'_>) -> Metadat
         cfg_scale: sampling.guidance_scale,
         seed: picture.seed,
         size,
-        model_hash: base.hash().chars().take(10).collect(),
+        model_hash: base.weights_hash().chars().take(10).collect(),
         model: base.name().to_owned(),
         extra,
     };
@@ -323,11 +326,12 @@ fn settings(making: &Making<'_>) -> miette::Result<Value> {
         Some((file, _)) => Some(weights::sha256_of_file(&file.path).into_diagnostic()?),
         None => None,
     };
+    let loras = (!base.laid().is_empty()).then(|| json!(base.laid()));
     let keyed = adapter.as_ref().filter(|(_, adapted)| adapted.variant == Variant::P);
-    Ok(json!({
+    let mut settings = json!({
         "program": concat!("hyperalign ", env!("CARGO_PKG_VERSION")),
         "base": base.name(),
-        "base_hash": base.hash(),
+        "base_hash": base.weights_hash(),
         "variant": variant,
         "adapter": adapter.as_ref().map(|(file, _)| &file.path),
         "adapter_sha256": sha256,
@@ -338,7 +342,11 @@ fn settings(making: &Making<'_>) -> miette::Result<Value> {
         "negative_prompt": sampling.negative_prompt,
         "eta": sampling.solver.eta.or(solver.default_eta()),
         "size": sampling.size.unwrap_or(base.picture_size()),
-    }))
+    });
+    if let Some(loras) = loras {
+        settings["loras"] = loras;
+    }
+    Ok(settings)
 }
 
 #[cfg(test)]

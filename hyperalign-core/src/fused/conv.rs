@@ -1,87 +1,123 @@
-//! 3x3 convolutions whose weights are trained.
+//! Convolutions, with their derivative as one node of the tape.
 
-use burn::{
-    nn::conv::Conv2d,
-    tensor::{Tensor, module::conv_transpose2d, ops::ConvTransposeOptions},
-};
-
-use crate::derivative::with_derivative;
+use burn::{nn::conv::Conv2d, tensor::Tensor};
 
 /// Applies a convolution.
 ///
-/// Burn's CPU backend takes the gradient of the weights as a convolution with a kernel as large
-/// as the picture, which costs several forward passes. Where the weights are tracked, and the
-/// layer is one of 3x3 that keeps the picture's size, it is one product of matrices here: the
-/// gradient of the output times the nine shifted pictures.
+/// Burn's CPU backend rearranges every picture number by number, and takes the gradient of the
+/// weights as a convolution with a kernel as large as the picture. On the CPU and in f32 all three
+/// convolutions are products of matrices here; a layer with groups, dilation or `Same` padding is
+/// burn's.
 ///
 /// # Shapes
 ///
 /// - `x`: `[batch, channels_in, height, width]`
 /// - output: `[batch, channels_out, height, width]`, smaller for a layer with strides
 pub fn convolve(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    let weight = conv.weight.val();
-    if !weight.is_tracked() || !keeps_size(conv) || !on_cpu(&weight) {
-        return conv.forward(x);
-    }
-    let bias = conv.bias.as_ref().map(|bias| bias.val());
-    let plain = |x: &Tensor<4>| if x.is_autodiff() { x.clone().inner() } else { x.clone() };
-    let kept = [plain(&x), plain(&weight)];
-    let frozen = Conv2d { bias: None, ..conv.clone() };
-    let frozen = Conv2d { weight: frozen.weight.map(Tensor::inner), ..frozen };
-    let output = frozen.forward(kept[0].clone());
-    let output = with_derivative([x, weight], output, move |cotangent, [of_x, of_weight]| {
-        let [x, weight] = kept.clone();
-        let d_x = of_x.then(|| {
-            let options = ConvTransposeOptions::new([1, 1], [1, 1], [0, 0], [1, 1], 1);
-            conv_transpose2d(cotangent.clone(), weight, None, options)
-        });
-        [d_x, of_weight.then(|| weight_gradient(x, cotangent))]
-    });
-    match bias {
-        Some(bias) => {
-            let [channels] = bias.dims();
-            output + bias.reshape([1, channels, 1, 1])
-        }
-        None => output,
-    }
-}
-
-fn keeps_size(conv: &Conv2d) -> bool {
-    conv.kernel_size == [3, 3]
-        && conv.stride == [1, 1]
-        && conv.dilation == [1, 1]
-        && conv.groups == 1
-        && conv.padding == burn::nn::PaddingConfig2d::Explicit(1, 1, 1, 1)
-}
-
-/// GPUs have kernels for these gradients.
-fn on_cpu(weight: &Tensor<4>) -> bool {
     #[cfg(feature = "flex")]
-    return weight.clone().inner().try_into_primitive::<burn::backend::Flex>().is_ok();
-    #[cfg(not(feature = "flex"))]
-    {
-        let _ = weight;
-        false
+    if let Some(output) = on_cpu::convolve(conv, &x) {
+        return output;
     }
+    conv.forward(x)
 }
 
-/// # Shapes
-///
-/// - `x`: `[batch, channels_in, height, width]`
-/// - `cotangent`: `[batch, channels_out, height, width]`
-/// - output: `[channels_out, channels_in, 3, 3]`
-fn weight_gradient(x: Tensor<4>, cotangent: Tensor<4>) -> Tensor<4> {
-    let [batch, inputs, height, width] = x.dims();
-    let [_, outputs, _, _] = cotangent.dims();
-    let padded = x.pad((1, 1, 1, 1), 0.0);
-    let cotangent = cotangent.reshape([batch, outputs, height * width]);
-    // One shift at a time: all nine side by side would not fit into the cache.
-    let products = (0..3).flat_map(|top| (0..3).map(move |left| (top, left))).map(|(top, left)| {
-        let shifted =
-            padded.clone().slice([0..batch, 0..inputs, top..top + height, left..left + width]);
-        let shifted = shifted.reshape([batch, inputs, height * width]).swap_dims(1, 2);
-        cotangent.clone().matmul(shifted).sum_dim(0)
-    });
-    let products: Tensor<3> = Tensor::cat(products.collect(), 0);
-    products.permute([1, 2, 0]).reshape([outputs, inputs, 3, 3])
+#[cfg(feature = "flex")]
+mod on_cpu {
+    use burn::{
+        nn::{PaddingConfig2d, conv::Conv2d},
+        tensor::Tensor,
+    };
+
+    use super::super::{
+        convolution::{self, Geometry},
+        cpu::{Numbers, arrived, filled, plain},
+    };
+    use crate::derivative::with_derivative;
+
+    pub fn convolve(conv: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
+        let weight = conv.weight.val();
+        let bias = conv.bias.as_ref().map(|bias| bias.val());
+        let geometry = geometry(conv, x.dims(), weight.dims())?;
+        let (of_x, of_weight) = (Numbers::of(plain(x))?, Numbers::of(plain(&weight))?);
+        let of_bias = match &bias {
+            Some(bias) => Some(Numbers::of(plain(bias))?),
+            None => None,
+        };
+        let [height, width] = geometry.output;
+        let shape = [geometry.batch, geometry.outputs, height, width];
+        let output = filled(x, shape, |y| {
+            let bias = of_bias.as_ref().map(Numbers::slice);
+            convolution::forward(&geometry, of_x.slice(), of_weight.slice(), bias, y);
+        });
+        let is_recorded = bias.as_ref().is_some_and(Tensor::is_autodiff);
+        if !(is_recorded || x.is_autodiff() || weight.is_autodiff()) {
+            return Some(output);
+        }
+        // What is frozen asks for no gradient, and its picture need not be kept.
+        let of_x = weight.is_tracked().then_some(of_x);
+        let channels = geometry.outputs;
+        let d_x = move |cotangent: &Tensor<4>| {
+            let arrived = arrived(cotangent.clone());
+            let [height, width] = geometry.input;
+            let shape = [geometry.batch, geometry.inputs, height, width];
+            filled(cotangent, shape, |d_x| {
+                if geometry.stride == [1, 1] {
+                    let weight = convolution::turned_weights(&geometry, of_weight.slice());
+                    convolution::forward(&geometry.turned(), arrived.slice(), &weight, None, d_x);
+                } else {
+                    convolution::scatter(&geometry, arrived.slice(), of_weight.slice(), d_x);
+                }
+            })
+        };
+        let d_weight = move |cotangent: &Tensor<4>| {
+            let of_x = of_x.as_ref().expect("kept for weights that are trained");
+            let arrived = arrived(cotangent.clone());
+            let shape = [geometry.outputs, geometry.inputs, geometry.kernel[0], geometry.kernel[1]];
+            filled(cotangent, shape, |d_weight| {
+                convolution::weight_gradient(&geometry, of_x.slice(), arrived.slice(), d_weight);
+            })
+        };
+        let Some(bias) = bias else {
+            let inputs = [x.clone(), weight];
+            return Some(with_derivative(inputs, output, move |cotangent, [x, weight]| {
+                [x.then(|| d_x(&cotangent)), weight.then(|| d_weight(&cotangent))]
+            }));
+        };
+        let inputs = [x.clone(), weight, bias.reshape([1, channels, 1, 1])];
+        Some(with_derivative(inputs, output, move |cotangent, [x, weight, bias]| {
+            let d_bias = || cotangent.clone().sum_dim(3).sum_dim(2).sum_dim(0);
+            [x.then(|| d_x(&cotangent)), weight.then(|| d_weight(&cotangent)), bias.then(d_bias)]
+        }))
+    }
+
+    /// The sizes of the layer on pictures of `input`, if this module computes it.
+    fn geometry(conv: &Conv2d, input: [usize; 4], weight: [usize; 4]) -> Option<Geometry> {
+        let [top, left, bottom, right] = match conv.padding {
+            PaddingConfig2d::Valid => [0; 4],
+            PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right],
+            PaddingConfig2d::Same => return None,
+        };
+        let [batch, channels, height, width] = input;
+        let [outputs, inputs, rows, columns] = weight;
+        if conv.groups != 1 || conv.dilation != [1, 1] || inputs != channels {
+            return None;
+        }
+        let places = |size: usize, kernel: usize, stride: usize| {
+            Some(size.checked_sub(kernel)? / stride + 1)
+        };
+        let output = [
+            places(height + top + bottom, rows, conv.stride[0])?,
+            places(width + left + right, columns, conv.stride[1])?,
+        ];
+        Some(Geometry {
+            batch,
+            inputs,
+            outputs,
+            input: [height, width],
+            output,
+            kernel: [rows, columns],
+            stride: conv.stride,
+            before: [top as isize, left as isize],
+        })
+    }
 }

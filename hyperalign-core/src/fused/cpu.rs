@@ -10,11 +10,11 @@ use crate::derivative::with_derivative;
 
 /// The numbers of a tensor of the CPU backend, in order.
 #[derive(Clone)]
-struct Numbers(FloatTensor<Flex>);
+pub(super) struct Numbers(FloatTensor<Flex>);
 
 impl Numbers {
     /// The numbers of a plain tensor; `None` for another backend or precision.
-    fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
+    pub(super) fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
         if tensor.dtype() != DType::F32 {
             return None;
         }
@@ -27,19 +27,19 @@ impl Numbers {
         Some(Self(tensor))
     }
 
-    fn slice(&self) -> &[f32] {
+    pub(super) fn slice(&self) -> &[f32] {
         let layout = self.0.layout();
         &self.0.storage()[layout.start_offset()..][..layout.num_elements()]
     }
 }
 
 /// Off the tape.
-fn plain<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+pub(super) fn plain<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
     if x.is_autodiff() { x.clone().inner() } else { x.clone() }
 }
 
 /// A new tensor on the device of `x`, filled by `fill`.
-fn filled<const D: usize>(
+pub(super) fn filled<const D: usize>(
     x: &Tensor<D>,
     shape: [usize; D],
     fill: impl FnOnce(&mut [f32]),
@@ -50,7 +50,7 @@ fn filled<const D: usize>(
 }
 
 /// The gradient that arrives, which has the backend and precision of what went out.
-fn arrived<const D: usize>(cotangent: Tensor<D>) -> Numbers {
+pub(super) fn arrived<const D: usize>(cotangent: Tensor<D>) -> Numbers {
     Numbers::of(cotangent).expect("a gradient lives where its tensor does")
 }
 

@@ -9,6 +9,8 @@
 
 mod conv;
 #[cfg(feature = "flex")]
+mod convolution;
+#[cfg(feature = "flex")]
 mod cpu;
 #[cfg(feature = "flex")]
 mod kernels;

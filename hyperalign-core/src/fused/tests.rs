@@ -1,5 +1,6 @@
 use crate::testing;
 use burn::{
+    module::Module,
     nn::{PaddingConfig2d, conv::Conv2dConfig},
     tensor::{Tensor, TensorData, activation},
 };
@@ -87,13 +88,20 @@ fn nan_is_not_hidden() {
     assert!(output.iter().all(|value| value.is_nan()));
 }
 
-#[test]
-fn the_weights_of_a_convolution_get_burns_gradient() {
+/// A convolution of `kernel`, `stride` and `padding` on pictures of `size`, with its gradients, beside
+/// burn's.
+fn assert_convolution(
+    channels: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: PaddingConfig2d,
+    size: [usize; 2],
+) {
+    let case = format!("{channels:?} {kernel:?} {stride:?} {padding:?} {size:?}");
     let device = testing::cpu().autodiff();
-    let conv = Conv2dConfig::new([3, 5], [3, 3])
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-        .init(&device);
-    let x = random([2, 3, 6, 4], 3).autodiff().require_grad();
+    let conv =
+        Conv2dConfig::new(channels, kernel).with_stride(stride).with_padding(padding).init(&device);
+    let x = random([3, channels[0], size[0], size[1]], 3).autodiff().require_grad();
     let run = |f: &dyn Fn() -> Tensor<4>| {
         let output = f();
         let gradients = (output.clone() * random(output.dims(), 4)).sum().backward();
@@ -103,8 +111,65 @@ fn the_weights_of_a_convolution_get_burns_gradient() {
     };
     let ours = run(&|| convolve(&conv, x.clone()));
     let burns = run(&|| conv.forward(x.clone()));
+    assert_eq!(ours.0.dims(), burns.0.dims(), "{case}");
     assert_close(&ours.0, &burns.0, 1e-5);
     assert_close(&ours.1, &burns.1, 1e-5);
-    assert_close(&ours.2, &burns.2, 1e-5);
+    assert_close(&ours.2, &burns.2, 2e-5);
     assert_close(&ours.3, &burns.3, 1e-5);
+    let plain = conv.clone().no_grad();
+    assert_close(&convolve(&plain, x.clone()).inner(), &burns.0, 1e-5);
+}
+
+#[test]
+fn convolutions_of_all_kinds_are_burns() {
+    let padding = PaddingConfig2d::Explicit;
+    // Sizes that keep to one tile and that do not, more channels than a thread's block.
+    assert_convolution([3, 5], [3, 3], [1, 1], padding(1, 1, 1, 1), [6, 4]);
+    assert_convolution([20, 7], [3, 3], [1, 1], padding(1, 1, 1, 1), [40, 33]);
+    assert_convolution([130, 3], [3, 3], [1, 1], padding(1, 1, 1, 1), [17, 19]);
+    assert_convolution([9, 4], [1, 1], [1, 1], PaddingConfig2d::Valid, [5, 7]);
+    assert_convolution([4, 6], [3, 3], [2, 2], padding(1, 1, 1, 1), [8, 11]);
+    // As Stable Diffusion's autoencoder makes pictures smaller.
+    assert_convolution([4, 6], [3, 3], [2, 2], padding(0, 0, 1, 1), [8, 8]);
+    assert_convolution([2, 3], [4, 2], [4, 2], PaddingConfig2d::Valid, [12, 9]);
+    assert_convolution([2, 3], [5, 1], [1, 1], padding(0, 2, 3, 0), [6, 5]);
+    // A kernel that is larger than what it may see of the picture.
+    assert_convolution([2, 2], [3, 3], [1, 1], padding(1, 1, 1, 1), [1, 1]);
+}
+
+#[test]
+fn the_gradient_of_weights_does_not_depend_on_the_number_of_threads() {
+    let gradient = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let device = testing::cpu().autodiff();
+            device.seed(7);
+            let conv = Conv2dConfig::new([33, 5], [3, 3])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .with_bias(false)
+                .init(&device);
+            let loss = convolve(&conv, random([4, 33, 16, 16], 3).autodiff()).square().sum();
+            conv.weight.val().grad(&loss.backward()).unwrap().into_data()
+        })
+    };
+    assert_eq!(gradient(1), gradient(5));
+}
+
+#[test]
+fn the_gradient_of_a_convolution_follows_finite_differences() {
+    let device = testing::cpu().autodiff();
+    let conv = Conv2dConfig::new([2, 2], [3, 3])
+        .with_stride([2, 2])
+        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+        .init(&device);
+    let x = random([1, 2, 5, 4], 3);
+    let loss = |x: Tensor<4>| (convolve(&conv, x.autodiff()) * random([1, 2, 3, 2], 5)).sum();
+    let tracked = x.clone().autodiff().require_grad();
+    let of_tracked = (convolve(&conv, tracked.clone()) * random([1, 2, 3, 2], 5)).sum();
+    let gradient = tracked.grad(&of_tracked.backward()).unwrap();
+    let direction = random([1, 2, 5, 4], 6);
+    let along: f32 = (gradient * direction.clone()).sum().into_scalar();
+    let at = |step: f64| loss(x.clone() + direction.clone() * step).inner().into_scalar::<f32>();
+    let difference = (at(0.5) - at(-0.5)) / 1.0;
+    assert!((along - difference).abs() < 1e-4, "{along} and {difference}");
 }

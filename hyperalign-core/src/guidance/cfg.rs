@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(conditioning.batch(), batch);
             self.rows.borrow_mut().push(batch);
             let update = match lora {
-                Some(lora) => lora.get("layer").unwrap().forward(conditioning.context.clone()),
+                Some(lora) => lora.at("layer")[0].forward(conditioning.context.clone()),
                 None => conditioning.context.zeros_like(),
             };
             (conditioning.context.clone() + update).unsqueeze_dim(3) + sample.zeros_like()

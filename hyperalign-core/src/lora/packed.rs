@@ -53,7 +53,7 @@ impl LoraSet {
 
     /// Whether a factor asks for a gradient.
     pub fn is_tracked(&self) -> bool {
-        self.deltas.values().any(|delta| {
+        self.iter().any(|(_, delta)| {
             let aux = [&delta.down_aux, &delta.up_aux];
             delta.down.is_tracked()
                 || delta.up.is_tracked()
@@ -159,7 +159,7 @@ mod tests {
     fn gradients_find_their_factors() {
         let set = set();
         assert!(!set.is_tracked());
-        let leaf = set.get("b.to_v").unwrap().up.clone().autodiff().require_grad();
+        let leaf = set.at("b.to_v")[0].up.clone().autodiff().require_grad();
         let mut deltas: Vec<_> = set.iter().map(|(p, d)| (p.to_owned(), d.clone())).collect();
         deltas[1].1.up = leaf.clone();
         let set = LoraSet::new(deltas);
@@ -168,7 +168,7 @@ mod tests {
         let unpacked = layout.unpack(numbers);
         let x = random([1, 2, 5], 7);
         let through = |set: &LoraSet| {
-            let output = set.get("b.to_v").unwrap().forward(x.clone());
+            let output = set.at("b.to_v")[0].forward(x.clone());
             leaf.grad(&output.square().sum().backward()).unwrap()
         };
         through(&unpacked).into_data().assert_eq(&through(&set).into_data(), true);

@@ -52,7 +52,7 @@ fn an_update_stays_in_use_until_the_next() {
     let sampler = Sampler::new(&TOY, &scheduler, &prompts).with_adapter(&adapter);
     let start = sampler.start(streams(Purpose::Start, 0, &[5]));
     let end = sampler.run(start.clone(), 6, None, &mut |state| {
-        let down = state.lora.unwrap().get("layer").unwrap().down.clone();
+        let down = state.lora.unwrap().at("layer")[0].down.clone();
         factors.push(down.into_scalar::<f32>());
         assert_eq!(state.timestep, scheduler.timestep(state.i));
         let level = scheduler.level(state.i);

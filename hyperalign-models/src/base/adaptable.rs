@@ -2,7 +2,7 @@
 
 use hyperalign_core::lora::LoraTarget;
 
-use crate::hypernet::Perception;
+use crate::{hypernet::Perception, lora::Layers};
 
 /// The layers of a base that an adapter changes, and what a hypernetwork sees of it.
 pub trait Adaptable: Perception {
@@ -13,6 +13,12 @@ pub trait Adaptable: Perception {
     /// stable order.
     fn text_targets(&self) -> Vec<LoraTarget> {
         Vec::new()
+    }
+
+    /// All layers that LoRA files of other programs may name; none for a base that is in no such
+    /// program.
+    fn lora_layers(&self) -> Option<Layers> {
+        None
     }
 
     /// Channels of [`Perception::features_at`] this depth.

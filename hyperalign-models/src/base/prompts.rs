@@ -1,6 +1,6 @@
 //! How a base reads prompts.
 
-use hyperalign_core::contract::Conditioning;
+use hyperalign_core::{contract::Conditioning, lora::LoraSet};
 
 use super::BaseError;
 use crate::tokenizer::Tokenizer;
@@ -13,6 +13,23 @@ pub trait PromptEncoder {
     ///
     /// Fails for words that the model does not know, where its vocabulary is closed.
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError>;
+
+    /// [`encode_prompts`](Self::encode_prompts) with the layers of the text encoders shifted that
+    /// `lora` names, by the encoder's name and the layer's path in it:
+    /// `text_encoder.text_model.encoder.layers.0.self_attn.q_proj`. Only a base that
+    /// [has them](super::Adaptable::lora_layers) is asked for more than none.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`encode_prompts`](Self::encode_prompts) does.
+    fn encode_prompts_with(
+        &self,
+        prompts: &[String],
+        lora: &LoraSet,
+    ) -> Result<Conditioning, BaseError> {
+        assert!(lora.is_empty(), "updates of text encoders that this base does not have");
+        self.encode_prompts(prompts)
+    }
 
     /// The conditioning of the empty prompt, one row.
     fn unconditional(&self) -> Conditioning {

@@ -6,6 +6,8 @@ use burn::{
 };
 use hyperalign_core::recompute::recompute;
 
+use crate::scope::Scope;
+
 /// Numbers in one sample's feature map from which on a block is computed again in the backward
 /// pass instead of being kept. All of the embedded models are below; of Stable Diffusion 1.5 the
 /// U-Net's two finest resolutions and the third, and every block of its autoencoder, are above.
@@ -30,6 +32,31 @@ pub(crate) fn frozen<M: Module + Sync + 'static, const N: usize>(
     }
     let block = block.clone();
     recompute(inputs, move |inputs| run(&block, inputs))
+}
+
+/// [`frozen`] for a block whose layers the updates of `scope` shift: they are inputs too, packed
+/// into one tensor. Who looks on sees nothing from inside.
+pub(super) fn frozen_with_lora<M: Module + Sync + 'static>(
+    block: &M,
+    x: Tensor<4>,
+    scope: &Scope<'_>,
+    run: impl Fn(&M, Tensor<4>, &Scope<'_>) -> Tensor<4> + Send + Sync + 'static,
+) -> Tensor<4> {
+    if !is_large(&x) {
+        return run(block, x, scope);
+    }
+    let lora = scope.below();
+    if !x.is_tracked() && !lora.is_tracked() {
+        return run(block, x, scope);
+    }
+    if lora.is_empty() {
+        return frozen(block, [x], move |block, [x]| run(block, x, &Scope::bare()));
+    }
+    let (numbers, layout) = lora.pack();
+    frozen(block, [x, numbers], move |block, [x, numbers]| {
+        let lora = layout.unpack(numbers);
+        run(block, x, &Scope::root(Some(&lora), None))
+    })
 }
 
 /// Whether a block that reads `x` is computed again rather than kept.

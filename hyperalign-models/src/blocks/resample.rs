@@ -12,9 +12,9 @@ use burn::{
         ops::{InterpolateMode, InterpolateOptions},
     },
 };
-use hyperalign_core::fused::convolve;
 
-use super::{conv3x3, frozen};
+use super::{conv3x3, frozen::frozen_with_lora};
+use crate::scope::Scope;
 
 /// Where a halving convolution pads by one pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +49,8 @@ impl Downsample {
     ///
     /// - `x`: `[batch, channels, height, width]`
     /// - output: half of both sides, rounded up with [`Pad::Around`], down with [`Pad::End`]
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
+    pub(crate) fn forward(&self, x: Tensor<4>, scope: &Scope<'_>) -> Tensor<4> {
+        scope.map(scope.conv("conv", &self.conv, x))
     }
 }
 
@@ -71,10 +71,11 @@ impl Upsample {
     /// - `x`: `[batch, channels, height, width]`
     /// - `size`: height and width of the output, twice those of `x` but for an odd picture
     /// - output: `[batch, channels, size[0], size[1]]`
-    pub fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        frozen(self, [x], move |block, [x]| {
+    pub(crate) fn forward(&self, x: Tensor<4>, size: [usize; 2], scope: &Scope<'_>) -> Tensor<4> {
+        let run = move |block: &Self, x, scope: &Scope<'_>| {
             let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-            convolve(&block.conv, interpolate(x, options))
-        })
+            scope.conv("conv", &block.conv, interpolate(x, options))
+        };
+        scope.map(frozen_with_lora(self, x, scope, run))
     }
 }

@@ -5,12 +5,10 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, conv::Conv2d},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::{
-    fused::{convolve, silu},
-    precision::group_norm,
-};
+use hyperalign_core::{fused::silu, precision::group_norm};
 
-use super::{PointwiseConv, conv3x3, frozen, zero_conv3x3};
+use super::{PointwiseConv, conv3x3, frozen::frozen_with_lora, zero_conv3x3};
+use crate::scope::Scope;
 
 /// The sizes of a [`ResnetBlock`].
 #[derive(Debug, Clone, Copy)]
@@ -69,25 +67,35 @@ impl ResnetBlock {
     /// - `time`: `[batch, d_time]`, the time embedding after its activation, for a block that
     ///   reads one
     /// - output: `[batch, d_output, height, width]`
-    pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
-        // Only a network in training has a time embedding with a gradient.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<4>,
+        time: Option<&Tensor<2>>,
+        scope: &Scope<'_>,
+    ) -> Tensor<4> {
+        // A time embedding has a gradient where it is trained, or an update of it is.
+        if time.is_some_and(Tensor::is_tracked) {
+            return scope.map(self.run(x, time, scope));
+        }
         let time = time.cloned();
-        frozen(self, [x], move |block, [x]| block.run(x, time.as_ref()))
+        let run = move |block: &Self, x, scope: &Scope<'_>| block.run(x, time.as_ref(), scope);
+        scope.map(frozen_with_lora(self, x, scope, run))
     }
 
-    fn run(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
-        let hidden = convolve(&self.conv1, silu(group_norm(&self.norm1, x.clone())));
+    fn run(&self, x: Tensor<4>, time: Option<&Tensor<2>>, scope: &Scope<'_>) -> Tensor<4> {
+        let hidden = silu(group_norm(&self.norm1, x.clone()));
+        let hidden = scope.conv("conv1", &self.conv1, hidden);
         let hidden = match self.time_emb_proj.as_ref().zip(time) {
             Some((proj, time)) => {
-                let shift: Tensor<2> = proj.forward(time.clone());
+                let shift = scope.linear_of_vector("time_emb_proj", proj, time.clone());
                 let [batch, channels] = shift.dims();
                 hidden + shift.reshape([batch, channels, 1, 1])
             }
             None => hidden,
         };
-        let hidden = convolve(&self.conv2, silu(group_norm(&self.norm2, hidden)));
+        let hidden = scope.conv("conv2", &self.conv2, silu(group_norm(&self.norm2, hidden)));
         let shortcut = match &self.conv_shortcut {
-            Some(conv) => conv.pixels(x),
+            Some(conv) => scope.pointwise_of_map("conv_shortcut", conv, x),
             None => x,
         };
         shortcut + hidden
@@ -128,8 +136,8 @@ mod tests {
             let gradient = leaf.grad(&gradients).expect("the blocks read their input");
             [output.inner().into_data(), gradient.into_data()]
         };
-        let [output, gradient] = run(|block, x| block.forward(x, None));
-        let [kept_output, kept_gradient] = run(|block, x| block.run(x, None));
+        let [output, gradient] = run(|block, x| block.forward(x, None, &Scope::bare()));
+        let [kept_output, kept_gradient] = run(|block, x| block.run(x, None, &Scope::bare()));
         output.assert_eq(&kept_output, true);
         gradient.assert_eq(&kept_gradient, true);
     }

@@ -11,6 +11,7 @@ use hyperalign_core::{
 };
 
 use super::HiddenAct;
+use crate::scope::Scope;
 
 /// What a block of either side needs to know.
 pub(super) struct BlockSizes {
@@ -44,11 +45,11 @@ impl Encoder {
     }
 
     /// The states before the first block and after each, `[batch, tokens, dim]`.
-    pub(super) fn forward(&self, x: Tensor<3>) -> Vec<Tensor<3>> {
+    pub(super) fn forward(&self, x: Tensor<3>, scope: &Scope<'_>) -> Vec<Tensor<3>> {
         let mut states = vec![x.clone()];
         let mut x = x;
-        for layer in &self.layers {
-            x = layer.forward(x);
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(x, &scope.item("layers", i));
             states.push(x.clone());
         }
         states
@@ -75,9 +76,11 @@ impl EncoderLayer {
         }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(layer_norm(&self.layer_norm1, x));
-        x.clone() + self.mlp.forward(layer_norm(&self.layer_norm2, x))
+    fn forward(&self, x: Tensor<3>, scope: &Scope<'_>) -> Tensor<3> {
+        let hidden = layer_norm(&self.layer_norm1, x.clone());
+        let x = x + self.self_attn.forward(hidden, &scope.child("self_attn"));
+        let hidden = layer_norm(&self.layer_norm2, x.clone());
+        x + self.mlp.forward(hidden, &scope.child("mlp"))
     }
 }
 
@@ -106,13 +109,13 @@ impl SelfAttention {
         }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, scope: &Scope<'_>) -> Tensor<3> {
         let [batch, tokens, dim] = x.dims();
         let split =
             |x: Tensor<3>| x.reshape([batch, tokens, self.heads, dim / self.heads]).swap_dims(1, 2);
-        let q = split(self.q_proj.forward(x.clone()));
-        let k = split(self.k_proj.forward(x.clone()));
-        let v = split(self.v_proj.forward(x));
+        let q = split(scope.linear("q_proj", &self.q_proj, x.clone()));
+        let k = split(scope.linear("k_proj", &self.k_proj, x.clone()));
+        let v = split(scope.linear("v_proj", &self.v_proj, x));
         let options = AttentionModuleOptions { is_causal: self.causal, ..Default::default() };
         let dtype = q.dtype();
         let out = match is_half(&q) {
@@ -122,7 +125,8 @@ impl SelfAttention {
             }
             false => attention(q, k, v, None, None, options),
         };
-        self.out_proj.forward(out.swap_dims(1, 2).reshape([batch, tokens, dim]))
+        let joined = out.swap_dims(1, 2).reshape([batch, tokens, dim]);
+        scope.linear("out_proj", &self.out_proj, joined)
     }
 }
 
@@ -143,13 +147,13 @@ impl Mlp {
         }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.fc1.forward(x);
+    fn forward(&self, x: Tensor<3>, scope: &Scope<'_>) -> Tensor<3> {
+        let x = scope.linear("fc1", &self.fc1, x);
         let x = match self.act {
             // `x sigmoid(1.702 x)`.
             HiddenAct::QuickGelu => silu(x * 1.702) / 1.702,
             HiddenAct::Gelu => gelu(x),
         };
-        self.fc2.forward(x)
+        scope.linear("fc2", &self.fc2, x)
     }
 }

@@ -11,9 +11,12 @@ use super::{
     text::{TextOutput, TextTransformer},
     vision::{VisionOutput, VisionTransformer},
 };
-use crate::weights::{
-    Folder, LoadError, Tensors, check, keys, load,
-    published::{Kind, without_extras},
+use crate::{
+    scope::Scope,
+    weights::{
+        Folder, LoadError, Tensors, check, keys, load,
+        published::{Kind, without_extras},
+    },
 };
 
 /// A text and a vision transformer with linear maps into one space (Radford et al. 2021,
@@ -114,7 +117,7 @@ impl ClipModel {
     ///
     /// - `ids`: `[batch, tokens]`
     pub fn text(&self, ids: Tensor<2, Int>) -> TextOutput {
-        self.text_model.forward(ids)
+        self.text_model.forward(ids, &Scope::bare())
     }
 
     /// All states of the vision side.

@@ -5,15 +5,21 @@ use burn::{
     nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig},
     tensor::{DType, Device, Int, Tensor},
 };
-use hyperalign_core::precision::{layer_norm, to};
+use hyperalign_core::{
+    lora::LoraSet,
+    precision::{layer_norm, to},
+};
 
 use super::{
     ClipTextConfig,
     encoder::{BlockSizes, Encoder},
 };
-use crate::weights::{
-    Folder, LoadError, Tensors, load,
-    published::{Kind, without_extras},
+use crate::{
+    scope::Scope,
+    weights::{
+        Folder, LoadError, Tensors, load,
+        published::{Kind, without_extras},
+    },
 };
 
 /// Spread of freshly initialised embeddings, as in arXiv:2103.00020.
@@ -84,7 +90,8 @@ impl ClipTextModel {
         &self.config
     }
 
-    /// Encodes token ids, whatever the format of the weights into that of the device. Every position takes part, padding too, as in Stable Diffusion.
+    /// Encodes token ids, whatever the format of the weights into that of the device. Every position
+    /// takes part, padding too, as in Stable Diffusion.
     ///
     /// # Shapes
     ///
@@ -94,8 +101,18 @@ impl ClipTextModel {
     ///
     /// Panics if there are more tokens than positions.
     pub fn forward(&self, ids: Tensor<2, Int>) -> TextOutput {
+        self.forward_with(ids, None)
+    }
+
+    /// [`forward`](Self::forward) with the layers shifted that `lora` names.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_with(&self, ids: Tensor<2, Int>, lora: Option<&LoraSet>) -> TextOutput {
         let wide = DType::from(ids.device().settings().float_dtype);
-        let TextOutput { last_hidden_state, pooled, hidden_states } = self.text_model.forward(ids);
+        let TextOutput { last_hidden_state, pooled, hidden_states } =
+            self.text_model.forward(ids, &Scope::root(lora, None).child("text_model"));
         TextOutput {
             last_hidden_state: to(last_hidden_state, wide),
             pooled: to(pooled, wide),
@@ -141,9 +158,10 @@ impl TextTransformer {
         }
     }
 
-    pub(super) fn forward(&self, ids: Tensor<2, Int>) -> TextOutput {
+    pub(super) fn forward(&self, ids: Tensor<2, Int>, scope: &Scope<'_>) -> TextOutput {
         let [batch, _] = ids.dims();
-        let hidden_states = self.encoder.forward(self.embeddings.forward(ids.clone()));
+        let hidden_states = self.embeddings.forward(ids.clone());
+        let hidden_states = self.encoder.forward(hidden_states, &scope.child("encoder"));
         let last = hidden_states.last().expect("the first state is always there").clone();
         let last_hidden_state = layer_norm(&self.final_layer_norm, last);
         let [_, _, dim] = last_hidden_state.dims();

@@ -14,6 +14,7 @@ use super::{
     encoder::{BlockSizes, Encoder},
     text::EMBEDDING_STD,
 };
+use crate::scope::Scope;
 
 /// A vision transformer with a class token (Radford et al. 2021, arXiv:2103.00020, section 2.4).
 #[derive(Module, Debug)]
@@ -88,7 +89,7 @@ impl VisionTransformer {
 
     pub(super) fn forward(&self, image: Tensor<4>) -> VisionOutput {
         let x = self.pre_layrnorm.forward(self.embeddings.forward(image));
-        let hidden_states = self.encoder.forward(x);
+        let hidden_states = self.encoder.forward(x, &Scope::bare());
         let last_hidden_state =
             hidden_states.last().expect("the first state is always there").clone();
         let class = last_hidden_state.clone().slice(s![.., 0..1, ..]).squeeze_dim(1);

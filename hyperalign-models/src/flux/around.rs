@@ -51,7 +51,7 @@ pub(super) fn run_block<M: Module + Sync + 'static>(
         run(block, map.squeeze_dim::<3>(1), &around, scope).unsqueeze_dim::<4>(1)
     };
     let output = if lora.is_empty() {
-        frozen(block, [map], move |block, [map]| again(block, map, &Scope::root(None, None)))
+        frozen(block, [map], move |block, [map]| again(block, map, &Scope::bare()))
     } else {
         let (numbers, layout) = lora.pack();
         frozen(block, [map, numbers], move |block, [map, numbers]| {

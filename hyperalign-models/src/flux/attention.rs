@@ -5,7 +5,7 @@ use burn::{
     nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::{attention::attention, lora::linear_with_lora};
+use hyperalign_core::attention::attention;
 
 use super::{FluxConfig, rotary::Rotary};
 use crate::scope::Scope;
@@ -67,7 +67,7 @@ impl JointAttention {
         scope: &Scope<'_>,
     ) -> (Tensor<3>, Tensor<3>) {
         let project = |linear: &Linear, name: &str, x: &Tensor<3>| {
-            split_heads(linear_with_lora(linear, x.clone(), scope.lora(name)), self.heads)
+            split_heads(scope.linear(name, linear, x.clone()), self.heads)
         };
         let join = |text: Tensor<4>, image: Tensor<4>| Tensor::cat(vec![text, image], 2);
         let q = join(
@@ -87,8 +87,8 @@ impl JointAttention {
         let image = out.clone().narrow(1, text_tokens, image_tokens);
         let text = out.narrow(1, 0, text_tokens);
         (
-            linear_with_lora(&self.to_out[0], image, scope.lora("to_out.0")),
-            linear_with_lora(&self.to_add_out, text, scope.lora("to_add_out")),
+            scope.linear("to_out.0", &self.to_out[0], image),
+            scope.linear("to_add_out", &self.to_add_out, text),
         )
     }
 }
@@ -124,7 +124,7 @@ impl SelfAttention {
     /// - output: the same
     pub(super) fn forward(&self, x: Tensor<3>, rotary: &Rotary, scope: &Scope<'_>) -> Tensor<3> {
         let project = |linear: &Linear, name: &str| {
-            split_heads(linear_with_lora(linear, x.clone(), scope.lora(name)), self.heads)
+            split_heads(scope.linear(name, linear, x.clone()), self.heads)
         };
         let q = self.norm_q.forward(project(&self.to_q, "to_q"));
         let k = self.norm_k.forward(project(&self.to_k, "to_k"));

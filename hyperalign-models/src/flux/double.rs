@@ -47,9 +47,10 @@ impl DoubleBlock {
         let image_tokens = x.dims()[1] - text_tokens;
         let text = x.clone().narrow(1, 0, *text_tokens);
         let image = x.narrow(1, *text_tokens, image_tokens);
-        let [shift, scale, gate, mlp_shift, mlp_scale, mlp_gate] = self.norm1.forward(embedding);
+        let [shift, scale, gate, mlp_shift, mlp_scale, mlp_gate] =
+            self.norm1.forward(embedding, &scope.child("norm1"));
         let [t_shift, t_scale, t_gate, t_mlp_shift, t_mlp_scale, t_mlp_gate] =
-            self.norm1_context.forward(embedding);
+            self.norm1_context.forward(embedding, &scope.child("norm1_context"));
         let attn = scope.child("attn");
         let (image_out, text_out) = self.attn.forward(
             modulate(image.clone(), shift, scale),
@@ -59,8 +60,10 @@ impl DoubleBlock {
         );
         let image = image + gate * attn.child("0").tokens(image_out);
         let text = text + t_gate * attn.child("1").tokens(text_out);
-        let image_out = self.ff.forward(modulate(image.clone(), mlp_shift, mlp_scale));
-        let text_out = self.ff_context.forward(modulate(text.clone(), t_mlp_shift, t_mlp_scale));
+        let image_out = modulate(image.clone(), mlp_shift, mlp_scale);
+        let image_out = self.ff.forward(image_out, &scope.child("ff"));
+        let text_out = modulate(text.clone(), t_mlp_shift, t_mlp_scale);
+        let text_out = self.ff_context.forward(text_out, &scope.child("ff_context"));
         let text = scope.child("0").tokens(text + t_mlp_gate * text_out);
         let image = scope.child("1").tokens(image + mlp_gate * image_out);
         Tensor::cat(vec![text, image], 1)

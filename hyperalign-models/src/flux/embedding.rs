@@ -8,7 +8,10 @@ use burn::{
 use hyperalign_core::{fused::silu, precision::to};
 
 use super::FluxConfig;
-use crate::timestep_embedding::{Sinusoids, TimestepEmbedding, sinusoidal};
+use crate::{
+    scope::Scope,
+    timestep_embedding::{Sinusoids, TimestepEmbedding, sinusoidal},
+};
 
 /// Sinusoids of a time.
 const SINUSOIDS: usize = 256;
@@ -48,25 +51,29 @@ impl TimeTextEmbedding {
     /// # Panics
     ///
     /// Panics if the network reads a guidance weight and there is none.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         timesteps: Tensor<1>,
         guidance: Option<Tensor<1>>,
         pooled: Tensor<2>,
+        scope: &Scope<'_>,
     ) -> Tensor<2> {
         // Half precision knows no time as fine as a step: it is rounded after the sinusoids.
         let dtype = pooled.dtype();
         let sinusoids =
             |x: Tensor<1>| to(sinusoidal(x * SCALE, SINUSOIDS, Sinusoids::default()), dtype);
-        let sum = self.timestep_embedder.forward(sinusoids(timesteps))
-            + self.text_embedder.forward(pooled);
-        match &self.guidance_embedder {
+        let time = scope.child("timestep_embedder");
+        let sum = self.timestep_embedder.forward(sinusoids(timesteps), &time)
+            + self.text_embedder.forward(pooled, &scope.child("text_embedder"));
+        let sum = match &self.guidance_embedder {
             Some(embedder) => {
                 let guidance = guidance.expect("a network with guidance_embeds reads a weight");
-                sum + embedder.forward(sinusoids(guidance))
+                let scope = scope.child("guidance_embedder");
+                sum + embedder.forward(sinusoids(guidance), &scope)
             }
             None => sum,
-        }
+        };
+        scope.vector(sum)
     }
 }
 
@@ -77,7 +84,8 @@ struct TextProjection {
 }
 
 impl TextProjection {
-    fn forward(&self, pooled: Tensor<2>) -> Tensor<2> {
-        self.linear_2.forward(silu(self.linear_1.forward(pooled)))
+    fn forward(&self, pooled: Tensor<2>, scope: &Scope<'_>) -> Tensor<2> {
+        let hidden = silu(scope.linear_of_vector("linear_1", &self.linear_1, pooled));
+        scope.linear_of_vector("linear_2", &self.linear_2, hidden)
     }
 }

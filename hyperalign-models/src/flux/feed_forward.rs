@@ -7,6 +7,8 @@ use burn::{
 };
 use hyperalign_core::fused::gelu_tanh;
 
+use crate::scope::Scope;
+
 /// How much wider than a stream the inside of its feed-forward layer is.
 pub(super) const MLP_RATIO: usize = 4;
 
@@ -42,8 +44,9 @@ impl FeedForward {
     ///
     /// - `x`: `[batch, tokens, dim]`
     /// - output: the same
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, scope: &Scope<'_>) -> Tensor<3> {
         let (projection, _, out) = &self.net;
-        out.forward(gelu_tanh(projection.proj.forward(x)))
+        let inner = gelu_tanh(scope.linear("net.0.proj", &projection.proj, x));
+        scope.linear("net.2", out, inner)
     }
 }

@@ -176,7 +176,7 @@ impl FluxTransformer {
     pub fn encode(&self, input: FluxInput, blocks: usize) -> Tensor<3> {
         let image_tokens = input.image_positions.len();
         let output = input.tokens.dtype();
-        let streams = self.streams(input, Scope::root(None, None));
+        let streams = self.streams(input, Scope::bare());
         let x = self.double_blocks(&streams, blocks);
         to(x.narrow(1, streams.around.text_tokens, image_tokens), output)
     }
@@ -198,9 +198,10 @@ impl FluxTransformer {
         }
         let x = x.narrow(1, text_tokens, image_tokens);
         // Unlike in the blocks, the scale comes first.
-        let [scale, shift] = self.norm_out.forward(&around.embedding);
-        let x = scope.child("norm_out").tokens(modulate(x, shift, scale));
-        to(self.proj_out.forward(x), output)
+        let norm_out = scope.child("norm_out");
+        let [scale, shift] = self.norm_out.forward(&around.embedding, &norm_out);
+        let x = norm_out.tokens(modulate(x, shift, scale));
+        to(scope.linear("proj_out", &self.proj_out, x), output)
     }
 
     fn streams<'a>(&self, input: FluxInput, scope: Scope<'a>) -> Streams<'a> {
@@ -215,8 +216,8 @@ impl FluxTransformer {
         let device = tokens.device();
         let own = &self.x_embedder.weight.val();
         let (tokens, context, pooled) = (like(tokens, own), like(context, own), like(pooled, own));
-        let embedding = self.time_text_embed.forward(timesteps, guidance, pooled);
-        let embedding = scope.child("time_text_embed").vector(embedding);
+        let embedder = scope.child("time_text_embed");
+        let embedding = self.time_text_embed.forward(timesteps, guidance, pooled, &embedder);
         let positions = [input.text_positions, input.image_positions].concat();
         let rotary = Rotary::new(&positions, self.config.axes_dims_rope, &device);
         if scope.is_observed() {
@@ -224,8 +225,10 @@ impl FluxTransformer {
                 scope.item("pos_embed", i).vector(table);
             }
         }
-        let image = scope.child("x_embedder").tokens(self.x_embedder.forward(tokens));
-        let text = scope.child("context_embedder").tokens(self.context_embedder.forward(context));
+        let image = scope.linear("x_embedder", &self.x_embedder, tokens);
+        let image = scope.child("x_embedder").tokens(image);
+        let text = scope.linear("context_embedder", &self.context_embedder, context);
+        let text = scope.child("context_embedder").tokens(text);
         let text_tokens = text.dims()[1];
         let around = Around { embedding: silu(embedding), rotary, text_tokens };
         Streams { x: Tensor::cat(vec![text, image], 1), around, scope }

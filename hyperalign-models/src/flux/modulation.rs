@@ -6,6 +6,8 @@ use burn::{
     tensor::{DType, Device, Tensor, module::layer_norm},
 };
 
+use crate::scope::Scope;
+
 /// Epsilon of the norms without parameters.
 const EPS: f64 = 1e-6;
 
@@ -30,8 +32,13 @@ impl Modulation {
     ///
     /// - `embedding`: `[batch, dim]`, after its activation
     /// - output: `[batch, 1, dim]` each
-    pub fn forward<const PARTS: usize>(&self, embedding: &Tensor<2>) -> [Tensor<3>; PARTS] {
-        let all = self.linear.forward(embedding.clone()).unsqueeze_dim::<3>(1);
+    pub(super) fn forward<const PARTS: usize>(
+        &self,
+        embedding: &Tensor<2>,
+        scope: &Scope<'_>,
+    ) -> [Tensor<3>; PARTS] {
+        let all = scope.linear_of_vector("linear", &self.linear, embedding.clone());
+        let all = all.unsqueeze_dim::<3>(1);
         let dim = all.dims()[2] / PARTS;
         std::array::from_fn(|part| all.clone().narrow(2, part * dim, dim))
     }

@@ -45,10 +45,11 @@ impl SingleBlock {
     /// - output: the shape of `x`
     pub(super) fn forward(&self, x: Tensor<3>, around: &Around, scope: &Scope<'_>) -> Tensor<3> {
         let Around { embedding, rotary, .. } = around;
-        let [shift, scale, gate] = self.norm.forward(embedding);
+        let [shift, scale, gate] = self.norm.forward(embedding, &scope.child("norm"));
         let hidden = modulate(x.clone(), shift, scale);
         let attended = self.attn.forward(hidden.clone(), rotary, &scope.child("attn"));
-        let mlp = gelu_tanh(self.proj_mlp.forward(hidden));
-        x + gate * self.proj_out.forward(Tensor::cat(vec![attended, mlp], 2))
+        let mlp = gelu_tanh(scope.linear("proj_mlp", &self.proj_mlp, hidden));
+        let both = Tensor::cat(vec![attended, mlp], 2);
+        x + gate * scope.linear("proj_out", &self.proj_out, both)
     }
 }

@@ -79,7 +79,7 @@ impl AdapterFile {
     /// Fails where [`Adapter::load`] does, and for an adapter of another base.
     pub fn open(path: &Path, base: &dyn Base, device: &Device) -> Result<Self, AdapterError> {
         let (adapter, meta) = Adapter::load(path, device)?;
-        meta.check_base(base.name(), base.hash())?;
+        meta.check(base)?;
         Ok(Self { path: path.to_owned(), adapter, meta })
     }
 

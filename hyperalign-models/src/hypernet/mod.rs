@@ -11,8 +11,11 @@
 //! The encoder is not part of the module: it belongs to the base, and its output comes in as a
 //! constant. The module knows no sampler and no reward.
 
+mod adapter;
 mod config;
+mod error;
 mod file;
+mod meta;
 mod network;
 mod perception;
 mod positions;
@@ -20,8 +23,10 @@ mod source;
 mod static_lora;
 mod variation;
 
+pub use adapter::Adapter;
 pub use config::{ConfigError, HypernetConfig, Variant};
-pub use file::{Adapter, AdapterError, AdapterKind, AdapterMeta, TrainingReward};
+pub use error::AdapterError;
+pub use meta::{AdapterKind, AdapterMeta, TrainingReward};
 pub use network::{Hypernet, HypernetInput};
 pub use perception::Perception;
 pub use source::HyperSource;

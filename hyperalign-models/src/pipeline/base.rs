@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::Conditioning,
     diffusion::Process,
-    lora::LoraTarget,
+    lora::{LoraSet, LoraTarget},
     schedule::{Scheduler, Solver, SolverChoice},
 };
 
@@ -12,6 +12,7 @@ use super::StableDiffusion;
 use crate::{
     base::{Adaptable, BaseError, Cut, Guided, Identity, LatentSpace, Plans, PromptEncoder},
     hypernet::Perception,
+    lora::Layers,
     vae::AutoencoderKlConfig,
 };
 
@@ -73,6 +74,14 @@ impl PromptEncoder for StableDiffusion {
         self.encode_prompts(prompts).map_err(BaseError::of)
     }
 
+    fn encode_prompts_with(
+        &self,
+        prompts: &[String],
+        lora: &LoraSet,
+    ) -> Result<Conditioning, BaseError> {
+        self.encode_with(prompts, &lora.below("text_encoder.")).map_err(BaseError::of)
+    }
+
     fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {
         Cut::of(prompts, &self.tokenizer, "CLIP")
     }
@@ -103,6 +112,10 @@ impl LatentSpace for StableDiffusion {
 impl Adaptable for StableDiffusion {
     fn lora_targets(&self) -> Vec<LoraTarget> {
         self.unet.config().lora_targets()
+    }
+
+    fn lora_layers(&self) -> Option<Layers> {
+        Some(Layers::stable_diffusion(&self.unet, &self.text_encoder))
     }
 
     fn feature_dim(&self, depth: Option<usize>) -> usize {

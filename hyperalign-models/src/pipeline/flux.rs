@@ -237,12 +237,23 @@ impl Flux {
         &self,
         prompts: &[impl AsRef<str>],
     ) -> Result<Conditioning, TokenizerError> {
+        self.encode_with(prompts, &LoraSet::default())
+    }
+
+    /// [`encode_prompts`](Self::encode_prompts) with the layers of the text encoders shifted that
+    /// `lora` names.
+    pub(super) fn encode_with(
+        &self,
+        prompts: &[impl AsRef<str>],
+        lora: &LoraSet,
+    ) -> Result<Conditioning, TokenizerError> {
         let texts: Vec<&str> = prompts.iter().map(AsRef::as_ref).collect();
         let pooled = self.tokenizer.encode(&texts)?.to_tensor(&self.device);
         let context = self.tokenizer_2.encode(&texts)?.to_tensor(&self.device);
+        let (clip, t5) = (lora.below("text_encoder."), lora.below("text_encoder_2."));
         Ok(Conditioning {
-            context: self.text_encoder_2.forward(context, None),
-            pooled: Some(self.text_encoder.forward(pooled).pooled),
+            context: self.text_encoder_2.forward_with(context, None, Some(&t5)),
+            pooled: Some(self.text_encoder.forward_with(pooled, Some(&clip)).pooled),
         })
     }
 

@@ -16,6 +16,7 @@ use crate::{
     },
     flux::PATCH,
     hypernet::Perception,
+    lora::Layers,
     vae::AutoencoderKlConfig,
 };
 
@@ -103,6 +104,14 @@ impl PromptEncoder for Flux {
         self.encode_prompts(prompts).map_err(BaseError::of)
     }
 
+    fn encode_prompts_with(
+        &self,
+        prompts: &[String],
+        lora: &LoraSet,
+    ) -> Result<Conditioning, BaseError> {
+        self.encode_with(prompts, lora).map_err(BaseError::of)
+    }
+
     /// Each encoder has its own length; CLIP's is the shorter one in FLUX.1, and what it does not
     /// read the other may.
     fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {
@@ -146,6 +155,10 @@ impl Adaptable for Flux {
 
     fn text_targets(&self) -> Vec<LoraTarget> {
         self.transformer.config().text_targets()
+    }
+
+    fn lora_layers(&self) -> Option<Layers> {
+        Some(Layers::flux(&self.transformer, &self.text_encoder, &self.text_encoder_2))
     }
 
     fn feature_dim(&self, _: Option<usize>) -> usize {

@@ -189,9 +189,19 @@ impl StableDiffusion {
         &self,
         prompts: &[impl AsRef<str>],
     ) -> Result<Conditioning, TokenizerError> {
+        self.encode_with(prompts, &LoraSet::default())
+    }
+
+    /// [`encode_prompts`](Self::encode_prompts) with the layers of the text encoder shifted that
+    /// `lora` names.
+    pub(super) fn encode_with(
+        &self,
+        prompts: &[impl AsRef<str>],
+        lora: &LoraSet,
+    ) -> Result<Conditioning, TokenizerError> {
         let texts: Vec<&str> = prompts.iter().map(AsRef::as_ref).collect();
         let ids = self.tokenizer.encode(&texts)?.to_tensor(&self.device);
-        let output = self.text_encoder.forward(ids);
+        let output = self.text_encoder.forward_with(ids, Some(lora));
         Ok(Conditioning { context: output.last_hidden_state, pooled: Some(output.pooled) })
     }
 

@@ -8,6 +8,7 @@ use burn::{
 use hyperalign_core::attention::attention;
 
 use super::T5Config;
+use crate::scope::Scope;
 
 /// Attention of the tokens to each other without biases in its layers and without a scale on the
 /// scores (arXiv:1910.10683). The first block alone holds the bias of the distances, which all
@@ -59,16 +60,17 @@ impl SelfAttention {
     /// - `x`: `[batch, tokens, d_model]`
     /// - `bias`: `[1 or batch, heads, tokens, tokens]`
     /// - output: the shape of `x`
-    pub fn forward(&self, x: Tensor<3>, bias: Tensor<4>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, bias: Tensor<4>, scope: &Scope<'_>) -> Tensor<3> {
         let [batch, tokens, _] = x.dims();
-        let [q, k, v] = [&self.q, &self.k, &self.v].map(|linear| {
-            let x = linear.forward(x.clone());
+        let [q, k, v] = [("q", &self.q), ("k", &self.k), ("v", &self.v)].map(|(name, linear)| {
+            let x = scope.linear(name, linear, x.clone());
             let width = x.dims()[2];
             x.reshape([batch, tokens, self.heads, width / self.heads]).swap_dims(1, 2)
         });
         // Our attention divides the scores by the root of the width, this network does not.
         let width = q.dims()[3];
         let out = attention(q * (width as f64).sqrt(), k, v, Some(bias));
-        self.o.forward(out.swap_dims(1, 2).reshape([batch, tokens, self.heads * width]))
+        let joined = out.swap_dims(1, 2).reshape([batch, tokens, self.heads * width]);
+        scope.linear("o", &self.o, joined)
     }
 }

@@ -10,6 +10,7 @@ use burn::{
 use hyperalign_core::fused::gelu_tanh;
 
 use super::{T5Config, attention::SelfAttention};
+use crate::scope::Scope;
 
 /// Attention, then a feed-forward layer, each after a norm and beside a shortcut. The published
 /// network numbers the two in a list called `layer`.
@@ -73,12 +74,15 @@ impl Block {
     /// - `x`: `[batch, tokens, d_model]`
     /// - `bias`: `[1 or batch, heads, tokens, tokens]`
     /// - output: the shape of `x`
-    pub fn forward(&self, x: Tensor<3>, bias: Tensor<4>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, bias: Tensor<4>, scope: &Scope<'_>) -> Tensor<3> {
         let (attention, feed_forward) = &self.layer;
         let hidden = attention.layer_norm.forward(x.clone());
-        let x = x + attention.SelfAttention.forward(hidden, bias);
+        let inner = scope.child("layer.0.SelfAttention");
+        let x = x + attention.SelfAttention.forward(hidden, bias, &inner);
         let hidden = feed_forward.layer_norm.forward(x.clone());
         let FeedForward { wi_0, wi_1, wo } = &feed_forward.DenseReluDense;
-        x + wo.forward(gelu_tanh(wi_0.forward(hidden.clone())) * wi_1.forward(hidden))
+        let inner = scope.child("layer.1.DenseReluDense");
+        let gate = gelu_tanh(inner.linear("wi_0", wi_0, hidden.clone()));
+        x + inner.linear("wo", wo, gate * inner.linear("wi_1", wi_1, hidden))
     }
 }

@@ -5,15 +5,21 @@ use burn::{
     nn::{Embedding, EmbeddingConfig, Initializer, RmsNorm},
     tensor::{DType, Device, Int, Tensor},
 };
-use hyperalign_core::precision::{like, to};
+use hyperalign_core::{
+    lora::LoraSet,
+    precision::{like, to},
+};
 
 use super::{
     T5Config,
     block::{Block, norm},
 };
-use crate::weights::{
-    self, Folder, LoadError, Tensors,
-    published::{Kind, without_extras},
+use crate::{
+    scope::Scope,
+    weights::{
+        self, Folder, LoadError, Tensors,
+        published::{Kind, without_extras},
+    },
 };
 
 /// Spread of freshly initialised embeddings.
@@ -93,6 +99,17 @@ impl T5EncoderModel {
     ///   do, padding too, which is how FLUX.1 calls the network
     /// - output: `[batch, tokens, d_model]`
     pub fn forward(&self, ids: Tensor<2, Int>, mask: Option<Tensor<2>>) -> Tensor<3> {
+        self.forward_with(ids, mask, None)
+    }
+
+    /// [`forward`](Self::forward) with the layers shifted that `lora` names.
+    pub fn forward_with(
+        &self,
+        ids: Tensor<2, Int>,
+        mask: Option<Tensor<2>>,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<3> {
+        let scope = Scope::root(lora, None).child("encoder");
         let [batch, tokens] = ids.dims();
         let wide = DType::from(ids.device().settings().float_dtype);
         let mut x = self.shared.forward(ids);
@@ -105,8 +122,8 @@ impl T5EncoderModel {
             }
             None => bias,
         };
-        for block in &self.encoder.block {
-            x = block.forward(x, bias.clone());
+        for (i, block) in self.encoder.block.iter().enumerate() {
+            x = block.forward(x, bias.clone(), &scope.item("block", i));
         }
         to(self.encoder.final_layer_norm.forward(x), wide)
     }

@@ -5,7 +5,7 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::{Device, Tensor, assert_shape},
 };
-use hyperalign_core::{attention::attention, lora::linear_with_lora};
+use hyperalign_core::attention::attention;
 
 use super::pass::Pass;
 
@@ -43,12 +43,12 @@ impl Attention {
     pub(super) fn forward(&self, x: Tensor<3>, context: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
         let [batch, tokens, dim] = x.dims();
         assert_shape!(context, [batch, _, _]);
-        let q = linear_with_lora(&self.to_q, x, pass.lora("to_q"));
-        let k = linear_with_lora(&self.to_k, context.clone(), pass.lora("to_k"));
-        let v = linear_with_lora(&self.to_v, context, pass.lora("to_v"));
+        let q = pass.linear("to_q", &self.to_q, x);
+        let k = pass.linear("to_k", &self.to_k, context.clone());
+        let v = pass.linear("to_v", &self.to_v, context);
         let [q, k, v] = [q, k, v].map(|x| self.split_heads(x));
         let out = attention(q, k, v, None).swap_dims(1, 2).reshape([batch, tokens, dim]);
-        pass.tokens(linear_with_lora(&self.to_out[0], out, pass.lora("to_out.0")))
+        pass.tokens(pass.linear("to_out.0", &self.to_out[0], out))
     }
 
     /// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.

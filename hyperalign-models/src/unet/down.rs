@@ -56,14 +56,14 @@ impl DownBlock {
         skips: &mut Vec<Tensor<4>>,
     ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
-            x = pass.item("resnets", i).map(resnet.forward(x, Some(pass.time)));
+            x = resnet.forward(x, Some(pass.time), &pass.item("resnets", i));
             if let Some(attention) = self.attentions.get(i) {
                 x = attention.forward(x, &pass.item("attentions", i));
             }
             skips.push(x.clone());
         }
         for (i, downsampler) in self.downsamplers.iter().enumerate() {
-            x = pass.item("downsamplers", i).map(downsampler.forward(x));
+            x = downsampler.forward(x, &pass.item("downsamplers", i));
             skips.push(x.clone());
         }
         pass.map(x)

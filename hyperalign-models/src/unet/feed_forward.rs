@@ -7,6 +7,8 @@ use burn::{
 };
 use hyperalign_core::fused::geglu;
 
+use crate::scope::Scope;
+
 /// `proj_out((x W_a) gelu(x W_b))`, GEGLU (Shazeer 2020, arXiv:2002.05202), four times wider
 /// inside.
 ///
@@ -39,8 +41,9 @@ impl FeedForward {
     ///
     /// - `x`: `[batch, tokens, dim]`
     /// - output: the same
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, scope: &Scope<'_>) -> Tensor<3> {
         let (gated, _, out) = &self.net;
-        out.forward(geglu(gated.proj.forward(x)))
+        let inner = geglu(scope.linear("net.0.proj", &gated.proj, x));
+        scope.tokens(scope.linear("net.2", out, inner))
     }
 }

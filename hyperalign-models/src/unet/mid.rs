@@ -38,8 +38,8 @@ impl MidBlock {
     pub(super) fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let [attention] = &self.attentions;
         let [before, after] = &self.resnets;
-        let x = pass.item("resnets", 0).map(before.forward(x, Some(pass.time)));
+        let x = before.forward(x, Some(pass.time), &pass.item("resnets", 0));
         let x = attention.forward(x, &pass.item("attentions", 0));
-        pass.map(pass.item("resnets", 1).map(after.forward(x, Some(pass.time))))
+        pass.map(after.forward(x, Some(pass.time), &pass.item("resnets", 1)))
     }
 }

@@ -7,7 +7,7 @@ use burn::{
 };
 use hyperalign_core::{
     contract::{Conditioning, Denoiser, Prediction},
-    fused::{convolve, silu},
+    fused::silu,
     lora::LoraSet,
     precision::{group_norm, like, to},
 };
@@ -15,7 +15,7 @@ use hyperalign_core::{
 use super::{config::UnetConfig, down::DownBlock, mid::MidBlock, pass::Pass, up::UpBlock};
 use crate::{
     blocks::{conv3x3, zero_conv3x3},
-    scope::{Observer, Tap},
+    scope::{Observer, Scope},
     timestep_embedding::{TimestepEmbedding, sinusoidal},
     weights::{self, Folder, LoadError},
 };
@@ -114,7 +114,7 @@ impl Unet {
     ) -> Tensor<4> {
         let output = sample.dtype();
         let context = self.to_own(context);
-        let time = self.time(timesteps, observer);
+        let time = self.time(timesteps, &Scope::root(lora, observer));
         let pass = Pass::new(&time, &context, lora, observer);
         let (x, mut skips) = self.descend(sample, &pass, self.down_blocks.len());
         let mut x = self.mid_block.forward(x, &pass.child("mid_block"));
@@ -122,7 +122,7 @@ impl Unet {
             x = block.forward(x, &pass.item("up_blocks", i), &mut skips);
         }
         let x = pass.child("conv_norm_out").map(group_norm(&self.conv_norm_out, x));
-        to(convolve(&self.conv_out, silu(x)), output)
+        to(pass.conv("conv_out", &self.conv_out, silu(x)), output)
     }
 
     /// How many blocks [`encode`](Self::encode) has to go through: those on the way down, and the
@@ -157,7 +157,7 @@ impl Unet {
         assert!((1..=self.depths()).contains(&depth), "{depth} of {} blocks", self.depths());
         let output = sample.dtype();
         let context = self.to_own(context);
-        let time = self.time(timesteps, None);
+        let time = self.time(timesteps, &Scope::bare());
         let pass = Pass::new(&time, &context, None, None);
         let (x, _) = self.descend(sample, &pass, depth);
         let x = match depth == self.depths() {
@@ -173,15 +173,11 @@ impl Unet {
     }
 
     /// The time embedding after the activation that every residual block would apply to it.
-    fn time(&self, timesteps: Tensor<1>, observer: Option<Observer<'_>>) -> Tensor<2> {
+    fn time(&self, timesteps: Tensor<1>, scope: &Scope<'_>) -> Tensor<2> {
         let dim = self.config.block_out_channels[0];
         let sinusoids = self.to_own(sinusoidal(timesteps, dim, self.config.sinusoids()));
-        let embedding = self.time_embedding.forward(sinusoids.clone());
-        if let Some(observer) = observer {
-            observer("time_proj", Tap::Vector(sinusoids));
-            observer("time_embedding", Tap::Vector(embedding.clone()));
-        }
-        silu(embedding)
+        let sinusoids = scope.child("time_proj").vector(sinusoids);
+        silu(self.time_embedding.forward(sinusoids, &scope.child("time_embedding")))
     }
 
     /// The feature map after at most `depth` blocks, and the skips.
@@ -195,7 +191,8 @@ impl Unet {
         assert_shape!(sample, [_, self.config.in_channels, _, _]);
         assert_shape!(pass.time, [batch, _]);
         assert_shape!(pass.context, [batch, _, self.config.cross_attention_dim]);
-        let mut x = pass.child("conv_in").map(convolve(&self.conv_in, self.to_own(sample)));
+        let x = pass.conv("conv_in", &self.conv_in, self.to_own(sample));
+        let mut x = pass.child("conv_in").map(x);
         let mut skips = vec![x.clone()];
         for (i, block) in self.down_blocks.iter().enumerate().take(depth) {
             x = block.forward(x, &pass.item("down_blocks", i), &mut skips);

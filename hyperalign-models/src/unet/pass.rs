@@ -1,7 +1,9 @@
 //! What every block of one forward pass reads.
 
+use std::ops::Deref;
+
 use burn::tensor::Tensor;
-use hyperalign_core::lora::{LoraDelta, LoraSet};
+use hyperalign_core::lora::LoraSet;
 
 use crate::scope::{Observer, Scope};
 
@@ -36,29 +38,13 @@ impl<'a> Pass<'a> {
     pub fn item(&self, name: &str, i: usize) -> Self {
         Self { scope: self.scope.item(name, i), ..*self }
     }
+}
 
-    /// The update of the linear layer `name` of this module.
-    pub fn lora(&self, name: &str) -> Option<&'a LoraDelta> {
-        self.scope.lora(name)
-    }
+/// A pass is a scope with more in it.
+impl<'a> Deref for Pass<'a> {
+    type Target = Scope<'a>;
 
-    /// The updates of the layers below this module, by their paths from here.
-    pub fn lora_below(&self) -> LoraSet {
-        self.scope.below()
-    }
-
-    /// Whether somebody looks on.
-    pub fn is_observed(&self) -> bool {
-        self.scope.is_observed()
-    }
-
-    /// Shows the output of this module, a feature map, and hands it on.
-    pub fn map(&self, output: Tensor<4>) -> Tensor<4> {
-        self.scope.map(output)
-    }
-
-    /// Shows the output of this module, tokens, and hands it on.
-    pub fn tokens(&self, output: Tensor<3>) -> Tensor<3> {
-        self.scope.tokens(output)
+    fn deref(&self) -> &Scope<'a> {
+        &self.scope
     }
 }

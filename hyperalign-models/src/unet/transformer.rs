@@ -68,10 +68,10 @@ impl Projection {
         }
     }
 
-    fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, name: &str, tokens: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
         match self {
-            Self::Pointwise(conv) => conv.tokens(tokens),
-            Self::Linear(linear) => linear.forward(tokens),
+            Self::Pointwise(conv) => pass.pointwise(name, conv, tokens),
+            Self::Linear(linear) => pass.linear(name, linear, tokens),
         }
     }
 }
@@ -99,10 +99,11 @@ impl Transformer2d {
     /// - output: the shape of `x`
     pub(super) fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         // Who looks on is to see every intermediate result once, in its turn.
-        if pass.is_observed() || !is_large(&x) {
+        let around = [pass.time.is_tracked(), pass.context.is_tracked()].contains(&true);
+        if pass.is_observed() || !is_large(&x) || around {
             return self.run(x, pass);
         }
-        let lora = pass.lora_below();
+        let lora = pass.below();
         if !x.is_tracked() && !lora.is_tracked() {
             return self.run(x, pass);
         }
@@ -122,11 +123,11 @@ impl Transformer2d {
     fn run(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let [batch, dim, height, width] = x.dims();
         let pixels = group_norm(&self.norm, x.clone()).reshape([batch, dim, height * width]);
-        let mut tokens = self.proj_in.forward(pixels.swap_dims(1, 2));
+        let mut tokens = self.proj_in.forward("proj_in", pixels.swap_dims(1, 2), pass);
         for (i, block) in self.transformer_blocks.iter().enumerate() {
             tokens = block.forward(tokens, &pass.item("transformer_blocks", i));
         }
-        let tokens = self.proj_out.forward(tokens);
+        let tokens = self.proj_out.forward("proj_out", tokens, pass);
         pass.map(x + tokens.swap_dims(1, 2).reshape([batch, dim, height, width]))
     }
 }
@@ -162,6 +163,6 @@ impl TransformerBlock {
         let hidden = layer_norm(&self.norm2, x.clone());
         let x = x + self.attn2.forward(hidden, pass.context.clone(), &pass.child("attn2"));
         let hidden = layer_norm(&self.norm3, x.clone());
-        pass.tokens(x + pass.child("ff").tokens(self.ff.forward(hidden)))
+        pass.tokens(x + self.ff.forward(hidden, &pass.child("ff")))
     }
 }

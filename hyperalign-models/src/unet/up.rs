@@ -67,7 +67,7 @@ impl UpBlock {
         for (i, resnet) in self.resnets.iter().enumerate() {
             let skip = skips.pop().expect("the way down leaves one skip for each block up");
             let joined = Tensor::cat(vec![x, skip], 1);
-            x = pass.item("resnets", i).map(resnet.forward(joined, Some(pass.time)));
+            x = resnet.forward(joined, Some(pass.time), &pass.item("resnets", i));
             if let Some(attention) = self.attentions.get(i) {
                 x = attention.forward(x, &pass.item("attentions", i));
             }
@@ -75,7 +75,7 @@ impl UpBlock {
         for (i, upsampler) in self.upsamplers.iter().enumerate() {
             let next = skips.last().expect("a block that doubles is not the last one");
             let [_, _, height, width] = next.dims();
-            x = pass.item("upsamplers", i).map(upsampler.forward(x, [height, width]));
+            x = upsampler.forward(x, [height, width], &pass.item("upsamplers", i));
         }
         pass.map(x)
     }

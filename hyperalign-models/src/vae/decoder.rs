@@ -14,7 +14,10 @@ use super::{
     config::AutoencoderKlConfig,
     mid::{MidBlock, NORM_EPS},
 };
-use crate::blocks::{ResnetBlock, Upsample, conv3x3, frozen};
+use crate::{
+    blocks::{ResnetBlock, Upsample, conv3x3, frozen},
+    scope::Scope,
+};
 
 /// The decoder: the picture of latents.
 #[derive(Module, Debug)]
@@ -76,11 +79,11 @@ impl Decoder {
             .forward(convolve(&self.conv_in, like(latents, &self.conv_in.weight.val())));
         for block in &self.up_blocks {
             for resnet in &block.resnets {
-                x = resnet.forward(x, None);
+                x = resnet.forward(x, None, &Scope::bare());
             }
             for upsampler in &block.upsamplers {
                 let [_, _, height, width] = x.dims();
-                x = upsampler.forward(x, [2 * height, 2 * width]);
+                x = upsampler.forward(x, [2 * height, 2 * width], &Scope::bare());
             }
         }
         frozen(self, [x], |decoder, [x]| {

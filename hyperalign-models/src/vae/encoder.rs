@@ -14,7 +14,10 @@ use super::{
     config::AutoencoderKlConfig,
     mid::{MidBlock, NORM_EPS},
 };
-use crate::blocks::{Downsample, Pad, ResnetBlock, conv3x3};
+use crate::{
+    blocks::{Downsample, Pad, ResnetBlock, conv3x3},
+    scope::Scope,
+};
 
 /// The encoder: mean and log-variance of the latents of a picture.
 #[derive(Module, Debug)]
@@ -69,10 +72,10 @@ impl Encoder {
         let mut x = convolve(&self.conv_in, like(picture, &self.conv_in.weight.val()));
         for block in &self.down_blocks {
             for resnet in &block.resnets {
-                x = resnet.forward(x, None);
+                x = resnet.forward(x, None, &Scope::bare());
             }
             for downsampler in &block.downsamplers {
-                x = downsampler.forward(x);
+                x = downsampler.forward(x, &Scope::bare());
             }
         }
         let x = self.mid_block.forward(x);

@@ -6,7 +6,7 @@ use burn::{
 };
 
 use super::{attention::PixelAttention, config::AutoencoderKlConfig};
-use crate::blocks::ResnetBlock;
+use crate::{blocks::ResnetBlock, scope::Scope};
 
 /// Epsilon of every norm of the autoencoder.
 pub(super) const NORM_EPS: f64 = 1e-6;
@@ -35,10 +35,10 @@ impl MidBlock {
     /// - output: the same
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [before, after] = &self.resnets;
-        let mut x = before.forward(x, None);
+        let mut x = before.forward(x, None, &Scope::bare());
         for attention in &self.attentions {
             x = attention.forward(x);
         }
-        after.forward(x, None)
+        after.forward(x, None, &Scope::bare())
     }
 }

@@ -23,6 +23,17 @@ pub fn keys<M: Module>(module: &M) -> Vec<Key> {
     collector.keys
 }
 
+/// The linear layers and convolutions of `module`, in its own order: each one's path, and the shape
+/// of its weight in the published file. Nothing is initialised.
+pub fn layers<M: Module>(module: &M) -> Vec<Key> {
+    let mut collector = Collector { layers_only: true, ..Collector::default() };
+    module.visit(&mut collector);
+    collector.keys
+}
+
+/// What modules with a weight are called that is a matrix or a kernel.
+const LAYERS: [&str; 3] = ["Linear", "Conv2d", "PointwiseConv"];
+
 /// The number of values of all parameters of `module`. Nothing is initialised.
 pub fn parameters<M: Module>(module: &M) -> usize {
     keys(module).iter().map(|key| key.shape.iter().product::<usize>()).sum()
@@ -32,6 +43,7 @@ pub fn parameters<M: Module>(module: &M) -> usize {
 struct Collector {
     position: Position,
     keys: Vec<Key>,
+    layers_only: bool,
 }
 
 impl ModuleVisitor for Collector {
@@ -45,9 +57,14 @@ impl ModuleVisitor for Collector {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape: [usize; D] = param.lazy_shape().dims();
-        self.keys.push(Key {
-            name: self.position.key(),
-            shape: self.position.layout().file_shape(&shape),
-        });
+        let shape = self.position.layout().file_shape(&shape);
+        let name = self.position.key();
+        if !self.layers_only {
+            self.keys.push(Key { name, shape });
+        } else if LAYERS.contains(&self.position.module())
+            && let Some(path) = name.strip_suffix(".weight")
+        {
+            self.keys.push(Key { name: path.to_owned(), shape });
+        }
     }
 }

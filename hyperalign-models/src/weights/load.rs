@@ -95,7 +95,7 @@ fn same_shape(a: &[usize], b: &[usize]) -> bool {
 }
 
 /// The one of `others` that `key` was most likely meant to be.
-pub(super) fn nearest<'a>(key: &str, others: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn nearest<'a>(key: &str, others: impl Iterator<Item = &'a str>) -> Option<String> {
     others
         .map(|other| (strsim::normalized_levenshtein(key, other), other))
         .filter(|(similarity, _)| *similarity > 0.6)

@@ -35,11 +35,12 @@ pub use folder::{Folder, parse_config};
 pub use gradients::{Gradient, gradients};
 pub use hash::{hash, hash_of, hash_stored, sha256, sha256_of_file};
 pub use init::reinit;
-pub use keys::{Key, keys, parameters};
-pub(crate) use load::check;
+pub use keys::{Key, keys, layers as layers_of, parameters};
+pub(crate) use load::{check, nearest};
 pub use load::{compare, load, load_in};
 #[cfg(feature = "hub")]
 pub(crate) use names::Weights;
+pub(crate) use save::encode;
 pub use save::{FileFloat, SaveError, save, to_bytes};
 pub(crate) use settings::{
     MOST_LEVELS, MOST_PIXELS, epsilon, heads, implemented, layers, sizes, validated, within,

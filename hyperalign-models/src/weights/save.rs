@@ -70,18 +70,29 @@ pub fn to_bytes<M: Module>(
     if let Some(key) = collector.not_finite {
         return Err(SaveError::NotFinite { key, float });
     }
+    let tensors = collector.tensors.into_iter();
+    let dtype = format!("{float:?}");
+    let tensors = tensors.map(|(key, (shape, bytes))| (key, (dtype.clone(), shape, bytes)));
+    Ok(encode(&tensors.collect(), metadata))
+}
+
+/// The bytes of a safetensors file of `tensors`: of each its number format as the header names it,
+/// its shape and its values.
+pub(crate) fn encode(
+    tensors: &BTreeMap<String, (String, Vec<usize>, Vec<u8>)>,
+    metadata: &BTreeMap<String, String>,
+) -> Vec<u8> {
     // The crate `safetensors` keeps metadata in a hash map and so writes it in another order
     // every time; a resumed run has to end with the same bytes as an uninterrupted one.
     let mut header = serde_json::Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
     }
-    let mut data = Vec::new();
-    for (key, (shape, bytes)) in collector.tensors {
+    let mut data: Vec<u8> = Vec::new();
+    for (key, (dtype, shape, bytes)) in tensors {
         let offsets = [data.len(), data.len() + bytes.len()];
-        let dtype = format!("{float:?}");
         let entry = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
-        header.insert(key, entry);
+        header.insert(key.clone(), entry);
         data.extend(bytes);
     }
     let mut text = serde_json::Value::Object(header).to_string();
@@ -91,7 +102,7 @@ pub fn to_bytes<M: Module>(
     bytes.extend((text.len() as u64).to_le_bytes());
     bytes.extend(text.into_bytes());
     bytes.extend(data);
-    Ok(bytes)
+    bytes
 }
 
 struct Collector {

@@ -1,5 +1,9 @@
 //! Work that is shared by threads, each with a pool of its own.
 
+use std::sync::{Mutex, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
 /// The results of all `works`, each done on a thread of its own.
 ///
 /// # Panics
@@ -24,9 +28,46 @@ pub fn pooled<T: Send>(count: usize, work: impl FnOnce() -> T + Send) -> impl Fn
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (processors / count).max(1);
         // Where the system gives no threads, the shared pool does.
-        match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-            Ok(pool) => pool.install(work),
-            Err(_) => work(),
+        let Some(pool) = take(threads) else { return work() };
+        let result = pool.install(work);
+        IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
+        result
+    }
+}
+
+/// Pools between two works. The threads of a new one would ask the system for every page of their
+/// memory anew, which costs as much as a small update, and more the more threads ask.
+static IDLE: Mutex<Vec<ThreadPool>> = Mutex::new(Vec::new());
+
+/// An idle pool of so many threads, or a new one.
+fn take(threads: usize) -> Option<ThreadPool> {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    match idle.iter().position(|pool| pool.current_num_threads() == threads) {
+        Some(k) => Some(idle.swap_remove(k)),
+        None => ThreadPoolBuilder::new().num_threads(threads).build().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn works_at_the_same_time_have_pools_of_their_own_which_are_used_again() {
+        let threads_of = |_| {
+            let barrier = std::sync::Barrier::new(2);
+            let of = || {
+                barrier.wait();
+                std::thread::current().id()
+            };
+            // One thread for each of more works than there are processors.
+            all(vec![pooled(1000, of), pooled(1000, of)])
+        };
+        let rounds: Vec<_> = (0..3).map(threads_of).collect();
+        for round in &rounds {
+            assert_ne!(round[0], round[1]);
         }
+        let seen: std::collections::HashSet<_> = rounds.iter().flatten().collect();
+        assert!(seen.len() < 6, "every work had new threads");
     }
 }

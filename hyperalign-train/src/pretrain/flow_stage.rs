@@ -13,7 +13,7 @@ use hyperalign_models::{
 use serde_json::json;
 
 use super::{
-    FlowObjective, LatentSet, PretrainError, Pretraining, Stage, TextToVelocity, recipe,
+    FlowObjective, PretrainError, Pretraining, Stage, TextToVelocity, recipe,
     stage::{DIFFUSERS, SEED, TRANSFORMERS, write_json},
 };
 use crate::learner::{End, Settings, fit};
@@ -23,7 +23,7 @@ impl Pretraining {
     pub(super) fn flow(&self, settings: &Settings) -> Result<End, PretrainError> {
         let tokenizer = self.tokenizer()?;
         let vae = AutoencoderKl::from_folder(&Folder::disk(self.base()), "vae", &self.device)?;
-        let data = LatentSet::build(&vae, &tokenizer, SEED, 24_000, &self.device);
+        let data = self.latents(&tokenizer)?;
         let words = tokenizer.vocab_size();
         let text: ClipTextConfig = recipe::read(recipe::pooled_text_encoder(words));
         let t5: T5Config = recipe::read(recipe::t5(words));

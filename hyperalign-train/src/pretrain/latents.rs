@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use hyperalign_core::noise::{Purpose, Stream, normal};
+use hyperalign_core::{
+    device,
+    noise::{Purpose, Stream, normal},
+};
 use hyperalign_models::{
     tokenizer::{Encoded, Tokenizer},
     vae::AutoencoderKl,
@@ -14,7 +17,7 @@ use super::{
     places::{Places, sides},
     recipe,
 };
-use crate::data::base_batch;
+use crate::{data::base_batch, learner::parallel};
 
 /// Encoded once: the encoder would otherwise cost as much as the denoiser's own update.
 #[derive(Debug, Clone)]
@@ -38,12 +41,22 @@ impl LatentSet {
         size: usize,
         device: &Device,
     ) -> Self {
+        let indices: Vec<u32> = (0..size as u32).collect();
+        let chunks: Vec<&[u32]> = indices.chunks(CHUNK).collect();
+        // Small pictures keep a processor busy, and not more than one.
+        let workers = match device::is_cpu(device) {
+            true => std::thread::available_parallelism().map_or(1, usize::from),
+            false => 1,
+        };
+        let works = chunks.chunks(chunks.len().div_ceil(workers).max(1)).map(|chunks| {
+            let vae = vae.clone();
+            parallel::pooled(workers, move || {
+                chunks.iter().map(|chunk| encode(&vae, seed, chunk, device)).collect::<Vec<_>>()
+            })
+        });
         let mut set =
             Self { latents: Vec::new(), ids: Vec::new(), related: Vec::new(), shape: [0; 3] };
-        let indices: Vec<u32> = (0..size as u32).collect();
-        for chunk in indices.chunks(CHUNK) {
-            let (images, captions) = base_batch(recipe::WORLD, seed, chunk, device);
-            let latents = vae.scale(vae.encode(images).mean);
+        for (latents, captions) in parallel::all(works.collect()).into_iter().flatten() {
             let [_, channels, height, width] = latents.dims();
             set.shape = [channels, height, width];
             set.latents.extend(latents.into_data().iter::<f32>());
@@ -85,6 +98,17 @@ impl LatentSet {
     pub fn ids(&self, item: usize) -> &[u32] {
         &self.ids[item]
     }
+}
+
+/// The latents of training items, `[items, channels, height, width]`, and their captions.
+fn encode(
+    vae: &AutoencoderKl,
+    seed: u64,
+    indices: &[u32],
+    device: &Device,
+) -> (Tensor<4>, Vec<String>) {
+    let (images, captions) = base_batch(recipe::WORLD, seed, indices, device);
+    (vae.scale(vae.encode(images).mean), captions)
 }
 
 /// Rows of token ids as a tensor, `[rows, tokens]`.

@@ -35,6 +35,10 @@ pub const SIDES_WEIGHT: f64 = 0.3;
 /// Captions of relations an update that it learns these sides from.
 pub const RELATED_CAPTIONS: usize = 96;
 
+/// Latents an update of the denoiser. A GPU takes as long for a quarter of them: it waits for its
+/// kernels to be started. On a CPU the time goes with the number of latents, whatever their batches.
+pub const DENOISER_BATCH: usize = 192;
+
 /// Training prompts that the base draws for a preference model.
 pub const DRAWN_PROMPTS: usize = 800;
 

@@ -14,6 +14,7 @@ use burn::{
 use hyperalign_core::{
     atomic::{self, WriteError},
     contract::Prediction,
+    device,
     schedule::SchedulerConfig,
 };
 use hyperalign_models::{
@@ -85,7 +86,7 @@ impl Stage {
                 shards: 1,
                 ..recipe::settings(3200, 1.2e-3, 0.995)
             },
-            Self::Denoiser => recipe::settings(26_000, 1.0e-3, 0.999),
+            Self::Denoiser => Settings { accumulate: 4, ..recipe::settings(6500, 1.5e-3, 0.998) },
             Self::Flow => recipe::settings(16_000, 1.0e-3, 0.999),
             Self::Proxy | Self::HeldOut => recipe::settings(6000, 7e-4, 0.998),
         }
@@ -185,8 +186,7 @@ impl Pretraining {
 
     fn denoiser(&self, settings: &Settings) -> Result<End, PretrainError> {
         let tokenizer = self.tokenizer()?;
-        let vae = AutoencoderKl::from_folder(&Folder::disk(self.base()), "vae", &self.device)?;
-        let data = LatentSet::build(&vae, &tokenizer, SEED, 24_000, &self.device);
+        let data = self.latents(&tokenizer)?;
         let scheduler: SchedulerConfig = recipe::read(recipe::scheduler());
         let text: ClipTextConfig = recipe::read(recipe::text_encoder(tokenizer.vocab_size()));
         let unet: UnetConfig = recipe::read(recipe::unet());
@@ -198,7 +198,7 @@ impl Pretraining {
         let empty = tokenizer.encode(&[""])?.ids.swap_remove(0);
         let objective = DenoiserObjective {
             seed: SEED,
-            batch: 48,
+            batch: recipe::DENOISER_BATCH,
             caption_dropout: 0.1,
             related: recipe::RELATED_CAPTIONS,
             sides_weight: recipe::SIDES_WEIGHT,
@@ -214,6 +214,14 @@ impl Pretraining {
             self.write_base(&outcome, &tokenizer)?;
         }
         Ok(outcome.end)
+    }
+
+    /// The training set of a denoiser.
+    pub(super) fn latents(&self, tokenizer: &Tokenizer) -> Result<LatentSet, PretrainError> {
+        // A GPU would compile the encoder's kernels for this alone.
+        let device = device::open(device::CPU).unwrap_or_else(|_| self.device.clone());
+        let vae = AutoencoderKl::from_folder(&Folder::disk(self.base()), "vae", &device)?;
+        Ok(LatentSet::build(&vae, tokenizer, SEED, 24_000, &device))
     }
 
     fn write_base(

@@ -133,6 +133,22 @@ impl Checks {
         });
     }
 
+    /// Compares one of several tensors with one result of the file, as [`tensor`](Self::tensor)
+    /// does; the row says which. The result stays to be compared until it is [done](Self::done).
+    pub(super) fn again<const D: usize>(&mut self, name: &str, which: &str, tensor: Tensor<D>) {
+        let Some(expected) = self.expected.get(name).cloned() else { return };
+        let row = format!("{name} ({which})");
+        self.expected.insert(row.clone(), expected);
+        self.tensor(&row, tensor);
+    }
+
+    /// Says that a result was compared with all that is to be.
+    pub(super) fn done(&mut self, name: &str) {
+        if self.rows.iter().any(|row| row.name.starts_with(&format!("{name} ("))) {
+            self.expected.remove(name);
+        }
+    }
+
     /// Records a comparison that is not one of numbers.
     pub(super) fn verdict(&mut self, name: &str, ok: bool, note: String) {
         self.push(Row { ok, note: Some(note), ..self.row(name) });

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    aesthetic, blip, checks::Checks, clip, codecs, flux, geneval, golden::Golden, mask2former,
-    pipeline, preprocess, schedulers, t5, tokenizers, unet, vae,
+    aesthetic, blip, checks::Checks, clip, codecs, flux, geneval, golden::Golden, lora_formats,
+    mask2former, pipeline, preprocess, schedulers, t5, tokenizers, unet, vae,
 };
 
 /// How a kind of reference file is run.
@@ -19,7 +19,7 @@ pub(super) enum Component {
 }
 
 /// Beginnings of stems. The longest that fits is taken.
-const COMPONENTS: [(&str, Component); 23] = [
+const COMPONENTS: [(&str, Component); 26] = [
     ("aesthetic", Component::Tensors(aesthetic::heads)),
     ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
@@ -27,6 +27,9 @@ const COMPONENTS: [(&str, Component); 23] = [
     ("clip_text", Component::Tensors(clip::text)),
     ("flux", Component::Tensors(flux::flux)),
     ("geneval_colors", Component::Tensors(geneval::colors)),
+    ("lora_formats_clip", Component::Tensors(lora_formats::clip)),
+    ("lora_formats_flux", Component::Tensors(lora_formats::flux)),
+    ("lora_formats_unet", Component::Tensors(lora_formats::unet)),
     ("mask2former", Component::Tensors(mask2former::network)),
     ("mask2former_preprocess", Component::Tensors(mask2former::preprocess)),
     ("mask2former_post", Component::Tensors(mask2former::instances)),

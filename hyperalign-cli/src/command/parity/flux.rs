@@ -73,7 +73,7 @@ pub(super) fn flux(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     Ok(())
 }
 
-fn inputs(golden: &Golden, device: &Device) -> miette::Result<FluxInput> {
+pub(super) fn inputs(golden: &Golden, device: &Device) -> miette::Result<FluxInput> {
     let tokens = golden.tensor::<3>("in.hidden_states", device)?;
     let [batch, ..] = tokens.dims();
     // One number for the batch is as good as one for each row.

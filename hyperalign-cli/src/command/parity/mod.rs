@@ -13,6 +13,7 @@ mod components;
 mod flux;
 mod geneval;
 mod golden;
+mod lora_formats;
 mod mask2former;
 mod pipeline;
 mod preprocess;

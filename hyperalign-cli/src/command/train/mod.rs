@@ -95,7 +95,7 @@ pub struct Args {
     reward_codec: Option<PathBuf>,
 
     /// Go on with the run in `--out`, from its last checkpoint, with its own settings. What names
-    /// its parts (`--base`, `--dtype`, `--data`, `--preferences`, `--columns`, `--prompts`,
+    /// its parts (`--base`, `--dtype`, `--lora`, `--data`, `--preferences`, `--columns`, `--prompts`,
     /// `--reward`, `--reward-weights`, `--reward-codec`) is given again.
     #[arg(long, conflicts_with = "config")]
     resume: bool,

@@ -23,7 +23,7 @@ impl Denoiser for Toy {
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
         let mut context = conditioning.context.clone();
-        if let Some(delta) = lora.and_then(|lora| lora.get("layer")) {
+        if let Some(delta) = lora.and_then(|lora| lora.at("layer").first()) {
             context = context.clone() + delta.forward(context);
         }
         let time = timesteps.div_scalar(1000.0).reshape([-1, 1, 1, 1]);

@@ -26,7 +26,7 @@ const RESNET: [(&str, &str); 6] = [
 ///
 /// Theirs is one list of steps: every residual block with the attention after it, every halving,
 /// every doubling in the last step of its block.
-pub fn unet(ours: &[Key]) -> impl Fn(&Key) -> Source {
+pub fn unet(ours: &[Key]) -> impl Fn(&Key) -> Source + use<> {
     let layers = count(ours, "down_blocks.0.resnets.");
     let attends = |side: &str| -> Vec<bool> {
         let blocks = 0..count(ours, side);

@@ -1,5 +1,7 @@
 //! The same bytes under other names and in other shapes. Nothing is read for it.
 
+use std::collections::BTreeMap;
+
 use super::{Entry, Tensors};
 
 /// Where a tensor of ours lies in a file of another layout.
@@ -34,6 +36,11 @@ impl Tensors {
     /// The tensors whose keys begin with `prefix`, without it.
     pub fn below(&self, prefix: &str) -> Self {
         self.clone().rename(|key| key.strip_prefix(prefix).map(str::to_owned))
+    }
+
+    /// The same tensors with other strings beside them.
+    pub fn with_metadata(self, metadata: BTreeMap<String, String>) -> Self {
+        Self { metadata, ..self }
     }
 
     /// The same tensors, that of `key` seen in another shape of as many elements (a linear layer

@@ -1,0 +1,189 @@
+//! An adapter of either kind, as one module.
+
+use std::fmt;
+
+use burn::{
+    module::{
+        Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
+    },
+    tensor::{Device, Tensor},
+};
+use hyperalign_core::{
+    contract::{AdapterSource, Conditioning, StaticAdapter},
+    lora::LoraSet,
+};
+
+use super::{HyperSource, Hypernet, Perception, StaticLora, Variant};
+
+/// A trained or trainable adapter.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a run holds one or two")]
+pub enum Adapter {
+    /// A hypernetwork.
+    Hypernet(Hypernet),
+    /// A LoRA that is the same for every prompt and step.
+    StaticLora(StaticLora),
+}
+
+impl Adapter {
+    /// The hypernetwork, if it is one.
+    pub fn hypernet(&self) -> Option<&Hypernet> {
+        match self {
+            Self::Hypernet(hypernet) => Some(hypernet),
+            Self::StaticLora(_) => None,
+        }
+    }
+
+    /// See [`Hypernet::with_statistics`]; a static LoRA reads nothing, and needs none.
+    #[must_use]
+    pub fn with_statistics(self, features: Tensor<4>, context: Tensor<3>) -> Self {
+        match self {
+            Self::Hypernet(hypernet) => Self::Hypernet(hypernet.with_statistics(features, context)),
+            Self::StaticLora(lora) => Self::StaticLora(lora),
+        }
+    }
+
+    /// The update for these inputs, and the emitted factors where they depend on them.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`Perception::features`]; factors: `[batch, targets, rank * (a + b)]`
+    pub fn emit(
+        &self,
+        perception: &dyn Perception,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> (LoraSet, Option<Tensor<3>>) {
+        match self {
+            Self::Hypernet(hypernet) => {
+                let input = hypernet.perceive(perception, sample, timesteps, conditioning);
+                let (lora, factors) = hypernet.forward_with_factors(input);
+                (lora, Some(factors))
+            }
+            Self::StaticLora(lora) => (lora.forward(), None),
+        }
+    }
+
+    /// The adapter as the sampler reads it.
+    pub fn source<'a>(
+        &'a self,
+        perception: &'a dyn Perception,
+        variant: Variant,
+        key_steps: Vec<usize>,
+    ) -> Box<dyn AdapterSource + 'a> {
+        match self {
+            Self::Hypernet(hypernet) => {
+                Box::new(HyperSource::new(hypernet, perception, variant, key_steps))
+            }
+            Self::StaticLora(lora) => Box::new(StaticAdapter(lora.forward())),
+        }
+    }
+
+    /// The level that the keys of this kind have in files and checkpoints.
+    fn level(&self) -> &'static str {
+        match self {
+            Self::Hypernet(_) => "hypernet",
+            Self::StaticLora(_) => "static_lora",
+        }
+    }
+}
+
+/// What a visitor is told that holds the level.
+const CONTAINER: &str = "Struct:Adapter";
+
+/// Written out, because the derived one would call the level by the name of the variant: files and
+/// checkpoints have had it as `hypernet` and `static_lora` ever since.
+impl Module for Adapter {
+    fn num_params(&self) -> usize {
+        match self {
+            Self::Hypernet(hypernet) => Module::num_params(hypernet),
+            Self::StaticLora(lora) => Module::num_params(lora),
+        }
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        visitor.enter_module(self.level(), CONTAINER);
+        match self {
+            Self::Hypernet(hypernet) => hypernet.visit(visitor),
+            Self::StaticLora(lora) => lora.visit(visitor),
+        }
+        visitor.exit_module(self.level(), CONTAINER);
+    }
+
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        let level = self.level();
+        mapper.enter_module(level, CONTAINER);
+        let mapped = match self {
+            Self::Hypernet(hypernet) => Self::Hypernet(hypernet.map(mapper)),
+            Self::StaticLora(lora) => Self::StaticLora(lora.map(mapper)),
+        };
+        mapper.exit_module(level, CONTAINER);
+        mapped
+    }
+
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        match self {
+            Self::Hypernet(hypernet) => hypernet.collect_devices(devices),
+            Self::StaticLora(lora) => lora.collect_devices(devices),
+        }
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        match self {
+            Self::Hypernet(hypernet) => Self::Hypernet(hypernet.to_device(device)),
+            Self::StaticLora(lora) => Self::StaticLora(lora.to_device(device)),
+        }
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        match self {
+            Self::Hypernet(hypernet) => Self::Hypernet(hypernet.fork(device)),
+            Self::StaticLora(lora) => Self::StaticLora(lora.fork(device)),
+        }
+    }
+
+    fn valid(&self) -> Self {
+        match self {
+            Self::Hypernet(hypernet) => Self::Hypernet(hypernet.valid()),
+            Self::StaticLora(lora) => Self::StaticLora(lora.valid()),
+        }
+    }
+
+    fn train(self) -> Self {
+        match self {
+            Self::Hypernet(hypernet) => Self::Hypernet(hypernet.train()),
+            Self::StaticLora(lora) => Self::StaticLora(lora.train()),
+        }
+    }
+
+    fn materialize(self) -> Self {
+        match self {
+            Self::Hypernet(hypernet) => Self::Hypernet(hypernet.materialize()),
+            Self::StaticLora(lora) => Self::StaticLora(lora.materialize()),
+        }
+    }
+}
+
+impl ModuleDisplay for Adapter {}
+
+impl ModuleDisplayDefault for Adapter {
+    fn content(&self, content: Content) -> Option<Content> {
+        let content = content.set_top_level_type("Adapter");
+        match self {
+            Self::Hypernet(hypernet) => content.add(self.level(), hypernet),
+            Self::StaticLora(lora) => content.add(self.level(), lora),
+        }
+        .optional()
+    }
+
+    fn num_params(&self) -> usize {
+        Module::num_params(self)
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.format(burn::module::DisplaySettings::default()))
+    }
+}
