@@ -193,7 +193,13 @@ unsafe fn product(
 /// - `weight`: `[outputs, inputs, kernel, kernel]`
 /// - `bias`: `[outputs]`
 /// - `y`: `[batch, outputs, height, width]`
-pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+pub(super) fn forward(
+    g: &Geometry,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
     let (rows, places, width) = (g.rows(), g.places(), g.output[1]);
     assert_eq!(x.len(), g.batch * g.input_size(), "the input");
     assert_eq!(weight.len(), g.outputs * rows, "the weights");
@@ -256,7 +262,14 @@ pub(super) fn scatter(g: &Geometry, gradient: &[f32], weight: &[f32], d_x: &mut 
             let right = (&gradient[first * width..], places, 1);
             // The columns are this thread's own.
             unsafe {
-                product([rows, g.outputs, count], (weight, 1, rows), right, place, (0, count), false);
+                product(
+                    [rows, g.outputs, count],
+                    (weight, 1, rows),
+                    right,
+                    place,
+                    (0, count),
+                    false,
+                );
             }
             g.add_back(&columns, lines, d_x);
         }

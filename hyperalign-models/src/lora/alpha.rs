@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use hyperalign_core::input;
 use serde_json::{Map, Value};
 
 use super::LoraError;
@@ -36,7 +37,7 @@ impl PeftConfig {
         };
         let beside = path.with_file_name(PEFT_FILES[1]);
         let file = beside.display().to_string();
-        match std::fs::read_to_string(&beside) {
+        match input::read_text(&beside) {
             Ok(text) => Self::parse(file, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(LoraError::Metadata { file, reason: error.to_string() }),

@@ -19,7 +19,7 @@ use crate::{
     },
     hypernet::Perception,
     vae::AutoencoderKlConfig,
-    weights::sha256,
+    weights::{sha256, sha256_of_file},
 };
 
 /// A LoRA file, and how strongly it is laid over a base.
@@ -68,7 +68,7 @@ impl Overlaid {
         for (path, scale) in files {
             let file = LoraFile::open_for(path, &layers, base.as_ref(), device)?;
             let io = |source| crate::weights::LoadError::Io { path: path.clone(), source };
-            let sha256 = sha256(std::fs::read(path).map_err(io)?);
+            let sha256 = sha256_of_file(path).map_err(io)?;
             read.push((Laid { file: path.clone(), scale: *scale, sha256 }, file));
         }
         read.sort_by(|(a, _), (b, _)| a.sha256.cmp(&b.sha256).then(a.scale.total_cmp(&b.scale)));

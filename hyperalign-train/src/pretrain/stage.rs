@@ -86,9 +86,7 @@ impl Stage {
                 shards: 1,
                 ..recipe::settings(3200, 1.2e-3, 0.995)
             },
-            Self::Denoiser => {
-                Settings { accumulate: 4, ..recipe::settings(6500, 1.5e-3, 0.998) }
-            }
+            Self::Denoiser => Settings { accumulate: 4, ..recipe::settings(6500, 1.5e-3, 0.998) },
             Self::Flow => recipe::settings(16_000, 1.0e-3, 0.999),
             Self::Proxy | Self::HeldOut => recipe::settings(6000, 7e-4, 0.998),
         }
