@@ -117,6 +117,14 @@ fn parse(key: &str) -> Option<(String, Role)> {
         Some((attention, layer)) => format!("{attention}.{layer}"),
         None => module.to_owned(),
     };
+    // They called the layers of CLIP as those of the U-Net.
+    let module = match module.split_once(".self_attn.to_") {
+        Some((layer, "q" | "k" | "v" | "out")) => {
+            module.replace(&format!("{layer}.self_attn.to_"), &format!("{layer}.self_attn."))
+                + "_proj"
+        }
+        _ => module,
+    };
     Some((module, role))
 }
 
@@ -132,6 +140,11 @@ mod tests {
             ("lora_unet_a_to_q.alpha", "lora_unet_a_to_q", Role::Alpha),
             ("unet.a.processor.to_out_lora.up.weight", "unet.a.to_out.0", Role::Up),
             ("unet.a.attn1.processor.to_k_lora.down.weight", "unet.a.attn1.to_k", Role::Down),
+            (
+                "text_encoder.x.self_attn.to_out_lora.up.weight",
+                "text_encoder.x.self_attn.out_proj",
+                Role::Up,
+            ),
             ("text_encoder.q.lora_linear_layer.down.weight", "text_encoder.q", Role::Down),
             ("base_model.model.x.lora_B.default.weight", "base_model.model.x", Role::Up),
         ] {

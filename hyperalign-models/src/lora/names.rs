@@ -140,8 +140,12 @@ fn styles(family: Family) -> Vec<(Convention, Style)> {
         (Peft, style(TextEncoder, "text_encoder.", Own, false)),
         (Peft, short),
         (Peft, style(TextEncoder2, "text_encoder_2.", Own, false)),
-        // Adapters that PEFT itself saved are of one network, and do not say which.
+        // Adapters that PEFT itself saved are of one network, and do not say which; nor do the
+        // processors of attention that older diffusers saved.
         (Peft, style(Denoiser, "base_model.model.", Own, false)),
+        (Peft, style(TextEncoder, "base_model.model.", Own, false)),
+        (Peft, style(TextEncoder2, "base_model.model.", Own, false)),
+        (Peft, style(Denoiser, "", Own, false)),
         (Kohya, style(Denoiser, "lora_unet_", kohya, true)),
         (Kohya, style(Denoiser, "lora_unet_", other, true)),
         (Kohya, style(Denoiser, "lora_transformer_", Own, true)),

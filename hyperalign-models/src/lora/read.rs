@@ -197,12 +197,17 @@ fn check_names(
 
 /// The convention that a module's name is spelt in, whatever the model.
 pub(super) fn spelt(name: &str) -> Option<Convention> {
-    const BEGINNINGS: [(&str, Convention); 9] = [
+    const BEGINNINGS: [(&str, Convention); 14] = [
         ("lora_", Convention::Kohya),
         ("unet.", Convention::Peft),
         ("transformer.", Convention::Peft),
         ("text_encoder", Convention::Peft),
         ("base_model.", Convention::Peft),
+        ("down_blocks.", Convention::Peft),
+        ("mid_block.", Convention::Peft),
+        ("up_blocks.", Convention::Peft),
+        ("transformer_blocks.", Convention::Peft),
+        ("single_transformer_blocks.", Convention::Peft),
         ("diffusion_model.", Convention::Bfl),
         ("model.diffusion_model.", Convention::Bfl),
         ("double_blocks.", Convention::Bfl),

@@ -159,3 +159,60 @@ fn names_of_the_published_models() {
         "diffusion_model.input_blocks.3.0.op.lora_A [1, 320, 3, 3]"
     );
 }
+
+/// Spellings of other programs and of other years name the same layers.
+#[test]
+fn names_in_the_wild() {
+    let device = testing::device();
+    let layers = small_base(1, &device).lora_layers().unwrap();
+    let file = random(&layers, &[Part::Denoiser, Part::TextEncoder], 1.0, 11);
+    let same = |into: Convention, rename: &dyn Fn(&str) -> String| {
+        let written = Tensors::held("written", file.to_bytes(&layers, into)).unwrap();
+        let renamed = written.rename(|key| Some(rename(key)));
+        LoraFile::read(None, &renamed, &layers).unwrap().updates == file.updates
+    };
+    // PEFT by itself, with and without the name of the adapter; diffusers of 2023.
+    assert!(same(Convention::Peft, &|key| {
+        key.replace("unet.", "base_model.model.")
+            .replace("text_encoder.", "base_model.model.")
+            .replace(".weight", ".default.weight")
+    }));
+    assert!(same(Convention::Peft, &|key| key.replace("text_encoder.text_model.", "text_encoder.")));
+    assert!(same(Convention::Peft, &|key| {
+        let processors =
+            ["to_q", "to_k", "to_v", "to_out.0"].iter().fold(key.to_owned(), |key, layer| {
+                let short = layer.trim_end_matches(".0");
+                key.replace(&format!(".{layer}.lora_A."), &format!(".processor.{short}_lora.down."))
+                    .replace(&format!(".{layer}.lora_B."), &format!(".processor.{short}_lora.up."))
+            });
+        let clip = ["q", "k", "v", "out"].iter().fold(processors, |key, layer| {
+            key.replace(&format!("{layer}_proj.lora_A."), &format!("to_{layer}_lora.down."))
+                .replace(&format!("{layer}_proj.lora_B."), &format!("to_{layer}_lora.up."))
+        });
+        clip.replace("lora_A.", "lora.down.").replace("lora_B.", "lora.up.").replace("unet.", "")
+    }));
+    assert!(same(Convention::Kohya, &|key| key.replace("lora_te_", "lora_te1_")));
+    assert!(same(Convention::Bfl, &|key| {
+        let flat = |module: &str| format!("lora_unet_{}", module.replace('.', "_"));
+        match key.strip_prefix("diffusion_model.").and_then(|key| key.split_once(".lora_")) {
+            Some((module, role)) => format!("{}.lora_{role}", flat(module)),
+            None => match key.strip_prefix("diffusion_model.") {
+                Some(key) => format!("{}.alpha", flat(key.trim_end_matches(".alpha"))),
+                None => key.to_owned(),
+            },
+        }
+    }));
+    let flux = small_flux(true, &device).lora_layers().unwrap();
+    let file = random(&flux, &[Part::Denoiser, Part::TextEncoder2], 1.0, 12);
+    let same = |into: Convention, rename: &dyn Fn(&str) -> String| {
+        let written = Tensors::held("written", file.to_bytes(&flux, into)).unwrap();
+        let renamed = written.rename(|key| Some(rename(key)));
+        LoraFile::read(None, &renamed, &flux).unwrap().updates == file.updates
+    };
+    assert!(same(Convention::Kohya, &|key| key.replace("lora_te3_", "lora_te2_")));
+    assert!(same(Convention::Bfl, &|key| {
+        key.replace("diffusion_model.", "")
+            .replace("lora_A", "lora_down")
+            .replace("lora_B", "lora_up")
+    }));
+}
