@@ -146,10 +146,14 @@ impl TestTime {
     ///
     /// # Errors
     ///
-    /// Fails for a reward that nobody has found one for.
+    /// Fails for a reward that nobody has found one for, or that has no gradient.
     pub fn fitted(&self, reward: &dyn Reward) -> Result<Self, TestTimeError> {
         let Self::Das(das @ Das { alpha: None, .. }) = self else { return Ok(self.clone()) };
-        let reward = reward.name();
+        let (has_gradient, reward) = (reward.differentiable(), reward.name());
+        if !has_gradient {
+            let (method, reward) = (self.name(), reward.to_owned());
+            return Err(TestTimeError::NoGradient { method, reward });
+        }
         let known = ALPHAS.into_iter().find(|(name, _)| *name == reward);
         let missing = || TestTimeError::NoAlpha { reward: reward.to_owned() };
         let (_, alpha) = known.ok_or_else(missing)?;
