@@ -17,7 +17,7 @@ use crate::output;
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-enum ConfigError {
+pub(super) enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the settings `{}`: {source}", path.display())]
     Unreadable {
@@ -82,38 +82,6 @@ pub fn read_text<T: Serialize + DeserializeOwned>(
         other: problem.other.map(SourceSpan::from),
         help: problem.help,
     })?)
-}
-
-/// `message` about the value of the setting `name`, such as `method.batch`, in the line of the file at
-/// `path` that gives it. None where the file does not: the value is a default then, or that of a flag.
-pub fn in_its_line(path: &Path, name: &str, message: &str) -> Option<miette::Report> {
-    let text = hyperalign_core::input::read_text(path).ok()?;
-    let span = place(&text, name)?;
-    Some(
-        ConfigError::Invalid {
-            text: NamedSource::new(path.display().to_string(), text).with_language("toml"),
-            message: message.to_owned(),
-            span: span.into(),
-            help: None,
-            other: None,
-        }
-        .into(),
-    )
-}
-
-/// Where the value of the setting `name` stands.
-fn place(text: &str, name: &str) -> Option<Range<usize>> {
-    let places = DeTable::parse(text).ok()?;
-    let (mut table, mut keys) = (places.get_ref(), name.split('.').peekable());
-    while let Some(key) = keys.next() {
-        let (_, value) = table.iter().find(|(known, _)| known.get_ref() == key)?;
-        match (keys.peek(), value.get_ref()) {
-            (None, _) => return Some(value.span()),
-            (Some(_), DeValue::Table(inner)) => table = inner,
-            (Some(_), _) => return None,
-        }
-    }
-    None
 }
 
 /// What is wrong, and at which bytes.

@@ -6,8 +6,10 @@
 mod file;
 #[cfg(test)]
 mod fuzz;
+mod line;
 
-pub use file::{in_its_line, read, read_text};
+pub use file::{read, read_text};
+pub use line::in_its_line;
 
 #[cfg(test)]
 mod tests {

@@ -47,19 +47,6 @@ fn problem(text: &str) -> (String, String, String) {
 }
 
 #[test]
-fn a_value_is_found_by_the_name_of_its_setting() {
-    let text = "steps = 7\noptimizer.learning_rate = 2\n[network]\nrank = 64\n";
-    let found = |name| place(text, name).map(|span| &text[span]);
-    assert_eq!(found("steps"), Some("7"));
-    assert_eq!(found("optimizer.learning_rate"), Some("2"));
-    assert_eq!(found("network.rank"), Some("64"));
-    for name in ["network.width", "rank", "steps.rank", ""] {
-        assert_eq!(found(name), None, "{name}");
-    }
-    assert_eq!(place("[network", "network.rank"), None);
-}
-
-#[test]
 fn what_is_left_out_keeps_its_default() {
     assert_eq!(parse(&defaults(), &[], ""), Ok(defaults()));
     let text = "[optimizer]\nlearning_rate = 1\ntime_limit = 5\n[network]\nwidth = 64\n";
