@@ -103,6 +103,11 @@ fn methods_are_compared() {
     let text = String::from_utf8(table.stdout.clone()).unwrap();
     assert_eq!(table.status.code(), Some(0), "{}", message(&table));
     assert!(text.contains("scorings") && text.contains("clip (trained against)"), "{text}");
+    // Which rows are not of one plan is told.
+    let freedom = ["--method", "freedom", "--reward", "clip"];
+    let told = |more: &[&str]| message(&eval(&[&freedom[..], more].concat()));
+    assert!(told(&[]).contains("freedom is sampled with ddim"));
+    assert!(!told(&["--scheduler", "ddim", "--eta", "1"]).contains("is sampled with"));
     let fails = |more: &[&str], expected: &str| {
         let output = eval(more);
         assert_ne!(output.status.code(), Some(0));

@@ -141,6 +141,14 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let seekers = seekers(&test_time, &scorers, args)?;
     for sought in &seekers {
         sought.check(base.as_ref(), &sampling).into_diagnostic()?;
+        let own = sought.sampling(base.as_ref(), &sampling).solver;
+        if let Some(solver) = own.solver.filter(|_| own != sampling.solver) {
+            output::warn(&format!(
+                "{} is sampled with {solver}, which draws noise, and other rows with the base's \
+                 own solver; give `--scheduler` and `--eta` to compare them on one plan",
+                sought.method.name()
+            ));
+        }
     }
     let evaluation = Evaluation {
         base: base.as_ref(),
