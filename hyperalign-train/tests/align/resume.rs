@@ -89,7 +89,9 @@ fn every_method_that_is_resumed_ends_with_the_bytes_of_a_whole_run() {
     let names: Vec<&str> = methods.iter().map(MethodSettings::name).collect();
     assert_eq!(names, MethodSettings::NAMES, "every method, in the order of the table");
     let networks = [settings().network, static_lora()];
-    for (method, network) in methods.into_iter().zip(networks.into_iter().cycle()) {
+    let both =
+        methods.into_iter().flat_map(|method| networks.clone().map(|of| (method.clone(), of)));
+    for (method, network) in both {
         let base: Arc<dyn Base> = match method.needs().base {
             BaseNeed::Flow => Arc::new(small_flux(false, &testing::device())),
             BaseNeed::Any => Arc::new(small_base(1, &testing::device())),

@@ -61,6 +61,48 @@ fn reference(settings: &Settings) -> Reference {
     Reference { weights, average, norms }
 }
 
+/// The regression with each part in two pieces, the pieces of one between those of the other.
+struct Pieces(Arc<Regression>);
+
+impl Objective for Pieces {
+    type Module = Line;
+    type Batch = ();
+
+    fn names(&self) -> Names {
+        self.0.names()
+    }
+
+    fn prepare(&self, _: &Line, _: u64) {}
+
+    fn losses(&self, module: &Line, (): &(), update: u64, shard: Shard, emit: &mut dyn Emit) {
+        for share in [0.25, 0.75] {
+            let mut emitted = Emitted::default();
+            self.0.losses(module, &(), update, shard, &mut emitted);
+            for part in emitted.parts {
+                emit.part(Part { loss: part.loss * share, ..part });
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pieces_of_a_part_add_up() {
+    let settings = Settings { shards: 2, ..settings() };
+    let [whole, pieces] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+    let run = Run::new(whole.path(), "");
+    let expected = train(&settings, &run).unwrap().module.values();
+    let run = Run::new(pieces.path(), "");
+    let found = fit(Arc::new(Pieces(Regression::plain())), Line::new(), &settings, &run).unwrap();
+    let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
+    assert_near(&found.module.values(), &expected, 1e-5);
+    for (row, expected) in journal(pieces.path()).iter().zip(journal(whole.path())) {
+        for (group, part) in [("loss", "fit"), ("loss", "shrink"), ("gradient_norm", "shrink")] {
+            let of = |row: &serde_json::Value| row[group][part].as_f64().unwrap();
+            assert!((of(row) - of(&expected)).abs() < 1e-5, "{group} of {part}: {row}");
+        }
+    }
+}
+
 #[test]
 fn updates_equal_those_of_the_reference() {
     let base = settings();
