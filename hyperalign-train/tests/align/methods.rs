@@ -176,7 +176,7 @@ fn scores_alone_raise_a_reward_on_new_noise() {
 #[test]
 fn preferences_of_steps_raise_a_reward_on_new_noise() {
     let spo = SpoSettings { trajectories: 8, least_preference: 0.0, ..SpoSettings::default() };
-    assert_raises(&materials(), spo.into(), 120);
+    assert_raises(&materials(), spo.into(), 240);
 }
 
 /// On the best pictures of a round of another seed.
