@@ -11,9 +11,7 @@ use crate::{
     },
     lora::LoraSet,
     sampler::{Sampler, unobserved},
-    schedule::{
-        FlowSchedulerConfig, Scheduler, SchedulerConfig, Solver, SolverChoice,
-    },
+    schedule::{FlowSchedulerConfig, Scheduler, SchedulerConfig, Solver, SolverChoice},
     testing,
 };
 
