@@ -220,6 +220,28 @@ fn what_cannot_be_done_is_said() {
     fails("adapter.safetensors", "expected .txt, .jsonl");
 }
 
+#[test]
+fn adapters_with_names_are_compared() {
+    let world = world();
+    write_static_lora(&world.path("static.safetensors"), &world.path("base"));
+    let all = ["ours=adapter.safetensors", "as-i:i=adapter.safetensors", "lora=static.safetensors"];
+    let flags: Vec<&str> = all.into_iter().flat_map(|one| ["--adapter", one]).collect();
+    let output = world.run(&[&FLAGS[..], &["1", "--json"], &flags].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<&String> = found["methods"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["base", "ours", "as-i", "lora"]);
+    let fails = |more: &[&str], words: &str| {
+        let output = world.run(&[&FLAGS[..], &["1"], &flags, more].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+        assert!(message(&output).contains(words), "no `{words}` in {}", message(&output));
+    };
+    fails(&["--method", "none,s"], "`--method` says how one adapter is used");
+    fails(&["--adapter", "static.safetensors"], "--adapter NAME=static.safetensors");
+    fails(&["--adapter", "lora=static.safetensors"], "`lora` comes twice");
+    fails(&["--adapter", "p:p=adapter.safetensors"], "hyperalign key-steps");
+}
+
 /// A static LoRA has no variants: one of them stands for it, and several are one.
 #[test]
 fn a_static_adapter_is_measured_once() {

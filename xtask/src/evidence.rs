@@ -184,7 +184,8 @@ mod tests {
             let settings = format!("configs/evidence/{}.toml", line.settings);
             assert!(workspace::root().join(&settings).is_file(), "{settings}");
             assert!(LINES[..k].iter().all(|other| other.name != line.name), "{}", line.name);
-            assert!(TASK.help.contains(line.name), "{}", line.name);
+            let mut words = TASK.help.split(|c: char| c.is_whitespace() || ",.".contains(c));
+            assert!(words.any(|word| word == line.name), "{}", line.name);
         }
     }
 

@@ -1,8 +1,9 @@
 //! `hyperalign eval`: the base and its adapter over the same prompts and seeds.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+mod choice;
 
-use clap::ValueEnum;
+use std::path::PathBuf;
+
 use hyperalign_core::stop::Stop;
 use hyperalign_models::{
     generate::{AdapterFile, Sampling, Sought, TestTime, Way},
@@ -11,7 +12,8 @@ use hyperalign_models::{
 use hyperalign_train::eval::{Evaluation, Format, Method};
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::args::{BaseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, seed};
+use self::choice::{AdapterChoice, MethodChoice};
+use crate::args::{BaseArgs, SolverArgs, StepArgs, at_least_one, seed};
 use crate::base;
 use crate::context::Context;
 use crate::interrupt;
@@ -41,9 +43,11 @@ pub struct Args {
     #[command(flatten)]
     test_time: TestTimeArgs,
 
-    /// Trained adapter: the adapter.safetensors of a run.
-    #[arg(long, value_name = "FILE")]
-    adapter: Option<PathBuf>,
+    /// Trained adapter: the adapter.safetensors of a run. Several are compared with each other and with
+    /// the base if each has a name, which may say how it is used: `--adapter ours=a.safetensors
+    /// --adapter ours-as-i:i=a.safetensors --adapter lora=b.safetensors`.
+    #[arg(long, value_name = "[NAME[:VARIANT]=]FILE")]
+    adapter: Vec<AdapterChoice>,
 
     #[command(flatten)]
     prompts: PromptArgs,
@@ -92,6 +96,14 @@ enum EvalArgsError {
     #[error("`--method {method}` needs an adapter")]
     #[diagnostic(help("add `--adapter FILE`, or take `--method none`"))]
     NoAdapter { method: String },
+    #[error("with several adapters each needs a name, and `{}` has none", file.display())]
+    #[diagnostic(help("write `--adapter NAME={}`", file.display()))]
+    NoName { file: PathBuf },
+    #[error("`--method` says how one adapter is used, and there are {count} with names")]
+    #[diagnostic(help(
+        "say it with the name, as in `--adapter ours-as-i:i=FILE`, and leave `--method` out"
+    ))]
+    NamedMethods { count: usize },
     #[error("`--method p` needs key steps, and `{}` has none", file.display())]
     #[diagnostic(help("choose them with `hyperalign key-steps --base .. --adapter {}`", file.display()))]
     NoKeySteps { file: PathBuf },
@@ -116,8 +128,18 @@ enum EvalArgsError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     // Before the base is read, which may take its time.
     let needs_one = args.method.iter().find(|method| method.variant.adapted().is_some());
-    if let (Some(method), None) = (needs_one, &args.adapter) {
+    if let (Some(method), []) = (needs_one, args.adapter.as_slice()) {
         return Err(EvalArgsError::NoAdapter { method: method.to_string() }.into());
+    }
+    let are_named = args.adapter.len() > 1 || args.adapter.iter().any(|one| one.name.is_some());
+    if are_named {
+        if let Some(AdapterChoice { file, .. }) = args.adapter.iter().find(|one| one.name.is_none())
+        {
+            return Err(EvalArgsError::NoName { file: file.clone() }.into());
+        }
+        if !args.method.is_empty() {
+            return Err(EvalArgsError::NamedMethods { count: args.adapter.len() }.into());
+        }
     }
     let names: Vec<&str> = args.method.iter().filter_map(|method| method.test_time).collect();
     let test_time = args.test_time.methods(&names)?;
@@ -125,11 +147,12 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
     let (base, preset) = args.base.open(&device)?;
-    let open = |file: &PathBuf| AdapterFile::open(file, base.as_ref(), &device);
-    let adapter = args.adapter.as_ref().map(open).transpose().into_diagnostic()?;
+    let open = |one: &AdapterChoice| AdapterFile::open(&one.file, base.as_ref(), &device);
+    let adapters: Vec<AdapterFile> =
+        args.adapter.iter().map(open).collect::<Result<_, _>>().into_diagnostic()?;
     let mut prompts = args.prompts.read(base.as_ref(), args.limit, PROMPTS)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
-    let trained = adapter.as_ref().and_then(|file| file.meta.reward.as_ref());
+    let trained = adapters.iter().find_map(|file| file.meta.reward.as_ref());
     let trained = trained.map(|reward| reward.name.as_str());
     let scorers = {
         let (seek, prompts) = (!test_time.is_empty(), &mut prompts);
@@ -152,7 +175,10 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     }
     let evaluation = Evaluation {
         base: base.as_ref(),
-        methods: methods(args, adapter.as_ref(), &seekers, sampling.steps)?,
+        methods: match are_named {
+            true => named(&args.adapter, &adapters, sampling.steps)?,
+            false => methods(args, adapters.first(), &seekers, sampling.steps)?,
+        },
         prompts: &prompts,
         seeds: args.seeds,
         first_seed: args.seed,
@@ -186,6 +212,24 @@ fn seekers(
         Ok(Sought { method, reward, adapted: None, budget, knowledge: knowledge.clone() })
     };
     methods.iter().map(sought).collect()
+}
+
+/// The base, and each adapter under its name.
+fn named<'a>(
+    choices: &[AdapterChoice],
+    adapters: &'a [AdapterFile],
+    steps: usize,
+) -> Result<Vec<Method<'a>>, EvalArgsError> {
+    let method = |(choice, file): (&AdapterChoice, &'a AdapterFile)| {
+        let is_keyed = file.adapter.hypernet().is_none() || !file.meta.key_steps.is_empty();
+        if choice.variant == Some(Variant::P) && !is_keyed {
+            return Err(EvalArgsError::NoKeySteps { file: file.path.clone() });
+        }
+        let name = choice.name.clone().unwrap_or_default();
+        Ok(Method::new(name, file.adapted(choice.variant, steps)))
+    };
+    let adapted = choices.iter().zip(adapters).map(method);
+    std::iter::once(Ok(Method::base())).chain(adapted).collect()
 }
 
 /// The methods that the flags name.
@@ -240,62 +284,4 @@ fn methods<'a>(
         })
     };
     args.method.iter().map(method).collect()
-}
-
-/// A row of the table, as `--method` names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct MethodChoice {
-    /// How the adapter is used.
-    variant: VariantChoice,
-    /// What works while the picture is sampled.
-    test_time: Option<&'static str>,
-}
-
-impl FromStr for MethodChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || {
-            let names = TestTime::NAMES.join(", ");
-            format!("there is no such method; there are none, s, p, i, {names}, and s+best-of-n")
-        };
-        let test_time = |name: &str| TestTime::NAMES.into_iter().find(|known| *known == name);
-        let variant = |name| VariantChoice::from_str(name, false);
-        if let Some((before, name)) = text.split_once('+') {
-            let (variant, test_time) = (variant(before).ok(), test_time(name));
-            let pair = variant.zip(test_time).ok_or_else(unknown)?;
-            return Ok(Self { variant: pair.0, test_time: Some(pair.1) });
-        }
-        match (variant(text), test_time(text)) {
-            (Ok(variant), _) => Ok(Self { variant, test_time: None }),
-            (_, Some(name)) => Ok(Self { variant: VariantChoice::None, test_time: Some(name) }),
-            _ => Err(unknown()),
-        }
-    }
-}
-
-impl fmt::Display for MethodChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.variant, self.test_time) {
-            (variant, None) => write!(f, "{variant}"),
-            (VariantChoice::None, Some(name)) => f.write_str(name),
-            (variant, Some(name)) => write!(f, "{variant}+{name}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn methods_by_name() {
-        for name in ["none", "s", "i", "best-of-n", "p+freedom"] {
-            assert_eq!(name.parse::<MethodChoice>().unwrap().to_string(), name);
-        }
-        for name in ["", "x", "s+", "+das", "s+x", "x+das", "s+das+das"] {
-            let error = name.parse::<MethodChoice>().unwrap_err();
-            assert!(error.contains("best-of-n"), "{name}: {error}");
-        }
-    }
 }
