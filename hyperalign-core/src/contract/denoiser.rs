@@ -75,6 +75,13 @@ pub struct Answer {
     pub correction: Option<Correction>,
 }
 
+/// The answer of a network that nothing guides.
+impl From<Tensor<4>> for Answer {
+    fn from(output: Tensor<4>) -> Self {
+        Self { output, correction: None }
+    }
+}
+
 /// How guidance leads from the unconditional prediction to the answer,
 /// `answer = unconditional + scale * difference`.
 #[derive(Debug, Clone)]
@@ -103,7 +110,8 @@ pub type TextWatch<'a> = &'a dyn Fn(Tensor<4>);
 /// The low-rank update is an argument, never a mutation: the rows of one batch carry different
 /// updates and nothing has to be put back.
 pub trait Denoiser {
-    /// Predicts from `sample` at `timesteps`.
+    /// Predicts from `sample` at `timesteps`, and tells what guidance had to do with it. Shows `watch`
+    /// where the picture looks at the text, if [it can](Self::shows_text).
     ///
     /// # Shapes
     ///
@@ -112,17 +120,6 @@ pub trait Denoiser {
     ///   diffusion, noise level in `[0, 1]` for flows)
     /// - `conditioning`: `batch` rows
     /// - `lora`: deltas of `batch` rows, or of one row that the whole batch shares
-    /// - output: the shape of `sample`
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4>;
-
-    /// [`predict`](Self::predict), and what guidance had to do with it. Shows `watch` where the
-    /// picture looks at the text, if [it can](Self::shows_text).
     fn answer(
         &self,
         sample: Tensor<4>,
@@ -130,10 +127,17 @@ pub trait Denoiser {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
-    ) -> Answer {
-        let _ = watch;
-        let output = self.predict(sample, timesteps, conditioning, lora);
-        Answer { output, correction: None }
+    ) -> Answer;
+
+    /// The prediction of [`answer`](Self::answer) alone, of the shape of `sample`.
+    fn predict(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        self.answer(sample, timesteps, conditioning, lora, None).output
     }
 
     /// Whether [`answer`](Self::answer) has something to show.
@@ -146,16 +150,6 @@ pub trait Denoiser {
 }
 
 impl<T: Denoiser + ?Sized> Denoiser for Box<T> {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        (**self).predict(sample, timesteps, conditioning, lora)
-    }
-
     fn answer(
         &self,
         sample: Tensor<4>,

@@ -29,16 +29,6 @@ impl<'a, T: Denoiser + ?Sized> ClassifierFreeGuidance<'a, T> {
 }
 
 impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        self.answer(sample, timesteps, conditioning, lora, None).output
-    }
-
     fn answer(
         &self,
         sample: Tensor<4>,
@@ -101,13 +91,14 @@ mod tests {
     }
 
     impl Denoiser for Echo {
-        fn predict(
+        fn answer(
             &self,
             sample: Tensor<4>,
             timesteps: Tensor<1>,
             conditioning: &Conditioning,
             lora: Option<&LoraSet>,
-        ) -> Tensor<4> {
+            _: Option<TextWatch>,
+        ) -> Answer {
             let [batch, ..] = sample.dims();
             assert_eq!(timesteps.dims(), [batch]);
             assert_eq!(conditioning.batch(), batch);
@@ -116,7 +107,9 @@ mod tests {
                 Some(lora) => lora.at("layer")[0].forward(conditioning.context.clone()),
                 None => conditioning.context.zeros_like(),
             };
-            (conditioning.context.clone() + update).unsqueeze_dim(3) + sample.zeros_like()
+            Answer::from(
+                (conditioning.context.clone() + update).unsqueeze_dim(3) + sample.zeros_like(),
+            )
         }
 
         fn prediction(&self) -> Prediction {

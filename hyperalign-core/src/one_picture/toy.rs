@@ -22,13 +22,14 @@ pub const VARIANCE: f64 = 0.25;
 pub struct Gaussian<'a>(pub &'a dyn Scheduler, pub RefCell<usize>);
 
 impl Denoiser for Gaussian<'_> {
-    fn predict(
+    fn answer(
         &self,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         _: &Conditioning,
         _: Option<&LoraSet>,
-    ) -> Tensor<4> {
+        _: Option<TextWatch>,
+    ) -> Answer {
         *self.1.borrow_mut() += sample.dims()[0];
         let time: f64 =
             timesteps.inner().slice(0..1).into_data().convert::<f64>().iter::<f64>().sum();
@@ -37,7 +38,7 @@ impl Denoiser for Gaussian<'_> {
         let variance = level.signal * level.signal * VARIANCE + level.noise * level.noise;
         let original = sample.clone().mul_scalar(level.signal * VARIANCE / variance);
         let noise = sample.mul_scalar(level.noise / variance);
-        level.target(self.0.prediction(), original, noise)
+        Answer::from(level.target(self.0.prediction(), original, noise))
     }
 
     fn prediction(&self) -> Prediction {
@@ -222,17 +223,6 @@ struct Counting<'a> {
 }
 
 impl Denoiser for Counting<'_> {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        *self.books.spent.borrow_mut() += sample.dims()[0];
-        self.inner.predict(sample, timesteps, conditioning, lora)
-    }
-
     fn answer(
         &self,
         sample: Tensor<4>,
@@ -244,8 +234,8 @@ impl Denoiser for Counting<'_> {
         if let Some(watch) = watch {
             watch(looks(sample.clone()));
         }
-        let output = self.predict(sample, timesteps, conditioning, lora);
-        Answer { output, correction: None }
+        *self.books.spent.borrow_mut() += sample.dims()[0];
+        self.inner.answer(sample, timesteps, conditioning, lora, None)
     }
 
     fn shows_text(&self) -> bool {

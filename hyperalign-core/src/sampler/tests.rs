@@ -131,15 +131,16 @@ impl Scheduler for AdamsBashforth {
 struct Exact;
 
 impl Denoiser for Exact {
-    fn predict(
+    fn answer(
         &self,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         _: &Conditioning,
         _: Option<&LoraSet>,
-    ) -> Tensor<4> {
+        _: Option<TextWatch>,
+    ) -> Answer {
         let sigma = timesteps.reshape([-1, 1, 1, 1]);
-        sample * (sigma.clone() / (sigma.square() + 1.0))
+        Answer::from(sample * (sigma.clone() / (sigma.square() + 1.0)))
     }
 
     fn prediction(&self) -> Prediction {

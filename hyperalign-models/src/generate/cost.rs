@@ -130,16 +130,6 @@ impl<'a, T> Metered<'a, T> {
 }
 
 impl<T: Denoiser> Denoiser for Metered<'_, T> {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        self.answer(sample, timesteps, conditioning, lora, None).output
-    }
-
     fn answer(
         &self,
         sample: Tensor<4>,

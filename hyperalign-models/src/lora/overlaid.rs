@@ -1,10 +1,10 @@
 //! A base with LoRA files laid over it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Conditioning, Decoder, Denoiser, Prediction},
+    contract::{Answer, Conditioning, Decoder, Denoiser, Prediction, TextWatch},
     diffusion::Process,
     lora::{LoraSet, LoraTarget},
     noise::Stream,
@@ -99,14 +99,20 @@ impl Overlaid {
 }
 
 impl Denoiser for Overlaid {
-    fn predict(
+    fn answer(
         &self,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        self.base.predict(sample, timesteps, conditioning, Some(&self.with(lora)))
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        let lora = self.with(lora);
+        self.base.answer(sample, timesteps, conditioning, Some(&lora), watch)
+    }
+
+    fn shows_text(&self) -> bool {
+        self.base.shows_text()
     }
 
     fn prediction(&self) -> Prediction {
@@ -132,15 +138,20 @@ struct GuidedOverlaid<'a> {
 }
 
 impl Denoiser for GuidedOverlaid<'_> {
-    fn predict(
+    fn answer(
         &self,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
+        watch: Option<TextWatch>,
+    ) -> Answer {
         let lora = self.overlaid.with(lora);
-        self.denoiser.predict(sample, timesteps, conditioning, Some(&lora))
+        self.denoiser.answer(sample, timesteps, conditioning, Some(&lora), watch)
+    }
+
+    fn shows_text(&self) -> bool {
+        self.denoiser.shows_text()
     }
 
     fn prediction(&self) -> Prediction {
@@ -218,6 +229,10 @@ impl PromptEncoder for Overlaid {
 
     fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {
         self.base.cut_off(prompts)
+    }
+
+    fn token_places(&self, before: &str, through: &str) -> Range<usize> {
+        self.base.token_places(before, through)
     }
 
     fn context_dim(&self) -> usize {

@@ -354,16 +354,6 @@ impl Flux {
 }
 
 impl Denoiser for Flux {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        self.velocity(sample, timesteps, conditioning, lora, GUIDANCE, None)
-    }
-
     fn answer(
         &self,
         sample: Tensor<4>,
@@ -372,8 +362,7 @@ impl Denoiser for Flux {
         lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
     ) -> Answer {
-        let output = self.velocity(sample, timesteps, conditioning, lora, GUIDANCE, watch);
-        Answer { output, correction: None }
+        self.velocity(sample, timesteps, conditioning, lora, GUIDANCE, watch).into()
     }
 
     fn shows_text(&self) -> bool {

@@ -181,16 +181,6 @@ struct Distilled<'a> {
 }
 
 impl Denoiser for Distilled<'_> {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        self.answer(sample, timesteps, conditioning, lora, None).output
-    }
-
     fn answer(
         &self,
         sample: Tensor<4>,
@@ -200,8 +190,7 @@ impl Denoiser for Distilled<'_> {
         watch: Option<TextWatch>,
     ) -> Answer {
         let guidance = self.guidance_scale;
-        let output = self.base.velocity(sample, timesteps, conditioning, lora, guidance, watch);
-        Answer { output, correction: None }
+        self.base.velocity(sample, timesteps, conditioning, lora, guidance, watch).into()
     }
 
     fn shows_text(&self) -> bool {

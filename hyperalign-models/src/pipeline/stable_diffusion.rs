@@ -250,16 +250,6 @@ impl StableDiffusion {
 }
 
 impl Denoiser for StableDiffusion {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        self.unet.forward(sample, timesteps, conditioning.context.clone(), lora)
-    }
-
     fn answer(
         &self,
         sample: Tensor<4>,
@@ -269,8 +259,7 @@ impl Denoiser for StableDiffusion {
         watch: Option<TextWatch>,
     ) -> Answer {
         let context = conditioning.context.clone();
-        let output = self.unet.forward_watched(sample, timesteps, context, lora, watch);
-        Answer { output, correction: None }
+        self.unet.forward_watched(sample, timesteps, context, lora, watch).into()
     }
 
     fn shows_text(&self) -> bool {

@@ -33,7 +33,7 @@ impl Attention {
         }
     }
 
-    /// Attends from `x` to `context`.
+    /// Attends from `x` to `context`, and shows where, if that is shown in this pass.
     ///
     /// # Shapes
     ///
@@ -47,20 +47,9 @@ impl Attention {
         let k = pass.linear("to_k", &self.to_k, context.clone());
         let v = pass.linear("to_v", &self.to_v, context);
         let [q, k, v] = [q, k, v].map(|x| self.split_heads(x));
+        pass.looks(|| attention_weights(q.clone(), k.clone()));
         let out = attention(q, k, v, None).swap_dims(1, 2).reshape([batch, tokens, dim]);
         pass.tokens(pass.linear("to_out.0", &self.to_out[0], out))
-    }
-
-    /// How much each token of `x` attends to each of `context`.
-    ///
-    /// # Shapes
-    ///
-    /// - `x`, `context`: as of [`forward`](Self::forward)
-    /// - output: `[batch, heads, tokens, context_tokens]`
-    pub(super) fn weights(&self, x: Tensor<3>, context: Tensor<3>, pass: &Pass<'_>) -> Tensor<4> {
-        let q = pass.linear("to_q", &self.to_q, x);
-        let k = pass.linear("to_k", &self.to_k, context);
-        attention_weights(self.split_heads(q), self.split_heads(k))
     }
 
     /// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.

@@ -6,7 +6,7 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 use hyperalign_core::{
-    contract::{Conditioning, Denoiser, Prediction, TextWatch},
+    contract::{Answer, Conditioning, Denoiser, Prediction, TextWatch},
     fused::silu,
     lora::LoraSet,
     precision::{group_norm, like, to},
@@ -225,14 +225,15 @@ pub struct UnetDenoiser {
 }
 
 impl Denoiser for UnetDenoiser {
-    fn predict(
+    fn answer(
         &self,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        self.unet.forward(sample, timesteps, conditioning.context.clone(), lora)
+        _: Option<TextWatch>,
+    ) -> Answer {
+        Answer::from(self.unet.forward(sample, timesteps, conditioning.context.clone(), lora))
     }
 
     fn prediction(&self) -> Prediction {

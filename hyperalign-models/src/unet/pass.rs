@@ -50,6 +50,11 @@ impl<'a> Pass<'a> {
         Self { watched: Some(size).filter(|size| self.is_watched(*size)), ..self.clone() }
     }
 
+    /// The pass of a layer whose pixels look at each other, of which nothing is shown.
+    pub fn unwatched(self) -> Self {
+        Self { watched: None, ..self }
+    }
+
     /// Shows where each pixel looks in the text, if that is shown here.
     ///
     /// # Shapes

@@ -162,11 +162,9 @@ impl TransformerBlock {
 
     fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
         let hidden = layer_norm(&self.norm1, x.clone());
-        let x = x + self.attn1.forward(hidden.clone(), hidden, &pass.child("attn1"));
+        let x = x + self.attn1.forward(hidden.clone(), hidden, &pass.child("attn1").unwatched());
         let hidden = layer_norm(&self.norm2, x.clone());
-        let to_text = pass.child("attn2");
-        to_text.looks(|| self.attn2.weights(hidden.clone(), pass.context.clone(), &to_text));
-        let x = x + self.attn2.forward(hidden, pass.context.clone(), &to_text);
+        let x = x + self.attn2.forward(hidden, pass.context.clone(), &pass.child("attn2"));
         let hidden = layer_norm(&self.norm3, x.clone());
         pass.tokens(x + self.ff.forward(hidden, &pass.child("ff")))
     }

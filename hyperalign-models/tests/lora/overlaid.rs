@@ -1,11 +1,12 @@
 //! A base with LoRA files laid over it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{cell::RefCell, path::PathBuf, sync::Arc};
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::StaticAdapter,
     lora::{LoraDelta, LoraSet},
+    noise::{Purpose, Stream},
     stop::Stop,
     testing,
 };
@@ -61,6 +62,37 @@ fn hypernet_meta(base: &dyn Base) -> AdapterMeta {
         ..HypernetConfig::new(base.lora_targets(), base.feature_dim(None), base.context_dim())
     };
     AdapterMeta::new(base.name(), base.hash(), Variant::S, AdapterKind::Hypernet(config))
+}
+
+/// What guidance does and where the picture looks is told through it, and where words are: methods
+/// that search and guide need not know either.
+#[test]
+fn without_files_it_answers_as_the_bare_base() {
+    let device = testing::device();
+    for bare in [base(), Arc::new(small_flux(false, &device)) as Arc<dyn Base>] {
+        let over = Overlaid::new(bare.clone(), &[], &device).unwrap();
+        let prompts = ["a red dog".to_owned()];
+        let told = |base: &dyn Base| {
+            let generation = Generation::new(base, &SAMPLING, &prompts).unwrap();
+            let sampler = generation.sampler();
+            let start = sampler.start(generation.noise([Stream::new(5, Purpose::Start, 0, 0)]));
+            let maps = RefCell::new(Vec::new());
+            let watch = |map: Tensor<4>| maps.borrow_mut().push(map);
+            let look = sampler.look_with(&start, None, Some(&watch));
+            let difference = look.correction.expect("it is guided").difference;
+            let maps = maps.into_inner();
+            assert!(sampler.shows_text() && !maps.is_empty());
+            [vec![look.model_output, difference], maps].concat()
+        };
+        let (a, b) = (told(bare.as_ref()), told(&over));
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.into_iter().zip(b) {
+            a.into_data().assert_eq(&b.into_data(), true);
+        }
+        let places = |base: &dyn Base| base.token_places("a red ", "a red dog");
+        assert!(!places(&over).is_empty());
+        assert_eq!(places(&over), places(bare.as_ref()));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{cell::Cell, ops::ControlFlow};
 
 use burn::tensor::{Tensor, s};
 use hyperalign_core::{
-    contract::{Conditioning, Denoiser, Prediction},
+    contract::{Answer, Conditioning, Denoiser, Prediction, TextWatch},
     diffusion::Process,
     lora::LoraSet,
     sampler::Sampler,
@@ -156,13 +156,14 @@ struct MadeUp {
 }
 
 impl Denoiser for MadeUp {
-    fn predict(
+    fn answer(
         &self,
         x: Tensor<4>,
         timesteps: Tensor<1>,
         _: &Conditioning,
         _: Option<&LoraSet>,
-    ) -> Tensor<4> {
+        _: Option<TextWatch>,
+    ) -> Answer {
         let k = self.calls.replace(self.calls.get() + 1);
         let batch = x.dims()[0];
         let time = timesteps
@@ -170,7 +171,7 @@ impl Denoiser for MadeUp {
             .cos()
             .mul_scalar(0.05)
             .reshape([batch, 1, 1, 1]);
-        x.clone() * 0.35 + (x * 3.0 + f64::from(k)).sin() * 0.1 + time
+        Answer::from(x.clone() * 0.35 + (x * 3.0 + f64::from(k)).sin() * 0.1 + time)
     }
 
     fn prediction(&self) -> Prediction {

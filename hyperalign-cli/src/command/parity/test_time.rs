@@ -70,16 +70,6 @@ struct Recording<T> {
 }
 
 impl<T: Denoiser> Denoiser for Recording<T> {
-    fn predict(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        self.answer(sample, timesteps, conditioning, lora, None).output
-    }
-
     fn answer(
         &self,
         sample: Tensor<4>,
@@ -105,33 +95,22 @@ impl<T: Denoiser> Denoiser for Recording<T> {
 struct MadeUp;
 
 impl Denoiser for MadeUp {
-    /// `0.35 x + 0.1 sin(3 x) + 0.05 cos(t / 100) + prompt cos(x)`
-    fn predict(
+    /// `0.35 x + 0.1 sin(3 x) + 0.05 cos(t / 100) + prompt cos(x)`. Each channel is a token, and is
+    /// looked at where it is large.
+    fn answer(
         &self,
         x: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         _: Option<&LoraSet>,
-    ) -> Tensor<4> {
-        let time = timesteps.div_scalar(100.0).cos().mul_scalar(0.05).reshape([-1, 1, 1, 1]);
-        let prompt = conditioning.context.clone().unsqueeze_dim::<4>(3);
-        x.clone() * 0.35 + (x.clone() * 3.0).sin() * 0.1 + time + x.cos() * prompt
-    }
-
-    /// Each channel is a token, and is looked at where it is large.
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
     ) -> Answer {
         if let Some(watch) = watch {
-            watch(sigmoid(sample.clone()));
+            watch(sigmoid(x.clone()));
         }
-        let output = self.predict(sample, timesteps, conditioning, lora);
-        Answer { output, correction: None }
+        let time = timesteps.div_scalar(100.0).cos().mul_scalar(0.05).reshape([-1, 1, 1, 1]);
+        let prompt = conditioning.context.clone().unsqueeze_dim::<4>(3);
+        Answer::from(x.clone() * 0.35 + (x.clone() * 3.0).sin() * 0.1 + time + x.cos() * prompt)
     }
 
     fn shows_text(&self) -> bool {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::{
-    contract::{AdapterSource, Conditioning, Denoiser, Held, Prediction},
+    contract::{AdapterSource, Answer, Conditioning, Denoiser, Held, Prediction, TextWatch},
     lora::{LoraDelta, LoraSet},
     noise::{self, Purpose, Stream},
     testing,
@@ -15,19 +15,20 @@ use crate::{
 pub struct Toy(pub Prediction);
 
 impl Denoiser for Toy {
-    fn predict(
+    fn answer(
         &self,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
-    ) -> Tensor<4> {
+        _: Option<TextWatch>,
+    ) -> Answer {
         let mut context = conditioning.context.clone();
         if let Some(delta) = lora.and_then(|lora| lora.at("layer").first()) {
             context = context.clone() + delta.forward(context);
         }
         let time = timesteps.div_scalar(1000.0).reshape([-1, 1, 1, 1]);
-        (sample * 0.35 + time).sin() + context.unsqueeze_dim(3)
+        Answer::from((sample * 0.35 + time).sin() + context.unsqueeze_dim(3))
     }
 
     fn prediction(&self) -> Prediction {
