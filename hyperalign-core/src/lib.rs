@@ -27,7 +27,7 @@ pub mod one_picture;
 pub mod precision;
 pub mod recompute;
 pub mod resize;
-mod rows;
+pub mod rows;
 pub mod sampler;
 pub mod schedule;
 pub mod search;

@@ -7,7 +7,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 /// # Panics
 ///
 /// Panics for a row that is not there.
-pub(crate) fn select_rows<const D: usize>(tensor: Tensor<D>, rows: &[usize]) -> Tensor<D> {
+pub fn select_rows<const D: usize>(tensor: Tensor<D>, rows: &[usize]) -> Tensor<D> {
     let batch = tensor.dims()[0];
     assert!(rows.iter().all(|&row| row < batch), "rows {rows:?} of a batch of {batch}");
     let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();

@@ -8,7 +8,7 @@ use hyperalign_core::{
 };
 use hyperalign_models::base::BaseError;
 
-use crate::method::{Materials, Setup, guided};
+use crate::method::{Materials, Setup};
 
 /// Pictures that the statistics of features are measured on.
 const SAMPLES: u32 = 96;
@@ -56,7 +56,7 @@ pub(super) fn measure_statistics(
 
 /// Latents of pictures, and what is said of them.
 fn pictures(setup: &Setup, indices: &[u32]) -> Result<(Tensor<4>, Conditioning), BaseError> {
-    let Setup { seed, materials, trajectory, .. } = setup;
+    let Setup { materials, trajectory, .. } = setup;
     let Materials { base, device, prompts, data, .. } = materials;
     if let Some(data) = data.pictures() {
         let (images, prompts) = data.batch(indices, device);
@@ -66,11 +66,11 @@ fn pictures(setup: &Setup, indices: &[u32]) -> Result<(Tensor<4>, Conditioning),
     let prompts = indices.iter().map(|&k| prompts[k as usize % prompts.len()].text.clone());
     let conditioning = base.encode_prompts(&prompts.collect::<Vec<String>>())?;
     let scheduler = base.scheduler(trajectory.steps)?;
-    let [channels, height, width] = base.latent_shape();
-    let streams = indices.iter().map(|&k| Stream::new(*seed, Purpose::Start, u32::MAX, k));
-    let denoiser = guided(base.as_ref(), &base.unconditional(), trajectory.guidance_scale);
+    let denoiser = setup.guided();
     let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning);
-    let start = sampler.start(normal([1, channels, height, width], streams, device));
+    // No update has this number.
+    let noise = setup.start(u64::from(u32::MAX), indices.iter().map(|&k| k as usize));
+    let start = sampler.start(noise);
     let end = sampler.run(start, scheduler.steps(), None, &mut unobserved);
     Ok((end.sample, conditioning))
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
+use hyperalign_core::rows::select_rows;
 pub use hyperalign_rewards::Role;
 use hyperalign_rewards::{
     Reward,
@@ -73,11 +74,7 @@ impl Scorer<'_> {
             if places.len() == prompts.len() {
                 return self.reward.measure(images, those);
             }
-            let places: Vec<i64> = places.iter().map(|&k| k as i64).collect();
-            let count = places.len();
-            let places =
-                Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &images.device());
-            self.reward.measure(&images.clone().select(0, places), those)
+            self.reward.measure(&select_rows(images.clone(), places), those)
         })
     }
 }
@@ -153,6 +150,7 @@ impl Measures<'_> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::TensorData;
     use hyperalign_core::noise::{Purpose, Stream};
     use hyperalign_core::testing::{self, Brightness};
     use hyperalign_rewards::emoji::{Caption, Picture, World, data};

@@ -1,7 +1,7 @@
 //! Alignment methods, one paper a file: its settings, what it needs, its checks, its objective.
 //!
 //! A method is a [`Method`]: settings that can be read from TOML and turned into an
-//! [`Objective`]. What several of them do is a piece of its own: trajectories ([`Rollout`]),
+//! [`Objective`]. What several of them do is a piece of its own: the model as a policy (`policy.rs`),
 //! noised pictures, the [`Setup`] that all get. The engine in [`learner`](crate::learner) is one
 //! for all.
 
@@ -17,7 +17,6 @@ mod needs;
 mod policy;
 mod raft;
 mod reward_gradient;
-mod rollout;
 mod setup;
 mod spo;
 mod srpo;
@@ -44,7 +43,6 @@ pub use reward_gradient::{
     AlignPropSettings, DraftLvSettings, DraftSettings, Reached, ReflSettings, RewardGradient,
     Truncation,
 };
-pub use rollout::{Rollout, guided};
 pub use setup::{Materials, Setup};
 pub use spo::{Spo, SpoSettings, StepPairs, step_preference_loss};
 pub use srpo::{Finished, Srpo, SrpoSettings, recovered};

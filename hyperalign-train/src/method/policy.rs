@@ -68,16 +68,15 @@ impl<'a> Policy<'a> {
         adapter: &Adapter,
         start: Tensor<4>,
         to: usize,
-        noise: &StepNoise,
+        noise: Option<&StepNoise>,
     ) -> Vec<Tensor<4>> {
-        let TrajectorySettings { variant, key_steps, guidance_scale, .. } = &self.setup.trajectory;
-        let base = self.setup.base();
-        let source = adapter.source(base, *variant, key_steps.clone());
-        let denoiser = base.guided(base.unconditional(), *guidance_scale);
+        let TrajectorySettings { variant, key_steps, .. } = &self.setup.trajectory;
+        let source = adapter.source(self.setup.base(), *variant, key_steps.clone());
+        let denoiser = self.setup.guided();
         let sampler = Sampler::new(&denoiser, self.scheduler(), &self.conditioning);
         let sampler = sampler.with_adapter(source.as_ref());
         let mut samples = Vec::with_capacity(to + 1);
-        let end = sampler.run(sampler.start(start), to, Some(noise), &mut |state| {
+        let end = sampler.run(sampler.start(start), to, noise, &mut |state| {
             samples.push(state.sample.clone());
             ControlFlow::Continue(())
         });
@@ -102,8 +101,7 @@ impl<'a> Policy<'a> {
         sample: Tensor<4>,
         i: usize,
     ) -> Transition {
-        let base = self.setup.base();
-        let denoiser = base.guided(base.unconditional(), self.setup.trajectory.guidance_scale);
+        let denoiser = self.setup.guided();
         transition(&denoiser, self.scheduler(), &self.conditioning, lora, sample, i)
     }
 

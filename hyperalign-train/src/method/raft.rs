@@ -8,7 +8,6 @@
 use burn::tensor::Tensor;
 use hyperalign_core::{
     diffusion::Process,
-    noise::{Purpose, Stream, normal},
     schedule::{Solver, SolverChoice},
 };
 use hyperalign_models::hypernet::Adapter;
@@ -126,18 +125,11 @@ impl Raft {
         let plan = setup.plan(self.settings.solver(setup.base().process()));
         let steps = plan.steps();
         let policy = Policy::new(setup, plan.into(), setup.encode(&Prompt::texts(&prompts)));
-        let [channels, height, width] = setup.base().latent_shape();
         let mut best: Vec<(f64, Tensor<4>)> = Vec::new();
         let mut scores = Vec::new();
         for candidate in 0..candidates {
-            let stream = |k: usize| {
-                let index = (k * candidates + candidate) as u32;
-                Stream::new(setup.seed, Purpose::Start, update as u32, index)
-            };
-            let streams = rows.clone().map(stream);
-            let start = normal([1, channels, height, width], streams, &setup.materials.device);
-            let no_noise = |_| unreachable!("a plan without noise");
-            let samples = policy.rollout(adapter, start, steps, &no_noise);
+            let start = setup.start(update, rows.clone().map(|k| k * candidates + candidate));
+            let samples = policy.rollout(adapter, start, steps, None);
             let end = &samples[steps];
             let found = setup.reward().measure(&setup.picture(end.clone()), &prompts);
             let found: Vec<f64> = found.into_iter().map(f64::from).collect();

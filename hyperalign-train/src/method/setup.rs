@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Conditioning, Decoder},
-    noise::{Purpose, Stream},
+    contract::{Conditioning, Decoder, Denoiser},
+    noise::{Purpose, Stream, normal},
     schedule::{Scheduler, SolverChoice},
 };
 use hyperalign_models::{base::Base, hypernet::Adapter};
@@ -82,6 +82,28 @@ impl Setup {
     /// The stream of sample `k` of an update.
     pub(super) fn stream(&self, purpose: Purpose, update: u64, k: usize) -> Stream {
         Stream::new(self.seed, purpose, update as u32, k as u32)
+    }
+
+    /// The stream of what is drawn once in an update, for all of its samples.
+    pub(super) fn update_stream(&self, update: u64) -> Stream {
+        // No sample has this number.
+        self.stream(Purpose::Timestep, update, u32::MAX as usize)
+    }
+
+    /// Standard normal noise of the shape of the base's latents, a row from each stream.
+    pub(super) fn noise(&self, streams: impl IntoIterator<Item = Stream>) -> Tensor<4> {
+        let [channels, height, width] = self.base().latent_shape();
+        normal([1, channels, height, width], streams, &self.materials.device)
+    }
+
+    /// The noise that trajectory `k` of an update begins from, for each of `rows`.
+    pub(crate) fn start(&self, update: u64, rows: impl IntoIterator<Item = usize>) -> Tensor<4> {
+        self.noise(rows.into_iter().map(|k| self.stream(Purpose::Start, update, k)))
+    }
+
+    /// The base under the guidance that trajectories have.
+    pub(crate) fn guided(&self) -> Box<dyn Denoiser + '_> {
+        self.base().guided(self.base().unconditional(), self.trajectory.guidance_scale)
     }
 
     /// What `work` gives for every shard of an update, in their order. As many are done at once as

@@ -10,11 +10,10 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::{Conditioning, Denoiser as _},
     diffusion::Process,
-    noise::{Purpose, normal},
     schedule::{Solver, SolverChoice},
 };
 use hyperalign_models::hypernet::Adapter;
@@ -24,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     BaseNeed, DataNeed, Method, Needs, Plan, RewardNeed, Setup, check,
     policy::{Policy, one_step_solver},
-    rollout::{guided, start_stream},
+    reward_gradient::to_raise,
 };
 use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard};
 
@@ -172,11 +171,8 @@ impl Srpo {
         let plan = setup.plan(self.settings.solver(setup.base().process()));
         let steps = plan.steps();
         let policy = Policy::new(setup, plan.into(), conditioning.clone());
-        let [channels, height, width] = setup.base().latent_shape();
-        let streams = rows.map(|k| start_stream(setup.seed, update, k));
-        let noise = normal([1, channels, height, width], streams, &setup.materials.device);
-        let no_noise = |_| unreachable!("a plan without noise");
-        let mut samples = policy.rollout(adapter, noise.clone(), steps, &no_noise);
+        let noise = setup.start(update, rows);
+        let mut samples = policy.rollout(adapter, noise.clone(), steps, None);
         let original = samples.pop().expect("a trajectory has an end");
         Finished { prompts, conditioning, original, noise }
     }
@@ -184,8 +180,7 @@ impl Srpo {
     /// The noise levels of the two branches, and how far the first of each is on the way from the
     /// lowest level to the highest.
     fn branches(&self, update: u64) -> [(Range<f64>, f64); 2] {
-        // No trajectory has this number.
-        let mut stream = self.setup.stream(Purpose::Timestep, update, u32::MAX as usize);
+        let mut stream = self.setup.update_stream(update);
         let middle = stream.range(0.005, 0.995);
         let step = self.settings.step.min(middle).min(1.0 - middle);
         let level = |share: f64| self.settings.level(share);
@@ -219,8 +214,7 @@ impl Objective for Srpo {
         let SrpoSettings { wanted, unwanted, threshold, .. } = &self.settings;
         let Finished { prompts, conditioning, original, noise } = &finished[shard.index];
         let (setup, rows) = (&self.setup, prompts.len());
-        let denoiser =
-            guided(setup.base(), &setup.base().unconditional(), setup.trajectory.guidance_scale);
+        let denoiser = setup.guided();
         let asked = [wanted, unwanted].map(|words| {
             let word = &words[update as usize % words.len()];
             let prompts = prompts.iter().map(|prompt| with_word(word, prompt));
@@ -241,10 +235,7 @@ impl Objective for Srpo {
             let relative = score(first) * emphasis - score(second);
             let mean = relative.clone().detach().mean().into_scalar::<f64>();
             emit.metric(Metric::mean(BRANCHES[branch], mean, rows));
-            let loss = match threshold {
-                Some(threshold) => relu(relative.neg().add_scalar(*threshold)),
-                None => relative.neg(),
-            };
+            let loss = to_raise(relative, *threshold);
             emit.part(Part::new(BRANCHES[branch], 0.5, loss.mean()));
         }
     }
@@ -252,7 +243,11 @@ impl Objective for Srpo {
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::{noise::Stream, schedule::FlowSchedulerConfig, testing};
+    use hyperalign_core::{
+        noise::{Purpose, Stream, normal},
+        schedule::FlowSchedulerConfig,
+        testing,
+    };
 
     use super::*;
 

@@ -23,7 +23,7 @@ use hyperalign_train::{
         AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
         DraftLvSettings, DraftSettings, FineTuningSettings, FlowGrpoSettings, HyperAlignSettings,
         Materials, MethodSettings, MixGrpoSettings, RaftSettings, ReflSettings, SpoSettings,
-        SrpoSettings, TrajectorySettings, guided,
+        SrpoSettings, TrajectorySettings,
     },
 };
 
@@ -214,7 +214,7 @@ pub fn scores(materials: &Materials, source: &dyn AdapterSource) -> Vec<f64> {
     let prompts: Vec<Prompt> = materials.prompts.iter().cycle().take(ROWS).cloned().collect();
     let streams = (0..ROWS as u32).map(|row| Stream::new(99, Purpose::Start, 0, row));
     let scheduler = base.scheduler(STEPS).unwrap();
-    let denoiser = guided(base, &base.unconditional(), 2.0);
+    let denoiser = base.guided(base.unconditional(), 2.0);
     let conditioning = base.encode_prompts(&Prompt::texts(&prompts)).unwrap();
     let sampler = Sampler::new(&denoiser, scheduler.as_ref(), &conditioning).with_adapter(source);
     let start = sampler.start(normal([1, 2, 4, 4], streams, &materials.device));

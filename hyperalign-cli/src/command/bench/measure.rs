@@ -20,7 +20,7 @@ use hyperalign_train::{
     align::AlignSettings,
     data::TrainingData,
     learner::{FitError, NonFinite, Run, Settings, fit},
-    method::{Materials, Method, Setup, guided},
+    method::{Materials, Method, Setup},
 };
 use miette::IntoDiagnostic;
 use serde::Serialize;
@@ -111,7 +111,7 @@ pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette
     let features = base.features(sample.clone(), timesteps.clone(), &conditioning);
     let context = conditioning.context.clone();
     let (lora, _) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
-    let guided = guided(base, &base.unconditional(), subject.trajectory.guidance_scale);
+    let guided = base.guided(base.unconditional(), subject.trajectory.guidance_scale);
     let predict = |denoiser: &dyn Denoiser, lora| {
         wait(denoiser.predict(sample.clone(), timesteps.clone(), &conditioning, lora));
     };

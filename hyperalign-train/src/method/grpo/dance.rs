@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{FirstNoise, Grpo, Recipe, Spread, window::Noisy};
 use crate::{
     learner::SettingsError,
-    method::{
-        DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup, policy::one_step_solver,
-    },
+    method::{DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup},
 };
 
 /// Hyper-parameters of DanceGRPO.
@@ -82,7 +80,7 @@ impl Method for DanceGrpoSettings {
     }
 
     fn solver(&self, process: &Process) -> SolverChoice {
-        one_step_solver(process, Solver::FlowSdeDance, self.eta)
+        self.recipe().solver(process)
     }
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {

@@ -2,26 +2,15 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use burn::{
-    module::Module,
-    tensor::{Int, Tensor},
-};
+use burn::{module::Module, tensor::Tensor};
 use hyperalign_core::{
-    contract::Conditioning,
-    noise::{Purpose, Stream, normal},
-    schedule::MixedScheduler,
+    contract::Conditioning, noise::Purpose, rows::select_rows, schedule::MixedScheduler,
 };
 use hyperalign_models::hypernet::Adapter;
 use hyperalign_rewards::Prompt;
 
 use super::{FirstNoise, Grpo, Recipe, advantages::advantages};
-use crate::{
-    learner::Shard,
-    method::{
-        policy::{Policy, one_step_solver},
-        rollout::start_stream,
-    },
-};
+use crate::{learner::Shard, method::policy::Policy};
 
 /// A rollout, shared out to the updates that learn from it and to their shards.
 pub struct Experiences {
@@ -90,9 +79,7 @@ impl Experience {
         if rows.len() == self.scores.len() {
             return (policy.clone(), samples.to_vec());
         }
-        let indices: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-        let indices = Tensor::<1, Int>::from_data(&indices[..], &samples[0].device());
-        let select = |sample: &Tensor<4>| sample.clone().select(0, indices.clone());
+        let select = |sample: &Tensor<4>| select_rows(sample.clone(), rows);
         (policy.select(rows), samples.iter().map(select).collect())
     }
 }
@@ -104,10 +91,9 @@ impl Grpo {
     }
 
     fn policy_of(&self, conditioning: Conditioning, noisy: Range<usize>) -> Policy<'_> {
-        let Recipe { flow, eta, .. } = self.recipe;
         let process = self.setup.base().process();
-        let plan = |eta| self.setup.plan(one_step_solver(process, flow, eta));
-        let plan = MixedScheduler::new(plan(eta), plan(0.0), noisy);
+        let plan = |eta| self.setup.plan(self.recipe.solver_with(process, eta));
+        let plan = MixedScheduler::new(plan(self.recipe.eta), plan(0.0), noisy);
         Policy::new(&self.setup, Arc::new(plan), conditioning)
     }
 
@@ -115,8 +101,7 @@ impl Grpo {
     pub(super) fn experiences(&self, adapter: &Adapter, update: u64) -> Experiences {
         let Recipe { updates_per_rollout, group_size, advantage_clip, spread, noisy, .. } =
             self.recipe;
-        // No picture has this number.
-        let mut stream = self.setup.stream(Purpose::Timestep, update, u32::MAX as usize);
+        let mut stream = self.setup.update_stream(update);
         let steps = self.setup.trajectory.steps;
         let noisy = noisy.steps(update / updates_per_rollout, steps, &mut stream);
         let of_turn = |turn: usize| {
@@ -151,16 +136,16 @@ impl Grpo {
         let conditioning = setup.encode(&Prompt::texts(&prompts));
         let policy = self.policy_of(conditioning.clone(), noisy.clone());
         let steps = policy.scheduler().steps();
-        let start = |k: &usize| match first_noise {
-            FirstNoise::Shared => start_stream(setup.seed, update, k / group_size),
-            FirstNoise::Own => start_stream(setup.seed, update, *k),
+        let first = |k: &usize| match first_noise {
+            FirstNoise::Shared => k / group_size,
+            FirstNoise::Own => *k,
         };
-        let start = self.normal(rows.iter().map(start));
+        let start = setup.start(update, rows.iter().map(first));
         let noise = |i: usize| {
             let stream = |k: &usize| setup.stream(Purpose::Sampler, update, k * steps + i);
-            self.normal(rows.iter().map(stream))
+            setup.noise(rows.iter().map(stream))
         };
-        let samples = policy.rollout(adapter, start, steps, &noise);
+        let samples = policy.rollout(adapter, start, steps, Some(&noise));
         let images = setup.picture(samples[steps].clone());
         let scores = setup.reward().measure(&images, &prompts);
         let mut of_step: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -200,10 +185,5 @@ impl Grpo {
         for (step, old) in experience.learned.iter_mut().zip(old) {
             step.old = old;
         }
-    }
-
-    fn normal(&self, streams: impl IntoIterator<Item = Stream>) -> Tensor<4> {
-        let [channels, height, width] = self.setup.base().latent_shape();
-        normal([1, channels, height, width], streams, &self.setup.materials.device)
     }
 }

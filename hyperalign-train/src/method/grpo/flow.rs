@@ -11,10 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{FirstNoise, Grpo, Recipe, Spread, window::Noisy};
 use crate::{
     learner::SettingsError,
-    method::{
-        BaseNeed, DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup,
-        policy::one_step_solver,
-    },
+    method::{BaseNeed, DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup},
 };
 
 /// How the steps of a flow draw noise.
@@ -119,7 +116,7 @@ impl Method for FlowGrpoSettings {
     }
 
     fn solver(&self, process: &Process) -> SolverChoice {
-        one_step_solver(process, self.sampling.solver(), self.eta)
+        self.recipe().solver(process)
     }
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {

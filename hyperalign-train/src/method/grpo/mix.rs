@@ -13,9 +13,7 @@ use super::{
 };
 use crate::{
     learner::SettingsError,
-    method::{
-        DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup, policy::one_step_solver,
-    },
+    method::{DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup},
 };
 
 /// Hyper-parameters of MixGRPO.
@@ -94,7 +92,7 @@ impl Method for MixGrpoSettings {
     }
 
     fn solver(&self, process: &Process) -> SolverChoice {
-        one_step_solver(process, Solver::FlowSdeGrpo, self.eta)
+        self.recipe().solver(process)
     }
 
     fn check(&self, plan: &Plan) -> Result<(), SettingsError> {

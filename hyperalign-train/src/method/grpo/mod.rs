@@ -14,12 +14,15 @@ mod mix;
 mod window;
 
 use burn::tensor::Tensor;
-use hyperalign_core::schedule::Solver;
+use hyperalign_core::{
+    diffusion::Process,
+    schedule::{Solver, SolverChoice},
+};
 use hyperalign_models::hypernet::Adapter;
 use serde::{Deserialize, Serialize};
 
 use self::{advantages::spread_within, window::Noisy};
-use super::{Plan, Setup, check, denoising::switched_off};
+use super::{Plan, Setup, check, denoising::switched_off, policy::one_step_solver};
 use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard};
 
 pub use advantages::{Spread, advantages};
@@ -71,6 +74,16 @@ struct Recipe {
 }
 
 impl Recipe {
+    /// The solver that the steps with noise are taken by.
+    fn solver(&self, process: &Process) -> SolverChoice {
+        self.solver_with(process, self.eta)
+    }
+
+    /// The same with noise of another size.
+    fn solver_with(&self, process: &Process, eta: f64) -> SolverChoice {
+        one_step_solver(process, self.flow, eta)
+    }
+
     /// Pictures of a rollout.
     fn pictures(&self) -> usize {
         self.groups * self.group_size

@@ -29,7 +29,7 @@ use self::{
     states::{Rows, States},
     variation::{VARIATION, variation},
 };
-use super::{Boundary, DataNeed, Method, Needs, Plan, RewardNeed, Setup, rollout::guided};
+use super::{Boundary, DataNeed, Method, Needs, Plan, RewardNeed, Setup};
 use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard, WeighedPart};
 
 pub use views::Views;
@@ -265,13 +265,8 @@ impl HyperAlign {
     fn reward(&self, rows: &Rows, lora: &LoraSet, update: u64, shard: Shard) -> Tensor<1> {
         let base = self.setup.base();
         let Rows { sample, times, levels, conditioning, prompts, .. } = rows;
-        let scale = self.setup.trajectory.guidance_scale;
-        let output = guided(base, &base.unconditional(), scale).predict(
-            sample.clone(),
-            times.clone(),
-            conditioning,
-            Some(lora),
-        );
+        let (denoiser, times) = (self.setup.guided(), times.clone());
+        let output = denoiser.predict(sample.clone(), times, conditioning, Some(lora));
         let pred_original = levels.original(base.prediction(), sample.clone(), output);
         let image = self.setup.picture(pred_original);
         let views = &self.settings.views;

@@ -15,10 +15,7 @@ use hyperalign_rewards::Prompt;
 use super::HyperAlign;
 use crate::{
     learner::Shard,
-    method::{
-        Setup, TrajectorySettings,
-        rollout::{Rollout, start_stream},
-    },
+    method::{TrajectorySettings, policy::Policy},
 };
 
 /// What the trajectories of one shard leave behind, off the tape.
@@ -50,28 +47,19 @@ pub(super) struct Rows {
 impl HyperAlign {
     /// Rolls out the trajectories of a shard, as the adapter is at `update`.
     pub(super) fn states(&self, adapter: &Adapter, update: u64, shard: Shard) -> States {
-        let Setup { seed, trajectory, .. } = &self.setup;
-        let TrajectorySettings { steps, variant, key_steps, guidance_scale, .. } = trajectory;
+        let setup = &self.setup;
+        let TrajectorySettings { variant, key_steps, .. } = &setup.trajectory;
         let rows = shard.samples(self.settings.trajectories);
-        let prompts = self.setup.prompts(update, rows.clone());
-        let conditioning = self.setup.encode(&Prompt::texts(&prompts));
+        let prompts = setup.prompts(update, rows.clone());
+        let conditioning = setup.encode(&Prompt::texts(&prompts));
         let scheduler = self.scheduler();
         let supervised = self.supervised(update, shard, scheduler.as_ref());
         let last = supervised.iter().copied().max().unwrap_or(0);
-        let rollout = Rollout::run(
-            self.setup.base(),
-            adapter,
-            *variant,
-            key_steps,
-            *steps,
-            *guidance_scale,
-            &conditioning,
-            rows.map(|k| start_stream(*seed, update, k)),
-            last,
-        );
+        let policy = Policy::new(setup, scheduler.into(), conditioning.clone());
+        let rollout = policy.rollout(adapter, setup.start(update, rows), last, None);
         let sources = supervised.iter().map(|&i| variant.source_step(i, key_steps));
         let kept: BTreeSet<usize> = supervised.iter().copied().chain(sources).collect();
-        let samples = kept.into_iter().map(|i| (i, rollout.sample(i).clone())).collect();
+        let samples = kept.into_iter().map(|i| (i, rollout[i].clone())).collect();
         States { prompts, conditioning, steps: supervised, samples }
     }
 

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, activation::relu};
 use hyperalign_core::{
     contract::Conditioning,
-    noise::{Purpose, Stream, normal},
+    noise::Purpose,
     schedule::{Scheduler, SolverChoice},
 };
 use hyperalign_models::hypernet::Adapter;
 use hyperalign_rewards::Prompt;
 
-use super::{Setup, policy::Policy, rollout::start_stream};
+use super::{Setup, policy::Policy};
 use crate::learner::{Emit, Metric, Names, Objective, Part, Shard};
 
 pub use align_prop::{AlignPropSettings, Truncation};
@@ -102,8 +102,7 @@ impl RewardGradient {
 
     /// Steps of a plan that are taken off the tape in an update.
     fn first_supervised(&self, update: u64, steps: usize) -> usize {
-        // No trajectory has this number.
-        let mut stream = self.setup.stream(Purpose::Timestep, update, u32::MAX as usize);
+        let mut stream = self.setup.update_stream(update);
         match self.recipe.supervised {
             Supervised::Last(count) => steps - count,
             Supervised::Truncated(truncation) => truncation.draw(steps, &mut stream),
@@ -118,12 +117,7 @@ impl RewardGradient {
     /// The noise that step `i` draws for samples `rows` of an update.
     fn noise(&self, update: u64, rows: std::ops::Range<usize>, i: usize) -> Tensor<4> {
         let steps = self.setup.trajectory.steps;
-        self.normal(rows.map(|k| self.setup.stream(Purpose::Sampler, update, k * steps + i)))
-    }
-
-    fn normal(&self, streams: impl IntoIterator<Item = Stream>) -> Tensor<4> {
-        let [channels, height, width] = self.setup.base().latent_shape();
-        normal([1, channels, height, width], streams, &self.setup.materials.device)
+        self.setup.noise(rows.map(|k| self.setup.stream(Purpose::Sampler, update, k * steps + i)))
     }
 
     fn reach(&self, adapter: &Adapter, update: u64, shard: Shard) -> Reached {
@@ -132,10 +126,9 @@ impl RewardGradient {
         let conditioning = self.setup.encode(&Prompt::texts(&prompts));
         let policy = Policy::new(&self.setup, self.plan(), conditioning.clone());
         let to = self.first_supervised(update, policy.scheduler().steps());
-        let seed = self.setup.seed;
-        let start = self.normal(rows.clone().map(|k| start_stream(seed, update, k)));
+        let start = self.setup.start(update, rows.clone());
         let noise = |i| self.noise(update, rows.clone(), i);
-        let samples = policy.rollout(adapter, start, to, &noise);
+        let samples = policy.rollout(adapter, start, to, Some(&noise));
         Reached { prompts, conditioning, samples }
     }
 
@@ -163,7 +156,7 @@ impl RewardGradient {
                     let streams = rows
                         .clone()
                         .map(|k| self.setup.stream(Purpose::Forward, update, k * count + draw));
-                    let sample = level.mix(reached.samples[i].clone(), self.normal(streams));
+                    let sample = level.mix(reached.samples[i].clone(), self.setup.noise(streams));
                     let mut samples = reached.samples[..last].to_vec();
                     samples.push(sample.clone());
                     let lora = policy.lora(adapter, &samples, last);
@@ -177,6 +170,14 @@ impl RewardGradient {
                 each(policy.transition(Some(&lora), sample, i).pred_original, 1.0);
             }
         }
+    }
+}
+
+/// The loss that raises `scores`, up to `threshold` if there is one: from there on nothing is gained.
+pub(super) fn to_raise(scores: Tensor<1>, threshold: Option<f64>) -> Tensor<1> {
+    match threshold {
+        Some(threshold) => relu(scores.neg().add_scalar(threshold)),
+        None => scores.neg(),
     }
 }
 
@@ -215,11 +216,8 @@ impl Objective for RewardGradient {
             let scores = reward.score(self.setup.picture(latents), prompts);
             let mean = scores.clone().detach().mean().into_scalar::<f64>();
             emit.metric(Metric { name: REWARD, sum: mean * part * rows as f64, count: rows });
-            let loss = match threshold {
-                Some(threshold) => relu(scores.neg().add_scalar(threshold)),
-                None => scores.neg(),
-            };
-            emit.part(Part::new(REWARD, weight, loss.mean().mul_scalar(part)));
+            let loss = to_raise(scores, threshold).mean();
+            emit.part(Part::new(REWARD, weight, loss.mul_scalar(part)));
         });
         let steps = match supervised {
             Supervised::Last(_) | Supervised::Truncated(_) => {

@@ -1,18 +1,12 @@
 //! Trajectories that branch in every step.
 
-use burn::tensor::{Int, Tensor};
-use hyperalign_core::{
-    contract::Conditioning,
-    noise::{Purpose, normal},
-};
+use burn::tensor::Tensor;
+use hyperalign_core::{contract::Conditioning, noise::Purpose, rows::select_rows};
 use hyperalign_models::hypernet::Adapter;
 use hyperalign_rewards::Prompt;
 
 use super::{Method as _, Spo, SpoSettings};
-use crate::{
-    learner::Shard,
-    method::{policy::Policy, rollout::start_stream},
-};
+use crate::{learner::Shard, method::policy::Policy};
 
 /// The trajectories of a shard, off the tape.
 pub(super) struct Branches {
@@ -47,13 +41,8 @@ impl Branches {
 impl Decided {
     /// The rows of `sample` that have a pair.
     pub(super) fn select(&self, sample: &Tensor<4>) -> Tensor<4> {
-        select(sample, &self.rows)
+        select_rows(sample.clone(), &self.rows)
     }
-}
-
-fn select(sample: &Tensor<4>, rows: &[usize]) -> Tensor<4> {
-    let indices: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-    sample.clone().select(0, Tensor::<1, Int>::from_data(&indices[..], &sample.device()))
 }
 
 impl Spo {
@@ -76,18 +65,12 @@ impl Spo {
         let every: Vec<usize> = (0..candidates).flat_map(|_| 0..rows.len()).collect();
         let (asked, of_all) = (vec![prompts; candidates].concat(), policy.select(&every));
         let noise = |i: usize, candidate: usize| {
-            let [channels, height, width] = setup.base().latent_shape();
-            let streams = rows.clone().map(|k| {
+            setup.noise(rows.clone().map(|k| {
                 setup.stream(Purpose::Sampler, update, (k * steps + i) * candidates + candidate)
-            });
-            normal([1, channels, height, width], streams, &setup.materials.device)
+            }))
         };
-        let start = {
-            let [channels, height, width] = setup.base().latent_shape();
-            let streams = rows.clone().map(|k| start_stream(setup.seed, update, k));
-            normal([1, channels, height, width], streams, &setup.materials.device)
-        };
-        let mut samples = policy.rollout(adapter, start, first, &|i| noise(i, 0));
+        let start = setup.start(update, rows.clone());
+        let mut samples = policy.rollout(adapter, start, first, Some(&|i| noise(i, 0)));
         let (mut scores, mut decided) = (Vec::new(), Vec::new());
         for i in first..steps {
             let lora = policy.lora(adapter, &samples, i);
@@ -117,7 +100,8 @@ impl Spo {
                 let mut stream = setup.stream(Purpose::Search, update, k * steps + i);
                 stream.below(candidates) * rows.len() + row
             };
-            samples.push(select(&drawn, &rows.clone().enumerate().map(next).collect::<Vec<_>>()));
+            samples
+                .push(select_rows(drawn, &rows.clone().enumerate().map(next).collect::<Vec<_>>()));
         }
         let steps = scores.len() / candidates;
         Branches { conditioning, samples, scores, steps, decided }
@@ -149,8 +133,8 @@ impl Spo {
         some.then(|| Decided {
             i,
             rows,
-            better: select(drawn, &better),
-            worse: select(drawn, &worse),
+            better: select_rows(drawn.clone(), &better),
+            worse: select_rows(drawn.clone(), &worse),
         })
     }
 }
