@@ -29,6 +29,11 @@ pub fn cpu() -> Device {
     Device::flex()
 }
 
+/// The largest difference of two values of the same place.
+pub fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+    (a - b).abs().max().into_scalar()
+}
+
 /// How bright a picture is, the mean of its values: the smallest reward that has a gradient. It
 /// looks at no prompt.
 #[derive(Debug, Clone, Copy, Default)]

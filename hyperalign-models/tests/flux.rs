@@ -11,7 +11,7 @@ use hyperalign_core::{
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
     schedule::{Solver, SolverChoice},
-    testing,
+    testing::{self, distance},
 };
 use hyperalign_models::{
     base::{Adaptable, Base, Guided, PromptEncoder},
@@ -35,10 +35,6 @@ fn random(rows: usize, seed: u64) -> Tensor<4> {
 fn inputs(base: &Flux) -> (Tensor<4>, Tensor<1>, Conditioning) {
     let times = Tensor::from_data([0.9, 0.02, 0.4, 0.401], &testing::device());
     (random(4, 3), times, base.encode_prompts(&PROMPTS).unwrap())
-}
-
-fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
-    (a - b).abs().max().into_scalar()
 }
 
 fn meta(base: &dyn Base, depth: Option<usize>) -> AdapterMeta {

@@ -8,12 +8,12 @@
 
 use std::sync::Arc;
 
-use burn::{module::Module, tensor::Tensor};
+use burn::module::Module;
 use hyperalign_core::{
     fuzz::{Counting, peak_of},
     noise::{Purpose, Stream},
     sampler::unobserved,
-    testing,
+    testing::{self, Brightness},
 };
 use hyperalign_models::{
     base::Adaptable,
@@ -21,7 +21,7 @@ use hyperalign_models::{
     hypernet::{Adapter, AdapterKind, AdapterMeta, StaticLoraConfig, Variant},
     testing::{shaken, small_base},
 };
-use hyperalign_rewards::{Prompt, Reward};
+use hyperalign_rewards::Prompt;
 use hyperalign_train::{
     data::TrainingData,
     learner::{Emitted, Objective, Shard},
@@ -32,23 +32,6 @@ use hyperalign_train::{
 static ALLOCATOR: Counting = Counting;
 
 const STEPS: usize = 12;
-
-struct Brightness;
-
-impl Reward for Brightness {
-    fn name(&self) -> &str {
-        "brightness"
-    }
-    fn version(&self) -> String {
-        "1".to_owned()
-    }
-    fn score(&self, images: Tensor<4>, _: &[Prompt]) -> Tensor<1> {
-        images.flatten::<2>(1, 3).mean_dim(1).squeeze_dim(1)
-    }
-    fn differentiable(&self) -> bool {
-        true
-    }
-}
 
 fn setup() -> Setup {
     let device = testing::cpu();

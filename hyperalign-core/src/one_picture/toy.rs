@@ -247,6 +247,10 @@ impl Denoiser for Counting<'_> {
     }
 }
 
+pub fn mean(values: &[f32]) -> f32 {
+    values.iter().sum::<f32>() / values.len() as f32
+}
+
 pub fn values(tensor: Tensor<4>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().iter::<f32>().collect()
 }

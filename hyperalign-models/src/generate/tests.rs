@@ -4,7 +4,7 @@ use hyperalign_core::{
     sampler::unobserved,
     schedule::{Solver, SolverChoice},
     stop::Stop,
-    testing::{self, Brightness},
+    testing::{self, Brightness, distance},
 };
 use serde_json::{Value, json};
 
@@ -28,6 +28,26 @@ fn shots() -> [Shot; 3] {
     [Shot::new("a red dog", 5), Shot::new("a blue heart", 6), Shot::new("a dog", 7)]
 }
 
+/// The batches of `shots`, and what all of them cost.
+pub(super) fn batches(
+    base: &dyn Base,
+    way: &dyn Way,
+    sampling: &Sampling,
+    shots: &[Shot],
+) -> Result<(Vec<Batch>, Cost), GenerateError> {
+    let (mut all, mut cost) = (Vec::new(), Cost::default());
+    let meter = Meter::default();
+    let job = Job { base, sampling, shots, decoder: None, meter: &meter };
+    let done = generate(way, &job, &Stop::default(), &mut |_, batch| {
+        assert!(batch.seconds > 0.0);
+        cost += batch.cost;
+        all.push(batch);
+        Ok::<_, GenerateError>(())
+    });
+    assert!(done?);
+    Ok((all, cost))
+}
+
 /// Pictures of `shots`, one after the other, and what all of them cost.
 fn made(
     base: &dyn Base,
@@ -35,25 +55,12 @@ fn made(
     sampling: &Sampling,
     shots: &[Shot],
 ) -> Result<(Tensor<4>, Cost), GenerateError> {
-    let (mut all, mut cost) = (Vec::new(), Cost::default());
-    let meter = Meter::default();
-    let job = Job { base, sampling, shots, decoder: None, meter: &meter };
-    let done = generate(way, &job, &Stop::default(), &mut |_, batch| {
-        assert!(batch.seconds > 0.0);
-        cost += batch.cost;
-        all.push(batch.images);
-        Ok::<_, GenerateError>(())
-    });
-    assert!(done?);
-    Ok((Tensor::cat(all, 0), cost))
+    let (batches, cost) = batches(base, way, sampling, shots)?;
+    Ok((Tensor::cat(batches.into_iter().map(|batch| batch.images).collect(), 0), cost))
 }
 
 fn pictures(way: &dyn Way, sampling: &Sampling, shots: &[Shot]) -> Tensor<4> {
     made(&base(), way, sampling, shots).unwrap().0
-}
-
-fn distance(a: Tensor<4>, b: Tensor<4>) -> f32 {
-    (a - b).abs().max().into_scalar()
 }
 
 fn hypernet_meta() -> AdapterMeta {

@@ -18,7 +18,7 @@ use hyperalign_core::{
     guidance::ClassifierFreeGuidance,
     noise::{Purpose, Stream, normal},
     sampler::{self, Sampler, Trajectory},
-    testing,
+    testing::{self, distance},
 };
 use hyperalign_models::{
     base::Base,
@@ -64,10 +64,6 @@ fn inputs(base: &StableDiffusion) -> (Tensor<4>, Tensor<1>, Conditioning) {
     let prompts = ["a red dog", "a blue heart", "dog", ""].map(str::to_owned);
     let timesteps = Tensor::from_data([900.0, 20.0, 400.0, 401.0], &testing::device());
     (random([1, 2, 4, 4], 4, 3), timesteps, base.encode_prompts(&prompts).unwrap())
-}
-
-fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
-    (a - b).abs().max().into_scalar()
 }
 
 /// The samples that entered the steps of a guided trajectory, and the last one.

@@ -4,7 +4,11 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{Int, Tensor, TensorData},
 };
-use hyperalign_core::{contract::Denoiser, lora::LoraSet, testing};
+use hyperalign_core::{
+    contract::Denoiser,
+    lora::LoraSet,
+    testing::{self, distance},
+};
 use hyperalign_models::{
     base::Adaptable,
     lora::{Layers, Part},
@@ -12,7 +16,7 @@ use hyperalign_models::{
     weights::layers_of,
 };
 
-use super::{distance, random, tensor};
+use super::{random, tensor};
 
 /// Lays the updates of one row into the weights of a network.
 struct Merge<'a> {

@@ -31,11 +31,6 @@ pub fn tensor<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     normal([1, shape.iter().product()], [stream], &testing::device()).reshape(shape)
 }
 
-/// The largest difference of two values.
-pub fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
-    (a - b).abs().max().into_scalar()
-}
-
 /// A LoRA of rank 2, or less where a layer has not that, on every layer of `parts`.
 pub fn random(layers: &Layers, parts: &[Part], size: f32, seed: u64) -> LoraFile {
     let own = layers.all().iter().enumerate().filter(|(_, layer)| parts.contains(&layer.part));

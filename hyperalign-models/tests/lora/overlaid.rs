@@ -8,7 +8,7 @@ use hyperalign_core::{
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream},
     stop::Stop,
-    testing,
+    testing::{self, distance},
 };
 use hyperalign_models::{
     base::{Base, Identity},
@@ -21,7 +21,7 @@ use hyperalign_models::{
     testing::{shaken, small_base, small_flux},
 };
 
-use super::{distance, random, tensor};
+use super::{random, tensor};
 
 const SAMPLING: Sampling = Sampling::new(3, 2.0);
 

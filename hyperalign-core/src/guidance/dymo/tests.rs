@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     one_picture::{
         Noun,
-        toy::{Books, Counted, OfMean, Place, ancestral, looks, plan, values},
+        toy::{Books, Counted, OfMean, Place, ancestral, looks, mean, plan, values},
     },
     schedule::{Scheduler, Solver},
 };
@@ -29,10 +29,6 @@ fn nouns() -> Vec<Noun> {
 
 fn latents(place: &Place, dymo: Dymo) -> Vec<f32> {
     values(place.run(5, |picture| dymo.run(picture)).0.latents)
-}
-
-fn mean(values: &[f32]) -> f32 {
-    values.iter().sum::<f32>() / values.len() as f32
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    one_picture::toy::{Books, Counted, OfMean, Place, ancestral, plan, values},
+    one_picture::toy::{Books, Counted, OfMean, Place, ancestral, mean, plan, values},
     schedule::{Scheduler, Solver},
 };
 
@@ -14,10 +14,6 @@ fn latents(place: &Place, freedom: Freedom) -> Vec<f32> {
 
 fn identity() -> OfMean {
     OfMean::new(|mean| mean)
-}
-
-fn mean(values: &[f32]) -> f32 {
-    values.iter().sum::<f32>() / values.len() as f32
 }
 
 /// Of the authors' 100 steps: 40 once outside of the window, 30 three times and 10 once within.

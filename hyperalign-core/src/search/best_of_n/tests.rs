@@ -1,15 +1,11 @@
 use super::*;
 use crate::{
-    one_picture::toy::{Books, Counted, OfMean, Place, ancestral, values},
+    one_picture::toy::{Books, Counted, OfMean, Place, ancestral, mean, values},
     sampler::unobserved,
 };
 
 fn identity() -> OfMean {
     OfMean::new(|mean| mean)
-}
-
-fn mean(values: &[f32]) -> f32 {
-    values.iter().sum::<f32>() / values.len() as f32
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    one_picture::toy::{Books, Counted, OfMean, Place, ancestral, plan, values},
+    one_picture::toy::{Books, Counted, OfMean, Place, ancestral, mean, plan, values},
     schedule::{Scheduler, Solver},
 };
 
@@ -24,10 +24,6 @@ fn identity() -> OfMean {
 
 fn latents(place: &Place, settings: NoiseSearch) -> Vec<f32> {
     values(place.run(5, |picture| settings.run(picture)).0.latents)
-}
-
-fn mean(values: &[f32]) -> f32 {
-    values.iter().sum::<f32>() / values.len() as f32
 }
 
 #[test]

@@ -7,13 +7,15 @@ use hyperalign_core::{
     noise::{Purpose, Stream},
     schedule::{Solver, SolverChoice},
     search::{BestOfN, Das, NoiseSearch},
-    stop::Stop,
-    testing,
+    testing::{self, distance},
 };
 
 mod together;
 
-use super::{super::*, *};
+use super::{
+    super::{tests::batches, *},
+    *,
+};
 use crate::{
     base::Base,
     testing::{small_base, small_flux},
@@ -82,28 +84,6 @@ fn small() -> Vec<TestTime> {
     settings.all()
 }
 
-fn made(
-    base: &dyn Base,
-    way: &dyn Way,
-    sampling: &Sampling,
-    shots: &[Shot],
-) -> Result<(Vec<Batch>, Cost), GenerateError> {
-    let (mut all, mut cost) = (Vec::new(), Cost::default());
-    let meter = Meter::default();
-    let job = Job { base, sampling, shots, decoder: None, meter: &meter };
-    let done = generate(way, &job, &Stop::default(), &mut |_, batch| {
-        cost += batch.cost;
-        all.push(batch);
-        Ok::<_, GenerateError>(())
-    });
-    assert!(done?);
-    Ok((all, cost))
-}
-
-fn distance(a: &Tensor<4>, b: &Tensor<4>) -> f32 {
-    (a.clone() - b.clone()).abs().max().into_scalar()
-}
-
 fn bases() -> [Box<dyn Base>; 2] {
     let device = testing::device();
     [Box::new(small_base(1, &device)), Box::new(small_flux(true, &device))]
@@ -129,13 +109,16 @@ fn every_method_makes_pictures_of_every_base() {
         for method in small() {
             let way = sought(method.clone());
             let sampling = way.sampling(base.as_ref(), &SAMPLING);
-            let (both, _) = made(base.as_ref(), &way, &SAMPLING, &shots()).unwrap();
-            let (plain, _) = made(base.as_ref(), &Plain, &sampling, &shots()[1..]).unwrap();
+            let (both, _) = batches(base.as_ref(), &way, &SAMPLING, &shots()).unwrap();
+            let (plain, _) = batches(base.as_ref(), &Plain, &sampling, &shots()[1..]).unwrap();
             let apart = Sampling { batch: 1, ..SAMPLING };
-            let (second, _) = made(base.as_ref(), &way, &apart, &shots()[1..]).unwrap();
+            let (second, _) = batches(base.as_ref(), &way, &apart, &shots()[1..]).unwrap();
             let about = format!("{} of {}", method.name(), base.name());
-            assert!(distance(&both[1].images, &second[0].images) < 1e-4, "{about}");
-            assert!(distance(&both[1].images, &plain[0].images) > 1e-4, "{about} does nothing");
+            assert!(distance(both[1].images.clone(), second[0].images.clone()) < 1e-4, "{about}");
+            assert!(
+                distance(both[1].images.clone(), plain[0].images.clone()) > 1e-4,
+                "{about} does nothing"
+            );
             let prompts = [shots()[1].prompt.clone()];
             let score = |batch: &Batch| f64::from(red().measure(&batch.images, &prompts)[0]);
             assert!(score(&both[1]) > score(&plain[0]), "{about} is not better");
@@ -150,7 +133,7 @@ fn every_method_makes_pictures_of_every_base() {
 #[test]
 fn what_methods_cost() {
     let base = small_base(1, &testing::device());
-    let cost = |method| made(&base, &sought(method), &SAMPLING, &shots()[..1]).unwrap().1;
+    let cost = |method| batches(&base, &sought(method), &SAMPLING, &shots()[..1]).unwrap().1;
     let counters = |cost: Cost| {
         [cost.denoiser_evaluations, cost.gradient_passes, cost.decodes, cost.reward_calls]
     };
@@ -176,7 +159,7 @@ fn what_methods_cost() {
 fn what_cannot_run_is_an_error() {
     let base = small_base(1, &testing::device());
     let error = |way: &Sought, sampling: &Sampling| {
-        made(&base, way, sampling, &shots()).unwrap_err().to_string()
+        batches(&base, way, sampling, &shots()).unwrap_err().to_string()
     };
     let none = sought(TestTime::BestOfN(BestOfN { n: 0 }));
     assert!(error(&none, &SAMPLING).contains("`best-of-n` cannot run: `n` is 0"));
@@ -216,7 +199,7 @@ fn networks_show_where_they_look() {
         let watch = |map: Tensor<4>| maps.borrow_mut().push(map);
         let look = sampler.look_with(&start, None, Some(&watch));
         let plain = sampler.look(&start);
-        assert!(distance(&look.model_output, &plain.model_output) < 1e-6);
+        assert!(distance(look.model_output.clone(), plain.model_output.clone()) < 1e-6);
         let maps = maps.into_inner();
         assert!(!maps.is_empty());
         let tokens = generation.conditioning().context.dims()[1];
@@ -226,7 +209,10 @@ fn networks_show_where_they_look() {
             let sums: Vec<f32> = map.clone().sum_dim(1).try_into_vec_as().unwrap();
             assert!(sums.iter().all(|sum| *sum > 0.0 && *sum < 1.0 + 1e-5), "{sums:?}");
         }
-        assert!(distance(&maps[0].clone().slice(0..1), &maps[0].clone().slice(1..2)) > 1e-6);
+        assert!(
+            distance(maps[0].clone().slice(0..1).clone(), maps[0].clone().slice(1..2).clone())
+                > 1e-6
+        );
         // The words of a prompt are found among its tokens.
         let prompt = "a red dog";
         let nouns = words::places(base.as_ref(), prompt, &words::parse(prompt));

@@ -38,14 +38,19 @@ fn methods_work_over_adapters() {
     for adapter in &adapters() {
         let adapted = Adapted { adapter, variant: Variant::S, key_steps: Vec::new() };
         let over = |method| Sought { adapted: Some(adapted.clone()), ..sought(method) };
-        let picture =
-            |way: &dyn Way| made(&base, way, &SAMPLING, &shots()[..1]).unwrap().0.remove(0).images;
+        let picture = |way: &dyn Way| {
+            batches(&base, way, &SAMPLING, &shots()[..1]).unwrap().0.remove(0).images
+        };
         let one = TestTime::BestOfN(BestOfN { n: 1 });
-        assert_eq!(distance(&picture(&over(one.clone())), &picture(&adapted)), 0.0);
-        assert!(distance(&picture(&adapted), &picture(&sought(one))) > 1e-5, "no update");
+        assert_eq!(distance(picture(&over(one.clone())), picture(&adapted)), 0.0);
+        assert!(distance(picture(&adapted), picture(&sought(one))) > 1e-5, "no update");
         for method in small() {
             let (bare, adapted) = (sought(method.clone()), over(method));
-            assert!(distance(&picture(&bare), &picture(&adapted)) > 1e-6, "{}", adapted.name());
+            assert!(
+                distance(picture(&bare).clone(), picture(&adapted).clone()) > 1e-6,
+                "{}",
+                adapted.name()
+            );
             assert!(adapted.name().contains(" of ") && bare.identity() != adapted.identity());
         }
     }
@@ -138,15 +143,15 @@ fn scores_that_are_no_numbers_are_counted() {
     for method in small() {
         let way = Sought { reward: Arc::new(Broken), ..sought(method) };
         let sampling = way.sampling(&base, &SAMPLING);
-        let (found, _) = made(&base, &way, &SAMPLING, &shots()[..1]).unwrap();
-        let (plain, _) = made(&base, &Plain, &sampling, &shots()[..1]).unwrap();
+        let (found, _) = batches(&base, &way, &SAMPLING, &shots()[..1]).unwrap();
+        let (plain, _) = batches(&base, &Plain, &sampling, &shots()[..1]).unwrap();
         let about = way.name();
         assert!(found[0].notes[0]["skipped"].as_u64().unwrap() > 0, "{about}");
         assert!(found[0].notes[0]["score"].is_null(), "{about}");
         // With nothing to go by it is the picture that plain sampling makes, but for dymo, which
         // binds words all the same.
         if about != "dymo" {
-            assert!(distance(&found[0].images, &plain[0].images) < 1e-5, "{about}");
+            assert!(distance(found[0].images.clone(), plain[0].images.clone()) < 1e-5, "{about}");
         }
     }
 }
@@ -156,7 +161,7 @@ fn scores_that_are_no_numbers_are_counted() {
 fn flows_with_an_answer_of_their_own() {
     let base = small_flux(false, &testing::device());
     for method in small() {
-        let (pictures, _) = made(&base, &sought(method), &SAMPLING, &shots()[..1]).unwrap();
+        let (pictures, _) = batches(&base, &sought(method), &SAMPLING, &shots()[..1]).unwrap();
         assert_eq!(pictures[0].images.dims(), [1, 3, 8, 8]);
     }
 }
@@ -169,9 +174,13 @@ fn a_budget_of_no_time_is_the_plain_picture() {
         let budget = Budget { seconds: Some(0.0), evaluations: None };
         let way = Sought { budget, ..sought(method) };
         let sampling = way.sampling(&base, &SAMPLING);
-        let (found, cost) = made(&base, &way, &SAMPLING, &shots()[..1]).unwrap();
-        let (plain, _) = made(&base, &Plain, &sampling, &shots()[..1]).unwrap();
-        assert!(distance(&found[0].images, &plain[0].images) < 1e-5, "{}", way.name());
+        let (found, cost) = batches(&base, &way, &SAMPLING, &shots()[..1]).unwrap();
+        let (plain, _) = batches(&base, &Plain, &sampling, &shots()[..1]).unwrap();
+        assert!(
+            distance(found[0].images.clone(), plain[0].images.clone()) < 1e-5,
+            "{}",
+            way.name()
+        );
         assert_eq!(cost.denoiser_evaluations, 4, "{}", way.name());
     }
 }
