@@ -25,6 +25,9 @@ status 130; called again, it goes on where it was. The settings are in configs/e
     run,
 };
 
+/// Updates of every line: 120,000 states, 16 in each. It stands here once, so that all have as many.
+const UPDATES: &str = "7500";
+
 /// One training run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Line {
@@ -99,7 +102,8 @@ fn training(line: &Line, out: &Path) -> Vec<String> {
         arguments.push("--resume".to_owned());
     } else {
         let settings = workspace::root().join(format!("configs/evidence/{}.toml", line.settings));
-        arguments.extend(words(&["--config", &settings.display().to_string()]));
+        let settings = settings.display().to_string();
+        arguments.extend(words(&["--steps", UPDATES, "--config", &settings]));
     }
     arguments
 }

@@ -221,15 +221,24 @@ fn named<'a>(
     steps: usize,
 ) -> Result<Vec<Method<'a>>, EvalArgsError> {
     let method = |(choice, file): (&AdapterChoice, &'a AdapterFile)| {
-        let is_keyed = file.adapter.hypernet().is_none() || !file.meta.key_steps.is_empty();
-        if choice.variant == Some(Variant::P) && !is_keyed {
-            return Err(EvalArgsError::NoKeySteps { file: file.path.clone() });
-        }
+        check_key_steps(choice.variant, file)?;
         let name = choice.name.clone().unwrap_or_default();
         Ok(Method::new(name, file.adapted(choice.variant, steps)))
     };
     let adapted = choices.iter().zip(adapters).map(method);
     std::iter::once(Ok(Method::base())).chain(adapted).collect()
+}
+
+fn is_static(file: &AdapterFile) -> bool {
+    file.adapter.hypernet().is_none()
+}
+
+/// Fails where `file` is to be used as P and has no key steps; a static LoRA needs none.
+fn check_key_steps(variant: Option<Variant>, file: &AdapterFile) -> Result<(), EvalArgsError> {
+    if variant == Some(Variant::P) && file.meta.key_steps.is_empty() && !is_static(file) {
+        return Err(EvalArgsError::NoKeySteps { file: file.path.clone() });
+    }
+    Ok(())
 }
 
 /// The methods that the flags name.
@@ -247,7 +256,6 @@ fn methods<'a>(
         let adapted = adapter.map(|file| adapted(file, None));
         return Ok(std::iter::once(Method::base()).chain(adapted).collect());
     }
-    let is_static = |file: &AdapterFile| file.adapter.hypernet().is_none();
     let is_variant =
         |choice: &&MethodChoice| choice.variant.adapted().is_some() && choice.test_time.is_none();
     let variants = args.method.iter().filter(is_variant).count();
@@ -260,16 +268,12 @@ fn methods<'a>(
         let variant = choice.variant.adapted();
         let file = match (variant, adapter) {
             (None, _) => None,
-            (Some(Variant::P), Some(file))
-                if file.meta.key_steps.is_empty() && !is_static(file) =>
-            {
-                return Err(EvalArgsError::NoKeySteps { file: file.path.clone() });
-            }
             (Some(_), Some(file)) => Some(file),
             (Some(_), None) => {
                 return Err(EvalArgsError::NoAdapter { method: choice.to_string() });
             }
         };
+        file.map_or(Ok(()), |file| check_key_steps(variant, file))?;
         let seeker = choice
             .test_time
             .and_then(|name| seekers.iter().find(|seeker| seeker.method.name() == name).cloned());

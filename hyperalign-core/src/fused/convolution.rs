@@ -105,8 +105,7 @@ impl Geometry {
 
     /// Appends what a tap sees of one line of the picture, the first of it at `x`.
     fn line(&self, line: &[f32], x: isize, columns: &mut Vec<f32>) {
-        let (count, stride) = (self.output[1], self.stride[1] as isize);
-        let inside = |k: usize| usize::try_from(x + k as isize * stride).ok();
+        let (count, stride) = (self.output[1], self.stride[1]);
         if stride == 1 {
             let end = columns.len() + count;
             let zeros = usize::try_from(-x).unwrap_or(0).min(count);
@@ -116,8 +115,35 @@ impl Geometry {
             columns.extend_from_slice(seen);
             columns.resize(end, 0.0);
         } else {
-            let at = |k| inside(k).and_then(|x| line.get(x)).copied().unwrap_or(0.0);
+            let place = |k: usize| usize::try_from(x + (k * stride) as isize).ok();
+            let at = |k| place(k).and_then(|x| line.get(x)).copied().unwrap_or(0.0);
             columns.extend((0..count).map(at));
+        }
+    }
+
+    /// Adds the columns of `lines` of the output to the picture that they were seen in.
+    fn add_back(&self, columns: &[f32], lines: std::ops::Range<usize>, picture: &mut [f32]) {
+        let [height, width] = self.input;
+        let mut seen = columns.chunks_exact(self.output[1]);
+        for channel in picture.chunks_exact_mut(height * width) {
+            for top in 0..self.kernel[0] {
+                for left in 0..self.kernel[1] {
+                    for line in lines.clone() {
+                        let Some(values) = seen.next() else { return };
+                        let y = (line * self.stride[0] + top) as isize - self.before[0];
+                        let Some(y) = usize::try_from(y).ok().filter(|&y| y < height) else {
+                            continue;
+                        };
+                        let row = &mut channel[y * width..][..width];
+                        for (k, value) in values.iter().enumerate() {
+                            let x = (k * self.stride[1] + left) as isize - self.before[1];
+                            if let Some(to) = usize::try_from(x).ok().and_then(|x| row.get_mut(x)) {
+                                *to += value;
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -274,34 +300,6 @@ pub(super) fn scatter(g: &Geometry, gradient: &[f32], weight: &[f32], d_x: &mut 
             g.add_back(&columns, lines, d_x);
         }
     });
-}
-
-impl Geometry {
-    /// Adds the columns of `lines` of the output to the picture that they were seen in.
-    fn add_back(&self, columns: &[f32], lines: std::ops::Range<usize>, picture: &mut [f32]) {
-        let [height, width] = self.input;
-        let mut seen = columns.chunks_exact(self.output[1]);
-        for channel in picture.chunks_exact_mut(height * width) {
-            for top in 0..self.kernel[0] {
-                for left in 0..self.kernel[1] {
-                    for line in lines.clone() {
-                        let Some(values) = seen.next() else { return };
-                        let y = (line * self.stride[0] + top) as isize - self.before[0];
-                        let Some(y) = usize::try_from(y).ok().filter(|&y| y < height) else {
-                            continue;
-                        };
-                        let row = &mut channel[y * width..][..width];
-                        for (k, value) in values.iter().enumerate() {
-                            let x = (k * self.stride[1] + left) as isize - self.before[1];
-                            if let Some(to) = usize::try_from(x).ok().and_then(|x| row.get_mut(x)) {
-                                *to += value;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// The gradient of the weights. Each thread has channels of the input to itself and adds up samples
