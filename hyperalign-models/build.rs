@@ -1,35 +1,53 @@
-//! Lists the files under `assets/`, so that the program carries the small models with it and
-//! finds them from any working folder.
+//! Lists the files under `assets/`, so that the program carries the small models and the adapters
+//! that were trained for them, and finds them from any working folder.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
 };
 
+/// The folder under `assets/` whose files are adapters; every other folder is a model.
+const ADAPTERS: &str = "adapters";
+
 fn main() {
     let crate_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("set by cargo"));
     let assets = crate_dir.join("../assets");
     println!("cargo::rerun-if-changed={}", assets.display());
+    let (adapters, models): (Vec<_>, Vec<_>) =
+        sorted(&assets).into_iter().partition(|path| file_name(path) == ADAPTERS);
     let mut table = String::from("&[\n");
-    for model in sorted(&assets) {
-        let name = file_name(&model);
-        if !model.is_dir() {
-            continue;
-        }
-        table += &format!("    ({name:?}, &[\n");
+    for model in models.iter().filter(|path| path.is_dir()) {
+        table += &format!("    ({:?}, &[\n", file_name(model));
         let mut files = Vec::new();
-        collect(&model, &mut files);
+        collect(model, &mut files);
         for file in files {
-            println!("cargo::rerun-if-changed={}", file.display());
-            let relative = file.strip_prefix(&model).expect("below the model");
+            let relative = file.strip_prefix(model).expect("below the model");
             let key = relative.to_str().expect("assets have plain names").replace('\\', "/");
-            let path = fs::canonicalize(&file).expect("the file was just listed");
-            table += &format!("        ({key:?}, include_bytes!({path:?})),\n");
+            table += &format!("        {},\n", entry(&key, &file));
         }
         table += "    ]),\n";
     }
     table += "]\n";
-    let out = PathBuf::from(env::var("OUT_DIR").expect("set by cargo")).join("embedded.rs");
+    write("models.rs", &table);
+
+    let mut table = String::from("&[\n");
+    for file in adapters.iter().flat_map(|folder| sorted(folder)) {
+        let name = file.file_stem().and_then(|name| name.to_str());
+        table += &format!("    {},\n", entry(name.expect("assets have plain names"), &file));
+    }
+    table += "]\n";
+    write("adapters.rs", &table);
+}
+
+/// A file under `key`, as a pair in Rust.
+fn entry(key: &str, file: &Path) -> String {
+    println!("cargo::rerun-if-changed={}", file.display());
+    let path = fs::canonicalize(file).expect("the file was just listed");
+    format!("({key:?}, include_bytes!({path:?}))")
+}
+
+fn write(name: &str, table: &str) {
+    let out = PathBuf::from(env::var("OUT_DIR").expect("set by cargo")).join(name);
     fs::write(out, table).expect("the output folder is writable");
 }
 

@@ -122,6 +122,23 @@ fn several_pictures_do_not_depend_on_each_other() {
 }
 
 #[test]
+fn an_adapter_comes_with_the_program() {
+    let world = World::new();
+    let picture = |out: &str, arguments: &[&str]| {
+        let flags = ["--prompt", "a dog", "--seed", "7", "--steps", "2", "--out", out];
+        let output = sample_from(&world, "emoji-sd", &[&flags, arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        image::read_png(&world.path(out)).unwrap()
+    };
+    let (own, metadata) = picture("own.png", &["--variant", "s"]);
+    assert_eq!(own, picture("named.png", &["--adapter", "emoji-sd-s"]).0);
+    assert_ne!(own, picture("base.png", &[]).0);
+    let about = metadata.hyperalign.unwrap();
+    assert_eq!(about["adapter"], "emoji-sd-s");
+    assert_eq!(about["adapter_sha256"].as_str().map(str::len), Some(64));
+}
+
+#[test]
 fn what_cannot_be_done_is_said_and_leaves_nothing() {
     let world = World::new();
     write_base(&world.path("other"), 2);
@@ -144,6 +161,8 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     fails("base", &["--adapter", "other.safetensors"], &["trained on the base `tiny`"]);
     fails("base", &["--adapter", "broken.safetensors"], &["broken.safetensors"]);
     fails("base", &["--adapter", "none.safetensors"], &["none.safetensors"]);
+    fails("base", &["--adapter", "emoji-sd-p"], &["no adapter `emoji-sd-p`", "`emoji-sd-s`?"]);
+    fails("base", &["--adapter", "emoji-sd-s"], &["trained on the base `emoji-sd`"]);
     fails("base", &["--out", "file/x.png"], &["file/x.png"]);
     fails("base", &["--steps", "2000"], &["2000"]);
     fails("base", &["--size", "9x8"], &["multiples of 2", "take 10 x 8"]);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use hyperalign_core::stop::Stop;
 use hyperalign_models::{
     generate::{AdapterFile, Sampling, Sought, TestTime, Way},
-    hypernet::Variant,
+    hypernet::{AdapterPlace, Variant},
 };
 use hyperalign_train::eval::{Evaluation, Format, Method};
 use miette::{Diagnostic, IntoDiagnostic};
@@ -43,8 +43,9 @@ pub struct Args {
     #[command(flatten)]
     test_time: TestTimeArgs,
 
-    /// Trained adapter: the adapter.safetensors of a run. Several are compared with each other and with
-    /// the base if each has a name, which may say how it is used: `--adapter ours=a.safetensors
+    /// Trained adapter: the adapter.safetensors of a run, or the name of one that comes with the program
+    /// (emoji-sd-s), which is also the default for its base. Several are compared with each other and
+    /// with the base if each has a name, which may say how it is used: `--adapter ours=a.safetensors
     /// --adapter ours-as-i:i=a.safetensors --adapter lora=b.safetensors`.
     #[arg(long, value_name = "[NAME[:VARIANT]=]FILE")]
     adapter: Vec<AdapterChoice>,
@@ -93,9 +94,9 @@ pub struct Args {
 /// A comparison that cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum EvalArgsError {
-    #[error("`--method {method}` needs an adapter")]
+    #[error("`--method {method}` needs an adapter, and the program has none for `{base}`")]
     #[diagnostic(help("add `--adapter FILE`, or take `--method none`"))]
-    NoAdapter { method: String },
+    NoAdapter { method: String, base: String },
     #[error("with several adapters each needs a name, and `{}` has none", file.display())]
     #[diagnostic(help("write `--adapter NAME={}`", file.display()))]
     NoName { file: PathBuf },
@@ -104,18 +105,17 @@ enum EvalArgsError {
         "say it with the name, as in `--adapter ours-as-i:i=FILE`, and leave `--method` out"
     ))]
     NamedMethods { count: usize },
-    #[error("`--method p` needs key steps, and `{}` has none", file.display())]
-    #[diagnostic(help("choose them with `hyperalign key-steps --base .. --adapter {}`", file.display()))]
-    NoKeySteps { file: PathBuf },
+    #[error("`--method p` needs key steps, and `{file}` has none")]
+    #[diagnostic(help("choose them with `hyperalign key-steps --base .. --adapter {file}`"))]
+    NoKeySteps { file: String },
     #[error(
-        "`--method {given}` asks for several variants of `{}`, which is a static LoRA: its update is \
-         the same at every step, and s, p and i are one",
-        file.display()
+        "`--method {given}` asks for several variants of `{file}`, which is a static LoRA: its update \
+         is the same at every step, and s, p and i are one"
     )]
     #[diagnostic(help(
         "name one of them (`--method none,s`), or leave `--method` out to compare the base with it"
     ))]
-    StaticVariants { given: String, file: PathBuf },
+    StaticVariants { given: String, file: String },
 }
 
 /// Measures the methods and prints the table.
@@ -128,9 +128,16 @@ enum EvalArgsError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     // Before the base is read, which may take its time.
     let needs_one = args.method.iter().find(|method| method.variant.adapted().is_some());
-    if let (Some(method), []) = (needs_one, args.adapter.as_slice()) {
-        return Err(EvalArgsError::NoAdapter { method: method.to_string() }.into());
-    }
+    let shipped = match (needs_one, args.adapter.as_slice()) {
+        (Some(method), []) => {
+            let missing = || {
+                let (method, base) = (method.to_string(), args.base.name.clone());
+                EvalArgsError::NoAdapter { method, base }
+            };
+            Some(AdapterPlace::shipped_for(&args.base.name).ok_or_else(missing)?)
+        }
+        _ => None,
+    };
     let are_named = args.adapter.len() > 1 || args.adapter.iter().any(|one| one.name.is_some());
     if are_named {
         if let Some(AdapterChoice { file, .. }) = args.adapter.iter().find(|one| one.name.is_none())
@@ -147,9 +154,10 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
     let (base, preset) = args.base.open(&device)?;
-    let open = |one: &AdapterChoice| AdapterFile::open(&one.file, base.as_ref(), &device);
-    let adapters: Vec<AdapterFile> =
-        args.adapter.iter().map(open).collect::<Result<_, _>>().into_diagnostic()?;
+    let given = args.adapter.iter().map(|one| AdapterPlace::find(&one.file));
+    let open = |place| AdapterFile::open_at(place?, base.as_ref(), &device);
+    let adapters = given.chain(shipped.map(Ok)).map(open).collect::<Result<Vec<_>, _>>();
+    let adapters = adapters.into_diagnostic()?;
     let mut prompts = args.prompts.read(base.as_ref(), args.limit, PROMPTS)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let trained = adapters.iter().find_map(|file| file.meta.reward.as_ref());
@@ -236,7 +244,7 @@ fn is_static(file: &AdapterFile) -> bool {
 /// Fails where `file` is to be used as P and has no key steps; a static LoRA needs none.
 fn check_key_steps(variant: Option<Variant>, file: &AdapterFile) -> Result<(), EvalArgsError> {
     if variant == Some(Variant::P) && file.meta.key_steps.is_empty() && !is_static(file) {
-        return Err(EvalArgsError::NoKeySteps { file: file.path.clone() });
+        return Err(EvalArgsError::NoKeySteps { file: file.place.to_string() });
     }
     Ok(())
 }
@@ -261,7 +269,7 @@ fn methods<'a>(
     let variants = args.method.iter().filter(is_variant).count();
     if let Some(file) = adapter.filter(|file| variants > 1 && is_static(file)) {
         let given: Vec<String> = args.method.iter().map(ToString::to_string).collect();
-        let (given, file) = (given.join(","), file.path.clone());
+        let (given, file) = (given.join(","), file.place.to_string());
         return Err(EvalArgsError::StaticVariants { given, file });
     }
     let method = |choice: &MethodChoice| {
@@ -270,7 +278,8 @@ fn methods<'a>(
             (None, _) => None,
             (Some(_), Some(file)) => Some(file),
             (Some(_), None) => {
-                return Err(EvalArgsError::NoAdapter { method: choice.to_string() });
+                let (method, base) = (choice.to_string(), args.base.name.clone());
+                return Err(EvalArgsError::NoAdapter { method, base });
             }
         };
         file.map_or(Ok(()), |file| check_key_steps(variant, file))?;

@@ -8,8 +8,9 @@ use hyperalign_core::movement::{
 };
 use hyperalign_core::stop::Stop;
 use hyperalign_models::generate::{AdapterFile, Shot};
+use hyperalign_models::hypernet::AdapterPlace;
 use hyperalign_train::eval::movement;
-use miette::IntoDiagnostic;
+use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 
 use crate::args::{BaseArgs, StepArgs, at_least_one};
@@ -75,6 +76,16 @@ struct Answer {
     curvature: Vec<f64>,
 }
 
+/// Key steps that have nowhere to go.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum KeyStepsError {
+    #[error(
+        "`{name}` is part of the program, and key steps are written into the file of an adapter"
+    )]
+    #[diagnostic(help("give the adapter.safetensors of a run, or leave `--adapter` out"))]
+    Embedded { name: &'static str },
+}
+
 /// Measures the movement and chooses the key steps.
 ///
 /// # Errors
@@ -86,8 +97,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     interrupt::request_on_ctrl_c(stop.clone())?;
     let device = context.device()?;
     let (base, preset) = args.base.open(&device)?;
-    let open = |file: &PathBuf| AdapterFile::open(file, base.as_ref(), &device);
-    let adapter = args.adapter.as_ref().map(open).transpose().into_diagnostic()?;
+    let open = |file: &PathBuf| match AdapterPlace::find(file).into_diagnostic()? {
+        AdapterPlace::Embedded { name, .. } => Err(KeyStepsError::Embedded { name }.into()),
+        place => AdapterFile::open_at(place, base.as_ref(), &device).into_diagnostic(),
+    };
+    let adapter = args.adapter.as_ref().map(open).transpose()?;
     let prompts = args.prompts.read(base.as_ref(), Some(args.limit), args.limit)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let shots: Vec<Shot> = (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt, seed }).collect();
@@ -106,10 +120,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         Criterion::Curvature => key_steps_by_curvature,
     };
     let key_steps = choose(&movement, args.count).into_diagnostic()?;
-    if let Some(AdapterFile { path, adapter, mut meta }) = adapter {
+    if let Some((path, AdapterFile { adapter, mut meta, .. })) = args.adapter.as_ref().zip(adapter)
+    {
         meta.key_steps = key_steps.clone();
         meta.key_steps_of = sampling.steps;
-        adapter.save(&path, &meta).into_diagnostic()?;
+        adapter.save(path, &meta).into_diagnostic()?;
         eprintln!("stored in {}: steps {key_steps:?} of {}", path.display(), sampling.steps);
     }
     let answer = Answer {

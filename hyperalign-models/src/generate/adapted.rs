@@ -1,6 +1,6 @@
 //! Pictures of a base with an adapter.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use hyperalign_core::{contract::AdapterSource, stop::Stop};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{GenerateError, Job, Made, Way};
 use crate::{
     base::Base,
-    hypernet::{Adapter, AdapterError, AdapterMeta, Perception, Variant},
+    hypernet::{Adapter, AdapterError, AdapterMeta, AdapterPlace, Perception, Variant},
     weights,
 };
 
@@ -60,11 +60,11 @@ impl Way for Adapted<'_> {
     }
 }
 
-/// An adapter that was read from a file for the base at hand.
+/// An adapter that was read for the base at hand.
 #[derive(Debug)]
 pub struct AdapterFile {
-    /// The file.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: AdapterPlace,
     /// The trained network.
     pub adapter: Adapter,
     /// What the file says about it.
@@ -72,15 +72,30 @@ pub struct AdapterFile {
 }
 
 impl AdapterFile {
-    /// Reads the adapter in `path`, which must have been trained on `base`.
+    /// Reads the adapter that `given` names, an embedded one or a file; it must have been trained on
+    /// `base`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`AdapterPlace::find`] and [`Adapter::load`] do, and for an adapter of another
+    /// base.
+    pub fn open(given: &Path, base: &dyn Base, device: &Device) -> Result<Self, AdapterError> {
+        Self::open_at(AdapterPlace::find(given)?, base, device)
+    }
+
+    /// Reads the adapter at `place`, which must have been trained on `base`.
     ///
     /// # Errors
     ///
     /// Fails where [`Adapter::load`] does, and for an adapter of another base.
-    pub fn open(path: &Path, base: &dyn Base, device: &Device) -> Result<Self, AdapterError> {
-        let (adapter, meta) = Adapter::load(path, device)?;
+    pub fn open_at(
+        place: AdapterPlace,
+        base: &dyn Base,
+        device: &Device,
+    ) -> Result<Self, AdapterError> {
+        let (adapter, meta) = Adapter::open(&place, device)?;
         meta.check(base)?;
-        Ok(Self { path: path.to_owned(), adapter, meta })
+        Ok(Self { place, adapter, meta })
     }
 
     /// The adapter as `variant`, or as it was trained, for a run of `steps` sampling steps.

@@ -4,7 +4,7 @@ use super::{
     ConfigError,
     file::{FORMAT, METADATA},
 };
-use crate::weights::LoadError;
+use crate::{embedded, weights::LoadError};
 
 /// Why an adapter cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,17 @@ pub enum AdapterError {
     /// The file itself is not readable.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Nothing is called so.
+    #[error(
+        "there is no adapter `{given}`: it is none of the program's, and no file{}",
+        others(nearest)
+    )]
+    Unknown {
+        /// What was given.
+        given: String,
+        /// The one of the program's that was most likely meant.
+        nearest: Option<String>,
+    },
     /// It holds something else.
     #[error(
         "`{file}` is a safetensors file but no HyperAlign adapter: its metadata has no key \
@@ -74,6 +85,19 @@ pub enum AdapterError {
         /// Its fingerprint.
         given_hash: String,
     },
+}
+
+/// What the program has, and which of it was most likely meant.
+fn others(nearest: &Option<String>) -> String {
+    let known: Vec<&str> = embedded::adapters().collect();
+    match nearest {
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None if known.is_empty() => "; give the adapter.safetensors of a run".to_owned(),
+        None => format!(
+            "; the program has {}; or give the adapter.safetensors of a run",
+            known.join(", ")
+        ),
+    }
 }
 
 /// What to do with an adapter of another base, which may have the same name.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use burn::{module::Module, tensor::Device};
 use serde::Deserialize;
 
-use super::{Adapter, AdapterError, AdapterMeta};
+use super::{Adapter, AdapterError, AdapterMeta, AdapterPlace};
 use crate::weights::{self, FileFloat, SaveError, Tensors};
 
 /// Key of the metadata in the file.
@@ -48,8 +48,20 @@ impl Adapter {
     ///
     /// Fails if the file is damaged, is no adapter, or does not hold what its metadata says.
     pub fn load(path: &Path, device: &Device) -> Result<(Self, AdapterMeta), AdapterError> {
-        let tensors = Tensors::open(path)?;
-        let file = || path.display().to_string();
+        Self::open(&AdapterPlace::File(path.to_owned()), device)
+    }
+
+    /// Reads an adapter of any base, in the program or in a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn open(
+        place: &AdapterPlace,
+        device: &Device,
+    ) -> Result<(Self, AdapterMeta), AdapterError> {
+        let tensors = place.tensors()?;
+        let file = || place.to_string();
         let json = tensors
             .metadata()
             .get(METADATA)

@@ -6,6 +6,7 @@
 )]
 
 mod adapter_file;
+mod embedded;
 
 use std::{cell::RefCell, collections::BTreeSet, ops::ControlFlow};
 

@@ -58,6 +58,18 @@ impl Default for AlignSettings {
     }
 }
 
+impl AlignSettings {
+    /// The same run with the parts of a batch one after the other in place of threads at once: for a
+    /// device that all threads would share, where the tapes of all would lie in one memory. The parts,
+    /// and so the results, stay what they are.
+    #[must_use]
+    pub fn in_turn(mut self) -> Self {
+        self.training.accumulate *= self.training.shards;
+        self.training.shards = 1;
+        self
+    }
+}
+
 /// Grids of sample pictures: the base beside the model as it is, same prompts and seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -111,3 +123,19 @@ pub const REMOVED: &[(&str, &str)] = &[
 
 const WEIGHTS: &str = "write `method.lambda`, which is regulariser_weight / reward_weight: 0 for the \
                        reward alone; for preferred pictures alone, `method.name = \"fine-tuning\"`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_turn_a_batch_has_the_parts_that_it_had() {
+        let settings = AlignSettings::default();
+        let parts = |settings: &AlignSettings| {
+            (settings.training.shards, settings.training.shards * settings.training.accumulate)
+        };
+        let (threads, count) = parts(&settings);
+        assert!(threads > 1, "nothing to test");
+        assert_eq!(parts(&settings.in_turn()), (1, count));
+    }
+}

@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use hyperalign_models::clip::{ClipConfig, ClipTextConfig};
 use hyperalign_models::flux::FluxConfig;
+use hyperalign_models::hypernet::AdapterPlace;
 use hyperalign_models::mask2former::{self, Mask2FormerConfig};
 use hyperalign_models::pipeline::PipelineError;
 use hyperalign_models::t5::T5Config;
@@ -136,7 +137,8 @@ fn weight_file(path: &Path) -> miette::Result<Weights> {
         _ => {}
     }
     if is_adapter {
-        weights.problems.extend(adapter::load(path).err().map(|error| error.to_string()));
+        let place = AdapterPlace::File(path.to_owned());
+        weights.problems.extend(adapter::load(&place).err().map(|error| error.to_string()));
     }
     // Nothing is known of one that has other sizes than the published model.
     if weights.other_shapes.is_empty() {

@@ -24,8 +24,9 @@ pub(super) struct Args {
     #[command(flatten)]
     base: BaseArgs,
 
-    /// Trained adapter: the adapter.safetensors of a run.
-    #[arg(long, value_name = "FILE")]
+    /// Trained adapter: the adapter.safetensors of a run, or the name of one that comes with the
+    /// program (emoji-sd-s).
+    #[arg(long, value_name = "NAME_OR_FILE")]
     adapter: PathBuf,
 
     /// The prompt that the update is for.

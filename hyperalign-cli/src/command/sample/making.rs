@@ -9,7 +9,6 @@ use hyperalign_models::generate::{
     Adapted, AdapterFile, Cost, Job, Meter, Plain, Sampling, Shot, Sought, Way, generate,
 };
 use hyperalign_models::hypernet::Variant;
-use hyperalign_models::weights;
 use hyperalign_rewards::emoji;
 use indicatif::ProgressBar;
 use miette::IntoDiagnostic;
@@ -99,7 +98,7 @@ fn metadata(
     }
     if let Some((file, adapted)) = adapter {
         extra.push(("Variant".to_owned(), adapted.variant.label().to_owned()));
-        extra.push(("Adapter".to_owned(), file.path.display().to_string()));
+        extra.push(("Adapter".to_owned(), file.place.to_string()));
     }
     for laid in base.laid() {
         extra.push(("Lora".to_owned(), format!("{}: {}", laid.file.display(), laid.scale)));
@@ -140,7 +139,7 @@ pub(super) fn settings(making: &Making<'_>) -> miette::Result<Value> {
         None => json!(VariantChoice::None.to_string()),
     };
     let sha256 = match adapter {
-        Some((file, _)) => Some(weights::sha256_of_file(&file.path).into_diagnostic()?),
+        Some((file, _)) => Some(file.place.sha256().into_diagnostic()?),
         None => None,
     };
     let keyed = adapter.as_ref().filter(|(_, adapted)| adapted.variant == Variant::P);
@@ -153,7 +152,7 @@ pub(super) fn settings(making: &Making<'_>) -> miette::Result<Value> {
         "reward": sought.as_ref().map(|sought| sought.reward.name()),
         "reward_version": sought.as_ref().map(|sought| sought.reward.version()),
         "budget": sought.as_ref().map(|sought| sought.budget),
-        "adapter": adapter.as_ref().map(|(file, _)| &file.path),
+        "adapter": adapter.as_ref().map(|(file, _)| file.place.to_string()),
         "adapter_sha256": sha256,
         "key_steps": keyed.map(|(_, adapted)| &adapted.key_steps),
         "sampler": solver.name(),

@@ -15,6 +15,7 @@ use hyperalign_models::base::Base;
 use hyperalign_models::generate::{
     Adapted, AdapterFile, GenerateError, Sampling, Sought, TestTime,
 };
+use hyperalign_models::hypernet::AdapterPlace;
 use hyperalign_models::weights;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
@@ -43,11 +44,13 @@ pub struct Args {
     #[command(flatten)]
     base: BaseArgs,
 
-    /// Trained adapter: the adapter.safetensors of a run.
-    #[arg(long, value_name = "FILE")]
+    /// Trained adapter: the adapter.safetensors of a run, or the name of one that comes with the
+    /// program (emoji-sd-s).
+    #[arg(long, value_name = "NAME_OR_FILE")]
     adapter: Option<PathBuf>,
 
-    /// When the adapter writes a new update. Default: as it was trained.
+    /// When the adapter writes a new update. Default: as it was trained. Without `--adapter`, that of the
+    /// program for the base is used.
     #[arg(long, value_enum)]
     variant: Option<VariantChoice>,
 
@@ -124,9 +127,9 @@ enum SampleError {
     #[error("`--negative` has no meaning here: {reason}")]
     #[diagnostic(help("leave it out"))]
     NoNegative { reason: &'static str },
-    #[error("`--variant {variant}` needs an adapter")]
+    #[error("`--variant {variant}` needs an adapter, and the program has none for `{base}`")]
     #[diagnostic(help("add `--adapter FILE`, or take `--variant none`"))]
-    NoAdapter { variant: String },
+    NoAdapter { variant: String, base: String },
     #[error(transparent)]
     Generate(#[from] GenerateError),
     #[error(transparent)]
@@ -287,13 +290,18 @@ fn check_negative(args: &Args, base: &dyn Base, guidance_scale: f64) -> miette::
     base::warn_of_cuts(base, std::iter::once(args.negative.as_str()))
 }
 
-/// The adapter that the flags name, if any is used.
+/// The adapter that the flags name, or the program's own for the base, if any is used.
 fn adapter(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Option<AdapterFile>> {
-    match (&args.adapter, args.variant) {
-        (_, Some(VariantChoice::None)) | (None, None) => Ok(None),
+    let file = match (&args.adapter, args.variant) {
+        (_, Some(VariantChoice::None)) | (None, None) => return Ok(None),
         (None, Some(variant)) => {
-            Err(SampleError::NoAdapter { variant: variant.to_string() }.into())
+            let place = AdapterPlace::shipped_for(base.name()).ok_or_else(|| {
+                let (variant, base) = (variant.to_string(), base.name().to_owned());
+                SampleError::NoAdapter { variant, base }
+            })?;
+            AdapterFile::open_at(place, base, device)
         }
-        (Some(file), _) => AdapterFile::open(file, base, device).into_diagnostic().map(Some),
-    }
+        (Some(given), _) => AdapterFile::open(given, base, device),
+    };
+    file.into_diagnostic().map(Some)
 }

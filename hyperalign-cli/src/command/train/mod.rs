@@ -12,6 +12,7 @@ use std::{
 };
 
 use hyperalign_core::contract::Decoder;
+use hyperalign_core::device::CPU;
 use hyperalign_core::{
     atomic,
     movement::{key_steps_by_share, key_steps_spread},
@@ -144,7 +145,7 @@ enum TrainError {
 /// Fails for settings, a base or a folder that cannot be used, before anything is trained; then
 /// as training and measuring do.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
-    let settings = settings(args)?;
+    let settings = settings(args, context)?;
     let device = context.device()?;
     let _lock = lock(args)?;
     let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
@@ -209,16 +210,20 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
 }
 
 /// The settings of a new run, or those of the run that is resumed.
-fn settings(args: &Args) -> miette::Result<AlignSettings> {
+fn settings(args: &Args, context: &Context) -> miette::Result<AlignSettings> {
     let stored = args.out.join(CONFIG);
+    let defaults = match context.device_name() {
+        CPU => AlignSettings::default(),
+        _ => AlignSettings::default().in_turn(),
+    };
     let mut settings: AlignSettings = match (&args.config, args.resume) {
         (None, true) if !stored.is_file() => {
             return Err(TrainError::NothingToResume { dir: args.out.clone() }.into());
         }
-        (None, true) => config::read(&AlignSettings::default(), REMOVED, &stored)?,
+        (None, true) => config::read(&defaults, REMOVED, &stored)?,
         _ if stored.exists() => return Err(TrainError::Occupied { dir: args.out.clone() }.into()),
-        (Some(file), _) => config::read(&AlignSettings::default(), REMOVED, file)?,
-        (None, false) => AlignSettings::default(),
+        (Some(file), _) => config::read(&defaults, REMOVED, file)?,
+        (None, false) => defaults,
     };
     if let Some(steps) = args.steps {
         settings.training.updates = steps;
