@@ -45,7 +45,7 @@ pub struct BaseOptions {
 
     /// Take a base of the hub from the cache and ask no server (as HF_HUB_OFFLINE=1 does).
     #[arg(long)]
-    offline: bool,
+    pub offline: bool,
 
     /// Number format of the base's weights, in which it also computes: f32, f16 or bf16 for all
     /// parts, or one for each as in unet=bf16,vae=f32. Parts are text_encoder, unet and vae; of

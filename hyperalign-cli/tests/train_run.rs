@@ -333,3 +333,23 @@ fn a_finished_run_holds_what_the_book_says() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(picture.is_file());
 }
+
+#[test]
+fn a_dry_run_tells_what_a_run_takes_and_keeps_nothing() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let (dir, config) = fresh(root.path(), "run");
+    let flags = ["--config", &config, "--dry-run"];
+    let output = train(&dir, &flags).output().expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for words in ["hyperalign on emoji-sd with", "6 updates of", "disk: ", "nothing was kept"] {
+        assert!(text.contains(words), "no `{words}` in {text}");
+    }
+    assert!(!dir.exists(), "the folder of the run was made");
+    let output = train(&dir, &[&flags[..], &["--json"]].concat()).output().expect("it runs");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found["updates"], 6);
+    assert!(found["seconds_an_update"].as_f64().is_some_and(|seconds| seconds > 0.0), "{found}");
+    // The adapter, and three checkpoints with two moments of every weight.
+    assert!(found["disk_bytes"].as_u64().is_some_and(|bytes| bytes > 100_000), "{found}");
+}

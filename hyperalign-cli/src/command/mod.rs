@@ -12,6 +12,7 @@ pub mod pairs;
 pub mod parity;
 pub mod pretrain;
 pub mod sample;
+pub mod schema;
 pub mod score;
 #[cfg(feature = "serve")]
 pub mod serve_rewards;
@@ -57,6 +58,8 @@ pub enum Command {
     Bench(bench::Args),
     /// Make the embedded models from nothing (hours; resumable).
     Pretrain(pretrain::Args),
+    /// Print the JSON schema of the settings that `train --config` reads, for editors.
+    Schema(schema::Args),
     /// Print the completion script of a shell.
     Completions(completions::Args),
 }
@@ -84,6 +87,7 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Pretrain(args) => pretrain::run(&args, context),
         Command::World(args) => world::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
+        Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args, context),
     }
 }

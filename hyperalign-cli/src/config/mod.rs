@@ -107,6 +107,73 @@ mod tests {
         assert!(missing.is_empty(), "{missing:?}");
     }
 
+    /// The recipes for real sizes are settings, and what they cut a batch into is whole.
+    #[test]
+    fn recipes_are_read() {
+        let configs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+        let scheduler = SchedulerConfig::stable_diffusion().ddim(50, 0.0).unwrap();
+        let mut count = 0;
+        for folder in [configs.clone(), configs.join("evidence")] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                let is_comparison = text.contains("[[");
+                if path.extension().is_none_or(|kind| kind != "toml") || is_comparison {
+                    continue;
+                }
+                let settings = read(&AlignSettings::default(), REMOVED, &path).unwrap();
+                settings.training.validate().unwrap();
+                settings.training.check_span(settings.method.span()).unwrap();
+                let shards = settings.training.shards * settings.training.accumulate;
+                let plan = Plan { scheduler: &scheduler, shards };
+                settings.method.check(&plan).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+                count += 1;
+            }
+        }
+        assert!(count >= 3, "no recipes");
+    }
+
+    /// `configs/train.schema.json` is what `hyperalign schema` prints, and takes what is read.
+    #[test]
+    fn the_schema_is_that_of_the_settings() {
+        let configs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+        let schema = hyperalign_train::align::schema();
+        let written = std::fs::read_to_string(configs.join("train.schema.json")).unwrap();
+        let written: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert!(written == schema, "write it anew: hyperalign schema > configs/train.schema.json");
+
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let valid = |text: &str| {
+            let table: toml::Table = toml::from_str(text).unwrap();
+            validator.is_valid(&serde_json::to_value(table).unwrap())
+        };
+        for name in MethodSettings::NAMES {
+            assert!(valid(&format!("[method]\nname = {name:?}\n")), "{name}");
+            assert!(!valid(&format!("[method]\nname = {name:?}\nno_such_key = 1\n")), "{name}");
+        }
+        let defaults = toml::to_string(&AlignSettings::default()).unwrap();
+        assert!(valid(&defaults), "{defaults}");
+        for good in [
+            "",
+            "[method]\nlambda = 2.0\n",
+            "[network]\nrank = 8\n",
+            "[network]\nkind = \"static-lora\"\nrank = 8\n",
+            "[training]\nseed = \"18446744073709551615\"\n",
+            "[training.schedule]\nkind = \"cosine\"\nwarmup = 5\n",
+        ] {
+            assert!(valid(good), "{good}");
+        }
+        for bad in [
+            "seed = 1\n",
+            "[method]\nname = \"hyperaling\"\n",
+            "[training]\nupdates = \"many\"\n",
+            "[network]\nkind = \"static-lora\"\nwidth = 8\n",
+            "[trajectory]\nvariant = \"x\"\n",
+        ] {
+            assert!(!valid(bad), "{bad}");
+        }
+    }
+
     /// The engine's own default is another learning rate than an alignment run's.
     #[test]
     fn a_table_changes_only_the_keys_that_it_names() {

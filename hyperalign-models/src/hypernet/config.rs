@@ -1,10 +1,11 @@
 //! What shape a hypernetwork has, and what it adapts.
 
 use hyperalign_core::{contract::Held, lora::LoraTarget};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// When the update is computed anew along a trajectory (arXiv:2601.15968, section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
     /// HyperAlign-S: at every step.

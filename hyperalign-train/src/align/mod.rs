@@ -4,9 +4,11 @@
 mod network;
 mod objective;
 mod run;
+mod schema;
 mod settings;
 mod statistics;
 
 pub use network::{NetworkSettings, TextStream};
 pub use run::{AlignError, Aligned, align, check};
+pub use schema::schema;
 pub use settings::{AlignSettings, EvaluationSettings, REMOVED, SampleSettings};

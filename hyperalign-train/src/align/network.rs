@@ -5,6 +5,7 @@ use hyperalign_models::{
     base::Base,
     hypernet::{AdapterKind, ConfigError, Hypernet, HypernetConfig, StaticLoraConfig},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::learner::Settings;
@@ -14,7 +15,7 @@ use crate::learner::Settings;
 pub(super) const OWN: &str = "own";
 
 /// The trained network.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum NetworkSettings {
     /// The hypernetwork of HyperAlign; see [`HypernetConfig`] for the fields.
@@ -62,7 +63,7 @@ pub enum NetworkSettings {
 
 /// Whether an update adapts the projections of a base's text stream, as FLUX.1 has one, beside
 /// those of its image stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TextStream {
     /// They stay as they are.

@@ -1,5 +1,6 @@
 //! What an alignment run can be told; one TOML file.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkSettings, network::OWN};
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// All settings of a run. Whatever is left out has the value of [`Default`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignSettings {
     /// The losses.
@@ -71,7 +72,7 @@ impl AlignSettings {
 }
 
 /// Grids of sample pictures: the base beside the model as it is, same prompts and seeds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SampleSettings {
     /// Updates between grids; 0 for none.
@@ -87,7 +88,7 @@ impl Default for SampleSettings {
 }
 
 /// What the base and the trained model are compared on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationSettings {
     /// Rows of held-out prompts. A task that has fewer prompts has them again, with other seeds.
@@ -96,6 +97,7 @@ pub struct EvaluationSettings {
     pub seeds: usize,
     /// Seed of the choice of prompts and of the pictures.
     #[serde(with = "crate::learner::seed")]
+    #[schemars(with = "crate::learner::seed::Written")]
     pub seed: u64,
     /// How many key steps P has.
     pub key_steps: usize,

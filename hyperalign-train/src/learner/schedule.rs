@@ -1,12 +1,13 @@
 //! The learning rate as a function of the update.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SettingsError;
 
 /// How the learning rate changes over a run. A pure function of the update: there is no state to
 /// save.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     /// A linear rise over `warmup` updates, then constant.

@@ -1,7 +1,8 @@
 //! Seeds in files: all 64 bits of them, where TOML's integers end at 63.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserializer, Serializer,
     de::{Error, Unexpected, Visitor},
@@ -18,6 +19,21 @@ pub(crate) fn serialize<S: Serializer>(seed: &u64, serializer: S) -> Result<S::O
 /// Reads a seed from a number or a text of digits.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     deserializer.deserialize_any(Seed)
+}
+
+/// What a seed may be in a file, for the schema of settings.
+pub(crate) struct Written;
+
+impl JsonSchema for Written {
+    fn schema_name() -> Cow<'static, str> {
+        "Seed".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$" }]
+        })
+    }
 }
 
 struct Seed;

@@ -7,13 +7,14 @@ use std::{
 
 use burn::module::ParamGroup;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Schedule;
 use super::parameters::Parameter;
 
 /// How many updates to make, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Updates of a whole run.
@@ -21,6 +22,7 @@ pub struct Settings {
     /// The seed of the run. The engine draws nothing: objectives use it, and a checkpoint of
     /// another seed is refused.
     #[serde(with = "super::seed")]
+    #[schemars(with = "super::seed::Written")]
     pub seed: u64,
     /// The optimizer.
     pub optimizer: AdamW,
@@ -50,6 +52,7 @@ pub struct Settings {
     pub log_every: u64,
     /// Seconds after which the run saves and ends, those of earlier sittings included.
     #[serde(with = "seconds")]
+    #[schemars(with = "Option<f64>")]
     pub time_limit: Option<Duration>,
 }
 
@@ -77,7 +80,7 @@ impl Default for Settings {
 }
 
 /// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), with PyTorch's defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamW {
     /// The learning rate that the schedule scales.

@@ -7,6 +7,7 @@
 
 use burn::tensor::{Tensor, activation::log_sigmoid};
 use hyperalign_models::hypernet::Adapter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DataNeed, Method, Needs, Plan, RewardNeed, Setup, check, denoising::items};
@@ -20,7 +21,7 @@ const ACCURACY: &str = "implicit_accuracy";
 const GAINS: [&str; 2] = ["preferred_gain", "rejected_gain"];
 
 /// Hyper-parameters of the loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiffusionDpoSettings {
     /// Pairs an update.

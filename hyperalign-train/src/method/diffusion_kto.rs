@@ -12,6 +12,7 @@ use burn::{
     },
 };
 use hyperalign_models::hypernet::Adapter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -28,7 +29,7 @@ const GAINS: [&str; 2] = ["desirable_gain", "undesirable_gain"];
 const DIVERGENCE: &str = "divergence";
 
 /// What a gain `u` beyond the point of reference is worth (Kahneman & Tversky 1979).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Utility {
     /// `sigmoid(u)`: much is made of what is near the reference, in both directions.
@@ -41,7 +42,7 @@ pub enum Utility {
 }
 
 /// Hyper-parameters of the loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiffusionKtoSettings {
     /// Pictures an update.

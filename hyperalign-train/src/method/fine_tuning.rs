@@ -4,6 +4,7 @@
 //! reward, and the shortest example of a method.
 
 use hyperalign_models::hypernet::Adapter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DataNeed, Method, Needs, Plan, RewardNeed, Setup, check};
@@ -13,7 +14,7 @@ use crate::learner::{Emit, Names, Objective, Part, SettingsError, Shard};
 const DENOISING: &str = "denoising";
 
 /// Hyper-parameters of the loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FineTuningSettings {
     /// Preferred pictures an update.

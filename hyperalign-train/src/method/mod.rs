@@ -24,6 +24,7 @@ mod trajectory;
 
 use hyperalign_core::{diffusion::Process, schedule::SolverChoice};
 use hyperalign_models::hypernet::{Adapter, AdapterMeta};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::learner::{Objective, SettingsError};
@@ -101,7 +102,7 @@ pub trait MethodVisitor {
 macro_rules! methods {
     ($($(#[$doc:meta])* $method:ident($settings:ty),)*) => {
         /// The methods and their settings, told apart by `name`.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "name", rename_all = "kebab-case")]
         pub enum MethodSettings {
             $($(#[$doc])* $method($settings),)*

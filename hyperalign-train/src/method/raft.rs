@@ -12,6 +12,7 @@ use hyperalign_core::{
 };
 use hyperalign_models::hypernet::Adapter;
 use hyperalign_rewards::Prompt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -28,7 +29,7 @@ const REWARD: &str = "reward";
 const BEST: &str = "best_reward";
 
 /// Hyper-parameters of RAFT.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RaftSettings {
     /// Prompts of a round. Every update learns from the best picture of each.

@@ -18,6 +18,7 @@ use hyperalign_core::{
 };
 use hyperalign_models::hypernet::Adapter;
 use hyperalign_rewards::Prompt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -35,7 +36,7 @@ const BRANCHES: [&str; 2] = ["denoising_branch", "inversion_branch"];
 const EMPHASIS: [[f64; 2]; 2] = [[0.1, 0.25], [0.3, 0.01]];
 
 /// Hyper-parameters of SRPO.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SrpoSettings {
     /// Trajectories of an update.

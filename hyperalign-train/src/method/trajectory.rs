@@ -2,12 +2,13 @@
 
 use hyperalign_core::schedule::Scheduler;
 use hyperalign_models::hypernet::Variant;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::learner::SettingsError;
 
 /// How trajectories are sampled, those that methods learn from and those of the sample grids.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrajectorySettings {
     /// Sampling steps.
@@ -23,7 +24,7 @@ pub struct TrajectorySettings {
 }
 
 /// How key steps are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyStepChoice {
     /// At equal distances over the plan.

@@ -8,6 +8,8 @@ mod memory;
 mod model;
 mod parts;
 
+use std::path::Path;
+
 use crate::outcome::Outcome;
 
 /// Flags of `hyperalign inspect`.
@@ -40,4 +42,13 @@ pub fn run(args: &Args) -> miette::Result<Outcome> {
         What::Checkpoint(args) => checkpoint::run(args),
         What::Adapter(args) => adapter::run(args),
     }
+}
+
+/// The memory that the model in `path` is estimated to take, where it is one whose sizes are known.
+pub fn estimate(path: &Path) -> Option<serde_json::Value> {
+    let answer = match path.is_file() {
+        true => model::file(path).ok(),
+        false => model::folder(path).ok().flatten(),
+    };
+    answer.and_then(|mut answer| Some(answer.json.get_mut("memory")?.take()))
 }

@@ -1,6 +1,7 @@
 //! `hyperalign train`: aligns a base, and measures what came of it.
 
 mod controls;
+mod dry_run;
 mod materials;
 mod report;
 
@@ -106,6 +107,11 @@ pub struct Args {
     #[arg(long)]
     controls: bool,
 
+    /// Make the first updates, keep nothing, and tell what the whole run takes: time, memory, disk.
+    /// A base of the hub has to be in the cache: nothing is downloaded.
+    #[arg(long, conflicts_with_all = ["resume", "controls"])]
+    dry_run: bool,
+
     /// Only train: no table at the end.
     #[arg(long)]
     no_eval: bool,
@@ -147,15 +153,17 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args, context)?;
     let device = context.device()?;
-    let _lock = lock(args)?;
+    let _lock = (!args.dry_run).then(|| lock(args)).transpose()?;
     let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
     let open = |reward| rewards::open(reward, &files, &device);
     let reward = args.reward.as_deref().map(open).transpose()?;
     if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
         return Err(TrainError::NoControls { method: settings.method.name() }.into());
     }
+    let mut base_options = args.base_options.clone();
+    base_options.offline |= args.dry_run;
     let (mut world, held_out) =
-        args.data.open((&args.base, &args.base_options), reward, &settings, &device)?;
+        args.data.open((&args.base, &base_options), reward, &settings, &device)?;
     let folder = args.reward_codec.as_deref();
     let codec = codec::decoder("--reward-codec", folder, world.base.as_ref(), &device)?;
     let codec_hash = codec.as_ref().map(weights::hash);
@@ -170,6 +178,13 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
 
+    if args.dry_run {
+        let Some(key_steps) = key_steps(&world, &settings, &stop)? else {
+            return Ok(Outcome::Interrupted);
+        };
+        let names = (args.base.as_str(), context.device_name());
+        return dry_run::run(&world, &settings, &key_steps, names, &stop, args.json);
+    }
     let config = (args.out.join(CONFIG), toml::to_string(&settings).into_diagnostic()?);
     // A run that goes on writes it once it is known that it can.
     if !args.resume {

@@ -1,9 +1,10 @@
 //! Advantages: how much better a picture is than the others of its group.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the deviation of a picture's score from the mean of its group is divided by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spread {
     /// The standard deviation within its group: every group teaches as much.

@@ -5,6 +5,7 @@ use hyperalign_core::{
     diffusion::Process,
     schedule::{Solver, SolverChoice},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FirstNoise, Grpo, Recipe, Spread, window::Noisy};
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// Hyper-parameters of DanceGRPO.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DanceGrpoSettings {
     /// Prompts of a rollout.

@@ -6,6 +6,7 @@ use hyperalign_core::{
     diffusion::Process,
     schedule::{Solver, SolverChoice},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FirstNoise, Grpo, Recipe, Spread, window::Noisy};
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// How the steps of a flow draw noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowSampling {
     /// By the paper's SDE. In few steps it leaves noise in pictures.
@@ -35,7 +36,7 @@ impl FlowSampling {
 }
 
 /// Hyper-parameters of Flow-GRPO.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowGrpoSettings {
     /// Prompts of a rollout.

@@ -5,6 +5,7 @@ use hyperalign_core::{
     diffusion::Process,
     schedule::{Solver, SolverChoice},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Hyper-parameters of MixGRPO.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MixGrpoSettings {
     /// Prompts of a rollout.

@@ -19,6 +19,7 @@ use hyperalign_core::{
     schedule::{Solver, SolverChoice},
 };
 use hyperalign_models::hypernet::Adapter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{advantages::spread_within, window::Noisy};
@@ -46,7 +47,7 @@ const CLIPPED: &str = "clipped_share";
 const DIVERGENCE: &str = "divergence";
 
 /// What the pictures of a group start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FirstNoise {
     /// The same noise: what differs is what the steps draw.

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use hyperalign_core::noise::Stream;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a window moves over the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WindowSchedule {
     /// From the noisiest step on, one step further after every so many rollouts, and back to the

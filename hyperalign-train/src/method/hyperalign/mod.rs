@@ -21,6 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use burn::tensor::Tensor;
 use hyperalign_core::{contract::Denoiser as _, lora::LoraSet, schedule::Scheduler};
 use hyperalign_models::hypernet::{Adapter, AdapterMeta};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -44,7 +45,7 @@ const LIMITED: &str = "limited_share";
 const LIMIT: &str = "gradient_limit";
 
 /// Hyper-parameters of the losses.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HyperAlignSettings {
     /// How much the denoising loss on preferred pictures weighs beside the reward, `lambda`; at 0

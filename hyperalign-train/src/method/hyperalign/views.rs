@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, s};
 use hyperalign_core::noise::{Purpose, Stream, normal};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Views of a picture whose mean reward is maximised.
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// network alone. It hangs on the exact place of the pixels; the mean over views that are moved by
 /// a few pixels and have a little noise on them has less of it (AugCLIP of Liu et al. 2021,
 /// arXiv:2112.01573).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Views {
     /// Views of each picture; 0 shows the picture as it is.

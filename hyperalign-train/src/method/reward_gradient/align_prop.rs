@@ -6,6 +6,7 @@ use hyperalign_core::{
     noise::Stream,
     schedule::{Solver, SolverChoice},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Recipe, RewardGradient, Supervised};
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Where the gradient ends on its way back, in steps of the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truncation {
     /// A normal number around 84 % of the plan, with a deviation of 10 %: about the last sixth is
@@ -50,7 +51,7 @@ impl Truncation {
 }
 
 /// Hyper-parameters of AlignProp.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignPropSettings {
     /// Trajectories of an update.

@@ -6,6 +6,7 @@ use hyperalign_core::{
     diffusion::Process,
     schedule::{Solver, SolverChoice},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Recipe, RewardGradient, Supervised};
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Hyper-parameters of DRaFT-K.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DraftSettings {
     /// Trajectories of an update.
@@ -71,7 +72,7 @@ impl Method for DraftSettings {
 }
 
 /// Hyper-parameters of DRaFT-LV.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DraftLvSettings {
     /// Trajectories of an update.

@@ -5,6 +5,7 @@ use hyperalign_core::{
     diffusion::Process,
     schedule::{Solver, SolverChoice},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Data, Recipe, RewardGradient, Supervised};
@@ -18,7 +19,7 @@ use crate::{
 /// Hyper-parameters of ReFL.
 ///
 /// Trajectories of the published recipe are sampled without guidance: `trajectory.guidance_scale` 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReflSettings {
     /// Trajectories of an update.

@@ -15,6 +15,7 @@ use hyperalign_core::{
     schedule::{Solver, SolverChoice},
 };
 use hyperalign_models::hypernet::Adapter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::branches::Branches;
@@ -34,7 +35,7 @@ const DECIDED: &str = "decided_share";
 const ACCURACY: &str = "implicit_accuracy";
 
 /// Hyper-parameters of SPO.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpoSettings {
     /// Trajectories of an update.
