@@ -1,7 +1,7 @@
 //! What pictures are made by, and what their files say about it: the same words and the same bytes,
 //! whoever makes them.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use hyperalign_core::image::{Metadata, Parameters};
 use hyperalign_core::schedule::Solver;
@@ -31,15 +31,15 @@ pub struct Making<'a> {
 
 /// What else the pictures depend on, for the words of their files.
 #[derive(Debug)]
-pub struct Surroundings<'a> {
+pub struct Surroundings {
     /// The device, as the user wrote it.
-    pub device: &'a str,
+    pub device: String,
     /// The number formats, as the user wrote them.
     pub dtype: Option<String>,
     /// SHA-256 of the adapter's file, if one is used.
     pub adapter_sha256: Option<String>,
     /// The folder of the small codec that decodes, and a hash of its weights.
-    pub codec: Option<(&'a Path, String)>,
+    pub codec: Option<(PathBuf, String)>,
 }
 
 impl Making<'_> {
@@ -122,7 +122,7 @@ impl Making<'_> {
         if !base.laid().is_empty() {
             settings["loras"] = json!(base.laid());
         }
-        settings["device"] = around.device.into();
+        settings["device"] = around.device.as_str().into();
         settings["dtype"] = around.dtype.as_deref().unwrap_or("f32").into();
         settings["preview_codec"] = json!(around.codec.as_ref().map(|(folder, _)| folder));
         settings["preview_codec_hash"] = json!(around.codec.as_ref().map(|(_, hash)| hash));

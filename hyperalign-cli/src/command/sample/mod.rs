@@ -181,10 +181,10 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         Making { base: base.as_ref(), sampling, solver, adapter, sought, settings: Value::Null };
     let sha256 = file.as_ref().map(|file| weights::sha256_of_file(&file.path)).transpose();
     making.settings = making.settings(&Surroundings {
-        device: context.device_name(),
+        device: context.device_name().to_owned(),
         dtype: args.base.options.dtype(),
         adapter_sha256: sha256.into_diagnostic()?,
-        codec: folder.zip(codec.as_ref().map(weights::hash)),
+        codec: args.preview_codec.clone().zip(codec.as_ref().map(weights::hash)),
     });
 
     let start = Instant::now();
