@@ -70,7 +70,9 @@ impl Access {
         let what = if given.is_some() { "the key is another one" } else { "there is no key" };
         Err(Refusal::new(
             StatusCode::UNAUTHORIZED,
-            format!("{what}; send the header `Authorization: Bearer KEY` with the server's --api-key"),
+            format!(
+                "{what}; send the header `Authorization: Bearer KEY` with the server's --api-key"
+            ),
         ))
     }
 }

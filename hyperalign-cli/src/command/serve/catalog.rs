@@ -126,7 +126,9 @@ impl Catalog {
             return Ok(String::new());
         }
         let reason = match (self.base.reads_unconditional(), sampling.guidance_scale) {
-            (false, _) => "the base was distilled to be told its guidance, and reads no second prompt",
+            (false, _) => {
+                "the base was distilled to be told its guidance, and reads no second prompt"
+            }
             (true, 1.0) => "the weight of guidance is 1, which turns it off",
             (true, _) => {
                 self.read(&wish.negative_prompt, warnings)?;

@@ -9,7 +9,8 @@ fn requests() {
     let openai = br#"{"prompt": "a dog", "n": 2, "size": "64x32", "seed": 7, "loras": {"x": 0.5}}"#;
     let webui = br#"{"prompt": "a <lora:x:0.5> dog", "seed": -1, "width": 8, "height": 8,
         "sampler_name": "Euler a", "cfg_scale": 7, "batch_size": 2, "alwayson_scripts": {}}"#;
-    let words = &["<lora:", ":", ">", "{", "\"", "null", "1e999", "-1", "x", "\"loras\":", "[", ","];
+    let words =
+        &["<lora:", ":", ">", "{", "\"", "null", "1e999", "-1", "x", "\"loras\":", "[", ","];
     let corpus = vec![openai.to_vec(), webui.to_vec()];
     let fuzz = Fuzz { name: "requests for pictures", corpus, words, constant: 8 << 20 };
     let figures = fuzz.run(inputs(), |body| {

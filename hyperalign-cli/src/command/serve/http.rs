@@ -95,7 +95,11 @@ impl App {
     /// # Errors
     ///
     /// Refuses where one of them cannot be made, and after [`patience`](Self::patience).
-    pub async fn pictures(&self, pending: &mut Pending, count: usize) -> Result<Vec<Picture>, Refusal> {
+    pub async fn pictures(
+        &self,
+        pending: &mut Pending,
+        count: usize,
+    ) -> Result<Vec<Picture>, Refusal> {
         let all = async {
             let mut pictures = Vec::with_capacity(count);
             while pictures.len() < count {
@@ -183,7 +187,10 @@ async fn nothing_there(request: Request) -> Response {
 }
 
 async fn other_method(request: Request) -> Response {
-    let reason = format!("{} is not asked for in this way; pictures are asked for with POST, all else with GET", request.uri().path());
+    let reason = format!(
+        "{} is not asked for in this way; pictures are asked for with POST, all else with GET",
+        request.uri().path()
+    );
     refused(request.uri().path(), &Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason))
 }
 

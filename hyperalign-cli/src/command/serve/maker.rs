@@ -123,10 +123,12 @@ impl Maker {
         let base = self.base_of(recipe)?;
         let sampling = Sampling { batch: rows.len(), ..recipe.sampling.clone() };
         let solver = base.solver(sampling.solver)?;
-        let latents = sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size))?;
+        let latents =
+            sampling.size.map_or(Ok(base.latent_shape()), |size| base.latents_of(size))?;
         let steps = base.plan(sampling.steps, sampling.solver, latents)?.steps();
         let used = self.adapter.as_ref().zip(recipe.variant);
-        let adapter = used.map(|(file, variant)| (file, file.adapted(Some(variant), sampling.steps)));
+        let adapter =
+            used.map(|(file, variant)| (file, file.adapted(Some(variant), sampling.steps)));
         let settings = Value::Null;
         let base = base.as_ref();
         let mut making = Making { base, sampling, solver, adapter, sought: None, settings };
@@ -182,7 +184,8 @@ impl Maker {
     /// Tells all who wait for a batch how far it is, and shows previews to those who want one.
     fn tell(&self, rows: &[Row], state: &StepState, steps: usize, start: Instant) {
         let step = state.i + 1;
-        let of = |row: &Row| due(row.client.previews, step, steps).filter(|_| !row.client.is_gone());
+        let of =
+            |row: &Row| due(row.client.previews, step, steps).filter(|_| !row.client.is_gone());
         let shown: Vec<usize> = (0..rows.len()).filter(|k| of(&rows[*k]).is_some()).collect();
         let mut files = match shown.is_empty() {
             true => Vec::new(),
@@ -199,7 +202,9 @@ impl Maker {
             let client = &rows[0].client;
             let number = of(&rows[0]);
             let pictures = match number {
-                Some(_) => rows.iter().filter_map(|row| Some((row.index, files.next()?.1))).collect(),
+                Some(_) => {
+                    rows.iter().filter_map(|row| Some((row.index, files.next()?.1))).collect()
+                }
                 None => Vec::new(),
             };
             client.tell(|progress| {

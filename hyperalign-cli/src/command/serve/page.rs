@@ -34,7 +34,8 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         // The program may be another one tomorrow.
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    let headers = headers.map(|(name, value): (HeaderName, _)| (name, HeaderValue::from_static(value)));
+    let headers =
+        headers.map(|(name, value): (HeaderName, _)| (name, HeaderValue::from_static(value)));
     response.headers_mut().extend(headers);
     response
 }

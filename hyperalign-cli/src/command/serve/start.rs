@@ -61,7 +61,8 @@ pub enum StartError {
 ///
 /// Fails for a key that no header can carry.
 pub fn key(flag: Option<String>, variable: Option<OsString>) -> Result<Option<String>, StartError> {
-    let variable = || variable.map(|key| key.into_string().map_err(|_| StartError::Key("is no text")));
+    let variable =
+        || variable.map(|key| key.into_string().map_err(|_| StartError::Key("is no text")));
     let key = flag.map_or_else(|| variable().transpose(), |key| Ok(Some(key)))?;
     match key {
         Some(key) if key.is_empty() => Err(StartError::Key("is empty")),
@@ -102,7 +103,7 @@ pub fn open(
     };
     let sha256 = adapter.as_ref().map(|file| weights::sha256_of_file(&file.path)).transpose();
     // Pictures go to others, whom our folders do not concern.
-    for file in &mut adapter {
+    if let Some(file) = &mut adapter {
         file.path = file.path.file_name().map_or_else(PathBuf::new, PathBuf::from);
     }
     let loras = loras(args.base.options.lora(), base.as_ref(), &device)?;

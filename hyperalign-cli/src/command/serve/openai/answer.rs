@@ -46,8 +46,7 @@ pub fn models(app: &App) -> Value {
     let [height, width] = catalog.base.picture_size();
     let is_for = catalog.base.solver(Default::default()).map(Solver::is_for_flows);
     let fits = |solver: &Solver| is_for.as_ref().is_ok_and(|flows| solver.is_for_flows() == *flows);
-    let schedulers: Vec<&str> =
-        Solver::ALL.into_iter().filter(fits).map(Solver::name).collect();
+    let schedulers: Vec<&str> = Solver::ALL.into_iter().filter(fits).map(Solver::name).collect();
     let loras: Map<String, Value> =
         catalog.loras.iter().map(|(name, scale)| (name.clone(), json!(scale))).collect();
     let variants = if catalog.has_adapter { &["base", "s", "p", "i"][..] } else { &["base"] };

@@ -10,7 +10,10 @@ mod wish;
 #[cfg(test)]
 pub use self::wish::read;
 
-use std::{sync::Arc, time::{SystemTime, UNIX_EPOCH}};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use axum::{
     extract::{Request, State},

@@ -100,9 +100,11 @@ impl Streaming {
             let data = json!({"step": now.step, "steps": now.steps, "done": now.done});
             self.send(sender, "progress", object(data)).await?;
         }
-        if let Some(preview) = now.preview.as_ref().filter(|preview| {
-            !told.preview.as_ref().is_some_and(|told| Arc::ptr_eq(told, preview))
-        }) {
+        if let Some(preview) = now
+            .preview
+            .as_ref()
+            .filter(|preview| !told.preview.as_ref().is_some_and(|told| Arc::ptr_eq(told, preview)))
+        {
             for (index, png) in &preview.pictures {
                 let mut data = answer::common(&self.app, &self.order);
                 data.insert("b64_json".to_owned(), BASE64_STANDARD.encode(png).into());

@@ -4,14 +4,9 @@ use hyperalign_core::schedule::SolverChoice;
 use serde_json::Value;
 
 use crate::{
-    command::serve::{
-        catalog::bad,
-        fields::Fields,
-        order::Wish,
-    },
+    command::serve::{catalog::bad, fields::Fields, order::Wish},
     server::Refusal,
 };
-
 
 /// The fields that there are.
 const KNOWN: [&str; 20] = [
@@ -101,11 +96,13 @@ pub fn read(mut fields: Fields, base: &str) -> Result<(Wish, bool), Refusal> {
 /// Height and width of `WIDTHxHEIGHT`.
 fn size(text: Option<String>) -> Result<Option<[usize; 2]>, Refusal> {
     let Some(text) = text.filter(|text| text != "auto") else { return Ok(None) };
-    let sides = text.split_once('x').and_then(|(width, height)| {
-        Some([height.parse().ok()?, width.parse().ok()?])
-    });
+    let sides = text
+        .split_once('x')
+        .and_then(|(width, height)| Some([height.parse().ok()?, width.parse().ok()?]));
     sides.map(Some).ok_or_else(|| {
-        bad(format!("`size` is `{text}`; expected WIDTHxHEIGHT in pixels, such as 768x512, or `auto`"))
+        bad(format!(
+            "`size` is `{text}`; expected WIDTHxHEIGHT in pixels, such as 768x512, or `auto`"
+        ))
     })
 }
 
@@ -114,9 +111,8 @@ fn loras(value: Value) -> Result<Vec<(String, f64)>, Refusal> {
     let expected = || bad("`loras` is something else than {\"NAME\": SCALE}, or a list of names");
     match value {
         Value::Object(object) => {
-            let pair = |(name, scale): (String, Value)| {
-                Ok((name, scale.as_f64().ok_or_else(expected)?))
-            };
+            let pair =
+                |(name, scale): (String, Value)| Ok((name, scale.as_f64().ok_or_else(expected)?));
             object.into_iter().map(pair).collect()
         }
         Value::Array(items) => {

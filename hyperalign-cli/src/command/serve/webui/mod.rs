@@ -114,9 +114,8 @@ pub async fn set_options(State(app): State<Arc<App>>, request: Request) -> Respo
 /// `GET /sdapi/v1/samplers`.
 pub async fn samplers(State(app): State<Arc<App>>) -> Response {
     let flows = app.catalog.base.solver(Default::default()).is_ok_and(|own| own.is_for_flows());
-    let sampler = |(label, name): (&str, &str)| {
-        json!({"name": label, "aliases": [name], "options": {}})
-    };
+    let sampler =
+        |(label, name): (&str, &str)| json!({"name": label, "aliases": [name], "options": {}});
     answer(&names::samplers(flows).map(|solver| sampler((solver.label(), solver.name()))).collect())
 }
 

@@ -77,7 +77,9 @@ fn seed(number: Option<f64>) -> Result<Option<u64>, Refusal> {
     match number {
         None => Ok(None),
         Some(-1.0) => Ok(None),
-        Some(number) if number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number) => {
+        Some(number)
+            if number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number) =>
+        {
             Ok(Some(number as u64))
         }
         Some(number) => Err(bad(format!(
@@ -95,7 +97,8 @@ fn without_loras(prompt: &str) -> Result<(String, Vec<(String, f64)>), Refusal> 
         let (name, scale) = match inner.split_once(':') {
             Some((name, scale)) => {
                 let number = scale.trim().parse().ok().filter(|scale: &f64| scale.is_finite());
-                let wrong = || bad(format!("the scale `{scale}` of the LoRA `{name}` is no number"));
+                let wrong =
+                    || bad(format!("the scale `{scale}` of the LoRA `{name}` is no number"));
                 (name, number.ok_or_else(wrong)?)
             }
             None => (inner, 1.0),
