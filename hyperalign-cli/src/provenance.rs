@@ -36,7 +36,7 @@ pub struct Surroundings {
     pub device: String,
     /// The number formats, as the user wrote them.
     pub dtype: Option<String>,
-    /// SHA-256 of the adapter's file, if one is used.
+    /// SHA-256 of the adapter's file, where there is one.
     pub adapter_sha256: Option<String>,
     /// The folder of the small codec that decodes, and a hash of its weights.
     pub codec: Option<(PathBuf, String)>,
@@ -110,7 +110,7 @@ impl Making<'_> {
             "reward_version": sought.as_ref().map(|sought| sought.reward.version()),
             "budget": sought.as_ref().map(|sought| sought.budget),
             "adapter": adapter.as_ref().map(|(file, _)| &file.path),
-            "adapter_sha256": around.adapter_sha256,
+            "adapter_sha256": adapter.as_ref().and(around.adapter_sha256.as_ref()),
             "key_steps": keyed.map(|(_, adapted)| &adapted.key_steps),
             "sampler": solver.name(),
             "steps": sampling.steps,

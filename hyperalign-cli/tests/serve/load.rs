@@ -1,6 +1,7 @@
 //! Very many clients at once.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::{Arc, Barrier};
 
 use serde_json::json;
@@ -13,11 +14,11 @@ use super::*;
 fn a_thousand_clients_at_once() {
     const CLIENTS: usize = 1000;
     let world = World::new();
-    let server = start(&world, &["--queue", "200", "--batch", "32", "--steps", "1"]);
+    let server = start(&world, &["--queue", "200", "--batch", "32"]);
     let body = |k: usize| match k % 10 {
         0 => json!({"prompt": "a gryphon"}).to_string(),
         1 => "{\"prompt\": \"a do".to_owned(),
-        _ => json!({"prompt": "a red dog", "seed": k}).to_string(),
+        _ => json!({"prompt": "a red dog", "seed": k, "steps": 1}).to_string(),
     };
     let answers: Vec<(usize, u16, Value)> = std::thread::scope(|scope| {
         let start = Arc::new(Barrier::new(CLIENTS));
@@ -49,7 +50,7 @@ fn a_thousand_clients_at_once() {
     assert!(counts[&200] >= 200, "{counts:?}");
     // One of them again, alone: the crowd has changed no bit of it.
     let (k, _, crowded) = answers.iter().find(|(_, status, _)| *status == 200).unwrap();
-    let alone = pictures(&server, &json!({"prompt": "a red dog", "seed": k}));
+    let alone = pictures(&server, &json!({"prompt": "a red dog", "seed": k, "steps": 1}));
     assert!(alone == [file(&crowded["data"][0]["b64_json"])]);
     assert_eq!(metric(&server, "pictures_total"), counts[&200] as f64 + 1.0);
     until("all places to be free", || metric(&server, "queue_pictures") == 0.0);
@@ -62,4 +63,25 @@ fn a_thousand_clients_at_once() {
         eprintln!("the server took {} MiB at most", kibibytes >> 10);
         assert!(kibibytes < 1 << 20, "{kibibytes} KiB");
     }
+}
+
+/// Clients that send half of a request and wait take no one else's place.
+#[test]
+fn slow_clients_do_not_keep_others_waiting() {
+    let world = World::new();
+    let server = start(&world, &[]);
+    let slow: Vec<_> = (0..300)
+        .map(|k| {
+            let mut stream = server.connect();
+            let head = server.head("POST", GENERATIONS, "", 1000);
+            let half = [head.as_bytes(), b"{\"prompt\": \"a"].concat();
+            stream.write_all(if k % 2 == 0 { &half } else { b"POST /v1" }).unwrap();
+            stream
+        })
+        .collect();
+    let begin = std::time::Instant::now();
+    assert_eq!(pictures(&server, &json!({"prompt": "a dog"})).len(), 1);
+    assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
+    assert_eq!(get(&server, "/health")["waiting"], 0);
+    drop(slow);
 }

@@ -3,8 +3,9 @@
 use hyperalign_core::testing;
 use hyperalign_models::{
     base::Adaptable,
+    hypernet::Adapter,
     lora::{Convention, Factor, Float, LoraFile, Part, Update},
-    testing::small_base,
+    testing::{shaken, small_base},
 };
 use serde_json::json;
 
@@ -30,11 +31,18 @@ pub fn write_lora(world: &World, name: &str) {
     file.write(&world.path(&name), &layers, Convention::Kohya).unwrap();
 }
 
+/// Writes an adapter that changes pictures, as a trained one does.
+fn write_trained(world: &World, name: &str) {
+    write_adapter(&world.path(name), &world.path("base"));
+    let (adapter, meta) = Adapter::load(&world.path(name), &testing::device()).unwrap();
+    shaken(adapter, 0.3).save(&world.path(name), &meta).unwrap();
+}
+
 /// What comes over HTTP is the file that `sample` writes, to the last byte, with all that it says.
 #[test]
 fn pictures_are_those_that_sample_writes() {
     let world = World::new();
-    write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
+    write_trained(&world, "adapter.safetensors");
     write_lora(&world, "style.safetensors");
     let adapter = ["--adapter", "adapter.safetensors"];
     let server = start(&world, &[&adapter[..], &["--lora", "style.safetensors=0"]].concat());

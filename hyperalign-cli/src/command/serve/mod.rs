@@ -44,7 +44,7 @@ use progress::Now;
 use queue::Queue;
 
 /// Bytes of one body: prompts, and what front ends send beside them.
-const BODY: usize = 1 << 20;
+const BODY: usize = 1 << 18;
 /// Bytes of bodies that are held at once, over all requests.
 const BODIES: usize = 1 << 28;
 

@@ -177,3 +177,20 @@ fn loras(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_the_flags_or_the_variables() {
+        let of = |flag: Option<&str>, variable: Option<&str>| {
+            key(flag.map(str::to_owned), variable.map(OsString::from)).map_err(|e| e.to_string())
+        };
+        assert_eq!(of(None, None), Ok(None));
+        assert_eq!(of(Some("a"), Some("b")), Ok(Some("a".to_owned())));
+        assert_eq!(of(None, Some("b")), Ok(Some("b".to_owned())));
+        assert_eq!(of(None, Some("")), Err("the API key is empty".to_owned()));
+        assert!(of(Some("a b"), None).unwrap_err().contains("a header cannot carry"));
+    }
+}

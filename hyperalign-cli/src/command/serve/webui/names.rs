@@ -57,7 +57,7 @@ mod tests {
         }
         for (sampler, levels, words) in [
             ("Euler b", None, "did you mean `Euler a`?"),
-            ("LMS", None, "there are DDIM"),
+            ("xyz", None, "there are DDIM"),
             ("Euler a", Some("Exponential"), "no sampler `Euler a Exponential`"),
         ] {
             let reason = solver(sampler, levels, false).unwrap_err().reason;
