@@ -16,7 +16,7 @@ fn signals_end_it_gracefully() {
         let mut server = start(&world, &["--max-steps", "1000", "--batch", "1"]);
         let long = json!({"prompt": "a dog", "steps": 300, "stream": true});
         let mut first = Streaming::begin(&server, &long);
-        assert!(first.any(|event| event["type"] == "image_generation.progress"));
+        assert!(first.any(|event| event["type"] == "hyperalign.progress"));
         let waiting = Streaming::begin(&server, &long);
         let body = json!({"prompt": "a dog"}).to_string();
         let mut plain = server.connect();

@@ -61,7 +61,7 @@ impl Streaming {
         let mut is_over = false;
         if !self.order.warnings.is_empty() {
             let data = json!({"warnings": self.order.warnings});
-            self.send(sender, "warnings", object(data)).await?;
+            self.send(sender, "hyperalign.warnings", object(data)).await?;
         }
         while left > 0 {
             if Instant::now() >= end {
@@ -94,11 +94,11 @@ impl Streaming {
         let now = self.pending.progress.borrow_and_update().clone();
         if now.place > 0 && told.place != now.place {
             let data = json!({"position": now.place});
-            self.send(sender, "queued", object(data)).await?;
+            self.send(sender, "hyperalign.queued", object(data)).await?;
         }
         if now.steps > 0 && told.step != (now.done, now.step) {
             let data = json!({"step": now.step, "steps": now.steps, "done": now.done});
-            self.send(sender, "progress", object(data)).await?;
+            self.send(sender, "hyperalign.progress", object(data)).await?;
         }
         if let Some(preview) = now
             .preview
@@ -110,7 +110,7 @@ impl Streaming {
                 data.insert("b64_json".to_owned(), BASE64_STANDARD.encode(png).into());
                 data.insert("partial_image_index".to_owned(), preview.number.into());
                 data.insert("index".to_owned(), (*index).into());
-                self.send(sender, "partial_image", data).await?;
+                self.send(sender, "image_generation.partial_image", data).await?;
             }
         }
         *told = Told::of(&now);
@@ -121,7 +121,7 @@ impl Streaming {
         let mut data = answer::common(&self.app, &self.order);
         data.extend(answer::picture_of(picture));
         data.insert("index".to_owned(), picture.index.into());
-        self.send(sender, "completed", data).await
+        self.send(sender, "image_generation.completed", data).await
     }
 
     async fn send(
@@ -130,12 +130,11 @@ impl Streaming {
         kind: &str,
         data: Map<String, Value>,
     ) -> Result<(), Left> {
-        let kind = format!("image_generation.{kind}");
         let mut object = Map::new();
-        object.insert("type".to_owned(), kind.as_str().into());
+        object.insert("type".to_owned(), kind.into());
         object.insert("created_at".to_owned(), created().into());
         object.extend(data);
-        sender.send(event(&kind, &object.into())).await.map_err(|_| Left)
+        sender.send(event(kind, &object.into())).await.map_err(|_| Left)
     }
 }
 
