@@ -91,6 +91,26 @@ fn who_waits_is_told_their_place() {
     assert_eq!((&progress["progress"], &progress["state"]["job_count"]), (&json!(0.0), &json!(0)));
 }
 
+/// A front end of the web UI asks beside the request how far it is, and sees it.
+#[test]
+fn who_looks_on_sees_previews() {
+    let world = World::new();
+    let server = start(&world, &["--max-steps", "1000"]);
+    let long = json!({"prompt": "a dog", "steps": 900, "stream": true});
+    let mut streaming = Streaming::begin(&server, &long);
+    assert!(streaming.any(|event| event["type"] == "hyperalign.progress"));
+    let path = "/sdapi/v1/progress?skip_current_image=true";
+    assert!(get(&server, path)["current_image"].is_null());
+    until("a preview", || {
+        let progress = get(&server, "/sdapi/v1/progress");
+        let part = progress["progress"].as_f64().unwrap();
+        assert!(part > 0.0, "the picture is done: {progress}");
+        !progress["current_image"].is_null()
+    });
+    let preview = file(&get(&server, "/sdapi/v1/progress")["current_image"]);
+    assert_eq!(decode_picture(&preview).unwrap().dimensions(), (8, 8));
+}
+
 /// Who goes away costs nothing more, whether they have asked for a stream or not.
 #[test]
 fn a_client_that_leaves_ends_its_work() {

@@ -37,6 +37,8 @@ use crate::{
 
 /// The largest side of the latents that a preview is decoded from: decoding takes most of its time.
 const PREVIEW_SIDE: usize = 24;
+/// Previews for who looks on without having ordered any.
+const LOOKS: usize = 4;
 
 /// A LoRA file that was read at the start, and what pictures say of it.
 pub type Offered = (Laid, LoraFile);
@@ -187,9 +189,12 @@ impl Maker {
         let of =
             |row: &Row| due(row.client.previews, step, steps).filter(|_| !row.client.is_gone());
         let shown: Vec<usize> = (0..rows.len()).filter(|k| of(&rows[*k]).is_some()).collect();
-        let mut files = match shown.is_empty() {
+        let is_looked_at = self.now.is_looked_at() && due(LOOKS, step, steps).is_some();
+        // Of a batch that nobody has asked to see, the first picture is enough.
+        let decoded = if shown.is_empty() && is_looked_at { vec![0] } else { shown.clone() };
+        let mut files = match decoded.is_empty() {
             true => Vec::new(),
-            false => self.previews(select_rows(state.pred_original.clone(), &shown)),
+            false => self.previews(select_rows(state.pred_original.clone(), &decoded)),
         };
         self.now.change(|now| {
             now.step = step;

@@ -1,6 +1,12 @@
 //! How far a request is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long whoever asks what is being made is taken to look on.
+const LOOKING: Duration = Duration::from_secs(10);
 
 /// How far a request is. A client that reads slowly sees the latest, and not all on the way.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +41,11 @@ pub fn due(previews: usize, step: usize, steps: usize) -> Option<usize> {
 
 /// What is being made, for who asks without having ordered it.
 #[derive(Debug, Default)]
-pub struct Now(Mutex<Work>);
+pub struct Now {
+    work: Mutex<Work>,
+    /// When somebody last wanted to see it.
+    asked: Mutex<Option<Instant>>,
+}
 
 /// The batch at hand.
 #[derive(Debug, Clone, Default)]
@@ -48,24 +58,34 @@ pub struct Work {
     pub steps: usize,
     /// Seconds since it was begun.
     pub seconds: f64,
-    /// The latest preview of its first picture that anybody wanted.
+    /// The latest preview of one of its pictures.
     pub preview: Option<Vec<u8>>,
 }
 
 impl Now {
     /// What is being made.
     pub fn read(&self) -> Work {
-        self.lock().clone()
+        lock(&self.work).clone()
     }
 
     /// Changes what is being made.
     pub fn change(&self, change: impl FnOnce(&mut Work)) {
-        change(&mut self.lock());
+        change(&mut lock(&self.work));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Work> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Asks for previews, for a while.
+    pub fn look_on(&self) {
+        *lock(&self.asked) = Some(Instant::now());
     }
+
+    /// Whether somebody wants previews.
+    pub fn is_looked_at(&self) -> bool {
+        lock(&self.asked).is_some_and(|asked| asked.elapsed() < LOOKING)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -143,8 +143,13 @@ pub async fn upscalers() -> Response {
     answer(&json!([]))
 }
 
-/// `GET /sdapi/v1/progress`: of the batch at hand, whoever ordered it.
-pub async fn progress(State(app): State<Arc<App>>) -> Response {
+/// `GET /sdapi/v1/progress`: of the batch at hand, whoever ordered it. While somebody asks, there are
+/// previews of it.
+pub async fn progress(State(app): State<Arc<App>>, request: Request) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if !query.split('&').any(|part| part == "skip_current_image=true") {
+        app.now.look_on();
+    }
     let now = app.now.read();
     let part = if now.steps == 0 { 0.0 } else { now.step as f64 / now.steps as f64 };
     let left = if part > 0.0 { now.seconds * (1.0 - part) / part } else { 0.0 };
