@@ -26,8 +26,10 @@ function headers() {
 // What was refused, in the server's words.
 async function refusal(response) {
   if (response.status === 401) {
+    const wasGiven = Object.keys(headers()).length > 0;
     $("login").hidden = false;
     $("key").focus();
+    return new Error(wasGiven ? "the server has another key" : "the server asks for its key");
   }
   const body = await response.json().catch(() => null);
   return new Error(body?.error?.message ?? `the server answered ${response.status}`);
@@ -220,6 +222,7 @@ async function run() {
       place.bar.remove();
       place.state.textContent = signal.aborted ? "stopped" : error.message;
       place.state.className = "wrong";
+      place.figure.classList.add("failed");
       if (!signal.aborted) tell(error.message, true);
       return false;
     }
