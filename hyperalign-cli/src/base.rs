@@ -74,6 +74,12 @@ impl BaseOptions {
         given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
     }
 
+    /// The LoRA files, with their strengths.
+    #[cfg(feature = "serve")]
+    pub fn lora(&self) -> &[LoraChoice] {
+        &self.lora
+    }
+
     /// The number formats, where some were given.
     pub fn dtype(&self) -> Option<String> {
         self.dtype.as_ref().map(ToString::to_string)
@@ -92,7 +98,8 @@ pub struct UnknownBase {
 /// Of the embedded bases: more steps make their pictures no better.
 const EMBEDDED: Preset = Preset { steps: 10, guidance_scale: 4.0 };
 
-/// Opens the base called `given` as `options` say: the name of an embedded model, a folder in
+/// Opens the base called `given` as `options` say, with the LoRA files laid over it that they name:
+/// the name of an embedded model, a folder in
 /// diffusers' layout, a single file of Stable Diffusion 1.x, FLUX.1 as Black Forest Labs publish
 /// it, or `hf:OWNER/NAME[@REVISION]`.
 ///
@@ -100,6 +107,20 @@ const EMBEDDED: Preset = Preset { steps: 10, guidance_scale: 4.0 };
 ///
 /// Fails if there is no such base, or it cannot be had or read.
 pub fn open(
+    given: &str,
+    options: &BaseOptions,
+    device: &Device,
+) -> miette::Result<(Arc<dyn Base>, Preset)> {
+    let (base, preset) = open_bare(given, options, device)?;
+    Ok((overlaid(base, options, device)?, preset))
+}
+
+/// [`open`] without the LoRA files.
+///
+/// # Errors
+///
+/// Fails if there is no such base, or it cannot be had or read.
+pub fn open_bare(
     given: &str,
     options: &BaseOptions,
     device: &Device,
@@ -115,7 +136,7 @@ pub fn open(
             let base = pipeline::open_file(&path, beside, &formats, device).into_diagnostic()?;
             tell_passed_over(base.passed_over(), given);
             let preset = base.preset();
-            return Ok((overlaid(base.into(), options, device)?, preset));
+            return Ok((base.into(), preset));
         }
         Place::Hub(id) => Folder::disk(download(&id, options.offline)?),
         Place::Folder(folder) => folder,
@@ -127,7 +148,7 @@ pub fn open(
         Folder::Embedded { .. } => EMBEDDED,
         _ => base.preset(),
     };
-    Ok((overlaid(base.into(), options, device)?, preset))
+    Ok((base.into(), preset))
 }
 
 /// `base` with the LoRA files laid over it that `options` name.
@@ -223,12 +244,8 @@ pub fn warn_of_cuts<'a>(
     let cuts = base.cut_off(&prompts).into_diagnostic()?;
     let cut: BTreeSet<usize> = cuts.iter().map(|cut| cut.prompt).collect();
     let shown: BTreeSet<usize> = cut.iter().take(CUTS_SHOWN).copied().collect();
-    for Cut { encoder, tokens, text, .. } in cuts.iter().filter(|cut| shown.contains(&cut.prompt)) {
-        output::warn(&format!(
-            "a prompt is longer than what the base reads ({encoder}: {tokens} tokens); cut off: \
-             `{}`",
-            text.trim()
-        ));
+    for cut in cuts.iter().filter(|cut| shown.contains(&cut.prompt)) {
+        output::warn(&told_of_cut(cut));
     }
     if cut.len() > shown.len() {
         output::warn(&format!(
@@ -243,15 +260,29 @@ pub fn warn_of_cuts<'a>(
 /// Tells that weights of words, as other programs read them, are plain text here.
 fn warn_of_weights(prompts: &[String]) {
     if let Some(found) = prompts.iter().find_map(|prompt| weighted(prompt)) {
-        output::warn(&format!(
-            "`{found}` is plain text here: the weights that other programs read in prompts, (word:1.2), \
-             are not read"
-        ));
+        output::warn(&told_of_weights(found));
     }
 }
 
+/// What is said of a prompt that is too long.
+pub fn told_of_cut(cut: &Cut) -> String {
+    let Cut { encoder, tokens, text, .. } = cut;
+    format!(
+        "a prompt is longer than what the base reads ({encoder}: {tokens} tokens); cut off: `{}`",
+        text.trim()
+    )
+}
+
+/// What is said of a prompt with a [weighted] word.
+pub fn told_of_weights(found: &str) -> String {
+    format!(
+        "`{found}` is plain text here: the weights that other programs read in prompts, (word:1.2), \
+         are not read"
+    )
+}
+
 /// The first `(word:1.2)` of a prompt.
-fn weighted(prompt: &str) -> Option<&str> {
+pub fn weighted(prompt: &str) -> Option<&str> {
     prompt.match_indices('(').find_map(|(start, _)| {
         let end = start + prompt[start..].find(')')?;
         let (words, weight) = prompt[start + 1..end].rsplit_once(':')?;

@@ -19,8 +19,11 @@ mod kernels;
 mod outcome;
 mod output;
 mod prompts;
+mod provenance;
 mod report;
 mod rewards;
+#[cfg(feature = "serve")]
+mod server;
 mod test_time;
 
 use std::process::ExitCode;

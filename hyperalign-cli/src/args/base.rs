@@ -29,4 +29,14 @@ impl BaseArgs {
     pub fn open(&self, device: &Device) -> miette::Result<(Arc<dyn Base>, Preset)> {
         base::open(&self.name, &self.options, device)
     }
+
+    /// [`open`](Self::open) without the LoRA files.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such base, or it cannot be had or read.
+    #[cfg(feature = "serve")]
+    pub fn open_bare(&self, device: &Device) -> miette::Result<(Arc<dyn Base>, Preset)> {
+        base::open_bare(&self.name, &self.options, device)
+    }
 }

@@ -15,6 +15,8 @@ pub mod sample;
 pub mod schema;
 pub mod score;
 #[cfg(feature = "serve")]
+pub mod serve;
+#[cfg(feature = "serve")]
 pub mod serve_rewards;
 pub mod train;
 pub mod world;
@@ -37,6 +39,9 @@ pub enum Command {
     Score(score::Args),
     /// Find objects and their colours in pictures, and draw them: what GenEval's scorer sees.
     Detect(detect::Args),
+    /// Answer requests for pictures over HTTP, with a page to ask for them.
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Answer requests for scores over HTTP, for trainers in other languages.
     #[cfg(feature = "serve")]
     ServeRewards(serve_rewards::Args),
@@ -76,6 +81,8 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::KeySteps(args) => key_steps::run(&args, context),
         Command::Sample(args) => sample::run(&args, context),
         Command::Score(args) => score::run(&args, context),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, context),
         #[cfg(feature = "serve")]
         Command::ServeRewards(args) => serve_rewards::run(&args, context),
         Command::Detect(args) => detect::run(&args, context),

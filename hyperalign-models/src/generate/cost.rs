@@ -15,6 +15,7 @@ use hyperalign_core::{
         TextWatch,
     },
     lora::LoraSet,
+    sampler::StepState,
 };
 use image::RgbImage;
 use serde::Serialize;
@@ -77,6 +78,7 @@ pub struct Meter<'a> {
     decodes: AtomicU64,
     reward_calls: AtomicU64,
     progress: Option<&'a OnProgress<'a>>,
+    steps: Option<&'a OnStep<'a>>,
     best: Mutex<Option<f64>>,
 }
 
@@ -84,10 +86,26 @@ pub struct Meter<'a> {
 /// one is sought.
 pub type OnProgress<'a> = dyn Fn(Option<f64>) + Sync + 'a;
 
+/// What is done with every step of a batch that is sampled plainly or with an adapter.
+pub type OnStep<'a> = dyn Fn(&StepState) + Sync + 'a;
+
 impl<'a> Meter<'a> {
     /// A meter that calls `progress` after every call of the denoiser, for a bar.
     pub fn with_progress(progress: &'a OnProgress<'a>) -> Self {
         Self { progress: Some(progress), ..Self::default() }
+    }
+
+    /// The same, showing `steps` every step of a batch, for previews and for who may want to stop.
+    #[must_use]
+    pub fn showing(self, steps: &'a OnStep<'a>) -> Self {
+        Self { steps: Some(steps), ..self }
+    }
+
+    /// Shows a step that was taken to whoever looks on.
+    pub(super) fn step(&self, state: &StepState) {
+        if let Some(steps) = self.steps {
+            steps(state);
+        }
     }
 
     /// Notes a backward pass through the denoiser for so many rows.

@@ -22,7 +22,7 @@ mod way;
 
 pub use adapted::{Adapted, AdapterFile};
 pub use batches::{Batch, OnBatch, generate};
-pub use cost::{Cost, Meter, Metered, OnProgress};
+pub use cost::{Cost, Meter, Metered, OnProgress, OnStep};
 pub use generation::Generation;
 pub use sampling::{Sampling, Shot};
 pub use test_time::{

@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, s};
 use hyperalign_core::{
     contract::{Decoder, NoAdapter, Prompt, Reward},
-    sampler::unobserved,
+    sampler::{StepState, unobserved},
     schedule::{Solver, SolverChoice},
     stop::Stop,
     testing::{self, Brightness, distance},
@@ -295,6 +295,25 @@ fn a_stop_ends_after_the_step_at_hand() {
     });
     assert!(!done.unwrap());
     assert_eq!((handed, meter.read().denoiser_evaluations), (1, 6));
+}
+
+/// Whoever looks on sees every step of every batch, and may stop the work by it.
+#[test]
+fn steps_are_shown() {
+    let (base, stop, seen) = (base(), Stop::default(), std::sync::Mutex::new(Vec::new()));
+    let on_step = |state: &StepState| {
+        let mut seen = seen.lock().unwrap();
+        seen.push((state.i, state.pred_original.dims()[0]));
+        if seen.len() == 6 {
+            stop.request();
+        }
+    };
+    let meter = Meter::default().showing(&on_step);
+    let (shots, sampling) = (shots(), Sampling { batch: 2, ..SAMPLING });
+    let job = Job { base: &base, sampling: &sampling, shots: &shots, decoder: None, meter: &meter };
+    let done = generate(&Plain, &job, &stop, &mut |_, _| Ok::<_, GenerateError>(()));
+    assert!(!done.unwrap());
+    assert_eq!(*seen.lock().unwrap(), [(0, 2), (1, 2), (2, 2), (3, 2), (0, 1), (1, 1)]);
 }
 
 #[test]

@@ -72,7 +72,8 @@ impl<'a> Job<'a> {
         stop: &Stop,
     ) -> Result<Option<Made>, BaseError> {
         let generation = self.generation()?;
-        let end = generation.run(adapter, &self.seeds(), &mut |_| {
+        let end = generation.run(adapter, &self.seeds(), &mut |state| {
+            self.meter.step(state);
             if stop.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         if end.i < generation.scheduler().steps() {

@@ -71,6 +71,22 @@ impl Overlaid {
             let sha256 = sha256_of_file(path).map_err(io)?;
             read.push((Laid { file: path.clone(), scale: *scale, sha256 }, file));
         }
+        Self::of(base, read.iter().map(|(laid, file)| (laid.clone(), file)).collect(), device)
+    }
+
+    /// [`new`](Self::new) with files that were read for `base` before, for whoever lays the same
+    /// ones again and again.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a base that no LoRA file names the layers of.
+    pub fn of(
+        base: Arc<dyn Base>,
+        mut read: Vec<(Laid, &LoraFile)>,
+        device: &Device,
+    ) -> Result<Self, LoraError> {
+        let layers = base.lora_layers();
+        let layers = layers.ok_or_else(|| LoraError::NoLayers { base: base.name().to_owned() })?;
         read.sort_by(|(a, _), (b, _)| a.sha256.cmp(&b.sha256).then(a.scale.total_cmp(&b.scale)));
         let (mut denoiser, mut text) = (LoraSet::default(), LoraSet::default());
         for (laid, file) in &read {

@@ -21,7 +21,7 @@ use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
 use serde_json::{Value, json};
 
-use making::{Making, Written, make, settings};
+use making::{Written, make};
 use pictures::{pictures, png_path, size};
 
 use crate::args::{BaseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, seed};
@@ -32,6 +32,7 @@ use crate::interrupt;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts;
+use crate::provenance::{Making, Surroundings};
 use crate::rewards;
 use crate::test_time::{self, TestTimeArgs};
 
@@ -181,12 +182,13 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let solver = base.solver(sampling.solver).into_diagnostic()?;
     let mut making =
         Making { base: base.as_ref(), sampling, solver, adapter, sought, settings: Value::Null };
-    making.settings = settings(&making)?;
-    making.settings["device"] = context.device_name().into();
-    let dtype = args.base.options.dtype().unwrap_or_else(|| "f32".to_owned());
-    making.settings["dtype"] = dtype.into();
-    making.settings["preview_codec"] = json!(args.preview_codec);
-    making.settings["preview_codec_hash"] = json!(codec.as_ref().map(weights::hash));
+    let sha256 = file.as_ref().map(|file| file.place.sha256()).transpose();
+    making.settings = making.settings(&Surroundings {
+        device: context.device_name().to_owned(),
+        dtype: args.base.options.dtype(),
+        adapter_sha256: sha256.into_diagnostic()?,
+        codec: args.preview_codec.clone().zip(codec.as_ref().map(weights::hash)),
+    });
 
     let start = Instant::now();
     // What a search will evaluate depends on what it finds.

@@ -1,12 +1,12 @@
 //! What the server answers to which request.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
+    body::Bytes,
     extract::{Path, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -14,7 +14,7 @@ use hyperalign_core::image::{DecodeError, Header};
 use hyperalign_rewards::{Prompt, geneval::Row};
 use image::RgbImage;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
     flow_grpo,
@@ -22,18 +22,15 @@ use super::{
     numpy, question,
     queue::{Places, Queue},
 };
-use crate::rewards::Judges;
+use crate::{
+    rewards::Judges,
+    server::{Bodies, Refusal, Room, UNIT, answer},
+};
 
 /// Bytes of bodies that are held at once, over all requests.
 const BODIES: usize = 1 << 30;
 /// Pixels of decoded pictures that are held at once, over all requests: 768 MiB.
 const PIXELS: usize = 1 << 28;
-/// What a permit of either budget stands for, in bytes or pixels.
-const UNIT: usize = 1 << 10;
-/// How long a body may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(60);
-/// The most characters of an error: what came in may be part of it, and is not to come back whole.
-const WORDS: usize = 300;
 /// The most bytes of a prompt. A request may give one for all of its pictures, and each gets a copy.
 const PROMPT: usize = 1 << 16;
 
@@ -45,53 +42,21 @@ pub struct App {
     pub queue: Queue,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// The most bytes of one body.
-    pub max_body: usize,
-    bodies: Arc<Semaphore>,
+    bodies: Bodies,
     pixels: Arc<Semaphore>,
 }
 
-/// A part of a budget, until it is dropped.
-type Room = OwnedSemaphorePermit;
-
-/// A request that is not answered with scores.
-struct Refusal(StatusCode, String);
-
-impl Refusal {
-    fn busy() -> Self {
-        Self(StatusCode::TOO_MANY_REQUESTS, "the queue is full; try again in a second".to_owned())
-    }
-
-    fn bad(reason: impl Into<String>) -> Self {
-        Self(StatusCode::UNPROCESSABLE_ENTITY, reason.into())
-    }
-
-    fn too_large(reason: String) -> Self {
-        Self(StatusCode::PAYLOAD_TOO_LARGE, reason)
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let mut text: String = self.1.chars().take(WORDS).collect();
-        if text.len() < self.1.len() {
-            text.push_str("..");
-        }
-        let mut response = answer("application/json", json!({"error": text}).to_string());
-        *response.status_mut() = self.0;
-        if self.0 == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(1));
-        }
-        response
-    }
+/// A request for what cannot be scored.
+fn bad(reason: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
 }
 
 impl App {
     /// The state of a server.
     pub fn new(judges: Arc<Judges>, queue: Queue, metrics: Arc<Metrics>, max_body: usize) -> Self {
-        let bodies = Arc::new(Semaphore::new(BODIES.max(max_body) / UNIT + 1));
+        let bodies = Bodies::new(max_body, BODIES, "send fewer pictures");
         let pixels = Arc::new(Semaphore::new(PIXELS / UNIT));
-        Self { judges, queue, metrics, max_body, bodies, pixels }
+        Self { judges, queue, metrics, bodies, pixels }
     }
 
     /// The routes.
@@ -107,29 +72,9 @@ impl App {
             .with_state(Arc::new(self))
     }
 
-    /// The whole body, if there is room for it.
-    async fn body(&self, request: Request) -> Result<(Bytes, Room), Refusal> {
-        let declared = length(request.headers());
-        let most = self.max_body;
-        let too_large = || {
-            Refusal::too_large(format!("the body has more than {most} bytes; send fewer pictures"))
-        };
-        if declared.is_some_and(|length| length > most) {
-            return Err(too_large());
-        }
-        let units = declared.unwrap_or(most) / UNIT + 1;
-        let Ok(room) = self.bodies.clone().try_acquire_many_owned(units as u32) else {
-            return Err(Refusal::busy());
-        };
-        let body = tokio::time::timeout(ARRIVAL, to_bytes(request.into_body(), most)).await;
-        let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive".to_owned());
-        let body = body.map_err(late)?.map_err(|_| too_large())?;
-        Ok((body, room))
-    }
-
     fn reserve(&self, pictures: usize) -> Result<Places, Refusal> {
         if pictures == 0 {
-            return Err(Refusal::bad("there is no picture to score"));
+            return Err(bad("there is no picture to score"));
         }
         if pictures > self.queue.capacity() as usize {
             let most = self.queue.capacity();
@@ -149,15 +94,15 @@ impl App {
     ) -> Result<Vec<Vec<f32>>, Refusal> {
         let (judges, budget) = (self.judges.clone(), self.pixels.clone());
         let checked = tokio::task::spawn_blocking(move || {
-            let (files, prompts) = ask().map_err(Refusal::bad)?;
+            let (files, prompts) = ask().map_err(bad)?;
             let (pictures, room) = decode(&files, budget)?;
             for (k, (picture, prompt)) in pictures.iter().zip(&prompts).enumerate() {
-                let refused = |reason| Refusal::bad(format!("picture {k}: {reason}"));
+                let refused = |reason| bad(format!("picture {k}: {reason}"));
                 judges.check_all(picture, prompt).map_err(refused)?;
             }
             Ok::<_, Refusal>((pictures, prompts, room))
         });
-        let failed = |reason: String| Refusal(StatusCode::INTERNAL_SERVER_ERROR, reason);
+        let failed = |reason: String| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason);
         let gone = || failed("the reward failed on this request".to_owned());
         let (pictures, prompts, room) = checked.await.map_err(|_| gone())??;
         let scores = self.queue.score(places, room, pictures, prompts).await.ok_or_else(gone)?;
@@ -168,8 +113,10 @@ impl App {
     fn count(&self, result: Result<Response, Refusal>) -> Response {
         let counter = match &result {
             Ok(_) => &self.metrics.answered,
-            Err(Refusal(StatusCode::TOO_MANY_REQUESTS, _)) => &self.metrics.turned_away,
-            Err(Refusal(status, _)) if status.is_client_error() => &self.metrics.refused,
+            Err(refusal) if refusal.status == StatusCode::TOO_MANY_REQUESTS => {
+                &self.metrics.turned_away
+            }
+            Err(refusal) if refusal.status.is_client_error() => &self.metrics.refused,
             Err(_) => &self.metrics.failed,
         };
         counter.add(1);
@@ -177,18 +124,10 @@ impl App {
     }
 }
 
-fn length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn answer(kind: &'static str, body: impl Into<Body>) -> Response {
-    ([(header::CONTENT_TYPE, kind)], body.into()).into_response()
-}
-
 /// Decodes files, if there is room for all of their pixels.
 fn decode(files: &[Bytes], budget: Arc<Semaphore>) -> Result<(Vec<RgbImage>, Room), Refusal> {
-    let bad = |k: usize, error: DecodeError| Refusal::bad(format!("picture {k}: {error}"));
-    let header = |(k, file)| Header::read(file).map_err(|error| bad(k, error));
+    let undecoded = |k: usize, error: DecodeError| bad(format!("picture {k}: {error}"));
+    let header = |(k, file)| Header::read(file).map_err(|error| undecoded(k, error));
     let headers: Vec<Header> =
         files.iter().map(Bytes::as_ref).enumerate().map(header).collect::<Result<_, _>>()?;
     let pixels: u64 = headers.iter().map(Header::pixels).sum();
@@ -199,7 +138,7 @@ fn decode(files: &[Bytes], budget: Arc<Semaphore>) -> Result<(Vec<RgbImage>, Roo
     let units = pixels as usize / UNIT + 1;
     let units = units.min(PIXELS / UNIT) as u32;
     let room = budget.try_acquire_many_owned(units).map_err(|_| Refusal::busy())?;
-    let pictures = headers.iter().enumerate().map(|(k, h)| h.decode().map_err(|e| bad(k, e)));
+    let pictures = headers.iter().enumerate().map(|(k, h)| h.decode().map_err(|e| undecoded(k, e)));
     Ok((pictures.collect::<Result<_, _>>()?, room))
 }
 
@@ -208,9 +147,9 @@ async fn score(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
-    let (body, room) = app.body(request).await?;
-    let bad = |reason| Refusal(StatusCode::BAD_REQUEST, reason);
-    let question = question::Question::read(&body).map_err(bad)?;
+    let (body, room) = app.bodies.read(request).await?;
+    let unread = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
+    let question = question::Question::read(&body).map_err(unread)?;
     drop(body);
     let count = question.images.len();
     let places = app.reserve(count)?;
@@ -226,7 +165,7 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
         _ => {
             let expected = "expected `prompts` or GenEval's `metadata`, one for each picture, or \
                             one `prompt`";
-            return Err(Refusal::bad(expected));
+            return Err(bad(expected));
         }
     };
     let scores = app
@@ -252,7 +191,7 @@ async fn score_json(app: &App, request: Request) -> Result<Response, Refusal> {
 /// A prompt with its rules.
 fn ruled((k, row): (usize, &serde_json::Value)) -> Result<Prompt, Refusal> {
     let row = Row::read_value(row);
-    let row = row.map_err(|error| Refusal::bad(format!("metadata {k}: {error}")))?;
+    let row = row.map_err(|error| bad(format!("metadata {k}: {error}")))?;
     checked(row.prompt.as_str())?;
     Ok(row.into())
 }
@@ -262,9 +201,7 @@ fn checked<'a>(prompt: impl Into<Cow<'a, str>>) -> Result<Prompt, Refusal> {
     let prompt = prompt.into();
     if prompt.len() > PROMPT {
         let length = prompt.len();
-        return Err(Refusal::bad(format!(
-            "a prompt has {length} bytes; at most {PROMPT} are taken"
-        )));
+        return Err(bad(format!("a prompt has {length} bytes; at most {PROMPT} are taken")));
     }
     Ok(prompt.as_ref().into())
 }
@@ -293,21 +230,21 @@ async fn flow_grpo_named(
             let known: Vec<_> = app.judges.iter().map(|judge| judge.reward.name()).collect();
             let known = known.join(", ");
             let reason = format!("there is no such reward here; there are {known}");
-            Err(Refusal(StatusCode::NOT_FOUND, reason))
+            Err(Refusal::new(StatusCode::NOT_FOUND, reason))
         }
     };
     app.count(result)
 }
 
 async fn score_pickle(app: &App, reward: usize, request: Request) -> Result<Response, Refusal> {
-    let (body, room) = app.body(request).await?;
-    let bad = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
+    let (body, room) = app.bodies.read(request).await?;
+    let unread = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
     let (places, images, prompts, tasks) = {
-        let pickle = numpy::read(&body).map_err(|error| bad(error.to_string()))?;
+        let pickle = numpy::read(&body).map_err(|error| unread(error.to_string()))?;
         let needs =
             flow_grpo::Needs { prompts: app.judges.need_prompts(), rules: app.judges.need_rules() };
         let asked = flow_grpo::Request::read(&pickle, &body, needs);
-        let asked = asked.map_err(bad)?;
+        let asked = asked.map_err(unread)?;
         let places = app.reserve(asked.images.len())?;
         let rows = asked.rows.into_iter().map(Some).chain(std::iter::repeat(None));
         let prompt = |(text, row)| Ok::<_, Refusal>(Prompt { row, ..checked(text)? });
@@ -326,7 +263,7 @@ async fn score_pickle(app: &App, reward: usize, request: Request) -> Result<Resp
 }
 
 async fn nothing_there() -> Refusal {
-    Refusal(
+    Refusal::new(
         StatusCode::NOT_FOUND,
         "there is nothing here; there are POST /v1/score, POST /, POST /flow-grpo/REWARD, \
          GET /health and GET /metrics"
@@ -335,7 +272,7 @@ async fn nothing_there() -> Refusal {
 }
 
 async fn other_method() -> Refusal {
-    Refusal(
+    Refusal::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "scores are asked for with POST; /health and /metrics with GET".to_owned(),
     )

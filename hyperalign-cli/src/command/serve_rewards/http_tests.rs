@@ -13,8 +13,8 @@ use hyperalign_core::testing::{self, Brightness};
 use image::{Rgb, RgbImage};
 use serde_json::json;
 
-use super::{connections, http::App, listen, metrics::Metrics, queue::Queue};
-use crate::rewards::Judges;
+use super::{http::App, metrics::Metrics, queue::Queue};
+use crate::{rewards::Judges, server};
 
 fn ask(address: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -37,9 +37,9 @@ fn pictures_alone_are_scored() {
     let app = App::new(judges, queue, metrics, 1 << 20);
     let stop = Stop::default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let listener = runtime.block_on(async { listen(([127, 0, 0, 1], 0).into()) }).unwrap();
+    let listener = runtime.block_on(async { server::listen(([127, 0, 0, 1], 0).into()) }).unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let server = runtime.spawn(connections::serve(listener, app.router(), stop.clone()));
+    let server = runtime.spawn(server::serve(listener, app.router(), stop.clone()));
 
     let white = RgbImage::from_pixel(8, 8, Rgb([255; 3]));
     let file = encode_png(&white, &Metadata::default());

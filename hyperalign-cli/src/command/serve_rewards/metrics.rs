@@ -1,24 +1,8 @@
 //! Numbers about the server, in the text format of Prometheus.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::server::{Counter, describe};
 
 /// What is counted.
 #[derive(Debug, Default)]
@@ -46,18 +30,16 @@ impl Metrics {
 
     /// All numbers, with `waiting` pictures in the queue.
     pub fn text(&self, waiting: usize) -> String {
-        let mut text = String::from(
-            "# HELP hyperalign_requests_total Requests for scores, by what became of them.\n\
-             # TYPE hyperalign_requests_total counter\n",
-        );
-        for (name, counter) in [
+        let results = [
             ("answered", &self.answered),
             ("refused", &self.refused),
             ("turned_away", &self.turned_away),
             ("failed", &self.failed),
-        ] {
-            text += &format!("hyperalign_requests_total{{result=\"{name}\"}} {}\n", counter.get());
-        }
+        ];
+        let results =
+            results.map(|(name, counter)| (format!("{{result=\"{name}\"}}"), counter.get()));
+        let help = "Requests for scores, by what became of them.";
+        let mut text = describe("requests_total", "counter", help, results);
         let seconds = self.microseconds.get() as f64 / 1e6;
         for (name, kind, help, value) in [
             ("pictures_total", "counter", "Pictures scored.", self.pictures.get().to_string()),
@@ -65,10 +47,7 @@ impl Metrics {
             ("scoring_seconds_total", "counter", "Time spent scoring.", seconds.to_string()),
             ("queue_pictures", "gauge", "Pictures that wait.", waiting.to_string()),
         ] {
-            text += &format!(
-                "# HELP hyperalign_{name} {help}\n# TYPE hyperalign_{name} {kind}\n\
-                 hyperalign_{name} {value}\n"
-            );
+            text += &describe(name, kind, help, [(String::new(), value)]);
         }
         text
     }

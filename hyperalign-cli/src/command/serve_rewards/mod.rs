@@ -1,6 +1,5 @@
 //! `hyperalign serve-rewards`: scores over HTTP, for trainers in other languages.
 
-mod connections;
 mod flow_grpo;
 #[cfg(test)]
 mod fuzz;
@@ -15,14 +14,10 @@ mod queue;
 mod tests;
 mod writer;
 
-use std::{
-    net::{SocketAddr, ToSocketAddrs},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use hyperalign_core::stop::Stop;
-use miette::{Diagnostic, IntoDiagnostic};
-use tokio::net::{TcpListener, TcpSocket};
+use miette::IntoDiagnostic;
 
 use crate::{
     args::at_least_one,
@@ -30,13 +25,11 @@ use crate::{
     interrupt,
     outcome::Outcome,
     rewards::{JudgeArgs, Judges},
+    server,
 };
 use http::App;
 use metrics::Metrics;
 use queue::Queue;
-
-/// Connections that may wait to be accepted; the system may allow fewer.
-const BACKLOG: u32 = 4096;
 
 /// Flags of `hyperalign serve-rewards`.
 #[derive(Debug, clap::Args)]
@@ -65,30 +58,6 @@ pub struct Args {
     max_body: u32,
 }
 
-/// A server that cannot be.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("cannot listen at {address}: {source}")]
-#[diagnostic(help("choose another `--port`, or 0 for any that is free"))]
-struct ListenError {
-    address: SocketAddr,
-    source: std::io::Error,
-}
-
-/// A host that no address is known of.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("`--host {host}` is no address of this machine{}", known(source))]
-#[diagnostic(help(
-    "give an address such as 127.0.0.1, ::1 or 0.0.0.0, or a name such as localhost"
-))]
-struct HostError {
-    host: String,
-    source: Option<std::io::Error>,
-}
-
-fn known(source: &Option<std::io::Error>) -> String {
-    source.as_ref().map_or_else(String::new, |source| format!(": {source}"))
-}
-
 /// Answers requests until Ctrl-C or SIGTERM, and then those that are there already.
 ///
 /// # Errors
@@ -98,7 +67,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     // First of all: a signal may come while rewards are opened, too.
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
-    let addresses = resolve(&args.host, args.port)?;
+    let addresses = server::resolve(&args.host, args.port)?;
     let judges = Arc::new(Judges::open(&args.rewards, &context.device()?)?);
     if stop.is_requested() {
         return Ok(Outcome::Interrupted);
@@ -107,55 +76,12 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let (queue, worker) =
         Queue::new(judges.clone(), metrics.clone(), args.queue, args.batch).into_diagnostic()?;
     let app = App::new(judges, queue, metrics, (args.max_body as usize) << 20);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(2)
-        // Of decoding; pictures of 100 MB each are possible.
-        .max_blocking_threads(4)
-        .build()
-        .into_diagnostic()?;
-    let served = runtime.block_on(serve(&addresses, app, stop));
+    // Of decoding; pictures of 100 MB each are possible.
+    let runtime = server::runtime(4)?;
+    let served = runtime.block_on(server::run(&addresses, app.router(), false, stop));
     drop(runtime);
     // The queue went with the app; what was in it is answered.
     let _ = worker.join();
     served?;
     Ok(Outcome::Done)
-}
-
-/// The addresses that `host` stands for; of a name there may be several.
-fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, HostError> {
-    let unknown = |source: Option<std::io::Error>| HostError { host: host.to_owned(), source };
-    // IPv6 is written in brackets beside a port, and without them alone.
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let found = (bare, port).to_socket_addrs().map_err(|error| unknown(Some(error)))?;
-    let mut found: Vec<SocketAddr> = found.collect();
-    // What a client tries that was given a name.
-    found.sort_by_key(SocketAddr::is_ipv6);
-    if found.is_empty() { Err(unknown(None)) } else { Ok(found) }
-}
-
-async fn serve(addresses: &[SocketAddr], app: App, stop: Stop) -> miette::Result<()> {
-    let cannot = |address| move |source| ListenError { address, source };
-    let mut listening = listen(addresses[0]).map_err(cannot(addresses[0]));
-    for address in &addresses[1..] {
-        listening = listening.or_else(|_| listen(*address).map_err(cannot(*address)));
-    }
-    let listener = listening?;
-    let address = listener.local_addr().map_err(cannot(addresses[0]))?;
-    if !address.ip().is_loopback() {
-        eprintln!("warning: {address} can be reached from other machines, and there is no login");
-    }
-    eprintln!("listening at http://{address}; Ctrl-C ends");
-    connections::serve(listener, app.router(), stop).await;
-    Ok(())
-}
-
-/// Listens with room for a crowd that comes at once: what exceeds it, the system resets.
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // As the standard library does: a port of a server that just ended is free.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

@@ -2,9 +2,11 @@
 
 #![cfg(feature = "serve")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+mod client;
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -12,69 +14,15 @@ use hyperalign_core::image::{Metadata, encode_png};
 use image::RgbImage;
 use serde_json::{Value, json};
 
-/// A running server, killed at the end.
-struct Server {
-    child: Child,
-    address: String,
+use client::Server;
+
+fn start(arguments: &[&str]) -> Server {
+    Server::start("serve-rewards", Path::new("."), arguments)
 }
 
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hyperalign"))
-            .args(["serve-rewards", "--port", "0"])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        // What is passed over in weights may be said before.
-        let address = lines.by_ref().find_map(|line| {
-            let rest = line.expect("text").split("http://").nth(1)?.to_owned();
-            Some(rest.split(';').next()?.to_owned())
-        });
-        let address = address.expect("a line with the address");
-        // Whoever closes the pipe breaks the server's own messages.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-
-    /// Status, headers and body of the answer.
-    fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(240))).expect("a timeout");
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).expect("the server listens");
-        // A server that refuses a body by its length does not read it.
-        let _ = stream.write_all(body);
-        let mut answer = Vec::new();
-        let ended = stream.read_to_end(&mut answer);
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no answer: {ended:?}"));
-        let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        (status, head, answer[end + 4..].to_vec())
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, signal: &str) {
-        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
-        assert!(kill.expect("kill").success());
-    }
-
-    fn score(&self, question: &Value) -> (u16, Value) {
-        let (status, _, body) = self.ask("POST", "/v1/score", question.to_string().as_bytes());
-        (status, serde_json::from_slice(&body).expect("JSON"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn score(server: &Server, question: &Value) -> (u16, Value) {
+    let (status, _, body) = server.ask("POST", "/v1/score", question.to_string().as_bytes());
+    (status, serde_json::from_slice(&body).expect("JSON"))
 }
 
 fn picture(k: u8) -> Vec<u8> {
@@ -93,15 +41,15 @@ fn genevals_rules_come_with_the_request() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     hyperalign_models::testing::write_geneval(folder.path(), &["dog", "car"], 0);
     let weights = folder.path().to_str().expect("a path");
-    let server = Server::start(&["--reward", "geneval", "--reward-weights", weights]);
+    let server = start(&["--reward", "geneval", "--reward-weights", weights]);
     let row = |class: &str| json!({"tag": "single_object", "include": [{"class": class, "count": 1}], "prompt": class});
     let mut question = question(&[picture(1), picture(2)], "a dog");
-    let (status, answer) = server.score(&question);
+    let (status, answer) = score(&server, &question);
     assert_eq!(status, 422, "{answer}");
     assert!(answer["error"].as_str().unwrap().contains("has none"), "{answer}");
     question.as_object_mut().unwrap().remove("prompt");
     question["metadata"] = json!([row("dog"), row("car")]);
-    let (status, answer) = server.score(&question);
+    let (status, answer) = score(&server, &question);
     assert_eq!((status, &answer["scores"]["geneval"]), (200, &json!([1.0, 0.0])), "{answer}");
     for (rows, words) in [
         (json!([row("dog"), row("cat")]), "`cat`"),
@@ -109,7 +57,7 @@ fn genevals_rules_come_with_the_request() {
         (json!([row("dog")]), "one for each picture"),
     ] {
         question["metadata"] = rows;
-        let (status, answer) = server.score(&question);
+        let (status, answer) = score(&server, &question);
         assert_eq!(status, 422, "{answer}");
         assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
     }
@@ -117,14 +65,14 @@ fn genevals_rules_come_with_the_request() {
 
 #[test]
 fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
-    let server = Server::start(&["--reward", "emoji-proxy", "--reward", "gold"]);
-    let (status, answer) = server.score(&question(&[picture(1), picture(2)], "a dog"));
+    let server = start(&["--reward", "emoji-proxy", "--reward", "gold"]);
+    let (status, answer) = score(&server, &question(&[picture(1), picture(2)], "a dog"));
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["scores"]["emoji-proxy"].as_array().unwrap().len(), 2);
     assert_eq!(answer["scores"]["gold"], json!([0.0, 0.0]));
     assert_eq!(answer["rewards"][0]["name"], "emoji-proxy");
     // One by one they are the same: what shares a batch does not mix.
-    let (_, alone) = server.score(&question(&[picture(2)], "a dog"));
+    let (_, alone) = score(&server, &question(&[picture(2)], "a dog"));
     let of = |answer: &Value, k: usize| answer["scores"]["emoji-proxy"][k].as_f64().unwrap();
     assert!((of(&alone, 0) - of(&answer, 1)).abs() < 1e-4);
 
@@ -140,7 +88,7 @@ fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
         (json!({"pictures": []}), 400, "a key that is none of these"),
         (json!({"images": BASE64_STANDARD.encode(picture(1))}), 400, "`images` is no list"),
     ] {
-        let (found, answer) = server.score(&question);
+        let (found, answer) = score(&server, &question);
         assert_eq!(found, status, "{answer}");
         assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
     }
@@ -155,7 +103,7 @@ fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
     let encoded = BASE64_STANDARD.encode(picture(2));
     let lines: Vec<_> = encoded.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
     let (status, broken) =
-        server.score(&json!({"images": [lines.join("\n") + "\n"], "prompt": "a dog"}));
+        score(&server, &json!({"images": [lines.join("\n") + "\n"], "prompt": "a dog"}));
     assert_eq!((status, of(&broken, 0)), (200, of(&alone, 0)));
     assert_eq!(server.ask("POST", "/", b"\x80\x04.").0, 400);
     assert_eq!(server.ask("POST", "/", b"\x80\x02NN(\x86t.").0, 400);
@@ -172,14 +120,14 @@ fn scores_are_those_of_every_reward_and_bad_requests_are_refused() {
 
 #[test]
 fn flow_grpo_gets_what_it_asks_for() {
-    let server = Server::start(&["--reward", "emoji-proxy", "--reward", "gold"]);
+    let server = start(&["--reward", "emoji-proxy", "--reward", "gold"]);
     let file = picture(3);
     // {"images": [file], "prompts": ["a dog"]} in protocol 3.
     let mut pickle = b"\x80\x03}(X\x06\x00\x00\x00images](B".to_vec();
     pickle.extend((file.len() as u32).to_le_bytes());
     pickle.extend(&file);
     pickle.extend(b"eX\x07\x00\x00\x00prompts](X\x05\x00\x00\x00a dogeu.");
-    let expected = server.score(&question(&[file], "a dog")).1;
+    let expected = score(&server, &question(&[file], "a dog")).1;
     for (path, name) in [("/", "emoji-proxy"), ("/flow-grpo/gold", "gold")] {
         let (status, head, body) = server.ask("POST", path, &pickle);
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
@@ -196,7 +144,7 @@ fn flow_grpo_gets_what_it_asks_for() {
 /// A thousand requests at once, a third of them bad: every one is answered, and the server stays.
 #[test]
 fn a_thousand_requests_at_once() {
-    let server = Server::start(&["--reward", "emoji-proxy", "--batch", "64"]);
+    let server = start(&["--reward", "emoji-proxy", "--batch", "64"]);
     let good = question(&[picture(1)], "a dog");
     let bad = question(&[b"no picture".to_vec()], "a dog");
     let statuses: Vec<(usize, u16)> = std::thread::scope(|scope| {
@@ -206,7 +154,7 @@ fn a_thousand_requests_at_once() {
             let builder = std::thread::Builder::new().stack_size(128 << 10);
             let thread = builder.spawn_scoped(scope, move || {
                 start.wait();
-                (k, server.score(if k.is_multiple_of(3) { bad } else { good }).0)
+                (k, score(server, if k.is_multiple_of(3) { bad } else { good }).0)
             });
             thread.expect("a thread")
         };
@@ -225,23 +173,23 @@ fn a_thousand_requests_at_once() {
 
 #[test]
 fn a_full_queue_and_a_large_body_turn_requests_away() {
-    let server = Server::start(&["--reward", "gold", "--queue", "2", "--max-body", "1"]);
-    let (status, answer) = server.score(&question(&vec![picture(1); 3], "a dog"));
+    let server = start(&["--reward", "gold", "--queue", "2", "--max-body", "1"]);
+    let (status, answer) = score(&server, &question(&vec![picture(1); 3], "a dog"));
     assert_eq!(status, 413, "{answer}");
     let large = vec![b'x'; (1 << 20) + 1];
     assert_eq!(server.ask("POST", "/v1/score", &large).0, 413);
-    assert_eq!(server.score(&question(&vec![picture(1); 2], "a dog")).0, 200);
+    assert_eq!(score(&server, &question(&vec![picture(1); 2], "a dog")).0, 200);
 }
 
 /// What is said once and meant a thousand times is not copied before it is known to be small.
 #[test]
 fn little_that_stands_for_much_is_refused() {
-    let server = Server::start(&["--reward", "gold"]);
+    let server = start(&["--reward", "gold"]);
     let prompt = "dog ".repeat(1 << 18);
-    let (status, answer) = server.score(&json!({"images": vec![""; 2000], "prompt": prompt}));
+    let (status, answer) = score(&server, &json!({"images": vec![""; 2000], "prompt": prompt}));
     assert_eq!(status, 422, "{answer}");
     assert!(answer["error"].as_str().unwrap().contains("at most 65536 are taken"), "{answer}");
-    let (status, answer) = server.score(&json!({"images": [""], "prompts": [prompt]}));
+    let (status, answer) = score(&server, &json!({"images": [""], "prompts": [prompt]}));
     assert_eq!(status, 422, "{answer}");
     assert!(answer["error"].as_str().unwrap().contains("at most 65536 are taken"), "{answer}");
     // Lists of one picture and of one prompt, each remembered and recalled.
@@ -265,10 +213,10 @@ fn little_that_stands_for_much_is_refused() {
 #[test]
 fn signals_end_it_gracefully() {
     for signal in ["-INT", "-TERM"] {
-        let mut server = Server::start(&["--reward", "gold"]);
-        assert_eq!(server.score(&question(&[picture(1)], "a dog")).0, 200);
+        let mut server = start(&["--reward", "gold"]);
+        assert_eq!(score(&server, &question(&[picture(1)], "a dog")).0, 200);
         let body = question(&[picture(2)], "a dog").to_string();
-        let mut stream = TcpStream::connect(&server.address).expect("a connection");
+        let mut stream = server.connect();
         let head =
             format!("POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes()).expect("the server listens");
@@ -287,8 +235,8 @@ fn signals_end_it_gracefully() {
 #[cfg(unix)]
 #[test]
 fn a_client_that_never_ends_its_request_does_not_keep_the_server() {
-    let mut server = Server::start(&["--reward", "gold"]);
-    let mut stream = TcpStream::connect(&server.address).expect("a connection");
+    let mut server = start(&["--reward", "gold"]);
+    let mut stream = server.connect();
     stream.write_all(b"POST /v1/sc").expect("the server listens");
     std::thread::sleep(Duration::from_millis(300));
     server.signal("-INT");

@@ -15,12 +15,21 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::patience::Patient;
+
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long the head of a request may take to arrive, and a connection may be idle.
 const HEAD: Duration = Duration::from_secs(10);
 /// How long requests that are there at the end may take.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// Waits until `stop` is requested.
+pub async fn until(stop: &Stop) {
+    while !stop.is_requested() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
 
 /// Answers requests until `stop`, then for as long as [`GRACE`] those that are there.
 pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
@@ -49,7 +58,7 @@ async fn answer(stream: TcpStream, router: Router, mut ended: watch::Receiver<()
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let service = TowerToHyperService::new(router);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Patient::new(stream)), service));
     // A connection that breaks off is the client's affair.
     tokio::select! {
         _ = connection.as_mut() => return,
