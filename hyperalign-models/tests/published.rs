@@ -18,7 +18,7 @@ use hyperalign_models::{
     vae::AutoencoderKlConfig,
     weights::{
         FileFloat, Key, LoadError, Tensors, hash, keys,
-        published::{self, Source, parts},
+        published::{self, Order, Source, parts},
         reinit, to_bytes,
     },
 };
@@ -31,7 +31,8 @@ fn fingerprint(ours: &[Key], rule: impl Fn(&Key) -> Source) -> String {
     let mut lines: Vec<String> = parts
         .map(|(name, part)| {
             let (source, first, rows) = (part.source, part.first_row, part.shape[0]);
-            format!("{name} {source} {first} {rows} {}\n", part.swapped)
+            let swapped = part.order == Order::SwappedHalves;
+            format!("{name} {source} {first} {rows} {swapped}\n")
         })
         .collect();
     lines.sort();
