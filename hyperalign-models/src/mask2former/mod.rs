@@ -27,6 +27,6 @@ pub use instances::{
 };
 pub use model::{Mask2Former, Mask2FormerTap, Prediction};
 pub(crate) use names::EMPTY_WEIGHT;
-pub use names::{extras, load, published_keys, weight_keys};
+pub use names::{extras, load, mmdet_keys, published_keys, weight_keys};
 pub use pipeline::Pipeline;
 pub use preprocess::{DetectorPreprocess, PreparedSize};

@@ -23,7 +23,14 @@ pub fn published_keys(config: &Mask2FormerConfig) -> Vec<Key> {
     weight_keys(config).into_iter().chain([loss]).collect()
 }
 
-/// Those of them that a file must have.
+/// The keys of a file of mmdetection of a network of these sizes, without the lists of places in the
+/// backbone's windows.
+pub fn mmdet_keys(config: &Mask2FormerConfig, names: MmdetNames) -> Vec<Key> {
+    let ours = keys(&config.init(&Device::default()));
+    weights::published::published_keys(&ours, |key| names.mask2former(key))
+}
+
+/// Those of [`published_keys`] that a file must have.
 pub fn weight_keys(config: &Mask2FormerConfig) -> Vec<Key> {
     let keys = keys(&config.init(&Device::default())).into_iter();
     keys.map(|key| Key { name: swin::their_name(&key.name), ..key }).collect()

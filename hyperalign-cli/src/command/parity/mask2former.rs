@@ -6,9 +6,12 @@ use burn::tensor::{Tensor, s};
 use hyperalign_models::{
     mask2former::{
         self, Bounds, DetectorPreprocess, Instance, Mask2FormerConfig, Mask2FormerTap, Prediction,
-        Samples, class_probabilities, sample_levels, square_masks,
+        Samples, class_probabilities,
+        mmdet::{TestPipeline, sizes_of},
+        sample_levels, square_masks,
     },
     swin::{self, SwinConfig, SwinTap},
+    weights::{Key, Tensors, published::MmdetNames},
 };
 use miette::{IntoDiagnostic, miette};
 
@@ -183,6 +186,39 @@ pub(super) fn instances(golden: &Golden, checks: &mut Checks) -> miette::Result<
             let name = format!("out.{picture}.t{:03}", (100.0 * threshold).round());
             compare(&name, found, *size, checks);
         }
+    }
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct MmdetSettings {
+    pipeline: TestPipeline,
+    threshold: f32,
+}
+
+/// `mask2former_mmdet*`: a checkpoint as mmdetection publishes it, sizes and all, and the whole way
+/// of a picture to its objects as mmdetection goes it.
+pub(super) fn mmdet(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let MmdetSettings { pipeline, threshold } = golden.config()?;
+    let bytes = &golden.values("in.checkpoint_u8")?.values;
+    let bytes: Vec<u8> = bytes.iter().map(|byte| *byte as u8).collect();
+    let tensors = Tensors::held("in.checkpoint_u8", bytes).into_diagnostic()?;
+    let names = MmdetNames::of(&tensors)
+        .ok_or_else(|| miette!("`in.checkpoint_u8` is no checkpoint of mmdetection"))?;
+    let key = |(name, shape): (&str, &[usize])| Key { name: name.into(), shape: shape.into() };
+    let config = sizes_of(&tensors.iter().map(key).collect::<Vec<_>>(), names);
+    config.validate().map_err(|reason| miette!("{reason}"))?;
+    let network = mask2former::load(&config, &tensors, &checks.device).into_diagnostic()?;
+
+    let picture = golden.picture("in.rgb_u8")?;
+    let image = pipeline.picture(&picture, &checks.device);
+    checks.tensor("out.pixel_values", image.clone());
+    let prediction = network.forward(image);
+    checks.tensor("out.class_queries_logits", prediction.classes.clone());
+    checks.tensor("out.masks_queries_logits", prediction.masks.clone());
+    let size = [picture.height() as usize, picture.width() as usize];
+    for found in pipeline.instances(&prediction, &[size], threshold) {
+        compare("out", &found, size, checks);
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ const QUERY_NORMS: [(&str, usize); 3] =
 /// A weight that all these files hold.
 const MARK: &str = "backbone.patch_embed.projection.weight";
 /// A buffer of each window attention, which the window's size alone determines.
-const POSITION_INDEX: &str = ".attn.w_msa.relative_position_index";
+pub(super) const POSITION_INDEX: &str = ".attn.w_msa.relative_position_index";
 
 #[derive(Clone, Copy)]
 enum Part {
