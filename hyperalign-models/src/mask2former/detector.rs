@@ -224,7 +224,8 @@ fn named(folder: &Folder) -> Result<Mask2FormerConfig, DetectorError> {
 
 /// The sizes of a file that says them by its weights alone.
 fn own_sizes(tensors: &Tensors, names: MmdetNames) -> Result<Mask2FormerConfig, DetectorError> {
-    let key = |(name, shape): (&str, &[usize])| Key { name: name.to_owned(), shape: shape.to_vec() };
+    let key =
+        |(name, shape): (&str, &[usize])| Key { name: name.to_owned(), shape: shape.to_vec() };
     let keys: Vec<Key> = tensors.iter().map(key).collect();
     let config = sizes_of(&keys, names);
     let file = tensors.name().to_owned();

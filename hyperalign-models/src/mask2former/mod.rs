@@ -25,7 +25,7 @@ pub use detector::{Detector, DetectorError};
 pub use instances::{
     Bounds, Instance, Mask, SquareMask, class_probabilities, instances, square_masks,
 };
-pub use model::{Mask2Former, Mask2FormerTap, Prediction};
+pub use model::{Mask2Former, Mask2FormerTap, Prediction, masks_on_map};
 pub(crate) use names::EMPTY_WEIGHT;
 pub use names::{extras, load, mmdet_keys, published_keys, weight_keys};
 pub use pipeline::Pipeline;

@@ -42,7 +42,8 @@ fn tensor(name: &str, shape: &[usize]) -> Vec<u8> {
 pub fn checkpoint(file: &File) -> Vec<u8> {
     let name = |k: usize| format!("{}", 94_000_000_000_000 + 64 * k);
     let tensors = file.iter().enumerate();
-    let weights = dict(tensors.map(|(k, (key, (shape, _)))| (key.clone(), tensor(&name(k), shape))));
+    let weights =
+        dict(tensors.map(|(k, (key, (shape, _)))| (key.clone(), tensor(&name(k), shape))));
     let meta = dict([("epoch".to_owned(), number(50))]);
     let state = dict([("meta".to_owned(), meta), ("state_dict".to_owned(), weights)]);
     let names: Vec<u8> = (0..file.len()).flat_map(|k| text(&name(k))).collect();

@@ -8,9 +8,7 @@ use hyperalign_models::t5::T5Config;
 use hyperalign_models::tiny_codec::{TinyDecoder, TinyEncoder};
 use hyperalign_models::unet::UnetConfig;
 use hyperalign_models::vae::AutoencoderKlConfig;
-use hyperalign_models::weights::published::{
-    self, Kind, MmdetNames, SingleFile, published_keys,
-};
+use hyperalign_models::weights::published::{self, Kind, MmdetNames, SingleFile, published_keys};
 use hyperalign_models::weights::{Key, Tensors, keys};
 
 /// The keys of the network whose keys are `ours` in a file of another layout.

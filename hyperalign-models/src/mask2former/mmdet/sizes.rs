@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 
 use super::COCO;
 use crate::{
-    mask2former::{
-        Mask2FormerConfig,
-        config::LEVELS,
-        deformable::POINTS,
-    },
+    mask2former::{Mask2FormerConfig, config::LEVELS, deformable::POINTS},
     swin::{STAGES, SwinConfig},
     weights::{Key, published::MmdetNames},
 };
@@ -53,9 +49,8 @@ pub fn sizes_of(keys: &[Key], names: MmdetNames) -> Mask2FormerConfig {
         MmdetNames::Numbered => ("ffns.0", "attentions.0"),
         MmdetNames::Named => ("ffn", "self_attn"),
     };
-    let extent = |key: &str, axis: usize, otherwise: usize| {
-        shapes.extent(key, axis).unwrap_or(otherwise)
-    };
+    let extent =
+        |key: &str, axis: usize, otherwise: usize| shapes.extent(key, axis).unwrap_or(otherwise);
     let hidden = |part: &str, layers: &str, otherwise: usize| {
         extent(&format!("{part}{layers}.0.{feed_forward}.layers.0.0.weight"), 0, otherwise)
     };
@@ -84,8 +79,7 @@ pub fn sizes_of(keys: &[Key], names: MmdetNames) -> Mask2FormerConfig {
             .map_or(published.decoder_layers, |layers| layers.saturating_add(1)),
         num_attention_heads: heads.unwrap_or(published.num_attention_heads),
         dim_feedforward: hidden(QUERIES, "transformer_decoder.layers", published.dim_feedforward),
-        enforce_input_projection: shapes
-            .has(&format!("{QUERIES}decoder_input_projs.0.weight")),
+        enforce_input_projection: shapes.has(&format!("{QUERIES}decoder_input_projs.0.weight")),
         num_queries: extent(&queries, 0, published.num_queries),
         num_labels: Some(classes),
         id2label: if classes == COCO.len() { labels() } else { BTreeMap::new() },

@@ -66,10 +66,9 @@ impl TestPipeline {
         let values = TensorData::new(values, [1, height, width, 3]);
         let pixels = Tensor::<4>::from_data(values, device).permute([0, 3, 1, 2]);
         // Zeros after normalisation: the mean colour.
-        NORMALIZATION.forward(pixels).pad(
-            [(0, 0), (0, 0), (0, down - height), (0, across - width)],
-            PadMode::Constant(0.0),
-        )
+        NORMALIZATION
+            .forward(pixels)
+            .pad([(0, 0), (0, 0), (0, down - height), (0, across - width)], PadMode::Constant(0.0))
     }
 
     /// The objects of each picture whose score is at least `threshold`, the best first. `sizes` are

@@ -24,9 +24,9 @@ impl Order {
         match self {
             Self::Same => {}
             Self::SwappedHalves => values.rotate_left(values.len() / 2),
-            Self::Unfolded => permute(values, shape, |file, channels| {
-                PIXELS[file % 4] * channels + file / 4
-            }),
+            Self::Unfolded => {
+                permute(values, shape, |file, channels| PIXELS[file % 4] * channels + file / 4)
+            }
         }
     }
 

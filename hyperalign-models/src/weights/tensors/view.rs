@@ -105,7 +105,11 @@ impl Tensors {
         let (Some(rows), [all, ..]) = (part.shape.first(), whole.shape.as_slice()) else {
             return Some(Entry { shape: part.shape, ..whole.clone() });
         };
-        if whole.transposed || whole.order != Order::Same || *all == 0 || whole.range.len() % all != 0 {
+        if whole.transposed
+            || whole.order != Order::Same
+            || *all == 0
+            || whole.range.len() % all != 0
+        {
             return None;
         }
         let row = whole.range.len() / all;
