@@ -200,3 +200,35 @@ impl Mask2Former {
         Prediction { classes: self.class_predictor.forward(last.states), masks: last.masks }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyperalign_core::testing;
+
+    use super::*;
+    use crate::{testing::small_detector, weights::reinit};
+
+    /// Held to its own masks a network says what it says; held to others it does not.
+    #[test]
+    fn attention_is_steered() {
+        let device = testing::device();
+        let config = small_detector(&["dog", "car"]);
+        let network = reinit(config.init(&device), 7);
+        let image = Tensor::<1, burn::tensor::Int>::arange(0..3 * 64 * 96, &device).float();
+        let image = image.sin().reshape([1, 3, 64, 96]);
+        let mut masks = Vec::new();
+        let plain = network.forward_observed(image.clone(), &mut |tap, x| {
+            if matches!(tap, Mask2FormerTap::Masks { .. }) {
+                masks.push(x.clone());
+            }
+        });
+        assert_eq!(masks.len(), config.layers());
+        let difference = |masks: &[Tensor<4>]| -> f64 {
+            let steered = network.forward_steered(image.clone(), masks, &mut |_, _| {});
+            (steered.classes - plain.classes.clone()).abs().max().into_scalar()
+        };
+        assert_eq!(difference(&masks), 0.0);
+        let others: Vec<_> = masks.into_iter().map(Tensor::neg).collect();
+        assert!(difference(&others) > 1e-4);
+    }
+}

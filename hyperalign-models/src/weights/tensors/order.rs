@@ -51,8 +51,9 @@ fn permute<T: Copy>(values: &mut [T], shape: &[usize], to: impl Fn(usize, usize)
         return;
     }
     for row in values.chunks_exact_mut(length) {
-        for (from, value) in row.to_vec().into_iter().enumerate() {
-            row[to(from, length / 4)] = value;
+        let before = row.to_vec();
+        for (from, value) in before.iter().enumerate() {
+            row[to(from, length / 4)] = *value;
         }
     }
 }
