@@ -120,19 +120,22 @@ fn backbone(shapes: &Shapes<'_>) -> SwinConfig {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use hyperalign_core::testing;
 
     use super::*;
-    use crate::weights::{keys, published::published_keys};
+    use crate::{
+        testing::small_detector,
+        weights::{keys, published::published_keys},
+    };
 
     #[test]
     fn sizes_are_those_of_the_network() {
         let published = Mask2FormerConfig::swin_small_coco();
-        let small = crate::testing::small_detector(&COCO);
+        let small = small_detector(&COCO);
         let projected = Mask2FormerConfig { enforce_input_projection: true, ..small.clone() };
         let labelled = Mask2FormerConfig { id2label: small.id2label.clone(), ..published };
         for config in [labelled, small, projected] {
-            let ours = keys(&config.init(&Device::default()));
+            let ours = keys(&config.init(&testing::device()));
             for names in [MmdetNames::Numbered, MmdetNames::Named] {
                 let theirs = published_keys(&ours, |key| names.mask2former(key));
                 let found = sizes_of(&theirs, names);
