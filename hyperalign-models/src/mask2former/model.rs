@@ -223,9 +223,9 @@ mod tests {
             }
         });
         assert_eq!(masks.len(), config.layers());
-        let difference = |masks: &[Tensor<4>]| -> f64 {
+        let difference = |masks: &[Tensor<4>]| {
             let steered = network.forward_steered(image.clone(), masks, &mut |_, _| {});
-            (steered.classes - plain.classes.clone()).abs().max().into_scalar()
+            (steered.classes - plain.classes.clone()).abs().max().into_scalar::<f32>()
         };
         assert_eq!(difference(&masks), 0.0);
         let others: Vec<_> = masks.into_iter().map(Tensor::neg).collect();
