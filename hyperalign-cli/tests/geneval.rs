@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use hyperalign_models::testing::{write_detector, write_geneval};
+use hyperalign_models::testing::{write_detector, write_geneval, write_mmdet};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
@@ -224,6 +224,22 @@ fn a_detector_is_known_by_its_keys() {
         (&found["missing"], &found["problems"]),
         (&Value::Array(vec![]), &Value::Array(vec![]))
     );
+}
+
+/// The only pickle of a network that is looked into: GenEval's own detector.
+#[test]
+fn a_checkpoint_of_mmdetection_is_known_by_its_keys() {
+    let world = World::new();
+    write_mmdet(&world.path("detector.pth"), DOG);
+    let output = world.run(&["inspect", "checkpoint", "detector.pth"]);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let found = json(&output);
+    assert!(found["what"].as_str().unwrap().contains("mmdetection"), "{found}");
+    assert_eq!(found["passed_over"].as_array().unwrap().len(), 5, "{found}");
+    assert_eq!(found["problems"], Value::Array(vec![]));
+    fs::write(world.path("base.ckpt"), b"PK\x03\x04 no archive").unwrap();
+    let output = world.run(&["inspect", "checkpoint", "base.ckpt"]);
+    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
 }
 
 #[test]

@@ -105,6 +105,21 @@ fn a_wrong_weight_is_noticed() {
     assert_eq!(row(&rows, "grad.in.image")["ok"], false);
 }
 
+/// Masked attention is held to the reference's masks where signs differ, but not in silence.
+#[test]
+fn a_mask_of_another_sign_is_told() {
+    let rows = [1e3, -1e3].map(|value| {
+        let (_folder, path) = changed("mask2former_small", |bytes| {
+            set_first(bytes, "tap.masks_queries_logits.0", value);
+        });
+        parity(&path).2
+    });
+    let told = rows.iter().find(|rows| rows.iter().any(|row| row["name"] == "masks at 0"));
+    let one = told.expect("one of both has another sign");
+    assert_eq!(row(one, "masks at 0")["ok"], false);
+    assert_eq!(row(one, "tap.masks_queries_logits.0")["ok"], false);
+}
+
 #[test]
 fn a_result_that_we_do_not_compute_is_an_error() {
     let (_dir, path) = changed("clip_text_small", |bytes| {

@@ -4,12 +4,14 @@
 //! two matrix products: exact, differentiable and the same on every backend. (Burn's own
 //! interpolation has no gradient on GPUs beyond nearest, and no antialiasing anywhere.)
 
+mod opencv;
 mod pil;
 mod preprocess;
 mod weights;
 
 use burn::tensor::{DType, Tensor, TensorData};
 
+pub use opencv::resize_u8_opencv;
 pub use pil::{FixedPoint, resize_u8, resize_u8_in};
 pub use preprocess::{Normalization, center_crop, center_crop_u8, shorter_side};
 use weights::Positions;

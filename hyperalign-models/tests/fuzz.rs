@@ -22,7 +22,7 @@ use hyperalign_models::{
     lora::{Convention, Factor, Float, LoraFile, Part, Update},
     pickle::{Names, Pickle, Policy},
     t5::T5Config,
-    testing::{small_flux, stored_zip},
+    testing::{checkpoint, small_flux, stored_zip},
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
     weights::{FileFloat, Tensors, parse_config, published, reinit, to_bytes},
@@ -116,7 +116,12 @@ const STATE: &[u8] =
 
 #[test]
 fn torch_archives() {
-    let corpus = vec![stored_zip(&[("x/data.pkl", STATE), ("x/data/0", &[1; 8])])];
+    let file = [("a".to_owned(), (vec![2], vec![1.0; 2]))].into();
+    let corpus = vec![
+        stored_zip(&[("x/data.pkl", STATE), ("x/data/0", &[1; 8])]),
+        // Of before archives.
+        checkpoint(&file),
+    ];
     let words = &["PK\x03\x04", "PK\x01\x02", "PK\x05\x06", "(", "]", "}", "t", "R", "."];
     fuzz(&Fuzz { name: "torch archives", corpus, words, constant: 1 << 20 }, |bytes| {
         Tensors::held("model.pt", bytes).is_ok()

@@ -12,13 +12,14 @@ use hyperalign_models::{
     base::Identity,
     clip::ClipTextConfig,
     flux::FluxConfig,
+    mask2former,
     pipeline::{Beside, Formats, PipelineError, Sizes, StableDiffusion},
-    testing::{File, published_file, write_file as write},
+    testing::{File, checkpoint, mmdet_file, published_file, small_detector, write_file as write},
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
     weights::{
         FileFloat, Key, LoadError, Tensors, hash, keys,
-        published::{self, Source, parts},
+        published::{self, MmdetNames, Order, Source, parts},
         reinit, to_bytes,
     },
 };
@@ -31,7 +32,8 @@ fn fingerprint(ours: &[Key], rule: impl Fn(&Key) -> Source) -> String {
     let mut lines: Vec<String> = parts
         .map(|(name, part)| {
             let (source, first, rows) = (part.source, part.first_row, part.shape[0]);
-            format!("{name} {source} {first} {rows} {}\n", part.swapped)
+            let swapped = part.order == Order::SwappedHalves;
+            format!("{name} {source} {first} {rows} {swapped}\n")
         })
         .collect();
     lines.sort();
@@ -134,6 +136,42 @@ fn flux_arrives_from_the_file_of_its_authors() {
     let error = config.init(&device).load(&Tensors::open(&path).unwrap()).unwrap_err();
     let LoadError::Keys { mismatch, .. } = &error else { panic!("another error: {error}") };
     assert_eq!(mismatch.missing[0].0, "double_blocks.1.img_attn.qkv.bias");
+}
+
+#[test]
+fn detectors_arrive_from_mmdetections_checkpoints() {
+    let device = testing::device();
+    let labels = ["person", "dog", "car"];
+    let config = small_detector(&labels);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("detector.pth");
+    let mut hashes = Vec::new();
+    for names in [MmdetNames::Numbered, MmdetNames::Named] {
+        let file = mmdet_file(&labels, 1, names);
+        std::fs::write(&path, checkpoint(&file)).unwrap();
+        let tensors = Tensors::open_pytorch(&path).unwrap();
+        assert_eq!(MmdetNames::of(&tensors), Some(names));
+        // Five lists of places in windows, one for each block.
+        assert_eq!(mask2former::extras(&config, &tensors).len(), 5);
+        let network = mask2former::load(&config, &tensors, &device).unwrap();
+        let again = published_file(&network, |key| names.mask2former(key), "");
+        assert!(again.iter().all(|(key, values)| file[key] == *values), "it does not come back");
+        assert_eq!(again.len() + 5, file.len());
+        hashes.push(hash(&network));
+    }
+    assert_eq!(hashes[0], hashes[1], "the same weights under other names");
+
+    // An error speaks the language of the file, and no key is passed over.
+    let mut file = mmdet_file(&labels, 1, MmdetNames::Numbered);
+    let gone = "panoptic_head.transformer_decoder.layers.1.attentions.1.attn.in_proj_bias";
+    file.remove(gone).unwrap();
+    file.insert("panoptic_head.loss.weight".to_owned(), (vec![1], vec![0.0]));
+    std::fs::write(&path, checkpoint(&file)).unwrap();
+    let tensors = Tensors::open_pytorch(&path).unwrap();
+    let error = mask2former::load(&config, &tensors, &device).unwrap_err();
+    let LoadError::Keys { mismatch, .. } = &error else { panic!("another error: {error}") };
+    assert_eq!(mismatch.missing[0].0, gone);
+    assert_eq!(mismatch.unused[0].0, "panoptic_head.loss.weight");
 }
 
 /// A single file of small networks in `folder`, with what such files hold beside the model.

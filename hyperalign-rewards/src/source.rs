@@ -161,6 +161,20 @@ impl Source {
         &self.folder
     }
 
+    /// The file that was named, if one was.
+    pub(crate) fn named(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The file of the folder that ends in `.extension`, if there is just one.
+    pub(crate) fn only_file(&self, extension: &str) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).ok()?;
+        let ends = |path: &PathBuf| path.extension().is_some_and(|given| given == extension);
+        let mut found = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(ends);
+        let first = found.next();
+        first.filter(|_| found.next().is_none())
+    }
+
     /// The folder called `name` in it, if there is one.
     pub(crate) fn part(&self, name: &str) -> Option<Self> {
         let folder = Some(self.folder.join(name)).filter(|folder| folder.is_dir())?;

@@ -7,9 +7,12 @@ use hyperalign_core::testing;
 use std::path::Path;
 
 use hyperalign_models::{
-    mask2former::{Detector, DetectorError},
-    testing::{write_clip, write_detector, write_geneval},
-    weights::{Folder, LoadError},
+    mask2former::{Detector, DetectorError, mmdet::COCO},
+    testing::{
+        checkpoint, mmdet_file, small_detector, write_clip, write_detector, write_geneval,
+        write_mmdet,
+    },
+    weights::{Folder, LoadError, published::MmdetNames},
 };
 use hyperalign_rewards::{
     Files, OpenError, Reward, ScoreError,
@@ -204,6 +207,62 @@ fn what_is_no_detector_is_said() {
     write_clip(folder.path());
     let error = opening(folder.path()).to_string();
     assert!(error.contains("does not fit the network") && error.contains("text_model"), "{error}");
+}
+
+/// The file that GenEval names, wherever its own script puts it: sizes and classes come from it, and
+/// pictures are prepared as there.
+#[test]
+fn genevals_own_detector_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco.pth";
+    let dog = COCO.iter().position(|class| *class == "dog").unwrap();
+    let file = folder.path().join("detector").join(name);
+    write_mmdet(&file, dog);
+    write_clip(&folder.path().join("clip"));
+    let scorer = GenEval::from_folder(folder.path(), &testing::device()).unwrap();
+    assert_eq!(scorer.classes().len(), 80);
+    assert_eq!(scorer.classes()[64..67], ["computer mouse", "tv remote", "computer keyboard"]);
+    assert_eq!(scorer.passed_over().len(), 5, "lists of places");
+    let version = scorer.version();
+    assert!(version.contains(" (mmdet), CLIP "), "{version}");
+    let picture = picture(40, 30, 0.4);
+    let (objects, verdict) = scorer.look_and_judge(&picture, 0.1, &one("dog")).unwrap();
+    assert!(verdict.correct && objects.iter().all(|object| object.class == "dog"));
+    assert!(objects.iter().all(|object| object.instance.mask.size() == [40, 30]));
+
+    // In the folder itself, and by its own name; the same detector without colours.
+    let own = folder.path().join("detector");
+    for path in [&own, &file] {
+        let other = GenEval::from_folder(path, &testing::device()).unwrap();
+        let detector = |version: &str| version.split(", CLIP").next().map(str::to_owned);
+        assert_eq!(other.version(), detector(&version).unwrap() + ", no CLIP");
+    }
+
+    // Which of two is meant, nobody says.
+    std::fs::copy(&file, own.join("another.pth")).unwrap();
+    let error = opening(&own).to_string();
+    assert!(error.contains("folder `detector`"), "{error}");
+}
+
+#[test]
+fn checkpoints_of_other_classes_are_refused_unless_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.pth");
+    let bytes = checkpoint(&mmdet_file(&LABELS, DOG, MmdetNames::Named));
+    std::fs::write(&file, &bytes).unwrap();
+    let error = opening(&file);
+    let is_unnamed =
+        matches!(error, OpenError::Detector(DetectorError::Unnamed { count: 4, known: 80, .. }));
+    assert!(is_unnamed && error.to_string().contains("config.json"), "{error}");
+    // With the classes beside it, in transformers' words.
+    let config = serde_json::to_string(&small_detector(&LABELS)).unwrap();
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let scorer = GenEval::from_folder(&file, &testing::device()).unwrap();
+    assert_eq!(scorer.classes(), ["person", "dog", "computer keyboard", "car"]);
+    // Cut off in a download.
+    std::fs::write(&file, &bytes[..bytes.len() - 9]).unwrap();
+    let error = opening(folder.path()).to_string();
+    assert!(error.contains("cut off"), "{error}");
 }
 
 /// Pictures smaller than a window, of which a network makes maps of one pixel.

@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.models.mask2former import modeling_mask2former as reference
 
+import mmdet
 from clip import MEAN, STD
 from golden import seed, stir, weights, write
 
@@ -373,3 +374,4 @@ def everything(folder: Path) -> None:
     post(folder)
     preprocess(folder)
     colors(folder)
+    mmdet.everything(folder, SMALL, LABELS)

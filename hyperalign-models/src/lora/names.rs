@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 use super::{Family, Layer, Layers, Part};
 use crate::weights::{
     Key,
-    published::{self, Source},
+    published::{self, Order, Source},
 };
 
 /// A convention of naming the layers in a LoRA file.
@@ -179,7 +179,8 @@ fn in_style(layers: &Layers, style: Style) -> Vec<(String, Vec<Slice>)> {
             Layout::Authors => authors(key),
         };
         let path = source.name.strip_suffix(".weight").unwrap_or(&source.name);
-        let slice = Slice { layer: i, rows: 0..layer.d_output(), swapped: source.swapped };
+        let swapped = source.order == Order::SwappedHalves;
+        let slice = Slice { layer: i, rows: 0..layer.d_output(), swapped };
         modules.entry(call(path)).or_default().push((source.place, slice));
     }
     modules.into_iter().map(|(name, slices)| (name, stacked(slices))).collect()

@@ -10,7 +10,7 @@ use hyperalign_core::fused::softmax;
 use super::config::LEVELS;
 
 /// Points of each head on each map.
-const POINTS: usize = 4;
+pub(super) const POINTS: usize = 4;
 
 /// Pixels that a place lies between.
 const CORNERS: usize = 4;

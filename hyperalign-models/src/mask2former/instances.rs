@@ -108,13 +108,7 @@ pub struct SquareMask {
 impl SquareMask {
     fn new(logits: &[f32]) -> Self {
         let pixels: Vec<bool> = logits.iter().map(|logit| *logit > 0.0).collect();
-        let inside = logits.iter().filter(|logit| **logit > 0.0);
-        let (mut sum, mut area) = (0.0, 0.0);
-        for logit in inside {
-            sum += 1.0 / (1.0 + (-f64::from(*logit)).exp());
-            area += 1.0;
-        }
-        Self { pixels, score: (sum / (area + EPSILON)) as f32 }
+        Self { pixels, score: mean_probability(logits) }
     }
 
     /// Number of its pixels.
@@ -134,6 +128,16 @@ impl SquareMask {
         let row = |y: usize| columns.iter().map(move |x| self.pixels[y * SQUARE + x]);
         Mask::new(width, nearest(height).into_iter().flat_map(row).collect())
     }
+}
+
+/// The mean probability of the logits above 0; 0 without any.
+pub(super) fn mean_probability(logits: &[f32]) -> f32 {
+    let (mut sum, mut area) = (0.0, 0.0);
+    for logit in logits.iter().filter(|logit| **logit > 0.0) {
+        sum += 1.0 / (1.0 + (-f64::from(*logit)).exp());
+        area += 1.0;
+    }
+    (sum / (area + EPSILON)) as f32
 }
 
 /// The probabilities of the classes and, last, of no object, `[batch, queries, classes + 1]`.
@@ -166,6 +170,22 @@ pub fn instances(
     sizes: &[[usize; 2]],
     threshold: f32,
 ) -> Vec<Vec<Instance>> {
+    instances_by(prediction, sizes, threshold, &|masks, size| {
+        square_masks(masks).iter().map(|mask| (mask.on(size), mask.score)).collect()
+    })
+}
+
+/// What brings the masks of some queries, `[1, queries, height, width]` as logits, onto a picture of
+/// a height and a width: each one's mask there, and how probable its pixels are.
+pub(super) type Place<'a> = &'a dyn Fn(Tensor<4>, [usize; 2]) -> Vec<(Mask, f32)>;
+
+/// [`instances`] with masks on pictures as `place` says.
+pub(super) fn instances_by(
+    prediction: &Prediction,
+    sizes: &[[usize; 2]],
+    threshold: f32,
+    place: Place<'_>,
+) -> Vec<Vec<Instance>> {
     let [batch, queries, columns] = prediction.classes.dims();
     assert_eq!(batch, sizes.len(), "one size for each picture");
     let probabilities = class_probabilities(prediction.classes.clone());
@@ -178,7 +198,7 @@ pub fn instances(
             .filter(|candidate| candidate.probability >= threshold)
             .collect();
         let masks = prediction.masks.clone().slice(s![picture..picture + 1]);
-        found.push(judge(&best, masks, sizes[picture], threshold));
+        found.push(judge(&best, masks, sizes[picture], threshold, place));
     }
     found
 }
@@ -215,6 +235,7 @@ fn judge(
     masks: Tensor<4>,
     size: [usize; 2],
     threshold: f32,
+    place: Place<'_>,
 ) -> Vec<Instance> {
     let mut queries: Vec<i64> = candidates.iter().map(|one| one.query as i64).collect();
     queries.sort_unstable();
@@ -224,16 +245,17 @@ fn judge(
     }
     let (count, device) = (queries.len(), masks.device());
     let index = Tensor::<1, Int>::from_data(TensorData::new(queries.clone(), [count]), &device);
-    let squares = square_masks(masks.select(1, index));
+    let placed = place(masks.select(1, index), size);
     let mut found: Vec<Instance> = candidates
         .iter()
         .filter_map(|candidate| {
             let at = queries.binary_search(&(candidate.query as i64)).ok()?;
-            let score = candidate.probability * squares[at].score;
+            let (mask, mean) = &placed[at];
+            let score = candidate.probability * mean;
             if score.is_nan() || score < threshold {
                 return None;
             }
-            let mask = squares[at].on(size);
+            let mask = mask.clone();
             let bounds = mask.bounds()?;
             Some(Instance { class: candidate.class, score, mask, bounds })
         })

@@ -2,15 +2,18 @@
 //! for each of a fixed number of queries; as instance segmentation, a detector of objects.
 //!
 //! Fields carry the names of transformers' `Mask2FormerForUniversalSegmentation`, as the published
-//! files do; [`extras`] says which of a file's tensors are no weights.
+//! files do; [`extras`] says which of a file's tensors are no weights. Files of [`mmdet`] hold the same
+//! network in another layout, and come with another [`Pipeline`] around it.
 
 mod config;
 mod deformable;
 mod detector;
 mod instances;
 mod masked_attention;
+pub mod mmdet;
 mod model;
 mod names;
+mod pipeline;
 mod pixel_decoder;
 mod preprocess;
 mod sine;
@@ -22,7 +25,8 @@ pub use detector::{Detector, DetectorError};
 pub use instances::{
     Bounds, Instance, Mask, SquareMask, class_probabilities, instances, square_masks,
 };
-pub use model::{Mask2Former, Mask2FormerTap, Prediction};
+pub use model::{Mask2Former, Mask2FormerTap, Prediction, masks_on_map};
 pub(crate) use names::EMPTY_WEIGHT;
-pub use names::{extras, load, published_keys, weight_keys};
+pub use names::{extras, load, mmdet_keys, published_keys, weight_keys};
+pub use pipeline::Pipeline;
 pub use preprocess::{DetectorPreprocess, PreparedSize};

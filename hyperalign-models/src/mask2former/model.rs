@@ -6,7 +6,11 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Mask2FormerConfig, pixel_decoder::PixelDecoder, transformer::TransformerModule};
+use super::{
+    Mask2FormerConfig,
+    pixel_decoder::PixelDecoder,
+    transformer::{TransformerModule, on_map},
+};
 use crate::swin::{SwinBackbone, SwinTap};
 
 /// A Mask2Former over a Swin.
@@ -125,6 +129,12 @@ impl Mask2FormerConfig {
     }
 }
 
+/// Logits of masks, `[batch, queries, height, width]`, on a map of another height and width: what
+/// masked attention depends on the signs of.
+pub fn masks_on_map(masks: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    on_map(masks, size)
+}
+
 impl Mask2Former {
     /// What the queries say of pictures in the end.
     ///
@@ -143,6 +153,35 @@ impl Mask2Former {
         image: Tensor<4>,
         watch: &mut dyn FnMut(Mask2FormerTap, &Tensor<4>),
     ) -> Prediction {
+        self.run(image, None, watch)
+    }
+
+    /// [`forward_observed`](Self::forward_observed) with attention of each layer held to the given
+    /// masks, as logits, and not to its own predictions: what each layer computes can then be
+    /// compared though a logit at 0 has fallen to the other side before it.
+    ///
+    /// # Shapes
+    ///
+    /// - `masks`: for each layer, as [`Prediction::masks`]
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are fewer masks than layers.
+    pub fn forward_steered(
+        &self,
+        image: Tensor<4>,
+        masks: &[Tensor<4>],
+        watch: &mut dyn FnMut(Mask2FormerTap, &Tensor<4>),
+    ) -> Prediction {
+        self.run(image, Some(masks), watch)
+    }
+
+    fn run(
+        &self,
+        image: Tensor<4>,
+        steer: Option<&[Tensor<4>]>,
+        watch: &mut dyn FnMut(Mask2FormerTap, &Tensor<4>),
+    ) -> Prediction {
         let PixelLevelModule { encoder, decoder } = &self.model.pixel_level_module;
         let maps = encoder.forward(image, &mut |tap, x| {
             watch(Mask2FormerTap::Backbone(tap), &x.clone().unsqueeze_dim(1));
@@ -151,7 +190,7 @@ impl Mask2Former {
             watch(Mask2FormerTap::Stage { stage }, map);
         }
         let features = decoder.forward(maps, watch);
-        let mut said = self.model.transformer_module.forward(features, watch);
+        let mut said = self.model.transformer_module.forward(features, steer, watch);
         let last = said.pop().expect("one prediction at least");
         for (layer, auxiliary) in said.into_iter().enumerate() {
             let classes = self.class_predictor.forward(auxiliary.states);
@@ -159,5 +198,37 @@ impl Mask2Former {
             watch(Mask2FormerTap::Masks { layer }, &auxiliary.masks);
         }
         Prediction { classes: self.class_predictor.forward(last.states), masks: last.masks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperalign_core::testing;
+
+    use super::*;
+    use crate::{testing::small_detector, weights::reinit};
+
+    /// Held to its own masks a network says what it says; held to others it does not.
+    #[test]
+    fn attention_is_steered() {
+        let device = testing::device();
+        let config = small_detector(&["dog", "car"]);
+        let network = reinit(config.init(&device), 7);
+        let image = Tensor::<1, burn::tensor::Int>::arange(0..3 * 64 * 96, &device).float();
+        let image = image.sin().reshape([1, 3, 64, 96]);
+        let mut masks = Vec::new();
+        let plain = network.forward_observed(image.clone(), &mut |tap, x| {
+            if matches!(tap, Mask2FormerTap::Masks { .. }) {
+                masks.push(x.clone());
+            }
+        });
+        assert_eq!(masks.len(), config.layers());
+        let difference = |masks: &[Tensor<4>]| {
+            let steered = network.forward_steered(image.clone(), masks, &mut |_, _| {});
+            (steered.classes - plain.classes.clone()).abs().max().into_scalar::<f32>()
+        };
+        assert_eq!(difference(&masks), 0.0);
+        let others: Vec<_> = masks.into_iter().map(Tensor::neg).collect();
+        assert!(difference(&others) > 1e-4);
     }
 }

@@ -116,10 +116,13 @@ impl TransformerModule {
         }
     }
 
-    /// What the queries say before each layer and after the last.
+    /// What the queries say before each layer and after the last. Attention of a layer follows what
+    /// they have said before it, or, where there are
+    /// some, the logits that `steer` has for it.
     pub(super) fn forward(
         &self,
         features: PixelFeatures,
+        steer: Option<&[Tensor<4>]>,
         watch: &mut dyn FnMut(Mask2FormerTap, &Tensor<4>),
     ) -> Vec<QueryStates> {
         let PixelFeatures { levels, masks } = features;
@@ -132,7 +135,8 @@ impl TransformerModule {
         for (i, layer) in self.decoder.layers.iter().enumerate() {
             let level = &levels[i % LEVELS];
             let last = said.last().expect("one prediction before the first layer");
-            let mask = blocked(last.masks.clone(), level.size);
+            let masks_before = steer.map_or_else(|| last.masks.clone(), |steer| steer[i].clone());
+            let mask = blocked(masks_before, level.size);
             x = layer.forward(x, level, positions.clone(), mask, i, watch);
             said.push(self.decoder.predict(x.clone(), masks.clone()));
         }
@@ -174,11 +178,17 @@ impl MaskPredictor {
     }
 }
 
+/// Logits of masks on a map of this height and width: what masked attention depends on the signs of.
+pub(super) fn on_map(masks: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+    resize(masks, height, width, Filter::BilinearSampled)
+}
+
 /// What keeps a query from pixels outside of the mask that it has predicted: those whose logit is
 /// below 0 on the map of `size`. A query without any pixel looks at all of them.
-fn blocked(masks: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+fn blocked(masks: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [batch, queries, ..] = masks.dims();
-    let masks = resize(masks, height, width, Filter::BilinearSampled);
+    let [height, width] = size;
+    let masks = on_map(masks, size);
     let dtype = masks.dtype();
     let outside = masks.lower_elem(0.0).float().cast(dtype);
     let outside = outside.reshape([batch, 1, queries, height * width]);

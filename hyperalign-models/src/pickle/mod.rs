@@ -148,8 +148,21 @@ impl<'a> Pickle<'a> {
     ///
     /// Fails if it is cut off or damaged, or has an instruction or a name that is not allowed.
     pub fn read(bytes: &'a [u8], policy: Policy) -> Result<Self, PickleError> {
-        let (values, root) = reader::read(bytes, policy)?;
-        Ok(Self { values, root })
+        Ok(Self::read_first(bytes, policy)?.0)
+    }
+
+    /// Reads the pickle that `bytes` begin with; the second value is what follows it.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`read`](Self::read) does.
+    pub fn read_first(bytes: &'a [u8], policy: Policy) -> Result<(Self, &'a [u8]), PickleError> {
+        reader::read(bytes, policy)
+    }
+
+    /// All values, in the order that they are made in.
+    pub fn values(&self) -> &[Value<'a>] {
+        &self.values
     }
 
     /// The value that the pickle is of.

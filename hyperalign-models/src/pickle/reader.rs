@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Call, Global, Id, PickleError, Policy, Value};
+use super::{Call, Global, Id, Pickle, PickleError, Policy, Value};
 
-/// The values of a pickle, and which one it is of.
-pub(super) fn read(bytes: &[u8], policy: Policy) -> Result<(Vec<Value<'_>>, Id), PickleError> {
+/// The values of a pickle and which one it is of, and what follows it.
+pub(super) fn read(bytes: &[u8], policy: Policy) -> Result<(Pickle<'_>, &[u8]), PickleError> {
     let mut reader = Reader {
         bytes,
         policy,
@@ -18,7 +18,7 @@ pub(super) fn read(bytes: &[u8], policy: Policy) -> Result<(Vec<Value<'_>>, Id),
         let [instruction] = reader.array()?;
         if instruction == b'.' {
             let root = reader.pop()?;
-            return Ok((reader.values, root));
+            return Ok((Pickle { values: reader.values, root }, reader.bytes));
         }
         reader.step(instruction)?;
     }

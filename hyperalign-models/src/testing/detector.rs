@@ -5,12 +5,16 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Map, json};
 
-use super::{published_file, write_file};
+use super::{File, checkpoint, published_file, write_file};
 use crate::{
     clip::{ClipConfig, ClipTextConfig, ClipVisionConfig},
-    mask2former::Mask2FormerConfig,
+    mask2former::{Mask2FormerConfig, mmdet::COCO},
     swin::{SwinConfig, their_name},
-    weights::{FileFloat, Key, published::Source, reinit, save},
+    weights::{
+        FileFloat, Key,
+        published::{MmdetNames, Source},
+        reinit, save,
+    },
 };
 
 /// How sure the detector is of its only class, as a logit.
@@ -63,6 +67,38 @@ pub fn write_detector(folder: &Path, labels: &[&str], found: usize) {
     write("config.json", serde_json::to_string(&config).expect("plain data"));
     let size = json!({"height": 64, "width": 64});
     write("preprocessor_config.json", json!({"size": size, "size_divisor": 32}).to_string());
+}
+
+/// A small detector of these classes with random weights, every query of which is an object of the
+/// class `found`, in the layout of mmdetection with its buffers.
+pub fn mmdet_file(labels: &[&str], found: usize, names: MmdetNames) -> File {
+    let config = small_detector(labels);
+    let network = reinit(config.init(&testing::device()), 5);
+    let mut file = published_file(&network, |key| names.mask2former(key), "");
+    let sure = |class: usize| if class == found { SURE } else { 0.0 };
+    let classes = labels.len() + 1;
+    let bias = (0..classes).map(sure).collect();
+    file.insert("panoptic_head.cls_embed.bias".to_owned(), (vec![classes], bias));
+    let tokens = config.backbone_config.window_size.pow(2);
+    for (stage, depth) in config.backbone_config.depths.iter().enumerate() {
+        for block in 0..*depth {
+            let key = format!("backbone.stages.{stage}.blocks.{block}.attn.w_msa");
+            let index = (vec![tokens; 2], vec![0.0; tokens * tokens]);
+            file.insert(format!("{key}.relative_position_index"), index);
+        }
+    }
+    file
+}
+
+/// Writes [`mmdet_file`] of COCO's classes to `path`, as mmdetection publishes checkpoints.
+///
+/// # Panics
+///
+/// Panics if it cannot be written.
+pub fn write_mmdet(path: &Path, found: usize) {
+    let file = mmdet_file(&COCO, found, MmdetNames::Numbered);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::write(path, checkpoint(&file)).expect("the checkpoint is written");
 }
 
 /// Writes a CLIP with random weights and a vocabulary of single letters, as transformers writes it.

@@ -1,6 +1,7 @@
 //! What the tests of all crates share: the smallest base that has every part, with random weights.
 
 mod archive;
+mod checkpoint;
 mod detector;
 mod flux;
 mod pictures;
@@ -21,7 +22,10 @@ use crate::{
 };
 
 pub use archive::stored_zip;
-pub use detector::{small_detector, write_clip, write_detector, write_geneval};
+pub use checkpoint::checkpoint;
+pub use detector::{
+    mmdet_file, small_detector, write_clip, write_detector, write_geneval, write_mmdet,
+};
 pub use flux::{small_flux, small_parts};
 pub use pictures::pictures;
 pub use published::{File, published_file, write_file};

@@ -31,10 +31,7 @@ pub fn published_file<M: Module>(module: &M, rule: impl Fn(&Key) -> Source, pref
     }
     for (name, part) in parts(&ours, &rule) {
         let mut values = tensors.f32(&name).expect("a weight of the module");
-        if part.swapped {
-            let half = values.len() / 2;
-            values.rotate_right(half);
-        }
+        part.order.to_theirs(&mut values, &part.shape);
         let row = values.len() / part.shape.first().copied().unwrap_or(1);
         let (_, whole) = file.get_mut(&format!("{prefix}{}", part.source)).expect("a source");
         whole[part.first_row * row..][..values.len()].copy_from_slice(&values);

@@ -1,8 +1,10 @@
 //! Named tensors of one or several safetensors files, mapped into memory.
 
+mod order;
 mod read;
 mod view;
 
+pub use order::Order;
 pub use view::Part;
 
 use std::{
@@ -51,8 +53,8 @@ struct Entry {
     shape: Vec<usize>,
     /// Whether the bytes hold the transpose of a matrix of this shape.
     transposed: bool,
-    /// Whether the second half of the rows comes first.
-    swapped: bool,
+    /// In which order the file has its values.
+    order: Order,
 }
 
 /// Named tensors of one or several safetensors files, read when they are asked for.
@@ -118,7 +120,7 @@ impl Tensors {
 
     fn parse_pytorch(name: &str, bytes: Bytes) -> Result<Self, LoadError> {
         // Some publish safetensors under the endings of PyTorch.
-        if !pytorch::is_archive(bytes.as_ref()) {
+        if !pytorch::is_pytorch(bytes.as_ref()) {
             return Self::parse(name, bytes);
         }
         let stored = pytorch::tensors(bytes.as_ref())
@@ -128,7 +130,8 @@ impl Tensors {
             let Stored { key, range, dtype, shape, transposed } = stored;
             let (file, bytes) = (file.clone(), bytes.clone());
             let name = key.as_str().into();
-            (key, Entry { file, key: name, bytes, range, dtype, shape, transposed, swapped: false })
+            let order = Order::Same;
+            (key, Entry { file, key: name, bytes, range, dtype, shape, transposed, order })
         });
         let name = name.to_owned();
         Ok(Self { name, entries: entries.collect(), metadata: BTreeMap::new() })
@@ -163,7 +166,7 @@ impl Tensors {
                 dtype: info.dtype,
                 shape: info.shape.clone(),
                 transposed: false,
-                swapped: false,
+                order: Order::Same,
             };
             (key, entry)
         });

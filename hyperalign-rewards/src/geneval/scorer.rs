@@ -23,12 +23,16 @@ const NAME: &str = "geneval";
 /// Where the detector lies in the folder, and where CLIP does.
 const DETECTOR: &str = "detector";
 const CLIP: &str = "clip";
+/// What files of mmdetection end in.
+const CHECKPOINT: &str = "pth";
 
 pub(crate) const ENTRY: Entry = Entry {
     name: NAME,
     about: "whether pictures meet GenEval's rules, by Mask2Former and CLIP; for prompts with rules",
-    files: "in its folder `detector` config.json, preprocessor_config.json and model.safetensors \
-            of facebook/mask2former-swin-small-coco-instance, in its folder `clip` \
+    files: "in it or in its folder `detector` the detector that GenEval names, \
+            mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco.pth, or config.json, \
+            preprocessor_config.json and model.safetensors of \
+            facebook/mask2former-swin-small-coco-instance; in its folder `clip` \
             model.safetensors, config.json, vocab.json and merges.txt of \
             openai/clip-vit-large-patch14",
     open: |source, device| Ok(Box::new(GenEval::open(source, device)?)),
@@ -55,9 +59,9 @@ const SYNONYMS: [(&str, &str); 13] = [
 /// GenEval's scorer for pictures of any model (Ghosh et al. 2023, arXiv:2310.11513): 1 where a
 /// picture meets the rules of its prompt, else 0.
 ///
-/// The rules are those of [`judge`], the same engine that judges the embedded world. The detector
-/// here is transformers' Mask2Former with its own preprocessing; GenEval's published numbers were
-/// made with mmdet's, which prepares pictures in another size.
+/// The rules are those of [`judge`], the same engine that judges the embedded world. With the
+/// detector of mmdetection that GenEval names, pictures are prepared and masks are cut as there;
+/// with one of transformers as transformers does.
 #[derive(Debug)]
 pub struct GenEval {
     detector: Detector,
@@ -82,7 +86,9 @@ pub struct Object {
 impl GenEval {
     /// Opens the networks in the folder `path`: the detector in its folder `detector`, or in itself,
     /// and in its folder `clip` the CLIP that tells colours apart, which may be missing where none
-    /// are asked for. Both may be of any sizes; [`version`](Reward::version) says so.
+    /// are asked for. Both may be of any sizes; [`version`](Reward::version) says so. A detector is a
+    /// file of mmdetection, the only `.pth` in its folder, or else a folder of transformers; `path`
+    /// may also be that file.
     ///
     /// # Errors
     ///
@@ -92,13 +98,10 @@ impl GenEval {
     }
 
     fn open(source: &Source, device: &Device) -> Result<Self, OpenError> {
-        let own = || source.folder().join("config.json").is_file().then(|| source.clone());
-        let detector = source.part(DETECTOR).or_else(own).ok_or_else(|| OpenError::NoPart {
-            folder: source.folder().to_owned(),
-            part: DETECTOR,
-            files: ENTRY.files,
-        })?;
-        let detector = Detector::open(&Folder::disk(detector.folder()), device)?;
+        let detector = match source.named() {
+            Some(file) => Detector::open_file(file, device)?,
+            None => Self::detector(source, device)?,
+        };
         let colors = match source.part(CLIP) {
             Some(clip) => {
                 let ClipReward { model, tokenizer, .. } =
@@ -108,6 +111,24 @@ impl GenEval {
             None => None,
         };
         Ok(Self::new(detector, colors))
+    }
+
+    /// The detector in the folder, or in its folder `detector`.
+    fn detector(source: &Source, device: &Device) -> Result<Detector, OpenError> {
+        let own = || {
+            let is_own = source.folder().join("config.json").is_file()
+                || source.only_file(CHECKPOINT).is_some();
+            is_own.then(|| source.clone())
+        };
+        let part = source.part(DETECTOR).or_else(own).ok_or_else(|| OpenError::NoPart {
+            folder: source.folder().to_owned(),
+            part: DETECTOR,
+            files: ENTRY.files,
+        })?;
+        Ok(match part.only_file(CHECKPOINT) {
+            Some(file) => Detector::open_file(&file, device)?,
+            None => Detector::open(&Folder::disk(part.folder()), device)?,
+        })
     }
 
     /// A scorer by these networks.
@@ -298,7 +319,7 @@ impl Reward for GenEval {
         let sizes = if is_published { String::new() } else { format!("{OTHER_SIZES} ") };
         let clip =
             clip.map_or_else(|| "no CLIP".to_owned(), |c| format!("CLIP {}", fingerprint(c)));
-        format!("{sizes}Mask2Former {:.12}, {clip}", self.detector.version())
+        format!("{sizes}Mask2Former {}, {clip}", self.detector.version())
     }
 
     /// # Panics

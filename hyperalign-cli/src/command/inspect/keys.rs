@@ -11,7 +11,7 @@ use hyperalign_models::{
     vae::AutoencoderKlConfig,
     weights::{
         Key, keys,
-        published::{self, SingleFile, published_keys},
+        published::{self, MmdetNames, SingleFile, published_keys},
     },
 };
 use miette::IntoDiagnostic;
@@ -76,6 +76,9 @@ enum Model {
     /// Mask2Former over Swin-S, for the instances of COCO.
     #[value(name = "mask2former-swin-s")]
     Mask2FormerSwinS,
+    /// The same as GenEval names it, in the layout of mmdetection 2.
+    #[value(name = "mask2former-swin-s-mmdet")]
+    Mask2FormerSwinSMmdet,
 }
 
 /// Prints one line of JSON for each key.
@@ -119,6 +122,9 @@ fn expected(model: Model) -> Vec<Key> {
         Model::ImageReward => BlipReward::keys(&BlipConfig::image_reward()),
         Model::Mask2FormerSwinS => {
             mask2former::published_keys(&Mask2FormerConfig::swin_small_coco())
+        }
+        Model::Mask2FormerSwinSMmdet => {
+            mask2former::mmdet_keys(&Mask2FormerConfig::swin_small_coco(), MmdetNames::Numbered)
         }
         Model::ClipVitL14 => keys(&ClipConfig::vit_l_14().init(&device)),
     }

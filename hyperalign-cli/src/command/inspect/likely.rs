@@ -3,11 +3,12 @@
 use burn::tensor::Device;
 use hyperalign_models::clip::{ClipConfig, ClipTextConfig, open_clip};
 use hyperalign_models::flux::FluxConfig;
+use hyperalign_models::mask2former::{self, Mask2FormerConfig};
 use hyperalign_models::t5::T5Config;
 use hyperalign_models::tiny_codec::{TinyDecoder, TinyEncoder};
 use hyperalign_models::unet::UnetConfig;
 use hyperalign_models::vae::AutoencoderKlConfig;
-use hyperalign_models::weights::published::{self, Kind, SingleFile, published_keys};
+use hyperalign_models::weights::published::{self, Kind, MmdetNames, SingleFile, published_keys};
 use hyperalign_models::weights::{Key, Tensors, keys};
 
 /// The keys of the network whose keys are `ours` in a file of another layout.
@@ -66,6 +67,13 @@ pub(super) fn expected(kind: Kind, tensors: &Tensors) -> Option<(&'static str, V
             }
         }
         Kind::T5 => ("T5 v1.1 XXL", keys(&T5Config::xxl().init(&device))),
+        Kind::Mask2Former => {
+            ("Swin-S", mask2former::weight_keys(&Mask2FormerConfig::swin_small_coco()))
+        }
+        Kind::Mask2FormerMmdet => {
+            let names = MmdetNames::of(tensors)?;
+            ("Swin-S", mask2former::mmdet_keys(&Mask2FormerConfig::swin_small_coco(), names))
+        }
         Kind::TinyEncoder => ("VAElight", keys(&TinyEncoder::new(&device))),
         Kind::TinyDecoder => ("VAElight", keys(&TinyDecoder::new(&device))),
         _ => return None,

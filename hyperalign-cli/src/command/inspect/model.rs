@@ -101,7 +101,11 @@ pub(super) fn file(path: &Path) -> miette::Result<Answer> {
 }
 
 fn weight_file(path: &Path) -> miette::Result<Weights> {
-    let tensors = Tensors::open(path).into_diagnostic()?;
+    let tensors = match Tensors::open(path) {
+        Err(LoadError::Pickle { file }) => detector(path, LoadError::Pickle { file }),
+        tensors => tensors,
+    };
+    let tensors = tensors.into_diagnostic()?;
     let kind = published::identify(&tensors);
     let is_adapter = kind.is_none() && tensors.metadata().contains_key(adapter::METADATA);
     let tensors = match kind {
@@ -151,6 +155,16 @@ fn weight_file(path: &Path) -> miette::Result<Weights> {
         };
     }
     Ok(weights)
+}
+
+/// The tensors of a detector of mmdetection, the only network of a base or a judge that is read from
+/// a pickle alone; `refused` for others.
+fn detector(path: &Path, refused: LoadError) -> Result<Tensors, LoadError> {
+    let tensors = Tensors::open_pytorch(path)?;
+    match published::identify(&tensors) {
+        Some(Kind::Mask2FormerMmdet) => Ok(tensors),
+        _ => Err(refused),
+    }
 }
 
 /// Describes the model folder `path`: a pipeline, a single network, or weight files with parts beside

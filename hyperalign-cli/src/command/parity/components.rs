@@ -19,7 +19,7 @@ pub(super) enum Component {
 }
 
 /// Beginnings of stems. The longest that fits is taken.
-const COMPONENTS: [(&str, Component); 28] = [
+const COMPONENTS: [(&str, Component); 29] = [
     ("aesthetic", Component::Tensors(aesthetic::heads)),
     ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
@@ -31,6 +31,7 @@ const COMPONENTS: [(&str, Component); 28] = [
     ("lora_formats_flux", Component::Tensors(lora_formats::flux)),
     ("lora_formats_unet", Component::Tensors(lora_formats::unet)),
     ("mask2former", Component::Tensors(mask2former::network)),
+    ("mask2former_mmdet", Component::Tensors(mask2former::mmdet)),
     ("mask2former_preprocess", Component::Tensors(mask2former::preprocess)),
     ("mask2former_post", Component::Tensors(mask2former::instances)),
     ("methods", Component::Tensors(methods::methods)),

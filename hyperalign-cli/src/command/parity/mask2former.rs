@@ -6,9 +6,12 @@ use burn::tensor::{Tensor, s};
 use hyperalign_models::{
     mask2former::{
         self, Bounds, DetectorPreprocess, Instance, Mask2FormerConfig, Mask2FormerTap, Prediction,
-        Samples, class_probabilities, sample_levels, square_masks,
+        Samples, class_probabilities, masks_on_map,
+        mmdet::{TestPipeline, sizes_of},
+        sample_levels, square_masks,
     },
     swin::{self, SwinConfig, SwinTap},
+    weights::{Key, Tensors, published::MmdetNames},
 };
 use miette::{IntoDiagnostic, miette};
 
@@ -23,11 +26,73 @@ pub(super) fn network(golden: &Golden, checks: &mut Checks) -> miette::Result<()
     let network = mask2former::load(&config, &golden.weights()?, &checks.device);
     let network = network.into_diagnostic()?;
     let image = golden.tensor::<4>("in.pixel_values", &checks.device)?;
-    let prediction =
-        network.forward_observed(image, &mut |tap, x| observe(&config, tap, x, checks));
+    let mut seen = Vec::new();
+    let mut prediction =
+        network.forward_observed(image.clone(), &mut |tap, x| seen.push((tap, x.clone())));
+    let name = |layer| format!("tap.masks_queries_logits.{layer}");
+    let theirs: Vec<Tensor<4>> = (0..config.layers())
+        .filter(|layer| golden.has(&name(*layer)))
+        .map(|layer| golden.tensor::<4>(&name(layer), &checks.device))
+        .collect::<miette::Result<_>>()?;
+    if let Some(Flips { count, of, largest }) = flips(&seen, &theirs) {
+        checks.verdict(
+            "masks at 0",
+            largest <= AT_ZERO,
+            format!(
+                "{count} of {of} logits that masked attention depends on have the other sign, the \
+                 largest of them {largest:.0e} of the largest of all: layers are compared with the \
+                 reference's masks"
+            ),
+        );
+        seen.clear();
+        prediction =
+            network.forward_steered(image, &theirs, &mut |tap, x| seen.push((tap, x.clone())));
+    }
+    for (tap, x) in seen {
+        observe(&config, tap, &x, checks);
+    }
     checks.tensor("out.class_queries_logits", prediction.classes);
     checks.tensor("out.masks_queries_logits", prediction.masks);
     Ok(())
+}
+
+/// Relative to the largest, a mask logit that rounding may give either sign.
+const AT_ZERO: f64 = 1e-5;
+
+/// Mask logits whose sign is not that of the reference.
+struct Flips {
+    count: usize,
+    of: usize,
+    /// In the reference, relative to the largest logit of the layer.
+    largest: f64,
+}
+
+/// How the signs differ of which masked attention makes what a query sees; nothing if they do not,
+/// or the reference does not tell all. `theirs` are its mask logits before each layer.
+fn flips(seen: &[(Mask2FormerTap, Tensor<4>)], theirs: &[Tensor<4>]) -> Option<Flips> {
+    let levels: Vec<[usize; 2]> = seen
+        .iter()
+        .filter(|(tap, _)| matches!(tap, Mask2FormerTap::MultiScale { .. }))
+        .map(|(_, map)| [map.dims()[2], map.dims()[3]])
+        .collect();
+    let mut flips = Flips { count: 0, of: 0, largest: 0.0 };
+    let mut layers = 0;
+    for (tap, ours) in seen {
+        let Mask2FormerTap::Masks { layer } = *tap else { continue };
+        layers += 1;
+        let theirs = masks_on_map(theirs.get(layer)?.clone(), levels[layer % levels.len()]);
+        let ours = masks_on_map(ours.clone(), levels[layer % levels.len()]);
+        let values = |x: Tensor<4>| x.into_data().iter::<f64>().collect::<Vec<_>>();
+        let (theirs, ours) = (values(theirs), values(ours));
+        let most = theirs.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+        let flipped = theirs.iter().zip(&ours).filter(|(a, b)| (**a < 0.0) != (**b < 0.0));
+        for (value, _) in flipped {
+            flips.count += 1;
+            flips.largest = flips.largest.max(value.abs() / most);
+        }
+        flips.of += theirs.len();
+    }
+    (flips.count > 0 && layers == theirs.len()).then_some(flips)
 }
 
 /// `swin_*`: the backbone alone.
@@ -183,6 +248,39 @@ pub(super) fn instances(golden: &Golden, checks: &mut Checks) -> miette::Result<
             let name = format!("out.{picture}.t{:03}", (100.0 * threshold).round());
             compare(&name, found, *size, checks);
         }
+    }
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct MmdetSettings {
+    pipeline: TestPipeline,
+    threshold: f32,
+}
+
+/// `mask2former_mmdet*`: a checkpoint as mmdetection publishes it, sizes and all, and the whole way
+/// of a picture to its objects as mmdetection goes it.
+pub(super) fn mmdet(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let MmdetSettings { pipeline, threshold } = golden.config()?;
+    let bytes = &golden.values("in.checkpoint_u8")?.values;
+    let bytes: Vec<u8> = bytes.iter().map(|byte| *byte as u8).collect();
+    let tensors = Tensors::held("in.checkpoint_u8", bytes).into_diagnostic()?;
+    let names = MmdetNames::of(&tensors)
+        .ok_or_else(|| miette!("`in.checkpoint_u8` is no checkpoint of mmdetection"))?;
+    let key = |(name, shape): (&str, &[usize])| Key { name: name.into(), shape: shape.into() };
+    let config = sizes_of(&tensors.iter().map(key).collect::<Vec<_>>(), names);
+    config.validate().map_err(|reason| miette!("{reason}"))?;
+    let network = mask2former::load(&config, &tensors, &checks.device).into_diagnostic()?;
+
+    let picture = golden.picture("in.rgb_u8")?;
+    let image = pipeline.picture(&picture, &checks.device);
+    checks.tensor("out.pixel_values", image.clone());
+    let prediction = network.forward(image);
+    checks.tensor("out.class_queries_logits", prediction.classes.clone());
+    checks.tensor("out.masks_queries_logits", prediction.masks.clone());
+    let size = [picture.height() as usize, picture.width() as usize];
+    for found in pipeline.instances(&prediction, &[size], threshold) {
+        compare("out", &found, size, checks);
     }
     Ok(())
 }

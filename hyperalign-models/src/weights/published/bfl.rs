@@ -1,6 +1,6 @@
 //! FLUX.1 as Black Forest Labs publish it.
 
-use super::{Source, numbered};
+use super::{Order, Source, numbered};
 use crate::weights::Key;
 
 /// Outside of the blocks: ours, theirs.
@@ -74,7 +74,10 @@ pub fn flux(key: &Key) -> Source {
     };
     match AROUND.iter().find(|(ours, _)| layer.starts_with(ours)) {
         Some((ours, theirs)) => Source {
-            swapped: *ours == "norm_out.linear",
+            order: match *ours {
+                "norm_out.linear" => Order::SwappedHalves,
+                _ => Order::Same,
+            },
             ..Source::named(format!("{theirs}{}.{parameter}", embedder(&layer[ours.len()..])))
         },
         None => Source::named(&key.name),

@@ -1,6 +1,6 @@
 //! What published files are known to hold beside a network, and is of no use here.
 
-use super::{Kind, single_file::TEXT};
+use super::{Kind, mmdet, single_file::TEXT};
 use crate::{mask2former, swin, weights::Tensors};
 
 /// How the keys of the moving average of training begin. The file holds the weights to be used as
@@ -86,6 +86,10 @@ pub fn extras(kind: Kind, tensors: &Tensors) -> Vec<String> {
             };
             tensors.iter().map(|(key, _)| key).filter(is_extra).map(str::to_owned).collect()
         }
+        Kind::Mask2FormerMmdet => {
+            let places = |key: &&str| key.ends_with(mmdet::POSITION_INDEX);
+            tensors.iter().map(|(key, _)| key).filter(places).map(str::to_owned).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -136,7 +140,7 @@ pub fn summary(extras: &[String]) -> Option<String> {
             _ if key.starts_with(AVERAGE) => 1,
             _ if key.ends_with(TOKENS_AGAIN) => 3,
             _ if is_of_trainers(key) => 5,
-            _ if key.ends_with(swin::POSITION_INDEX) => 6,
+            _ if key.ends_with(swin::POSITION_INDEX) || key.ends_with(mmdet::POSITION_INDEX) => 6,
             _ if key == mask2former::EMPTY_WEIGHT => 7,
             _ if key.contains(swin::UNUSED_NORM) => 8,
             _ if !key.ends_with("position_ids") => 4,

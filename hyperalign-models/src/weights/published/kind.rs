@@ -36,6 +36,8 @@ pub enum Kind {
     T5,
     /// A Mask2Former over a Swin, in the layout of transformers.
     Mask2Former,
+    /// The same, in the layout of mmdetection.
+    Mask2FormerMmdet,
     /// The small encoder of the latents of Stable Diffusion 1.x.
     TinyEncoder,
     /// The small decoder of the latents of Stable Diffusion 1.x.
@@ -43,7 +45,7 @@ pub enum Kind {
 }
 
 /// Beginnings of keys that only one kind has; the first that fits counts.
-const MARKS: [(&str, Kind); 17] = [
+const MARKS: [(&str, Kind); 18] = [
     ("conditioner.embedders.", Kind::StableDiffusionXl),
     ("cond_stage_model.model.", Kind::StableDiffusion2),
     ("cond_stage_model.transformer.", Kind::StableDiffusion1),
@@ -59,6 +61,7 @@ const MARKS: [(&str, Kind); 17] = [
     ("encoder.layers.0.self_attn.", Kind::ClipText),
     ("encoder.block.0.layer.0.SelfAttention.", Kind::T5),
     ("model.pixel_level_module.", Kind::Mask2Former),
+    ("panoptic_head.query_feat.", Kind::Mask2FormerMmdet),
     ("cv14.", Kind::TinyEncoder),
     ("c4v1.", Kind::TinyDecoder),
 ];
@@ -112,6 +115,7 @@ impl fmt::Display for Kind {
             Self::ClipText => "CLIP's text encoder, in the layout of transformers",
             Self::T5 => "T5's encoder, in the layout of transformers",
             Self::Mask2Former => "Mask2Former over Swin, in the layout of transformers",
+            Self::Mask2FormerMmdet => "Mask2Former over Swin, in the layout of mmdetection",
             Self::TinyEncoder => "the small encoder of SD 1.x latents",
             Self::TinyDecoder => "the small decoder of SD 1.x latents",
         })

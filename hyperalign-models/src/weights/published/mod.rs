@@ -1,7 +1,7 @@
 //! Layouts that others publish the same networks in.
 //!
 //! A rule says, for each key of ours, which tensor of their file holds its values: under which
-//! name, whether stacked with others along the rows, whether with its halves swapped. Both uses
+//! name, whether stacked with others along the rows, whether in another order. Both uses
 //! follow from it: reading their files ([`read_as`]) and telling which keys such a file must have
 //! ([`published_keys`]). There is no list of keys.
 
@@ -10,6 +10,7 @@ mod extras;
 mod kind;
 mod ldm_unet;
 mod ldm_vae;
+mod mmdet;
 mod old_attention;
 mod single_file;
 
@@ -20,10 +21,11 @@ pub use extras::{extras, summary, without_extras};
 pub use kind::{Kind, identify, unknown};
 pub use ldm_unet::unet;
 pub use ldm_vae::vae;
+pub use mmdet::MmdetNames;
 pub use old_attention::old_attention;
 pub use single_file::{SingleFile, has_autoencoder, with_text_level};
 
-pub use super::tensors::Part;
+pub use super::tensors::{Order, Part};
 use super::{Key, LoadError, Tensors, load::check};
 
 /// Where the values of a key of ours lie in a published file.
@@ -33,8 +35,8 @@ pub struct Source {
     pub name: String,
     /// The place among the keys of ours that are stacked along the rows of the same tensor.
     pub place: usize,
-    /// Whether the second half of the rows comes first in ours.
-    pub swapped: bool,
+    /// In which order they lie there.
+    pub order: Order,
     /// Whether the matrix is stored as a convolution of one pixel.
     pub pixel: bool,
 }
@@ -42,7 +44,7 @@ pub struct Source {
 impl Source {
     /// The same values under the name `name`.
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), place: 0, swapped: false, pixel: false }
+        Self { name: name.into(), place: 0, order: Order::Same, pixel: false }
     }
 }
 
@@ -79,8 +81,8 @@ pub fn parts(ours: &[Key], rule: impl Fn(&Key) -> Source) -> Vec<(String, Part)>
     for (_, mut stack) in stacks {
         stack.sort_by_key(|(source, _)| source.place);
         let mut first_row = 0;
-        for (Source { name: source, swapped, .. }, key) in stack {
-            let part = Part { source, first_row, swapped, shape: key.shape.clone() };
+        for (Source { name: source, order, .. }, key) in stack {
+            let part = Part { source, first_row, order, shape: key.shape.clone() };
             first_row += key.shape.first().copied().unwrap_or(1);
             parts.push((key.name.clone(), part));
         }

@@ -1,13 +1,15 @@
 //! Files of `torch.save`, read without running anything that is in them.
 //!
-//! Such a file is an uncompressed zip archive of one pickle and a file for each storage. The pickle
-//! is read as data ([`crate::pickle`]), of which only tensors are looked at, so a file from a
-//! stranger is as safe as a safetensors file.
+//! Such a file is an uncompressed zip archive of one pickle and a file for each storage, or, from
+//! before PyTorch 1.6 and from programs that still ask for it, pickles and storages one behind the
+//! other. The pickle is read as data ([`crate::pickle`]), of which only tensors are looked at, so a
+//! file from a stranger is as safe as a safetensors file.
 
 mod archive;
+mod legacy;
 mod state;
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use safetensors::Dtype;
 
@@ -29,8 +31,8 @@ pub(super) struct Stored {
 }
 
 /// Whether the bytes are those of such a file.
-pub(super) fn is_archive(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"PK\x03\x04")
+pub(super) fn is_pytorch(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04") || legacy::is_legacy(bytes)
 }
 
 /// The tensors of a file: those of the dictionary `state_dict`, or else of the outermost one.
@@ -40,6 +42,10 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
 /// Fails with the reason if the file is damaged, is a TorchScript program, or holds a tensor that
 /// does not lie in one piece.
 pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Stored>, String> {
+    if legacy::is_legacy(bytes) {
+        let (state, storages) = legacy::read(bytes)?;
+        return collect(&state, &storages);
+    }
     let archive = Archive::open(bytes)?;
     if archive.ends_with("/constants.pkl").is_some() {
         return Err("it is a TorchScript program and not a dictionary of weights; \
@@ -47,12 +53,21 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Stored>, String> {
             .to_owned());
     }
     if archive.ends_with("/byteorder").is_some_and(|range| &bytes[range] == b"big") {
-        return Err("its numbers are stored in big-endian order".to_owned());
+        return Err(BIG_ENDIAN.to_owned());
     }
     let (program, folder) = archive.pickle()?;
-    let state = State::read(&bytes[program]).map_err(|error| error.to_string())?;
+    let (state, _) = State::read(&bytes[program]).map_err(|error| error.to_string())?;
+    collect(&state, &archive.within(&format!("{folder}data/")))
+}
+
+const BIG_ENDIAN: &str = "its numbers are stored in big-endian order";
+
+/// The tensors of the dictionary, given where each storage lies in the file.
+fn collect(
+    state: &State<'_>,
+    storages: &HashMap<&str, Range<usize>>,
+) -> Result<Vec<Stored>, String> {
     let entries = state.entries().ok_or("its outermost value is no dictionary")?;
-    let storages = archive.within(&format!("{folder}data/"));
     let mut tensors = Vec::new();
     for (key, value) in entries {
         if let Some(tensor) = state.tensor(value) {
@@ -64,15 +79,20 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Stored>, String> {
     Ok(tensors)
 }
 
+/// Bytes of a number.
+fn size_of(dtype: Dtype) -> usize {
+    match dtype {
+        Dtype::F64 | Dtype::I64 => 8,
+        Dtype::F32 | Dtype::I32 => 4,
+        Dtype::F16 | Dtype::BF16 | Dtype::I16 => 2,
+        _ => 1,
+    }
+}
+
 impl Tensor<'_> {
     /// The tensor called `key`, given where its storage lies.
     fn stored(self, key: &str, storage: Range<usize>) -> Result<Stored, String> {
-        let size = match self.dtype {
-            Dtype::F64 | Dtype::I64 => 8,
-            Dtype::F32 | Dtype::I32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
-            _ => 1,
-        };
+        let size = size_of(self.dtype);
         let outside = || format!("`{key}` reaches beyond its storage");
         let count = self.shape.iter().try_fold(1_usize, |count, n| count.checked_mul(*n));
         let bytes = count.and_then(|count| count.checked_mul(size)).ok_or_else(outside)?;

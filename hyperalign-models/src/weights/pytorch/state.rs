@@ -28,9 +28,38 @@ pub(super) struct Tensor<'a> {
 pub(super) struct State<'a>(Pickle<'a>);
 
 impl<'a> State<'a> {
-    pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
+    /// Reads the values that `bytes` begin with; the second value is what follows them.
+    pub fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), PickleError> {
         let policy = Policy { names: Names::Any, instructions: INSTRUCTIONS };
-        Ok(Self(Pickle::read(bytes, policy)?))
+        let (pickle, rest) = Pickle::read_first(bytes, policy)?;
+        Ok((Self(pickle), rest))
+    }
+
+    /// The number that these values are.
+    pub fn number(&self) -> Option<i64> {
+        match self.0.value(self.0.root()) {
+            Value::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// What the dictionary that these values are says of `key`, yes or no.
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        match self.0.value(self.0.get(self.0.root(), key)?) {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// The texts of the list that these values are.
+    pub fn texts(&self) -> Option<Vec<&'a str>> {
+        self.0.list(self.0.root())?.iter().map(|id| self.0.text(*id)).collect()
+    }
+
+    /// The storages that tensors lie in, each by its name and as often as it is spoken of.
+    pub fn storages(&self) -> impl Iterator<Item = (&'a str, Dtype)> {
+        let storages = self.0.values().iter().filter_map(|value| self.storage_of(value));
+        storages.map(|(dtype, name)| (name, dtype))
     }
 
     /// The entries of the dictionary `state_dict`, or else of the outermost one. Of several under
@@ -85,10 +114,18 @@ impl<'a> State<'a> {
         (function.module == "torch._utils").then_some((function.name, arguments))
     }
 
-    /// Of `("storage", type, file, device, elements)`.
     fn storage(&self, id: Id) -> Option<(Dtype, &'a str)> {
-        let Value::Persistent(id) = self.0.value(id) else { return None };
-        let [_, kind, file, ..] = self.0.list(*id)? else { return None };
+        self.storage_of(self.0.value(id))
+    }
+
+    /// Of `("storage", type, file, device, elements)`. Files of before 2018 may have the part of
+    /// another storage in a sixth place, which is not read.
+    fn storage_of(&self, value: &Value<'a>) -> Option<(Dtype, &'a str)> {
+        let Value::Persistent(id) = value else { return None };
+        let [_, kind, file, _, _, part @ ..] = self.0.list(*id)? else { return None };
+        if part.iter().any(|part| *self.0.value(*part) != Value::None) {
+            return None;
+        }
         let Value::Global(Global { module: "torch", name }) = self.0.value(*kind) else {
             return None;
         };
@@ -117,7 +154,9 @@ fn dtype(storage: &str) -> Option<Dtype> {
         "BFloat16Storage" => Dtype::BF16,
         "LongStorage" => Dtype::I64,
         "IntStorage" => Dtype::I32,
+        "ShortStorage" => Dtype::I16,
         "ByteStorage" => Dtype::U8,
+        "CharStorage" => Dtype::I8,
         "BoolStorage" => Dtype::BOOL,
         _ => return None,
     })

@@ -143,3 +143,48 @@ fn damaged_files_do_not_crash() {
         }
     }
 }
+
+/// A file without an archive: two storages of which one is of integers.
+fn legacy(names: &[&str], rest: &[u8]) -> Vec<u8> {
+    let magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec();
+    let version = pickle(b"M\xe9\x03".to_vec());
+    let machine = pickle(dict(&[("little_endian", b"\x88".to_vec())]));
+    let weights = dict(&[
+        ("places", tensor("LongStorage", "9", 0, &[2], &[1])),
+        ("w", tensor("FloatStorage", "4", 1, &[2], &[1])),
+    ]);
+    let meta = dict(&[("epoch", b"K\x09".to_vec())]);
+    let state = pickle(dict(&[("meta", meta), ("state_dict", weights)]));
+    let names = names.iter().flat_map(|name| text(name)).collect();
+    let names = pickle([b"](".to_vec(), names, b"e".to_vec()].concat());
+    [magic, version, machine, state, names, rest.to_vec()].concat()
+}
+
+#[test]
+fn files_without_an_archive() {
+    let storages = [
+        &3_u64.to_le_bytes()[..],
+        &[1.0_f32, 2.0, 3.0].map(f32::to_le_bytes).concat(),
+        &2_u64.to_le_bytes(),
+        &[0; 16],
+    ];
+    let bytes = legacy(&["4", "9"], &storages.concat());
+    assert!(is_pytorch(&bytes));
+    let found = tensors(&bytes).unwrap();
+    let keys: Vec<_> = found.iter().map(|t| (t.key.as_str(), t.dtype)).collect();
+    assert_eq!(keys, [("places", Dtype::I64), ("w", Dtype::F32)]);
+    assert_eq!(bytes[found[1].range.clone()], [2.0_f32, 3.0].map(f32::to_le_bytes).concat());
+    assert_eq!(found[0].range, bytes.len() - 16..bytes.len());
+    for length in MAGIC..bytes.len() {
+        assert!(tensors(&bytes[..length]).is_err(), "{length}");
+    }
+    let reason = |names: &[&str]| tensors(&legacy(names, &storages.concat())).unwrap_err();
+    assert!(reason(&["4", "8"]).contains("unknown numbers"));
+    assert!(reason(&["4"]).contains("`places` has no values"));
+    // A count that is beyond all memory.
+    let endless = legacy(&["4", "9"], &u64::MAX.to_le_bytes());
+    assert!(tensors(&endless).unwrap_err().contains("cut off"));
+}
+
+/// Bytes of the mark of a file without an archive.
+const MAGIC: usize = 15;

@@ -148,10 +148,7 @@ impl Tensors {
 impl Entry {
     /// The values of the file in the order that the entry's shape promises.
     fn in_order<T: Copy + Default>(&self, mut values: Vec<T>) -> Vec<T> {
-        if self.swapped {
-            let half = values.len() / 2;
-            values.rotate_left(half);
-        }
+        self.order.to_ours(&mut values, &self.shape);
         match (self.transposed, self.shape.as_slice()) {
             (true, [columns, rows]) => transpose(&values, *rows, *columns),
             _ => values,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, Tensors};
+use super::{Entry, Order, Tensors};
 
 /// Where a tensor of ours lies in a file of another layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub struct Part {
     pub source: String,
     /// The row of the file's tensor that it begins with.
     pub first_row: usize,
-    /// Whether the second half of its rows comes first.
-    pub swapped: bool,
+    /// In which order the file has its values.
+    pub order: Order,
     /// Its shape, of whole rows of the file's tensor.
     pub shape: Vec<usize>,
 }
@@ -105,7 +105,11 @@ impl Tensors {
         let (Some(rows), [all, ..]) = (part.shape.first(), whole.shape.as_slice()) else {
             return Some(Entry { shape: part.shape, ..whole.clone() });
         };
-        if whole.transposed || whole.swapped || *all == 0 || whole.range.len() % all != 0 {
+        if whole.transposed
+            || whole.order != Order::Same
+            || *all == 0
+            || whole.range.len() % all != 0
+        {
             return None;
         }
         let row = whole.range.len() / all;
@@ -114,7 +118,7 @@ impl Tensors {
         (range.end <= whole.range.end).then(|| Entry {
             range,
             shape: part.shape.clone(),
-            swapped: part.swapped,
+            order: part.order,
             ..whole.clone()
         })
     }
