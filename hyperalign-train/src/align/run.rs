@@ -8,7 +8,7 @@ use hyperalign_models::{
     hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
     weights::SaveError,
 };
-use hyperalign_rewards::{Prompt, ScoreError};
+use hyperalign_rewards::{Prompt, Reward, ScoreError};
 
 use super::{
     AlignSettings,
@@ -22,6 +22,7 @@ use crate::{
         BaseNeed, DataNeed, Materials, Method, MethodVisitor, Needs, NoiseNeed, Plan, RewardNeed,
         Setup,
     },
+    watch::{HeldOut, Watch, WatchError, Watched},
 };
 
 /// Why a run failed.
@@ -124,6 +125,23 @@ pub enum AlignError {
     /// The reward cannot read what the method asks of it.
     #[error("the reward cannot be asked what the method asks: {0}")]
     Reward(#[from] ScoreError),
+    /// A run is to end where its reward is hacked, and nobody is there to tell.
+    #[error(
+        "`watch.stop` ends a run whose reward rises while held-out ones fall, and there is nothing \
+         held out; name a reward that is only looked at (`--held-out REWARD`)"
+    )]
+    NothingHeldOut,
+    /// The reward that is trained against is looked at as a held-out one.
+    #[error(
+        "`{name}` is trained against and cannot tell whether it is hacked; hold out another reward"
+    )]
+    HeldOutIsTrained {
+        /// The reward.
+        name: String,
+    },
+    /// The best adapter cannot be kept.
+    #[error("{0}; `adapter.safetensors` is the last one")]
+    Watch(#[from] WatchError),
     /// There is no prompt to learn from.
     #[error("there are no prompts to learn from")]
     NoPrompts,
@@ -144,6 +162,8 @@ pub struct Aligned {
     pub seconds: f64,
     /// Where the adapter was written, once training was over.
     pub path: Option<PathBuf>,
+    /// What came of watching it.
+    pub watched: Watched,
 }
 
 /// Checks everything that a run takes for granted, before anything is written.
@@ -204,6 +224,32 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     // Tells unknown words without the text encoder, which all prompts at once may be too much for.
     base.cut_off(&Prompt::texts(&materials.prompts))?;
     base.cut_off(&materials.sample_prompts)?;
+    check_watch(materials, settings)
+}
+
+/// Checks that a run can be watched as it is to be.
+fn check_watch(materials: &Materials, settings: &AlignSettings) -> Result<(), AlignError> {
+    let watch = &settings.watch;
+    watch.validate()?;
+    let held_out = materials.held_out.as_ref();
+    if watch.stop && !held_out.is_some_and(HeldOut::judges) {
+        return Err(AlignError::NothingHeldOut);
+    }
+    let Some(held_out) = held_out.filter(|_| watch.every > 0) else { return Ok(()) };
+    if held_out.prompts.is_empty() {
+        return Err(AlignError::NoPrompts);
+    }
+    let is_rewarded = settings.method.needs().reward != RewardNeed::None;
+    let trained = materials.reward.as_deref().filter(|_| is_rewarded);
+    if let Some(trained) = trained {
+        let identity = |reward: &dyn Reward| (reward.name().to_owned(), reward.version());
+        let same = |reward: &&Arc<dyn Reward>| identity(reward.as_ref()) == identity(trained);
+        if let Some(reward) = held_out.rewards.iter().find(same) {
+            return Err(AlignError::HeldOutIsTrained { name: reward.name().to_owned() });
+        }
+    }
+    held_out.check(materials.base.as_ref(), trained, watch.prompts)?;
+    materials.base.cut_off(&Prompt::texts(&held_out.prompts))?;
     Ok(())
 }
 
@@ -267,7 +313,13 @@ pub fn align(
         run.progress.line(&format!("pictures of the base: {}", before.display()));
     }
     let training = settings.network.rates(settings.training.clone());
-    settings.method.accept(Training { setup, adapter, meta, grids, training, run })
+    let held_out = materials.held_out.clone().filter(|_| settings.watch.every > 0);
+    let watch = held_out.map(|held_out| {
+        let is_rewarded = settings.method.needs().reward != RewardNeed::None;
+        let progress = run.progress.clone();
+        Watch::new(settings.watch.clone(), setup.clone(), held_out, is_rewarded, progress)
+    });
+    settings.method.accept(Training { setup, adapter, meta, grids, watch, training, run })
 }
 
 /// An adapter that is the base as yet, and what it says about itself.
@@ -302,6 +354,7 @@ struct Training<'a> {
     adapter: Adapter,
     meta: AdapterMeta,
     grids: Grids,
+    watch: Option<Watch>,
     training: Settings,
     run: &'a Run,
 }
@@ -310,8 +363,9 @@ impl MethodVisitor for Training<'_> {
     type Output = Result<Aligned, AlignError>;
 
     fn visit<M: Method>(self, method: &M) -> Self::Output {
-        let Self { setup, adapter, mut meta, grids, training, run } = self;
-        let objective = Arc::new(Aligning { method: method.objective(setup), grids });
+        let Self { setup, adapter, meta, grids, watch, training, run } = self;
+        let (settings, losses) = (method.clone(), method.objective(setup));
+        let objective = Arc::new(Aligning { settings, method: losses, meta, grids, watch });
         let outcome = fit(objective.clone(), adapter, &training, run);
         let outcome = outcome.map_err(|error| {
             let data = objective.grids.setup.materials.data.pictures();
@@ -320,13 +374,15 @@ impl MethodVisitor for Training<'_> {
                 None => error.into(),
             }
         })?;
-        method.describe(&objective.method, &mut meta);
+        let meta = objective.described();
         let adapter = outcome.learned();
         let path = run.dir.join("adapter.safetensors");
         let finished = outcome.end != End::Interrupted;
         if finished {
             adapter.save(&path, &meta)?;
         }
+        let watch = objective.watch.as_ref().filter(|_| finished);
+        let watched = watch.map(|watch| watch.finish(&run.dir)).transpose()?;
         Ok(Aligned {
             adapter,
             meta,
@@ -334,6 +390,7 @@ impl MethodVisitor for Training<'_> {
             updates: outcome.update,
             seconds: outcome.elapsed.as_secs_f64(),
             path: finished.then_some(path),
+            watched: watched.unwrap_or_default(),
         })
     }
 }

@@ -6,6 +6,7 @@ use super::{NetworkSettings, network::OWN};
 use crate::{
     learner::{AdamW, Schedule, Settings},
     method::{MethodSettings, TrajectorySettings},
+    watch::WatchSettings,
 };
 
 /// All settings of a run. Whatever is left out has the value of [`Default`].
@@ -22,6 +23,8 @@ pub struct AlignSettings {
     pub training: Settings,
     /// Pictures along the way.
     pub samples: SampleSettings,
+    /// Evaluations along the way.
+    pub watch: WatchSettings,
     /// The table at the end.
     pub evaluation: EvaluationSettings,
 }
@@ -53,6 +56,7 @@ impl Default for AlignSettings {
                 ..Settings::default()
             },
             samples: SampleSettings::default(),
+            watch: WatchSettings::default(),
             evaluation: EvaluationSettings::default(),
         }
     }

@@ -49,7 +49,7 @@ pub use srpo::{Finished, Srpo, SrpoSettings, recovered};
 pub use trajectory::{KeyStepChoice, Plan, TrajectorySettings};
 
 /// A method: its settings, and what can be said and made of them.
-pub trait Method: Clone {
+pub trait Method: Clone + Send + Sync + 'static {
     /// What it trains towards.
     type Objective: Objective<Module = Adapter>;
 

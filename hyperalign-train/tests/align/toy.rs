@@ -156,6 +156,7 @@ pub fn materials_of(base: Arc<dyn Base>) -> Materials {
         reward: Some(Arc::new(Colour)),
         reward_decoder: None,
         sample_prompts: prompts.map(str::to_owned).to_vec(),
+        held_out: None,
         attribution: None,
         prompts: Prompt::of(&prompts),
         data: TrainingData::Pictures(Arc::new(Plain)),

@@ -88,6 +88,17 @@ pub struct Args {
     #[arg(long, value_name = "[NAME=]PATH", requires = "reward")]
     reward_weights: Vec<String>,
 
+    /// Reward that is only looked at while the run goes on, any that `--reward` takes: where it falls
+    /// while the reward that is trained against rises, there is a warning. Several may be given.
+    /// Default: the embedded world's own, for its bases. A run that is resumed needs it again.
+    #[arg(long, value_name = "REWARD")]
+    held_out: Vec<String>,
+
+    /// End the run at the first sign that its reward is cheated, and keep the adapter that was best
+    /// by the held-out rewards.
+    #[arg(long)]
+    stop_on_hacking: bool,
+
     /// Folder of a small codec (VAEpreview.safetensors) that makes the pictures which the reward is
     /// shown, instead of the base's autoencoder: cheaper, and less sharp. For bases with the latents
     /// of Stable Diffusion 1.x. A run that is resumed needs it again.
@@ -96,7 +107,7 @@ pub struct Args {
 
     /// Go on with the run in `--out`, from its last checkpoint, with its own settings. What names
     /// its parts (`--base`, `--dtype`, `--lora`, `--data`, `--preferences`, `--columns`, `--prompts`,
-    /// `--reward`, `--reward-weights`, `--reward-codec`) is given again.
+    /// `--reward`, `--reward-weights`, `--held-out`, `--reward-codec`) is given again.
     #[arg(long, conflicts_with = "config")]
     resume: bool,
 
@@ -147,14 +158,17 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
     let _lock = lock(args)?;
-    let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
-    let open = |reward| rewards::open(reward, &files, &device);
-    let reward = args.reward.as_deref().map(open).transpose()?;
+    let named: Vec<&String> = args.reward.iter().chain(&args.held_out).collect();
+    let files = rewards::files(&named, &args.reward_weights)?;
+    let open = |reward: &String| rewards::open(reward, &files, &device);
+    let reward = args.reward.as_ref().map(open).transpose()?;
+    let held_out = args.held_out.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
         return Err(TrainError::NoControls { method: settings.method.name() }.into());
     }
-    let (mut world, held_out) =
-        args.data.open((&args.base, &args.base_options), reward, &settings, &device)?;
+    let base = (args.base.as_str(), &args.base_options);
+    let (mut world, table_prompts) =
+        args.data.open(base, (reward, held_out), &settings, &device)?;
     let folder = args.reward_codec.as_deref();
     let codec = codec::decoder("--reward-codec", folder, world.base.as_ref(), &device)?;
     let codec_hash = codec.as_ref().map(weights::hash);
@@ -204,7 +218,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let settings = if args.controls { controls::measured(&settings) } else { settings };
-    let report = report::Report { world: &world, settings: &settings, trained: &trained, held_out };
+    let (world, settings, trained) = (&world, &settings, &trained);
+    let report = report::Report { world, settings, trained, held_out: table_prompts };
     report.run(&args.out, &stop, args.json)
 }
 
@@ -226,6 +241,7 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
     if let Some(lr) = args.learning_rate {
         settings.training.optimizer.lr = lr;
     }
+    settings.watch.stop |= args.stop_on_hacking;
     if let Some(seed) = args.seed {
         // Before the settings are written: with another seed the run could never go on again.
         if args.resume && seed != settings.training.seed {
@@ -350,6 +366,15 @@ impl Trainer<'_> {
         };
         let aligned = align(self.world, settings, key_steps, &run).into_diagnostic()?;
         eprintln!("{} updates in {:.0} s", aligned.updates, aligned.seconds);
+        if let Some(update) = aligned.watched.alarm {
+            output::warn(&format!(
+                "the reward is hacked from update {update} on: it rises while what is held out falls \
+                 (watch.jsonl)"
+            ));
+        }
+        if let Some((update, path)) = &aligned.watched.best {
+            eprintln!("best by what is held out: update {update}, {}", path.display());
+        }
         match aligned.end {
             End::Interrupted => {
                 let how = match self.args.config {
@@ -360,6 +385,10 @@ impl Trainer<'_> {
                 Ok(None)
             }
             End::Finished | End::TimeUp => Ok(Some(aligned)),
+            End::ByObjective => {
+                eprintln!("ended because the reward is hacked");
+                Ok(Some(aligned))
+            }
         }
     }
 }
