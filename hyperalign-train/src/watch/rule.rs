@@ -218,8 +218,8 @@ mod tests {
     fn chance_is_not_taken_for_hacking() {
         let alarms = (0..200).filter(|&seed| run(seed, 40, 0.0).is_some()).count();
         assert!(alarms <= 10, "{alarms} of 200");
-        let rising = (0..50).filter(|&seed| run(seed, 20, 0.1).is_some()).count();
-        assert_eq!(rising, 0);
+        let rising = (0..200).filter(|&seed| run(seed, 20, 0.1).is_some()).count();
+        assert!(rising <= 10, "{rising} of 200");
     }
 
     #[test]

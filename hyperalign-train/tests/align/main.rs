@@ -11,3 +11,4 @@ mod network;
 mod resume;
 mod step;
 mod toy;
+mod watch;
