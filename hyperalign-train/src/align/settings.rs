@@ -1,5 +1,6 @@
 //! What an alignment run can be told; one TOML file.
 
+use hyperalign_rewards::MixTerm;
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkSettings, network::OWN};
@@ -17,6 +18,10 @@ pub struct AlignSettings {
     pub method: MethodSettings,
     /// How the model is sampled while it learns.
     pub trajectory: TrajectorySettings,
+    /// The rewards that are trained against, as a weighted sum; those that flags name if there are
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewards: Vec<MixTerm>,
     /// What is trained.
     pub network: NetworkSettings,
     /// How it is trained.
@@ -34,6 +39,7 @@ impl Default for AlignSettings {
         Self {
             method: MethodSettings::default(),
             trajectory: TrajectorySettings::default(),
+            rewards: Vec::new(),
             network: NetworkSettings::default(),
             training: Settings {
                 updates: 800,

@@ -23,6 +23,7 @@ use hyperalign_train::{
     learner::{End, FolderLock, Progress, Resume, Run, SettingsError, Stop},
     method::{KeyStepChoice, Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
+use hyperalign_rewards::MixTerm;
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{
@@ -32,7 +33,8 @@ use crate::{
     context::Context,
     interrupt,
     outcome::Outcome,
-    output, rewards,
+    output,
+    rewards::{self, RewardError},
 };
 
 /// Pictures of one batch where key steps are chosen.
@@ -77,15 +79,14 @@ pub struct Args {
     out: PathBuf,
 
     #[arg(long, value_name = "REWARD", help = format!(
-        "Reward to train against, instead of the embedded world's own: {}. A run that is resumed \
-         needs it again",
+        "Reward to train against, instead of the settings' or the embedded world's own: {}",
         rewards::kinds()
     ))]
     reward: Option<String>,
 
     /// Files of a published reward: its folder, or a file in it. With several in a mix, one for
     /// each. A run that is resumed needs them again.
-    #[arg(long, value_name = "[NAME=]PATH", requires = "reward")]
+    #[arg(long, value_name = "[NAME=]PATH")]
     reward_weights: Vec<String>,
 
     /// Reward that is only looked at while the run goes on, any that `--reward` takes: where it falls
@@ -107,7 +108,7 @@ pub struct Args {
 
     /// Go on with the run in `--out`, from its last checkpoint, with its own settings. What names
     /// its parts (`--base`, `--dtype`, `--lora`, `--data`, `--preferences`, `--columns`, `--prompts`,
-    /// `--reward`, `--reward-weights`, `--held-out`, `--reward-codec`) is given again.
+    /// `--reward-weights`, `--held-out`, `--reward-codec`) is given again.
     #[arg(long, conflicts_with = "config")]
     resume: bool,
 
@@ -158,10 +159,13 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args)?;
     let device = context.device()?;
     let _lock = lock(args)?;
-    let named: Vec<&String> = args.reward.iter().chain(&args.held_out).collect();
+    let of_settings = Some(&settings.rewards).filter(|terms| !terms.is_empty());
+    let trained = of_settings.map(|terms| MixTerm::describe(terms));
+    let named: Vec<&String> = trained.iter().chain(&args.held_out).collect();
     let files = rewards::files(&named, &args.reward_weights)?;
     let open = |reward: &String| rewards::open(reward, &files, &device);
-    let reward = args.reward.as_ref().map(open).transpose()?;
+    let reward = trained.as_ref().map(open).transpose();
+    let reward = reward.map_err(|error| in_its_line(args, "rewards", error))?;
     let held_out = args.held_out.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
         return Err(TrainError::NoControls { method: settings.method.name() }.into());
@@ -241,6 +245,9 @@ fn settings(args: &Args) -> miette::Result<AlignSettings> {
     if let Some(lr) = args.learning_rate {
         settings.training.optimizer.lr = lr;
     }
+    if let Some(reward) = &args.reward {
+        settings.rewards = rewards::terms(reward)?;
+    }
     settings.watch.stop |= args.stop_on_hacking;
     if let Some(seed) = args.seed {
         // Before the settings are written: with another seed the run could never go on again.
@@ -267,6 +274,14 @@ fn pointed_at(args: &Args, error: AlignError) -> miette::Report {
             .find_map(|name| config::in_its_line(file, &name, &error.to_string()))
     };
     in_its_line().unwrap_or_else(|| miette::Report::from_err(error))
+}
+
+/// An error about the value of `name`, in the line of the file that gives it.
+fn in_its_line(args: &Args, name: &str, error: RewardError) -> miette::Report {
+    let file = args.config.as_deref().filter(|_| args.reward.is_none());
+    let shown = file.filter(|_| matches!(error, RewardError::Mix(_)));
+    let report = shown.and_then(|file| config::in_its_line(file, name, &error.to_string()));
+    report.unwrap_or_else(|| error.into())
 }
 
 /// Key steps of P: those of the settings, or as the settings choose them.
