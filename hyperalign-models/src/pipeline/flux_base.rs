@@ -1,6 +1,6 @@
 //! FLUX.1 as a base that can be aligned.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
@@ -20,6 +20,7 @@ use crate::{
     flux::PATCH,
     hypernet::Perception,
     lora::Layers,
+    weights::FileFloat,
     vae::AutoencoderKlConfig,
 };
 
@@ -167,6 +168,10 @@ impl Adaptable for Flux {
 
     fn lora_layers(&self) -> Option<Layers> {
         Some(Layers::flux(&self.transformer, &self.text_encoder, &self.text_encoder_2))
+    }
+
+    fn save_changed(&self, update: &LoraSet, path: &Path) -> Result<(), BaseError> {
+        self.save_with(path, FileFloat::F32, update).map_err(BaseError::of)
     }
 
     fn feature_dim(&self, _: Option<usize>) -> usize {

@@ -49,7 +49,7 @@ impl ModuleMapper for Merge<'_> {
         let deltas = path.strip_suffix(".weight").map_or(&[][..], |path| self.lora.at(path));
         let [delta] = deltas else { return param };
         self.merged += 1;
-        let change = delta.down.clone().matmul(delta.up.clone()) * delta.scale;
+        let change = delta.change();
         // `[d_input, d_output]` here as in a linear layer; a kernel is the other way round.
         let change = if D == 4 { change.swap_dims(1, 2) } else { change };
         param.map(|weight| weight.clone() + change.reshape(weight.dims()))

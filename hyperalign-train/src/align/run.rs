@@ -5,7 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 use hyperalign_core::{diffusion::Process, movement::KeyStepError, schedule::Solver};
 use hyperalign_models::{
     base::BaseError,
-    hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
+    hypernet::{
+        Adapter, AdapterKind, AdapterMeta, ConfigError, FullWeightsConfig, TrainingReward,
+    },
     weights::SaveError,
 };
 use hyperalign_rewards::{Prompt, Reward, ScoreError};
@@ -20,7 +22,7 @@ use crate::{
     learner::{End, FitError, Run, Settings, SettingsError, fit},
     method::{
         BaseNeed, DataNeed, Materials, Method, MethodVisitor, Needs, NoiseNeed, Plan, RewardNeed,
-        Setup,
+        MethodSettings, Setup,
     },
     watch::{HeldOut, Watch, WatchError, Watched},
 };
@@ -139,6 +141,23 @@ pub enum AlignError {
         /// The reward.
         name: String,
     },
+    /// The method limits the gradient of each sample by factors of its own.
+    #[error(
+        "the method `{method}` gives every sample an update of its own while it learns, and cannot \
+         train whole weights; take `network.kind = \"hypernet\"` or `\"static-lora\"`, or another method"
+    )]
+    NotFull {
+        /// The method.
+        method: &'static str,
+    },
+    /// The model folder cannot be written.
+    #[error("{source}; the trained weights are in `{}`, which `--adapter` takes", adapter.display())]
+    Model {
+        /// Why.
+        source: BaseError,
+        /// The adapter file.
+        adapter: PathBuf,
+    },
     /// The best adapter cannot be kept.
     #[error("{0}; `adapter.safetensors` is the last one")]
     Watch(#[from] WatchError),
@@ -214,7 +233,10 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
         AdapterKind::StaticLora(config) if config.rank == 0 => {
             return Err(ConfigError::Zero { name: "rank" }.into());
         }
-        AdapterKind::StaticLora(_) => {}
+        AdapterKind::FullWeights(_) if matches!(method, MethodSettings::Hyperalign(_)) => {
+            return Err(AlignError::NotFull { method: method.name() });
+        }
+        AdapterKind::StaticLora(_) | AdapterKind::FullWeights(_) => {}
     }
     if let Some(reward) = &materials.reward {
         let asked = materials.prompts.iter().flat_map(|prompt| method.reward_prompts(&prompt.text));
@@ -306,6 +328,9 @@ pub fn align(
         micro_steps: settings.training.accumulate,
     };
     let (adapter, meta) = fresh(&setup, settings)?;
+    if let AdapterKind::FullWeights(config) = &meta.network {
+        run.progress.line(&memory_of(config, &settings.training));
+    }
     let grids = Grids { settings: settings.samples.clone(), setup: setup.clone() };
     let before = run.dir.join("samples/step-000000.png");
     if settings.samples.every > 0 && !before.exists() {
@@ -320,6 +345,20 @@ pub fn align(
         Watch::new(settings.watch.clone(), setup.clone(), held_out, is_rewarded, progress)
     });
     settings.method.accept(Training { setup, adapter, meta, grids, watch, training, run })
+}
+
+/// What whole weights take beside the base: themselves, the gradients of each thread and their sum, two
+/// moments of the optimizer, and the moving average, in f32.
+fn memory_of(config: &FullWeightsConfig, training: &Settings) -> String {
+    let average = u64::from(training.ema.is_some());
+    let copies = 4 + training.shards as u64 + average;
+    let bytes = config.numbers() * 4 * copies;
+    format!(
+        "training {:.1} million weights: about {:.1} GiB for them, their gradients, moments and \
+         averages, beside the base and what a step takes",
+        config.numbers() as f64 / 1e6,
+        bytes as f64 / (1u64 << 30) as f64
+    )
 }
 
 /// An adapter that is the base as yet, and what it says about itself.
@@ -380,6 +419,11 @@ impl MethodVisitor for Training<'_> {
         let finished = outcome.end != End::Interrupted;
         if finished {
             adapter.save(&path, &meta)?;
+            if let Adapter::FullWeights(weights) = &adapter {
+                let base = objective.grids.setup.base();
+                let written = base.save_changed(&weights.forward(), &run.dir.join("model"));
+                written.map_err(|source| AlignError::Model { source, adapter: path.clone() })?;
+            }
         }
         let watch = objective.watch.as_ref().filter(|_| finished);
         let watched = watch.map(|watch| watch.finish(&run.dir)).transpose()?;

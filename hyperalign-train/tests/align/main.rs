@@ -5,6 +5,7 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
+mod full;
 mod learns;
 mod methods;
 mod network;

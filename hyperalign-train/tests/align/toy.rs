@@ -135,6 +135,11 @@ pub fn static_lora() -> NetworkSettings {
     NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen, targets: None }
 }
 
+/// The weights themselves.
+pub fn full() -> NetworkSettings {
+    NetworkSettings::Full { targets: None }
+}
+
 pub fn materials() -> Materials {
     materials_of(Arc::new(small_base(1, &testing::device())))
 }
