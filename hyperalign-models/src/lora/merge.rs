@@ -10,19 +10,27 @@ use hyperalign_core::{lora::LoraSet, precision::like};
 ///
 /// # Panics
 ///
-/// Panics for an update of several rows: a weight is the same for every sample.
+/// Panics for an update of several rows, because a weight is the same for every sample, and for one of
+/// a layer that the network has not.
 pub fn merged<M: Module>(network: M, update: &LoraSet) -> M {
-    network.map(&mut Merger { update, path: Vec::new() })
+    let mut merger = Merger { update, path: Vec::new(), layers: 0 };
+    let network = network.map(&mut merger);
+    assert_eq!(merger.layers, update.len(), "every update is for a weight");
+    network
 }
 
 struct Merger<'a> {
     update: &'a LoraSet,
+    /// Empty where a module is a variant of another, which keys of files do not name.
     path: Vec<String>,
+    /// Layers that had an update.
+    layers: usize,
 }
 
 impl ModuleMapper for Merger<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        let is_variant = container.starts_with("Enum:");
+        self.path.push(if is_variant { String::new() } else { name.to_owned() });
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
@@ -34,6 +42,7 @@ impl ModuleMapper for Merger<'_> {
             self.path.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
         let path = path.join(".");
         let deltas = path.strip_suffix(".weight").map_or(&[][..], |path| self.update.at(path));
+        self.layers += usize::from(!deltas.is_empty());
         deltas.iter().fold(param, |param, delta| {
             let change = delta.change();
             assert_eq!(change.dims()[0], 1, "an update of one row at {path}");

@@ -29,7 +29,7 @@ use crate::toy::{Bright, STEPS, full, gain, materials_of, method, scores, settin
 fn of(method: MethodSettings, updates: u64) -> AlignSettings {
     let mut settings = AlignSettings { method, network: full(), ..settings() };
     settings.training.updates = updates;
-    settings.training.optimizer.lr = 1e-3;
+    settings.training.optimizer.lr = 3e-3;
     settings
 }
 
