@@ -314,12 +314,8 @@ mod tests {
         let device = testing::device();
         let images = Tensor::<4>::full([2, 3, 2, 2], 0.5, &device);
         let prompts = [Prompt::default(), Prompt::default()];
-        let smooth = || MixPart {
-            reward: Arc::new(testing::Brightness),
-            weight: 3.0,
-            mean: 0.25,
-            std: 0.5,
-        };
+        let smooth =
+            || MixPart { reward: Arc::new(testing::Brightness), weight: 3.0, mean: 0.25, std: 0.5 };
         for mix in [vec![part(10.0, 2.0, 0.0, 4.0), smooth()], vec![smooth()]] {
             let mix = Mix::new(mix).unwrap();
             let terms = mix.terms();

@@ -132,9 +132,10 @@ mod tests {
             scale: 2.0,
         };
         let weight = LoraDelta::whole(random([5, 6], 6));
-        LoraSet::new([("a.to_q", whole), ("b.to_v", bare), ("c.conv", weight)].map(
-            |(path, delta)| (path.to_owned(), delta),
-        ))
+        LoraSet::new(
+            [("a.to_q", whole), ("b.to_v", bare), ("c.conv", weight)]
+                .map(|(path, delta)| (path.to_owned(), delta)),
+        )
     }
 
     #[test]

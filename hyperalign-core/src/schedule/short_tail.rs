@@ -106,7 +106,10 @@ mod tests {
 
     fn plans(steps: usize) -> [Box<dyn Scheduler>; 2] {
         let ddim = SchedulerConfig::stable_diffusion().ddim(steps, 0.7).unwrap();
-        [Box::new(ddim), Box::new(FlowSchedulerConfig::flux_dev().flow_match_euler(steps, 64).unwrap())]
+        [
+            Box::new(ddim),
+            Box::new(FlowSchedulerConfig::flux_dev().flow_match_euler(steps, 64).unwrap()),
+        ]
     }
 
     /// The share that MixGRPO keeps: of the 21 steps after the first window of 4, 8 are left.

@@ -12,8 +12,7 @@ use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     contract::{
         Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, RewardTerm,
-        ScoreError,
-        TextWatch,
+        ScoreError, TextWatch,
     },
     lora::LoraSet,
 };

@@ -4,8 +4,8 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Adapter, AdapterError, ConfigError, FullWeightsConfig, HypernetConfig, StaticLoraConfig, Variant,
-    file::FORMAT,
+    Adapter, AdapterError, ConfigError, FullWeightsConfig, HypernetConfig, StaticLoraConfig,
+    Variant, file::FORMAT,
 };
 use crate::base::Identity;
 

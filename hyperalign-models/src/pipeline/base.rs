@@ -18,8 +18,8 @@ use crate::{
     },
     hypernet::Perception,
     lora::Layers,
-    weights::FileFloat,
     vae::AutoencoderKlConfig,
+    weights::FileFloat,
 };
 
 impl Perception for StableDiffusion {

@@ -20,8 +20,8 @@ use crate::{
     flux::PATCH,
     hypernet::Perception,
     lora::Layers,
-    weights::FileFloat,
     vae::AutoencoderKlConfig,
+    weights::FileFloat,
 };
 
 impl Perception for Flux {

@@ -5,9 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use hyperalign_core::{diffusion::Process, movement::KeyStepError, schedule::Solver};
 use hyperalign_models::{
     base::BaseError,
-    hypernet::{
-        Adapter, AdapterKind, AdapterMeta, ConfigError, FullWeightsConfig, TrainingReward,
-    },
+    hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, FullWeightsConfig, TrainingReward},
     weights::SaveError,
 };
 use hyperalign_rewards::{Prompt, Reward, ScoreError};
@@ -21,8 +19,8 @@ use crate::{
     data::PreferenceError,
     learner::{End, FitError, Run, Settings, SettingsError, fit},
     method::{
-        BaseNeed, DataNeed, Materials, Method, MethodVisitor, Needs, NoiseNeed, Plan, RewardNeed,
-        MethodSettings, Setup,
+        BaseNeed, DataNeed, Materials, Method, MethodSettings, MethodVisitor, Needs, NoiseNeed,
+        Plan, RewardNeed, Setup,
     },
     watch::{HeldOut, Watch, WatchError, Watched},
 };

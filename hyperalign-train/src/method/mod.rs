@@ -33,9 +33,9 @@ pub use diffusion_dpo::{DiffusionDpo, DiffusionDpoSettings, preference_loss};
 pub use diffusion_kto::{DiffusionKto, DiffusionKtoSettings, Utility, utility_loss};
 pub use fine_tuning::{FineTuning, FineTuningSettings};
 pub use grpo::{
-    DanceGrpoSettings, Drawn, Experience, Experiences, FirstNoise, FlowGrpoSettings, FlowSampling, Grpo,
-    MixGrpoSettings, Ratios, Spread, Summed, WindowSchedule, advantages, advantages_of_each, guarded,
-    policy_loss,
+    DanceGrpoSettings, Drawn, Experience, Experiences, FirstNoise, FlowGrpoSettings, FlowSampling,
+    Grpo, MixGrpoSettings, Ratios, Spread, Summed, WindowSchedule, advantages, advantages_of_each,
+    guarded, policy_loss,
 };
 pub use hyperalign::{HyperAlign, HyperAlignSettings, Views};
 pub use needs::{BaseNeed, DataNeed, Needs, NoiseNeed, RewardNeed};

@@ -43,7 +43,8 @@ impl WatchSettings {
             false => Err(SettingsError { name, given, expected: expected.to_owned() }),
         };
         let every = self.every;
-        let expected = "1 or more where `watch.stop` is set: nothing ends a run that is not watched";
+        let expected =
+            "1 or more where `watch.stop` is set: nothing ends a run that is not watched";
         require(every > 0 || !self.stop, "watch.every", every.to_string(), expected)?;
         let prompts = self.prompts;
         let expected = "2 or more: what differs between prompts is the noise of a comparison";

@@ -142,8 +142,7 @@ impl Watch {
             memory.rows.push(self.row(0, base, base, None).to_string());
         }
         let held_out = |seen: &Seen| Rule::held_out_score(&seen.held_out, &base.held_out);
-        let now =
-            Look { update: done, trained: seen.trained.clone(), held_out: held_out(&seen) };
+        let now = Look { update: done, trained: seen.trained.clone(), held_out: held_out(&seen) };
         let best = match &memory.best {
             Some(best) => best.clone(),
             None => Look { update: 0, trained: base.trained.clone(), held_out: held_out(base) },
@@ -299,7 +298,8 @@ fn measured(reward: &dyn Reward, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<
 /// The mean over prompts of how different their pictures are; none for one picture of each.
 fn diversity(features: &Tensor<2>, seeds: usize) -> Option<f64> {
     let of = |features| mean_pairwise_distance(features);
-    let distances: Option<Vec<f64>> = features.clone().split(seeds, 0).into_iter().map(of).collect();
+    let distances: Option<Vec<f64>> =
+        features.clone().split(seeds, 0).into_iter().map(of).collect();
     distances.map(|distances| mean(&distances))
 }
 

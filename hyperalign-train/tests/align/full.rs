@@ -71,8 +71,7 @@ fn the_model_folder_draws_what_the_adapter_draws() {
         let model = pipeline::open(&folder, None, &device).unwrap();
         let found = pictures(model.as_ref(), &NoAdapter, &materials.prompts);
         let largest = |x: Tensor<4>| x.abs().max().into_scalar::<f64>();
-        let (error, change) =
-            (largest(found - expected.clone()), largest(expected.clone() - bare));
+        let (error, change) = (largest(found - expected.clone()), largest(expected.clone() - bare));
         assert!(change > 1e-3 && error < 1e-4 * largest(expected), "{error} beside {change}");
         assert_ne!(model.hash(), base.hash());
 
@@ -103,8 +102,7 @@ fn weights_learn_what_a_lora_learns() {
     }
     let dpo = DiffusionDpoSettings { batch: 8, beta: 50.0, ..DiffusionDpoSettings::default() };
     let judged = TrainingData::Pairs(Arc::new(Bright));
-    let materials =
-        hyperalign_train::method::Materials { data: judged, reward: None, ..materials };
+    let materials = hyperalign_train::method::Materials { data: judged, reward: None, ..materials };
     let dir = tempfile::tempdir().unwrap();
     align(&materials, &of(dpo.into(), 60), &[], &Run::new(dir.path(), "")).unwrap();
     let log = std::fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();

@@ -275,9 +275,8 @@ fn rewards_that_are_summed_as_advantages_have_the_same_say() {
     }
     let (sums, by_score) = of([1.0, 2.0], Summed::Scores);
     // The sum of scores goes by the one of the larger unit, here brightness.
-    let differ = |a: &[f64], b: &[f64]| {
-        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    };
+    let differ =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(differ(&by_score, &brightness) < 0.2 && differ(&both, &by_score) > 0.5);
     assert!(scores.iter().zip(&sums).all(|(a, b)| (a - b).abs() < 1e-3 * b.abs().max(1.0)));
 }

@@ -23,9 +23,7 @@ use hyperalign_train::{
     method::{BaseNeed, Materials, MethodSettings},
 };
 
-use crate::toy::{
-    Bright, Colour, full, materials, materials_of, methods, settings, static_lora,
-};
+use crate::toy::{Bright, Colour, full, materials, materials_of, methods, settings, static_lora};
 
 /// A reward that asks for the end of the run when it has been computed so many times.
 struct Interrupting {

@@ -145,10 +145,7 @@ fn what_cannot_be_watched_is_refused() {
     let nobody = Materials { held_out: None, ..watched(0.0) };
     assert!(told(&nobody, &draft(true)).contains("--held-out"));
     check(&nobody, &draft(false)).unwrap();
-    let trained = HeldOut {
-        rewards: vec![Arc::new(Brightness)],
-        ..watched(0.0).held_out.unwrap()
-    };
+    let trained = HeldOut { rewards: vec![Arc::new(Brightness)], ..watched(0.0).held_out.unwrap() };
     let materials = Materials { held_out: Some(trained), ..watched(0.0) };
     let error = check(&materials, &draft(false)).unwrap_err();
     assert!(matches!(error, AlignError::HeldOutIsTrained { .. }), "{error}");

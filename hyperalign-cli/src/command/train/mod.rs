@@ -17,13 +17,13 @@ use hyperalign_core::{
     movement::{key_steps_by_share, key_steps_spread},
 };
 use hyperalign_models::weights;
+use hyperalign_rewards::MixTerm;
 use hyperalign_train::{
     align::{AlignError, AlignSettings, Aligned, REMOVED, align, check},
     eval::{Sampling, Shot, movement},
     learner::{End, FolderLock, Progress, Resume, Run, SettingsError, Stop},
     method::{KeyStepChoice, Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
-use hyperalign_rewards::MixTerm;
 use miette::{Diagnostic, IntoDiagnostic};
 
 use crate::{

@@ -79,10 +79,7 @@ impl Drawn {
     pub fn of(transition: &Transition, samples: &Tensor<4>) -> Self {
         let log_prob = transition.log_prob(samples.clone());
         let log_prob = log_prob.expect("what is learned from was drawn");
-        Self {
-            log_prob: log_prob.detach().inner(),
-            transition: transition.detach().inner(),
-        }
+        Self { log_prob: log_prob.detach().inner(), transition: transition.detach().inner() }
     }
 }
 

@@ -326,15 +326,12 @@ mod tests {
     #[test]
     fn a_guarded_ratio_is_centred_and_of_one_size() {
         let device = testing::device();
-        let tensor = |values: [f64; 4]| Tensor::<1>::from_data(values, &device).reshape([2, 2, 1, 1]);
+        let tensor =
+            |values: [f64; 4]| Tensor::<1>::from_data(values, &device).reshape([2, 2, 1, 1]);
         let (mean, moved) = (tensor([0.3, -0.2, 0.1, 0.5]), tensor([0.02, -0.01, 0.03, 0.04]));
         let z = tensor([1.2, -0.3, 0.4, -1.5]);
         for deviation in [0.1, 0.7] {
-            let of = |mean: Tensor<4>| Transition {
-                pred_original: mean.clone(),
-                mean,
-                deviation,
-            };
+            let of = |mean: Tensor<4>| Transition { pred_original: mean.clone(), mean, deviation };
             let (old, new) = (of(mean.clone()), of(mean.clone() + moved.clone()));
             let sample = old.draw(Some(z.clone()));
             let drawn = Drawn::of(&old, &sample);
