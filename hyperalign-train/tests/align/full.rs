@@ -97,7 +97,7 @@ fn weights_learn_what_a_lora_learns() {
     assert!(mean > 3.0 * error && mean > 0.005, "the reward gains {mean} +- {error}");
     let dpo = DiffusionDpoSettings { batch: 8, beta: 50.0, ..DiffusionDpoSettings::default() };
     let judged = TrainingData::Pairs(Arc::new(Bright));
-    let materials = Materials { data: judged, reward: None, ..materials };
+    let materials = Materials { data: judged, reward: None, ..materials.clone() };
     let dir = tempfile::tempdir().unwrap();
     align(&materials, &of(dpo.into(), 60), &[], &Run::new(dir.path(), "")).unwrap();
     let log = std::fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
