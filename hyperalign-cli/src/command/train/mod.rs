@@ -3,6 +3,7 @@
 mod controls;
 mod materials;
 mod report;
+mod settings;
 
 use std::{
     io::IsTerminal,
@@ -19,22 +20,22 @@ use hyperalign_core::{
 use hyperalign_models::weights;
 use hyperalign_rewards::MixTerm;
 use hyperalign_train::{
-    align::{AlignError, AlignSettings, Aligned, REMOVED, align, check},
+    align::{AlignSettings, Aligned, align, check},
     eval::{Sampling, Shot, movement},
-    learner::{End, FolderLock, Progress, Resume, Run, SettingsError, Stop},
+    learner::{End, FolderLock, Progress, Resume, Run, Stop},
     method::{KeyStepChoice, Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
+use self::settings::{in_its_line, pointed_at, settings};
 use crate::{
     args::{finite, seed, updates},
     base::BaseOptions,
-    codec, config,
+    codec,
     context::Context,
     interrupt,
     outcome::Outcome,
-    output,
-    rewards::{self, RewardError},
+    output, rewards,
 };
 
 /// Pictures of one batch where key steps are chosen.
@@ -225,63 +226,6 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let (world, settings, trained) = (&world, &settings, &trained);
     let report = report::Report { world, settings, trained, held_out: table_prompts };
     report.run(&args.out, &stop, args.json)
-}
-
-/// The settings of a new run, or those of the run that is resumed.
-fn settings(args: &Args) -> miette::Result<AlignSettings> {
-    let stored = args.out.join(CONFIG);
-    let mut settings: AlignSettings = match (&args.config, args.resume) {
-        (None, true) if !stored.is_file() => {
-            return Err(TrainError::NothingToResume { dir: args.out.clone() }.into());
-        }
-        (None, true) => config::read(&AlignSettings::default(), REMOVED, &stored)?,
-        _ if stored.exists() => return Err(TrainError::Occupied { dir: args.out.clone() }.into()),
-        (Some(file), _) => config::read(&AlignSettings::default(), REMOVED, file)?,
-        (None, false) => AlignSettings::default(),
-    };
-    if let Some(steps) = args.steps {
-        settings.training.updates = steps;
-    }
-    if let Some(lr) = args.learning_rate {
-        settings.training.optimizer.lr = lr;
-    }
-    if let Some(reward) = &args.reward {
-        settings.rewards = rewards::terms(reward)?;
-    }
-    settings.watch.stop |= args.stop_on_hacking;
-    if let Some(seed) = args.seed {
-        // Before the settings are written: with another seed the run could never go on again.
-        if args.resume && seed != settings.training.seed {
-            let (dir, stored) = (args.out.clone(), settings.training.seed);
-            return Err(TrainError::OtherSeed { dir, stored, given: seed }.into());
-        }
-        settings.training.seed = seed;
-    }
-    // Again once the base is there, with everything that depends on it.
-    settings.training.validate().map_err(|error| pointed_at(args, error.into()))?;
-    output::check_writable(&stored).into_diagnostic()?;
-    Ok(settings)
-}
-
-/// An error about a setting, in the line of the file that gives it.
-fn pointed_at(args: &Args, error: AlignError) -> miette::Report {
-    let in_its_line = || {
-        let AlignError::Settings(SettingsError { name, .. }) = &error else { return None };
-        let file = args.config.as_deref()?;
-        // The engine knows its settings by their names in `[training]`.
-        [(*name).to_owned(), format!("training.{name}")]
-            .into_iter()
-            .find_map(|name| config::in_its_line(file, &name, &error.to_string()))
-    };
-    in_its_line().unwrap_or_else(|| miette::Report::from_err(error))
-}
-
-/// An error about the value of `name`, in the line of the file that gives it.
-fn in_its_line(args: &Args, name: &str, error: RewardError) -> miette::Report {
-    let file = args.config.as_deref().filter(|_| args.reward.is_none());
-    let shown = file.filter(|_| matches!(error, RewardError::Mix(_)));
-    let report = shown.and_then(|file| config::in_its_line(file, name, &error.to_string()));
-    report.unwrap_or_else(|| error.into())
 }
 
 /// Key steps of P: those of the settings, or as the settings choose them.
