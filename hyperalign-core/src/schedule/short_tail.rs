@@ -148,7 +148,9 @@ mod tests {
                 assert!(!short.needs_noise(i));
                 sample = short.transition(i, output, sample, &mut history).draw(None);
             }
-            let error = (sample - original).abs().into_scalar::<f64>();
+            // Stable Diffusion's plans end at the level of the first training step.
+            let end = short.level(short.steps()).mix(original, noise);
+            let error = (sample - end).abs().into_scalar::<f64>();
             assert!(error < 1e-5, "{error}");
         }
     }
