@@ -88,6 +88,14 @@ pub(super) enum OwnData {
     Ranked,
 }
 
+/// The rewards that flags and settings name.
+pub(super) struct Named {
+    /// The one that is trained against; the embedded world's own if there is none.
+    pub(super) reward: Option<Arc<dyn Reward>>,
+    /// Those that are only looked at.
+    pub(super) held_out: Vec<Arc<dyn Reward>>,
+}
+
 /// Flags that name data.
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
@@ -140,8 +148,8 @@ impl DataArgs {
         })
     }
 
-    /// The materials of a run of the base called `given`, opened as `options` say, against `reward`
-    /// where one is named, and the prompts that the table at the end is made on, where they are not
+    /// The materials of a run of the base called `given`, opened as `options` say, against the
+    /// rewards that are named, and the prompts that the table at the end is made on, where they are not
     /// the embedded world's.
     ///
     /// # Errors
@@ -151,7 +159,7 @@ impl DataArgs {
     pub(super) fn open(
         &self,
         (given, options): (&str, &BaseOptions),
-        (reward, held_out): (Option<Arc<dyn Reward>>, Vec<Arc<dyn Reward>>),
+        Named { reward, held_out }: Named,
         settings: &AlignSettings,
         device: &Device,
     ) -> miette::Result<(Materials, Option<Vec<Prompt>>)> {

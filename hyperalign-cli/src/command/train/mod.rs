@@ -173,7 +173,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     }
     let base = (args.base.as_str(), &args.base_options);
     let (mut world, table_prompts) =
-        args.data.open(base, (reward, held_out), &settings, &device)?;
+        args.data.open(base, materials::Named { reward, held_out }, &settings, &device)?;
     let folder = args.reward_codec.as_deref();
     let codec = codec::decoder("--reward-codec", folder, world.base.as_ref(), &device)?;
     let codec_hash = codec.as_ref().map(weights::hash);
