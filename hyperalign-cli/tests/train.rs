@@ -67,6 +67,14 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
         ("[method]\nname = \"flow-grpo\"", "defined for rectified flows"),
         ("[method]\nname = \"draft\"\nlast_step = 2", "did you mean `last_steps`?"),
         ("[method]\nname = \"raft\"\nlambda = 2", "unknown field `lambda`"),
+        ("[method]\nname = \"mix-grpo\"\ntail = 0.0", "run.toml:3:8"),
+        ("[method]\nname = \"dance-grpo\"\nratios = \"guarded\"", "defined for rectified flows"),
+        ("watch.prompts = 1", "`watch.prompts = 1` is no usable"),
+        ("watch = { stop = true, every = 0 }", "nothing ends a run that is not watched"),
+        ("[[rewards]]\nname = \"emoji-proxy\"\nstd = 0.0", "the deviation above 0"),
+        ("[[rewards]]\nname = \"emoji-proxy\"\nwieght = 2", "did you mean `weight`?"),
+        ("[[rewards]]\nname = \"emoji-heldout\"", "is kept for measuring"),
+        ("[[rewards]]\nname = \"emoji-prxoy\"", "unknown reward `emoji-prxoy`"),
         ("[method]\nname = \"diffusion-dop\"", "did you mean `diffusion-dpo`?"),
     ] {
         std::fs::write(folder.path().join("run.toml"), text).unwrap();

@@ -117,7 +117,7 @@ fn every_target_is_adapted() {
         let delta = LoraDelta {
             down_aux: None,
             down: factor([1, target.d_input, 1]),
-            up: factor([1, 1, target.d_output]) * 0.3,
+            up: Some(factor([1, 1, target.d_output]) * 0.3),
             up_aux: None,
             scale: 1.0,
         };

@@ -137,6 +137,7 @@ fn gradients_reach_the_update(open: impl Fn(&str) -> Box<dyn Base>) {
             x.squeeze_dim::<3>(1).require_grad()
         };
         let (down, up) = (of([1, target.d_input, 2], 0), of([1, 2, target.d_output], 1));
+        let up = Some(up);
         let delta = LoraDelta { down_aux: None, down: down.clone(), up, up_aux: None, scale: 0.5 };
         let lora = LoraSet::new([(target.path.clone(), delta)]);
         let [channels, height, width] = base.latent_shape();

@@ -27,7 +27,7 @@ mod source;
 pub struct Readme;
 
 pub use clip_reward::{ClipReward, ClipRewardError, Preprocessing};
-pub use hyperalign_core::contract::{Reads, Reward, ScoreError};
+pub use hyperalign_core::contract::{Reads, Reward, RewardTerm, ScoreError};
 pub use mix::{Mix, MixError, MixPart, MixTerm};
 pub use prompts::Prompt;
 pub use registry::{

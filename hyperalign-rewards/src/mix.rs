@@ -1,11 +1,14 @@
 //! Several rewards as one.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use burn::tensor::{Device, Tensor};
+use hyperalign_core::image::to_images;
 use image::RgbImage;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::{Prompt, Reads, Reward, ScoreError};
+use crate::{Prompt, Reads, Reward, RewardTerm, ScoreError};
 
 /// How a mix begins where rewards are named by a text.
 pub(crate) const PREFIX: &str = "mix:";
@@ -32,16 +35,47 @@ pub struct Mix {
 }
 
 /// The description of a part, before its reward is opened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MixTerm {
     /// The name of the reward.
     pub name: String,
     /// As in [`MixPart`].
+    #[serde(default = "one")]
     pub weight: f64,
     /// As in [`MixPart`].
+    #[serde(default)]
     pub mean: f64,
     /// As in [`MixPart`].
+    #[serde(default = "one")]
     pub std: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl MixTerm {
+    /// The text that describes the reward of these terms: the name alone of a single one that is
+    /// taken as it is, a mix otherwise. [`Mix::parse`] reads it.
+    pub fn describe(terms: &[Self]) -> String {
+        match terms {
+            [Self { name, weight, mean, std }] if (*weight, *mean, *std) == (1.0, 0.0, 1.0) => {
+                name.clone()
+            }
+            _ => {
+                let terms: Vec<String> = terms.iter().map(ToString::to_string).collect();
+                format!("{PREFIX}{}", terms.join("+"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for MixTerm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, weight, mean, std } = self;
+        write!(f, "{weight}*{name}({mean},{std})")
+    }
 }
 
 /// Why a mix cannot be.
@@ -84,14 +118,11 @@ impl Mix {
         if let Some(part) = parts.iter().find(|part| !fits(part)) {
             return Err(MixError::Numbers { name: part.reward.name().to_owned() });
         }
-        let terms: Vec<String> = parts
-            .iter()
-            .map(|part| {
-                let name = part.reward.name();
-                let MixPart { weight, mean, std, .. } = part;
-                format!("{weight}*{name}({mean},{std})")
-            })
-            .collect();
+        let term = |part: &MixPart| {
+            let MixPart { ref reward, weight, mean, std } = *part;
+            MixTerm { name: reward.name().to_owned(), weight, mean, std }.to_string()
+        };
+        let terms: Vec<String> = parts.iter().map(term).collect();
         Ok(Self { name: format!("{PREFIX}{}", terms.join("+")), parts })
     }
 
@@ -163,6 +194,28 @@ impl Reward for Mix {
         };
         let scores = self.parts.iter().map(standardised);
         scores.reduce(|a, b| a + b).expect("a mix has parts")
+    }
+
+    fn terms(&self) -> Vec<RewardTerm> {
+        let term = |part: &MixPart| RewardTerm {
+            name: part.reward.name().to_owned(),
+            weight: part.weight,
+        };
+        self.parts.iter().map(term).collect()
+    }
+
+    /// Standardised, so that terms of different units compare.
+    fn measure_terms(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<Vec<f32>> {
+        let pictures = (self.reads() == Reads::Pictures).then(|| to_images(images.clone()));
+        let of = |part: &MixPart| {
+            let scores = match &pictures {
+                Some(pictures) => part.reward.score_pictures(pictures, prompts, &images.device()),
+                None => part.reward.measure(images, prompts),
+            };
+            let standardised = |score| ((f64::from(score) - part.mean) / part.std) as f32;
+            scores.into_iter().map(standardised).collect()
+        };
+        self.parts.iter().map(of).collect()
     }
 
     fn differentiable(&self) -> bool {
@@ -256,6 +309,32 @@ mod tests {
         assert_eq!(mix.version(), "scaled 1; scaled 10");
     }
 
+    /// What is summed is what is told apart, also where one part reads rounded pictures.
+    #[test]
+    fn terms_add_up_to_the_mix() {
+        let device = testing::device();
+        let images = Tensor::<4>::full([2, 3, 2, 2], 0.5, &device);
+        let prompts = [Prompt::default(), Prompt::default()];
+        let smooth =
+            || MixPart { reward: Arc::new(testing::Brightness), weight: 3.0, mean: 0.25, std: 0.5 };
+        for mix in [vec![part(10.0, 2.0, 0.0, 4.0), smooth()], vec![smooth()]] {
+            let mix = Mix::new(mix).unwrap();
+            let terms = mix.terms();
+            let scores = mix.measure_terms(&images, &prompts);
+            let whole = mix.measure(&images, &prompts);
+            for (k, whole) in whole.iter().enumerate() {
+                let sum: f64 = terms
+                    .iter()
+                    .zip(&scores)
+                    .map(|(term, scores)| term.weight * f64::from(scores[k]))
+                    .sum();
+                assert!((sum - f64::from(*whole)).abs() < 1e-5, "{sum}, not {whole}");
+            }
+        }
+        let alone = testing::Brightness.terms();
+        assert_eq!(alone, [RewardTerm { name: "brightness".to_owned(), weight: 1.0 }]);
+    }
+
     #[test]
     fn one_part_without_a_gradient_leaves_none() {
         let mix = Mix::new(vec![part(1.0, 1.0, 0.0, 1.0), part(-1.0, 1.0, 0.0, 1.0)]).unwrap();
@@ -275,6 +354,9 @@ mod tests {
                 term("clip_score", -1.0, 0.0, 1.0)
             ]
         );
+        assert_eq!(MixTerm::describe(&terms[1..2]), "aesthetic");
+        let text = MixTerm::describe(&terms);
+        assert_eq!(Mix::parse(text.strip_prefix(PREFIX).unwrap()).unwrap(), terms);
         for wrong in ["", "x*y", "2*", "a(1)", "a(1,2", "a(1,b)", "a b", "a++b", "mix:a"] {
             assert!(Mix::parse(wrong).is_err(), "{wrong}");
         }

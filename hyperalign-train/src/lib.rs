@@ -6,3 +6,4 @@ pub mod eval;
 pub mod learner;
 pub mod method;
 pub mod pretrain;
+pub mod watch;

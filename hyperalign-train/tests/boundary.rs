@@ -176,7 +176,7 @@ fn norms_are_those_of_the_samples_by_themselves() {
                 let delta = LoraDelta {
                     down_aux: aux(&delta.down_aux),
                     down: leaf(delta.down.clone(), row),
-                    up: leaf(delta.up.clone(), row),
+                    up: delta.up.clone().map(|up| leaf(up, row)),
                     up_aux: aux(&delta.up_aux),
                     scale: delta.scale,
                 };
@@ -208,7 +208,7 @@ fn norms_are_those_of_the_samples_by_themselves() {
                         let gradient = x.as_ref().and_then(|x| x.grad(&gradients));
                         square(gradient.map(|g| g.square().sum().into_scalar::<f64>()))
                     };
-                    of3(&delta.down) + of3(&delta.up) + of2(&delta.down_aux) + of2(&delta.up_aux)
+                    of3(&delta.down) + of3(delta.last()) + of2(&delta.down_aux) + of2(&delta.up_aux)
                 })
                 .sum();
             let expected = squares.sqrt();

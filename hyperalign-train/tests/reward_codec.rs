@@ -87,6 +87,7 @@ fn the_reward_is_shown_the_pictures_of_its_codec_and_has_gradients_through_it() 
         prompts: Prompt::of(&["a red dog"]),
         data: TrainingData::None,
         sample_prompts: Vec::new(),
+        held_out: None,
         attribution: None,
         device,
     };

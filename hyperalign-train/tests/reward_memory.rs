@@ -42,6 +42,7 @@ fn setup() -> Setup {
         prompts: Prompt::of(&["a red dog"]),
         data: TrainingData::None,
         sample_prompts: Vec::new(),
+        held_out: None,
         attribution: None,
         device,
     };

@@ -11,6 +11,6 @@ mod scorers;
 
 pub use error::RewardError;
 pub use judges::{Judge, JudgeArgs, Judges, NotOpened, Scores};
-pub use names::{files, is_mix_of, share_a_network};
+pub use names::{files, is_mix_of, share_a_network, terms};
 pub use open::{HELD_OUT, PROXY, kinds, open, reward};
 pub use scorers::{ScorerArgs, Scorers, measure};

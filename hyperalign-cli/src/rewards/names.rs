@@ -1,6 +1,6 @@
 //! What the texts that name rewards have in common.
 
-use hyperalign_rewards::{Files, Mix};
+use hyperalign_rewards::{Files, Mix, MixTerm};
 
 use super::RewardError;
 
@@ -19,6 +19,21 @@ pub fn files<T: AsRef<str>>(rewards: &[T], weights: &[String]) -> Result<Files, 
         }
     }
     Ok(Files::new(weights))
+}
+
+/// The terms of the reward that `text` describes: those of a mix, or one that is taken as it is.
+///
+/// # Errors
+///
+/// Fails for a mix that is not written as mixes are.
+pub fn terms(text: &str) -> Result<Vec<MixTerm>, RewardError> {
+    match text.strip_prefix("mix:") {
+        Some(terms) => Ok(Mix::parse(terms)?),
+        None => {
+            let name = text.to_owned();
+            Ok(vec![MixTerm { name, weight: 1.0, mean: 0.0, std: 1.0 }])
+        }
+    }
 }
 
 /// Whether `reward` is a mix with the published reward `name` among its parts.

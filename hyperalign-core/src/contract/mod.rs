@@ -15,5 +15,5 @@ pub use adapter::{AdapterSource, Held, NoAdapter, StaticAdapter};
 pub use decoder::Decoder;
 pub use denoiser::{Answer, Conditioning, Correction, Denoiser, Prediction, TextWatch};
 pub use prompt::Prompt;
-pub use reward::{Reads, Reward, ScoreError, ScoreThose};
+pub use reward::{Reads, Reward, RewardTerm, ScoreError, ScoreThose};
 pub use row::{Exclude, Include, Relation, Row, RowError, Task};

@@ -99,6 +99,21 @@ pub trait Reward: Send + Sync {
         }
     }
 
+    /// The rewards that it is a weighted sum of; itself for one that is none.
+    fn terms(&self) -> Vec<RewardTerm> {
+        vec![RewardTerm { name: self.name().to_owned(), weight: 1.0 }]
+    }
+
+    /// What [`measure`](Self::measure) adds up: the scores of each of the [`terms`](Self::terms) in
+    /// its own unit, before they are weighted, by term and picture.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`score`](Self::score).
+    fn measure_terms(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<Vec<f32>> {
+        vec![self.measure(images, prompts)]
+    }
+
     /// Scores 8-bit pictures of any sizes, each against its own prompt, as the published scorer
     /// does. `device` is the one that the reward was opened on.
     ///
@@ -159,6 +174,15 @@ pub trait Reward: Send + Sync {
         let gradients = scores.clone().sum().backward();
         (scores.inner(), images.grad(&gradients).unwrap_or(zeros))
     }
+}
+
+/// One of the rewards that a reward is a sum of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RewardTerm {
+    /// Its name.
+    pub name: String,
+    /// Its factor in the sum.
+    pub weight: f64,
 }
 
 /// Scores the pictures at these places, whose prompts these are.

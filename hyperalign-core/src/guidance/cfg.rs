@@ -173,7 +173,7 @@ mod tests {
         let delta = |down: &[f32]| LoraDelta {
             down_aux: None,
             down: factor(down),
-            up: factor(&[1.0]),
+            up: Some(factor(&[1.0])),
             up_aux: None,
             scale: 1.0,
         };

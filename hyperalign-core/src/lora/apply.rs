@@ -65,7 +65,7 @@ mod tests {
         LoraDelta {
             down_aux: None,
             down: random([rows, d_input, rank], index),
-            up: random([rows, rank, d_output], index + 1),
+            up: Some(random([rows, rank, d_output], index + 1)),
             up_aux: None,
             scale: 0.3,
         }
@@ -89,23 +89,25 @@ mod tests {
         linear_with_lora(&layer, x, &[]).into_data().assert_eq(&plain.into_data(), true);
     }
 
-    /// The update is laid into the kernel, `up down` of each pixel.
+    #[test]
+    fn an_update_of_a_whole_weight_is_added_to_it() {
+        let layer = LinearConfig::new(5, 4).init(&testing::device());
+        let (x, change) = (random([2, 3, 5], 0), random([5, 4], 1));
+        let delta = LoraDelta { scale: 0.5, ..LoraDelta::whole(change.clone()) };
+        let found = linear_with_lora(&layer, x.clone(), std::slice::from_ref(&delta));
+        let mut merged = layer;
+        merged.weight = merged.weight.map(|weight| weight + change * 0.5);
+        close(found, merged.forward(x));
+    }
+
+    /// The update is laid into the kernel.
     fn merged(conv: &Conv2d, delta: &LoraDelta, row: usize) -> Conv2d {
-        let [outputs, inputs, height, width] = conv.weight.dims();
-        let row = |factor: &Tensor<3>| {
-            factor.clone().narrow(0, row.min(factor.dims()[0] - 1), 1).squeeze_dim::<2>(0)
-        };
-        let down = match &delta.down_aux {
-            Some(aux) => aux.clone().matmul(row(&delta.down)),
-            None => row(&delta.down),
-        };
-        let up = match &delta.up_aux {
-            Some(aux) => row(&delta.up).matmul(aux.clone()),
-            None => row(&delta.up),
-        };
-        let change = down.matmul(up).transpose().reshape([outputs, inputs, height, width]);
+        let dims = conv.weight.dims();
+        let change = delta.change();
+        let row = row.min(change.dims()[0] - 1);
+        let change = change.narrow(0, row, 1).squeeze_dim::<2>(0).transpose().reshape(dims);
         let mut conv = conv.clone();
-        conv.weight = conv.weight.map(|weight| weight + change * delta.scale);
+        conv.weight = conv.weight.map(|weight| weight + change);
         conv
     }
 
@@ -127,7 +129,9 @@ mod tests {
                 up_aux: Some(random([5, 4], 31)),
                 ..delta([2, 6, 2, 5], 32)
             };
-            for delta in [delta([1, d_input, 2, 4], 21), delta([2, d_input, 2, 4], 23), aux] {
+            let whole = LoraDelta::whole(random([d_input, 4], 40));
+            for delta in [delta([1, d_input, 2, 4], 21), delta([2, d_input, 2, 4], 23), aux, whole]
+            {
                 let found = conv_with_lora(&conv, x.clone(), std::slice::from_ref(&delta));
                 for row in 0..2 {
                     let expected = merged(&conv, &delta, row).forward(x.clone().narrow(0, row, 1));

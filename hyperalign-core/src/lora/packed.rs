@@ -16,7 +16,7 @@ struct Place {
     path: String,
     down_aux: Option<[usize; 2]>,
     down: [usize; 3],
-    up: [usize; 3],
+    up: Option<[usize; 3]>,
     up_aux: Option<[usize; 2]>,
     scale: f64,
 }
@@ -40,12 +40,13 @@ impl LoraSet {
                 path: path.to_owned(),
                 down_aux: down_aux.as_ref().map(Tensor::dims),
                 down: down.dims(),
-                up: up.dims(),
+                up: up.as_ref().map(Tensor::dims),
                 up_aux: up_aux.as_ref().map(Tensor::dims),
                 scale,
             });
             numbers.extend(down_aux.map(row));
-            numbers.extend([row(down), row(up)]);
+            numbers.push(row(down));
+            numbers.extend(up.map(row));
             numbers.extend(up_aux.map(row));
         }
         (Tensor::cat(numbers, 3), LoraLayout { deltas })
@@ -56,7 +57,7 @@ impl LoraSet {
         self.iter().any(|(_, delta)| {
             let aux = [&delta.down_aux, &delta.up_aux];
             delta.down.is_tracked()
-                || delta.up.is_tracked()
+                || delta.up.as_ref().is_some_and(Tensor::is_tracked)
                 || aux.into_iter().flatten().any(Tensor::is_tracked)
         })
     }
@@ -74,7 +75,7 @@ impl LoraLayout {
             let delta = LoraDelta {
                 down_aux: place.down_aux.map(|dims| next.take(dims)),
                 down: next.take(place.down),
-                up: next.take(place.up),
+                up: place.up.map(|dims| next.take(dims)),
                 up_aux: place.up_aux.map(|dims| next.take(dims)),
                 scale: place.scale,
             };
@@ -119,18 +120,22 @@ mod tests {
         let whole = LoraDelta {
             down_aux: Some(random([5, 3], 0)),
             down: random([2, 3, 2], 1),
-            up: random([2, 2, 4], 2),
+            up: Some(random([2, 2, 4], 2)),
             up_aux: Some(random([4, 6], 3)),
             scale: 0.5,
         };
         let bare = LoraDelta {
             down_aux: None,
             down: random([1, 5, 2], 4),
-            up: random([1, 2, 6], 5),
+            up: Some(random([1, 2, 6], 5)),
             up_aux: None,
             scale: 2.0,
         };
-        LoraSet::new([("a.to_q".to_owned(), whole), ("b.to_v".to_owned(), bare)])
+        let weight = LoraDelta::whole(random([5, 6], 6));
+        LoraSet::new(
+            [("a.to_q", whole), ("b.to_v", bare), ("c.conv", weight)]
+                .map(|(path, delta)| (path.to_owned(), delta)),
+        )
     }
 
     #[test]
@@ -143,7 +148,8 @@ mod tests {
             assert_eq!(path, expected_path);
             assert_eq!(found.scale, expected.scale);
             found.down.to_data().assert_eq(&expected.down.to_data(), true);
-            found.up.to_data().assert_eq(&expected.up.to_data(), true);
+            let up = |delta: &LoraDelta| delta.up.as_ref().map(Tensor::to_data);
+            assert_eq!(up(found), up(expected));
             for (found, expected) in
                 [(&found.down_aux, &expected.down_aux), (&found.up_aux, &expected.up_aux)]
             {
@@ -159,9 +165,9 @@ mod tests {
     fn gradients_find_their_factors() {
         let set = set();
         assert!(!set.is_tracked());
-        let leaf = set.at("b.to_v")[0].up.clone().autodiff().require_grad();
+        let leaf = set.at("b.to_v")[0].last().clone().autodiff().require_grad();
         let mut deltas: Vec<_> = set.iter().map(|(p, d)| (p.to_owned(), d.clone())).collect();
-        deltas[1].1.up = leaf.clone();
+        deltas[1].1.up = Some(leaf.clone());
         let set = LoraSet::new(deltas);
         assert!(set.is_tracked());
         let (numbers, layout) = set.pack();

@@ -98,7 +98,7 @@ impl LoraSet {
         let deltas = first.deltas.iter().map(|(path, deltas)| {
             let of_path = deltas.iter().enumerate().map(|(k, delta)| {
                 let down = joined(path, k, |delta| &delta.down);
-                let up = joined(path, k, |delta| &delta.up);
+                let up = delta.up.is_some().then(|| joined(path, k, LoraDelta::last));
                 LoraDelta { down, up, ..delta.clone() }
             });
             (path.clone(), of_path.collect())

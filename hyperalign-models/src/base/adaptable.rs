@@ -1,7 +1,10 @@
 //! What can be adapted in a base.
 
-use hyperalign_core::lora::LoraTarget;
+use std::path::Path;
 
+use hyperalign_core::lora::{LoraSet, LoraTarget};
+
+use super::BaseError;
 use crate::{hypernet::Perception, lora::Layers};
 
 /// The layers of a base that an adapter changes, and what a hypernetwork sees of it.
@@ -20,6 +23,14 @@ pub trait Adaptable: Perception {
     fn lora_layers(&self) -> Option<Layers> {
         None
     }
+
+    /// Writes the base with `update` laid into the weights of its denoiser: a folder in diffusers'
+    /// layout in f32, which is there whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be written, or the base cannot be written as one.
+    fn save_changed(&self, update: &LoraSet, path: &Path) -> Result<(), BaseError>;
 
     /// Channels of [`Perception::features_at`] this depth.
     fn feature_dim(&self, depth: Option<usize>) -> usize;

@@ -34,10 +34,12 @@ impl Adapted<'_> {
 
 impl Way for Adapted<'_> {
     fn name(&self) -> String {
-        match self.adapter.hypernet() {
-            Some(_) => self.variant.label().to_owned(),
-            None => "static-lora".to_owned(),
-        }
+        let name = match self.adapter {
+            Adapter::Hypernet(_) => self.variant.label(),
+            Adapter::StaticLora(_) => "static-lora",
+            Adapter::FullWeights(_) => "full-weights",
+        };
+        name.to_owned()
     }
 
     fn identity(&self) -> Value {

@@ -11,8 +11,8 @@ use std::{
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     contract::{
-        Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, ScoreError,
-        TextWatch,
+        Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, RewardTerm,
+        ScoreError, TextWatch,
     },
     lora::LoraSet,
     sampler::StepState,
@@ -208,6 +208,15 @@ impl Reward for Metered<'_, &dyn Reward> {
 
     fn reads(&self) -> Reads {
         self.inner.reads()
+    }
+
+    fn terms(&self) -> Vec<RewardTerm> {
+        self.inner.terms()
+    }
+
+    fn measure_terms(&self, images: &Tensor<4>, prompts: &[Prompt]) -> Vec<Vec<f32>> {
+        add(&self.meter.reward_calls, prompts.len());
+        self.inner.measure_terms(images, prompts)
     }
 
     fn score_pictures(

@@ -13,7 +13,7 @@ use hyperalign_core::{
     lora::LoraSet,
 };
 
-use super::{HyperSource, Hypernet, Perception, StaticLora, Variant};
+use super::{FullWeights, HyperSource, Hypernet, Perception, StaticLora, Variant};
 
 /// A trained or trainable adapter.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub enum Adapter {
     Hypernet(Hypernet),
     /// A LoRA that is the same for every prompt and step.
     StaticLora(StaticLora),
+    /// Whole weights, the same for every prompt and step.
+    FullWeights(FullWeights),
 }
 
 impl Adapter {
@@ -30,16 +32,16 @@ impl Adapter {
     pub fn hypernet(&self) -> Option<&Hypernet> {
         match self {
             Self::Hypernet(hypernet) => Some(hypernet),
-            Self::StaticLora(_) => None,
+            Self::StaticLora(_) | Self::FullWeights(_) => None,
         }
     }
 
-    /// See [`Hypernet::with_statistics`]; a static LoRA reads nothing, and needs none.
+    /// See [`Hypernet::with_statistics`]; the others read nothing, and need none.
     #[must_use]
     pub fn with_statistics(self, features: Tensor<4>, context: Tensor<3>) -> Self {
         match self {
             Self::Hypernet(hypernet) => Self::Hypernet(hypernet.with_statistics(features, context)),
-            Self::StaticLora(lora) => Self::StaticLora(lora),
+            Self::StaticLora(_) | Self::FullWeights(_) => self,
         }
     }
 
@@ -62,6 +64,7 @@ impl Adapter {
                 (lora, Some(factors))
             }
             Self::StaticLora(lora) => (lora.forward(), None),
+            Self::FullWeights(weights) => (weights.forward(), None),
         }
     }
 
@@ -77,6 +80,7 @@ impl Adapter {
                 Box::new(HyperSource::new(hypernet, perception, variant, key_steps))
             }
             Self::StaticLora(lora) => Box::new(StaticAdapter(lora.forward())),
+            Self::FullWeights(weights) => Box::new(StaticAdapter(weights.forward())),
         }
     }
 
@@ -85,6 +89,7 @@ impl Adapter {
         match self {
             Self::Hypernet(_) => "hypernet",
             Self::StaticLora(_) => "static_lora",
+            Self::FullWeights(_) => "full_weights",
         }
     }
 }
@@ -99,6 +104,7 @@ impl Module for Adapter {
         match self {
             Self::Hypernet(hypernet) => Module::num_params(hypernet),
             Self::StaticLora(lora) => Module::num_params(lora),
+            Self::FullWeights(weights) => Module::num_params(weights),
         }
     }
 
@@ -107,6 +113,7 @@ impl Module for Adapter {
         match self {
             Self::Hypernet(hypernet) => hypernet.visit(visitor),
             Self::StaticLora(lora) => lora.visit(visitor),
+            Self::FullWeights(weights) => weights.visit(visitor),
         }
         visitor.exit_module(self.level(), CONTAINER);
     }
@@ -117,6 +124,7 @@ impl Module for Adapter {
         let mapped = match self {
             Self::Hypernet(hypernet) => Self::Hypernet(hypernet.map(mapper)),
             Self::StaticLora(lora) => Self::StaticLora(lora.map(mapper)),
+            Self::FullWeights(weights) => Self::FullWeights(weights.map(mapper)),
         };
         mapper.exit_module(level, CONTAINER);
         mapped
@@ -126,6 +134,7 @@ impl Module for Adapter {
         match self {
             Self::Hypernet(hypernet) => hypernet.collect_devices(devices),
             Self::StaticLora(lora) => lora.collect_devices(devices),
+            Self::FullWeights(weights) => weights.collect_devices(devices),
         }
     }
 
@@ -133,6 +142,7 @@ impl Module for Adapter {
         match self {
             Self::Hypernet(hypernet) => Self::Hypernet(hypernet.to_device(device)),
             Self::StaticLora(lora) => Self::StaticLora(lora.to_device(device)),
+            Self::FullWeights(weights) => Self::FullWeights(weights.to_device(device)),
         }
     }
 
@@ -140,6 +150,7 @@ impl Module for Adapter {
         match self {
             Self::Hypernet(hypernet) => Self::Hypernet(hypernet.fork(device)),
             Self::StaticLora(lora) => Self::StaticLora(lora.fork(device)),
+            Self::FullWeights(weights) => Self::FullWeights(weights.fork(device)),
         }
     }
 
@@ -147,6 +158,7 @@ impl Module for Adapter {
         match self {
             Self::Hypernet(hypernet) => Self::Hypernet(hypernet.valid()),
             Self::StaticLora(lora) => Self::StaticLora(lora.valid()),
+            Self::FullWeights(weights) => Self::FullWeights(weights.valid()),
         }
     }
 
@@ -154,6 +166,7 @@ impl Module for Adapter {
         match self {
             Self::Hypernet(hypernet) => Self::Hypernet(hypernet.train()),
             Self::StaticLora(lora) => Self::StaticLora(lora.train()),
+            Self::FullWeights(weights) => Self::FullWeights(weights.train()),
         }
     }
 
@@ -161,6 +174,7 @@ impl Module for Adapter {
         match self {
             Self::Hypernet(hypernet) => Self::Hypernet(hypernet.materialize()),
             Self::StaticLora(lora) => Self::StaticLora(lora.materialize()),
+            Self::FullWeights(weights) => Self::FullWeights(weights.materialize()),
         }
     }
 }
@@ -173,6 +187,7 @@ impl ModuleDisplayDefault for Adapter {
         match self {
             Self::Hypernet(hypernet) => content.add(self.level(), hypernet),
             Self::StaticLora(lora) => content.add(self.level(), lora),
+            Self::FullWeights(weights) => content.add(self.level(), weights),
         }
         .optional()
     }

@@ -4,7 +4,8 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Adapter, AdapterError, ConfigError, HypernetConfig, StaticLoraConfig, Variant, file::FORMAT,
+    Adapter, AdapterError, ConfigError, FullWeightsConfig, HypernetConfig, StaticLoraConfig,
+    Variant, file::FORMAT,
 };
 use crate::base::Identity;
 
@@ -16,6 +17,8 @@ pub enum AdapterKind {
     Hypernet(HypernetConfig),
     /// A LoRA that is the same for every prompt and step.
     StaticLora(StaticLoraConfig),
+    /// Whole weights, the same for every prompt and step.
+    FullWeights(FullWeightsConfig),
 }
 
 /// The reward that an adapter was trained against.
@@ -73,7 +76,7 @@ impl AdapterMeta {
     pub fn encoder_depth(&self) -> Option<usize> {
         match &self.network {
             AdapterKind::Hypernet(config) => config.encoder_depth,
-            AdapterKind::StaticLora(_) => None,
+            AdapterKind::StaticLora(_) | AdapterKind::FullWeights(_) => None,
         }
     }
 
@@ -95,6 +98,7 @@ impl AdapterMeta {
         Ok(match &self.network {
             AdapterKind::Hypernet(config) => Adapter::Hypernet(config.init(seed, device)?),
             AdapterKind::StaticLora(config) => Adapter::StaticLora(config.init(seed, device)),
+            AdapterKind::FullWeights(config) => Adapter::FullWeights(config.init(device)),
         })
     }
 }

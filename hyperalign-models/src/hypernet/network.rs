@@ -245,7 +245,7 @@ impl Hypernet {
             let delta = LoraDelta {
                 down_aux: Some(self.down_aux[k].val()),
                 down: down * down_gain,
-                up: up * up_gain,
+                up: Some(up * up_gain),
                 up_aux: Some(self.up_aux[k].val()),
                 scale: alpha / rank as f64,
             };

@@ -62,7 +62,7 @@ impl StaticLora {
             let delta = LoraDelta {
                 down_aux: None,
                 down: self.down[k].val().unsqueeze(),
-                up: self.up[k].val().unsqueeze(),
+                up: Some(self.up[k].val().unsqueeze()),
                 up_aux: None,
                 scale,
             };

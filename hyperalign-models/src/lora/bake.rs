@@ -73,7 +73,8 @@ fn of_row(set: &LoraSet, row: usize) -> LoraSet {
         let of = |factor: &burn::tensor::Tensor<3>| {
             factor.clone().narrow(0, row.min(factor.dims()[0] - 1), 1)
         };
-        let delta = LoraDelta { down: of(&delta.down), up: of(&delta.up), ..delta.clone() };
+        let delta =
+            LoraDelta { down: of(&delta.down), up: delta.up.as_ref().map(of), ..delta.clone() };
         (path.to_owned(), delta)
     }))
 }

@@ -40,6 +40,24 @@ pub enum LoraError {
         /// The file.
         file: String,
     },
+    /// A base whose text encoder is adapted has no folder of its own.
+    #[error(
+        "the base `{name}` has LoRA files laid over its text encoder, and cannot be written as a model \
+         folder; leave them out, or use the adapter file over the same base and files"
+    )]
+    OverText {
+        /// The base.
+        name: String,
+    },
+    /// It has whole weights, which are no product of two matrices.
+    #[error(
+        "`{file}` has trained whole weights, and is no LoRA; pass it with `--adapter`, or the model \
+         folder beside it with `--base`"
+    )]
+    FullWeights {
+        /// The file.
+        file: String,
+    },
     /// It is of another kind, whose update is no product of two matrices.
     #[error(
         "`{file}` is {kind} (key `{key}`), which is not read; merge it into its model with the \

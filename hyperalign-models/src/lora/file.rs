@@ -121,7 +121,7 @@ impl Update {
         LoraDelta {
             down_aux: None,
             down: self.down.tensor(device).transpose().unsqueeze(),
-            up: self.up.tensor(device).transpose().unsqueeze(),
+            up: Some(self.up.tensor(device).transpose().unsqueeze()),
             up_aux: None,
             scale: strength * self.scale(),
         }
@@ -155,8 +155,8 @@ impl LoraFile {
     ///
     /// # Panics
     ///
-    /// Panics for a layer that is not in `part`, and for updates of several rows or of several to
-    /// a layer.
+    /// Panics for a layer that is not in `part`, and for updates of several rows, of several to a
+    /// layer, or of whole weights.
     pub fn of_set(name: &str, set: &LoraSet, layers: &Layers, part: Part) -> Self {
         let updates = set.iter().map(|(path, delta)| {
             let layer = layers.find(part, path);
@@ -181,6 +181,7 @@ fn update_of(delta: &LoraDelta) -> Update {
         Some(aux) => aux.unsqueeze::<3>().matmul(down),
         None => down,
     };
+    let up = up.expect("a LoRA has two factors");
     let up = match up_aux {
         Some(aux) => up.matmul(aux.unsqueeze::<3>()),
         None => up,

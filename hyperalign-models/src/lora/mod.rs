@@ -11,8 +11,9 @@
 //! hypernetwork's update ─ bake ──────────────────────────────────┘└ write, in any convention
 //! ```
 //!
-//! Nothing here changes a weight: an [`Overlaid`] base hands the updates to the network beside its
-//! input, with those of a hypernetwork where there is one.
+//! Nothing here changes a weight that pictures are made with: an [`Overlaid`] base hands the updates to
+//! the network beside its input, with those of a hypernetwork where there is one. [`merged`] lays one
+//! into weights that are written to a file.
 
 mod alpha;
 mod bake;
@@ -21,6 +22,7 @@ mod file;
 mod fused;
 mod keys;
 mod layers;
+mod merge;
 mod names;
 mod overlaid;
 mod read;
@@ -32,6 +34,7 @@ pub use bake::{Baked, bake, mean_of};
 pub use error::{LoraError, Misfit, Unmatched};
 pub use file::{Factor, Float, LoraFile, Update};
 pub use layers::{Family, Layer, Layers, Part};
+pub use merge::merged;
 pub use names::Convention;
 pub use overlaid::{Laid, Overlaid};
 pub use survey::Survey;

@@ -1,6 +1,10 @@
 //! A base with LoRA files laid over it.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
@@ -313,6 +317,14 @@ impl Adaptable for Overlaid {
 
     fn lora_layers(&self) -> Option<Layers> {
         self.base.lora_layers()
+    }
+
+    fn save_changed(&self, update: &LoraSet, path: &Path) -> Result<(), BaseError> {
+        if !self.text.is_empty() {
+            let name = self.base.name().to_owned();
+            return Err(BaseError::of(LoraError::OverText { name }));
+        }
+        self.base.save_changed(&self.denoiser.stacked(update), path)
     }
 
     fn feature_dim(&self, depth: Option<usize>) -> usize {

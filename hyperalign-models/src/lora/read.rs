@@ -65,6 +65,7 @@ impl LoraFile {
         check(&meta)?;
         match adapter {
             Adapter::Hypernet(_) => Err(LoraError::Hypernet { file }),
+            Adapter::FullWeights(_) => Err(LoraError::FullWeights { file }),
             Adapter::StaticLora(lora) => {
                 let set = lora.forward();
                 let missing: Vec<(String, Option<String>)> = set

@@ -1,6 +1,6 @@
 //! Stable Diffusion as a base that can be aligned.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
@@ -19,6 +19,7 @@ use crate::{
     hypernet::Perception,
     lora::Layers,
     vae::AutoencoderKlConfig,
+    weights::FileFloat,
 };
 
 impl Perception for StableDiffusion {
@@ -125,6 +126,10 @@ impl Adaptable for StableDiffusion {
 
     fn lora_layers(&self) -> Option<Layers> {
         Some(Layers::stable_diffusion(&self.unet, &self.text_encoder))
+    }
+
+    fn save_changed(&self, update: &LoraSet, path: &Path) -> Result<(), BaseError> {
+        self.save_with(path, FileFloat::F32, update).map_err(BaseError::of)
     }
 
     fn feature_dim(&self, depth: Option<usize>) -> usize {

@@ -1,6 +1,6 @@
 //! FLUX.1 as a base that can be aligned.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
@@ -21,6 +21,7 @@ use crate::{
     hypernet::Perception,
     lora::Layers,
     vae::AutoencoderKlConfig,
+    weights::FileFloat,
 };
 
 impl Perception for Flux {
@@ -167,6 +168,10 @@ impl Adaptable for Flux {
 
     fn lora_layers(&self) -> Option<Layers> {
         Some(Layers::flux(&self.transformer, &self.text_encoder, &self.text_encoder_2))
+    }
+
+    fn save_changed(&self, update: &LoraSet, path: &Path) -> Result<(), BaseError> {
+        self.save_with(path, FileFloat::F32, update).map_err(BaseError::of)
     }
 
     fn feature_dim(&self, _: Option<usize>) -> usize {

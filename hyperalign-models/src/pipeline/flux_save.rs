@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use hyperalign_core::atomic;
+use hyperalign_core::{atomic, lora::LoraSet};
 use serde_json::{Value, json};
 
 use super::{Flux, PipelineError, flux::CLASS, save::to_json};
 use crate::{
+    lora::merged,
     tokenizer::Tokenizer,
     weights::{FileFloat, save},
 };
@@ -19,6 +20,17 @@ impl Flux {
     ///
     /// Fails if the folder cannot be written, or if a weight cannot be represented in `float`.
     pub fn save(&self, path: &Path, float: FileFloat) -> Result<(), PipelineError> {
+        self.save_with(path, float, &LoraSet::default())
+    }
+
+    /// [`save`](Self::save) with `update` laid into the weights of the denoiser.
+    pub(super) fn save_with(
+        &self,
+        path: &Path,
+        float: FileFloat,
+        update: &LoraSet,
+    ) -> Result<(), PipelineError> {
+        let transformer = merged(self.transformer.clone(), update);
         atomic::write_folder(path, |folder| {
             let write = |name: &str, value: &Value| {
                 let text = format!("{value:#}\n");
@@ -42,7 +54,7 @@ impl Flux {
             let diffusers = "diffusion_pytorch_model.safetensors";
             save(&self.text_encoder, &at("text_encoder/model.safetensors"), float, &none)?;
             save(&self.text_encoder_2, &at("text_encoder_2/model.safetensors"), float, &none)?;
-            save(&self.transformer, &at(&format!("transformer/{diffusers}")), float, &none)?;
+            save(&transformer, &at(&format!("transformer/{diffusers}")), float, &none)?;
             save(&self.vae, &at(&format!("vae/{diffusers}")), float, &none)?;
             Ok(())
         })

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use hyperalign_core::atomic;
+use hyperalign_core::{atomic, lora::LoraSet};
 use serde_json::json;
 
 use super::{PipelineError, StableDiffusion, stable_diffusion::CLASS};
-use crate::weights::{FileFloat, save};
+use crate::{
+    lora::merged,
+    weights::{FileFloat, save},
+};
 
 impl StableDiffusion {
     /// Writes the folder `path` in the diffusers layout. It is there whole or not at all; one
@@ -16,6 +19,17 @@ impl StableDiffusion {
     ///
     /// Fails if the folder cannot be written, or if a weight cannot be represented in `float`.
     pub fn save(&self, path: &Path, float: FileFloat) -> Result<(), PipelineError> {
+        self.save_with(path, float, &LoraSet::default())
+    }
+
+    /// [`save`](Self::save) with `update` laid into the weights of the denoiser.
+    pub(super) fn save_with(
+        &self,
+        path: &Path,
+        float: FileFloat,
+        update: &LoraSet,
+    ) -> Result<(), PipelineError> {
+        let unet = merged(self.unet.clone(), update);
         let index = json!({
             "_class_name": CLASS,
             "scheduler": ["diffusers", self.scheduler_config.class_name],
@@ -44,7 +58,7 @@ impl StableDiffusion {
             let none = BTreeMap::new();
             let diffusers = "diffusion_pytorch_model.safetensors";
             save(&self.text_encoder, &weights("text_encoder/model.safetensors"), float, &none)?;
-            save(&self.unet, &weights(&format!("unet/{diffusers}")), float, &none)?;
+            save(&unet, &weights(&format!("unet/{diffusers}")), float, &none)?;
             save(&self.vae, &weights(&format!("vae/{diffusers}")), float, &none)?;
             Ok(())
         })

@@ -1,9 +1,6 @@
 //! Every layer takes an update.
 
-use burn::{
-    module::{Module, ModuleMapper, Param},
-    tensor::{Int, Tensor, TensorData},
-};
+use burn::tensor::{Int, Tensor, TensorData};
 use hyperalign_core::{
     contract::Denoiser,
     lora::LoraSet,
@@ -11,50 +8,12 @@ use hyperalign_core::{
 };
 use hyperalign_models::{
     base::Adaptable,
-    lora::{Layers, Part},
+    lora::{Layers, Part, merged},
     testing::{small_base, small_flux},
     weights::layers_of,
 };
 
 use super::{random, tensor};
-
-/// Lays the updates of one row into the weights of a network.
-struct Merge<'a> {
-    lora: &'a LoraSet,
-    path: Vec<String>,
-    merged: usize,
-}
-
-fn merged<M: Module>(module: &M, lora: &LoraSet) -> M {
-    let mut merge = Merge { lora, path: Vec::new(), merged: 0 };
-    let module = module.clone().map(&mut merge);
-    assert_eq!(merge.merged, lora.len(), "every update is for a weight");
-    module
-}
-
-impl ModuleMapper for Merge<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        let variant = container.starts_with("Enum:");
-        self.path.push(if variant { String::new() } else { name.to_owned() });
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path: Vec<&str> =
-            self.path.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
-        let path = path.join(".");
-        let deltas = path.strip_suffix(".weight").map_or(&[][..], |path| self.lora.at(path));
-        let [delta] = deltas else { return param };
-        self.merged += 1;
-        let change = delta.down.clone().matmul(delta.up.clone()) * delta.scale;
-        // `[d_input, d_output]` here as in a linear layer; a kernel is the other way round.
-        let change = if D == 4 { change.swap_dims(1, 2) } else { change };
-        param.map(|weight| weight.clone() + change.reshape(weight.dims()))
-    }
-}
 
 /// The updates of `part`, all layers of it.
 fn set(layers: &Layers, part: Part, seed: u64) -> LoraSet {
@@ -97,12 +56,12 @@ fn every_layer_of_stable_diffusion() {
     let run = |unet: &hyperalign_models::unet::Unet, lora: Option<&LoraSet>| {
         unet.forward(sample.clone(), timesteps.clone(), context.clone(), lora)
     };
-    let expected = run(&merged(&base.unet, &lora), None);
+    let expected = run(&merged(base.unet.clone(), &lora), None);
     check(&lora, &[], |lora| run(&base.unet, lora), expected);
 
     let ids = Tensor::<2, Int>::from_data(TensorData::from([[1, 5, 4, 2, 2, 2]]), &device);
     let lora = set(&layers, Part::TextEncoder, 20);
-    let of_merged = merged(&base.text_encoder, &lora).forward(ids.clone()).last_hidden_state;
+    let of_merged = merged(base.text_encoder.clone(), &lora).forward(ids.clone()).last_hidden_state;
     let run = |lora: Option<&LoraSet>| {
         base.text_encoder.forward_with(ids.clone(), lora).last_hidden_state
     };
@@ -124,12 +83,12 @@ fn every_layer_of_flux() {
         base.predict(sample.clone(), timesteps.clone(), &conditioning, lora)
     };
     let mut other = small_flux(true, &device);
-    other.transformer = merged(&base.transformer, &lora);
+    other.transformer = merged(base.transformer.clone(), &lora);
     check(&lora, &[], |lora| run(&base, lora), run(&other, None));
 
     let ids = Tensor::<2, Int>::from_data(TensorData::from([[3, 5, 4, 1, 0, 0]]), &device);
     let lora = set(&layers, Part::TextEncoder2, 40);
-    let of_merged = merged(&base.text_encoder_2, &lora).forward(ids.clone(), None);
+    let of_merged = merged(base.text_encoder_2.clone(), &lora).forward(ids.clone(), None);
     let run = |lora: Option<&LoraSet>| base.text_encoder_2.forward_with(ids.clone(), None, lora);
     check(&lora, &[], run, of_merged);
 }

@@ -3,7 +3,10 @@
 use hyperalign_core::lora::LoraTarget;
 use hyperalign_models::{
     base::Base,
-    hypernet::{AdapterKind, ConfigError, Hypernet, HypernetConfig, StaticLoraConfig},
+    hypernet::{
+        AdapterKind, ConfigError, FullWeightsConfig, Hypernet, HypernetConfig, StaticLoraConfig,
+    },
+    lora::{Layer, Part},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,6 +62,14 @@ pub enum NetworkSettings {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         targets: Option<Vec<String>>,
     },
+    /// The weights of the denoiser's linear layers and convolutions themselves, the same for every
+    /// prompt and step.
+    Full {
+        /// Ends of the paths of the layers that are trained, as `to_q` or `conv1`; all of them if
+        /// nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        targets: Option<Vec<String>>,
+    },
 }
 
 /// Whether an update adapts the projections of a base's text stream, as FLUX.1 has one, beside
@@ -83,6 +94,26 @@ fn targets(
     if text_stream == TextStream::Adapted {
         targets.extend(base.text_targets());
     }
+    ending(targets, ends)
+}
+
+/// All layers of the denoiser of `base` that `ends` name.
+fn layers(base: &dyn Base, ends: Option<&[String]>) -> Result<Vec<LoraTarget>, ConfigError> {
+    let Some(layers) = base.lora_layers() else { return ending(base.lora_targets(), ends) };
+    let of_denoiser = layers.all().iter().filter(|layer| layer.part == Part::Denoiser);
+    let target = |layer: &Layer| LoraTarget {
+        path: layer.path.clone(),
+        d_input: layer.d_input(),
+        d_output: layer.d_output(),
+    };
+    ending(of_denoiser.map(target).collect(), ends)
+}
+
+/// Those of `targets` that `ends` name; all of them where nothing is named.
+fn ending(
+    mut targets: Vec<LoraTarget>,
+    ends: Option<&[String]>,
+) -> Result<Vec<LoraTarget>, ConfigError> {
     let Some(ends) = ends else { return Ok(targets) };
     let is = |target: &LoraTarget, end: &String| {
         target
@@ -139,7 +170,8 @@ impl NetworkSettings {
         training
     }
 
-    /// The LoRA of the same rank on the same layers that is the same for every prompt and step.
+    /// The LoRA of the same rank on the same layers that is the same for every prompt and step; whole
+    /// weights are that already, and stay.
     #[must_use]
     pub fn static_lora(&self) -> Self {
         match self {
@@ -148,7 +180,7 @@ impl NetworkSettings {
                 text_stream: *text_stream,
                 targets: targets.clone(),
             },
-            Self::StaticLora { .. } => self.clone(),
+            Self::StaticLora { .. } | Self::Full { .. } => self.clone(),
         }
     }
 
@@ -196,6 +228,10 @@ impl NetworkSettings {
                 let targets = targets(base, text_stream, ends.as_deref())?;
                 AdapterKind::StaticLora(StaticLoraConfig { rank, alpha: rank as f64, targets })
             }
+            Self::Full { targets: ref ends } => {
+                let targets = layers(base, ends.as_deref())?;
+                AdapterKind::FullWeights(FullWeightsConfig { targets })
+            }
         })
     }
 }
@@ -220,6 +256,7 @@ mod tests {
                 kind.map(|kind| match kind {
                     AdapterKind::Hypernet(config) => config.targets,
                     AdapterKind::StaticLora(config) => config.targets,
+                    AdapterKind::FullWeights(_) => unreachable!("not asked for"),
                 })
             })
         };
@@ -242,6 +279,31 @@ mod tests {
                 assert!(error.contains(&format!("`{wrong}`")) && error.contains(known), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn all_layers_have_whole_weights() {
+        let base = hyperalign_models::testing::small_base(1, &testing::device());
+        let of = |ends: Option<&[&str]>| {
+            let ends = ends.map(|ends| ends.iter().map(|&end| end.to_owned()).collect());
+            match (NetworkSettings::Full { targets: ends }).kind(&base) {
+                Ok(AdapterKind::FullWeights(config)) => Ok(config),
+                Ok(_) => unreachable!(),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let all = of(None).unwrap();
+        for path in ["conv_in", "time_embedding.linear_1"] {
+            assert!(all.targets.iter().any(|target| target.path == path), "{path}");
+        }
+        // No bias, no norm, and nothing of the text encoder.
+        let found: u64 = all.targets.iter().map(|t| (t.d_input * t.d_output) as u64).sum();
+        assert_eq!(found, all.numbers());
+        let attention = (&base as &dyn Base).lora_targets();
+        assert!(all.targets.len() > attention.len());
+        let some = of(Some(&["conv_in"])).unwrap();
+        assert_eq!(some.targets.len(), 1);
+        assert!(of(Some(&["norm1"])).unwrap_err().contains("`norm1`"));
     }
 
     #[test]

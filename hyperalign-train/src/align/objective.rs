@@ -8,7 +8,7 @@ use hyperalign_core::{
 };
 use hyperalign_models::{
     generate::{Generation, Sampling},
-    hypernet::Adapter,
+    hypernet::{Adapter, AdapterMeta},
 };
 use serde_json::{Value, json};
 
@@ -16,15 +16,22 @@ use super::SampleSettings;
 use crate::{
     data::PreferredData,
     learner::{Emit, Metric, Names, Objective, Shard, WeighedPart},
-    method::Setup,
+    method::{Method, Setup},
+    watch::Watch,
 };
 
-/// A method's losses, and sample grids every so many updates.
-pub(super) struct Aligning<O> {
-    /// The losses.
-    pub(super) method: O,
+/// A method's losses, with sample grids and evaluations every so many updates.
+pub(super) struct Aligning<M: Method> {
+    /// The method.
+    pub(super) settings: M,
+    /// Its losses.
+    pub(super) method: M::Objective,
+    /// What the adapter says of itself before it is trained.
+    pub(super) meta: AdapterMeta,
     /// The grids.
     pub(super) grids: Grids,
+    /// The evaluations.
+    pub(super) watch: Option<Watch>,
 }
 
 /// Sample grids: the same prompts and seeds every time.
@@ -38,15 +45,26 @@ pub(super) struct Grids {
 /// The share of damaged pictures in what was drawn from files.
 const PASSED_OVER: &str = "passed_over";
 
-impl<O> Aligning<O> {
+/// The key of what a watch remembers beside what the method does. A method that is not watched, or not
+/// yet, has its memory to itself.
+const WATCH: &str = "watch";
+
+impl<M: Method> Aligning<M> {
+    /// What the adapter says of itself as it is now.
+    pub(super) fn described(&self) -> AdapterMeta {
+        let mut meta = self.meta.clone();
+        self.settings.describe(&self.method, &mut meta);
+        meta
+    }
+
     fn data(&self) -> Option<&dyn PreferredData> {
         self.grids.setup.materials.data.pictures()
     }
 }
 
-impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
+impl<M: Method> Objective for Aligning<M> {
     type Module = Adapter;
-    type Batch = O::Batch;
+    type Batch = <M::Objective as Objective>::Batch;
 
     fn names(&self) -> Names {
         let mut names = self.method.names();
@@ -60,14 +78,14 @@ impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
         self.method.span()
     }
 
-    fn prepare(&self, adapter: &Adapter, update: u64) -> O::Batch {
+    fn prepare(&self, adapter: &Adapter, update: u64) -> Self::Batch {
         self.method.prepare(adapter, update)
     }
 
     fn losses(
         &self,
         adapter: &Adapter,
-        batch: &O::Batch,
+        batch: &Self::Batch,
         update: u64,
         shard: Shard,
         emit: &mut dyn Emit,
@@ -84,11 +102,29 @@ impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
     }
 
     fn memory(&self) -> Option<Value> {
-        self.method.memory()
+        let method = self.method.memory();
+        match self.watch.as_ref().and_then(Watch::remembered) {
+            Some(watch) => Some(json!({ "method": method, WATCH: watch })),
+            None => method,
+        }
     }
 
     fn recall(&self, memory: Option<Value>) -> Result<(), serde_json::Error> {
-        self.method.recall(memory)
+        let (method, watched) = match memory {
+            Some(Value::Object(mut both)) if both.contains_key(WATCH) => {
+                let method = both.remove("method").filter(|method| !method.is_null());
+                (method, both.remove(WATCH))
+            }
+            method => (method, None),
+        };
+        if let Some(watch) = &self.watch {
+            watch.recall(watched)?;
+        }
+        self.method.recall(method)
+    }
+
+    fn wants_end(&self) -> bool {
+        self.method.wants_end() || self.watch.as_ref().is_some_and(Watch::wants_end)
     }
 
     fn after_update(
@@ -99,10 +135,14 @@ impl<O: Objective<Module = Adapter>> Objective for Aligning<O> {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.method.after_update(adapter, done, dir)?;
         let every = self.grids.settings.every;
-        if every == 0 || !done.is_multiple_of(every) {
-            return Ok(());
+        if every > 0 && done.is_multiple_of(every) {
+            let path = dir.join(format!("samples/step-{done:06}.png"));
+            self.grids.write(Some(adapter), &path)?;
         }
-        self.grids.write(Some(adapter), &dir.join(format!("samples/step-{done:06}.png")))
+        match self.watch.as_ref().filter(|watch| watch.is_due(done)) {
+            Some(watch) => watch.evaluate(adapter, &self.described(), done, dir),
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,132 +2,25 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hyperalign_core::{diffusion::Process, movement::KeyStepError, schedule::Solver};
-use hyperalign_models::{
-    base::BaseError,
-    hypernet::{Adapter, AdapterKind, AdapterMeta, ConfigError, TrainingReward},
-    weights::SaveError,
+use hyperalign_core::diffusion::Process;
+use hyperalign_models::hypernet::{
+    Adapter, AdapterKind, AdapterMeta, ConfigError, FullWeightsConfig, TrainingReward,
 };
-use hyperalign_rewards::{Prompt, ScoreError};
+use hyperalign_rewards::{Prompt, Reward};
 
 use super::{
-    AlignSettings,
+    AlignError, AlignSettings,
     objective::{Aligning, Grids},
     statistics::measure_statistics,
 };
 use crate::{
-    data::PreferenceError,
-    learner::{End, FitError, Run, Settings, SettingsError, fit},
+    learner::{End, Run, Settings, SettingsError, fit},
     method::{
-        BaseNeed, DataNeed, Materials, Method, MethodVisitor, Needs, NoiseNeed, Plan, RewardNeed,
-        Setup,
+        BaseNeed, DataNeed, Materials, Method, MethodSettings, MethodVisitor, Needs, NoiseNeed,
+        Plan, RewardNeed, Setup,
     },
+    watch::{HeldOut, Watch, Watched},
 };
-
-/// Why a run failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AlignError {
-    /// The network cannot be built.
-    #[error(transparent)]
-    Network(#[from] ConfigError),
-    /// The base refuses a prompt or a number of steps.
-    #[error(transparent)]
-    Base(#[from] BaseError),
-    /// A setting is unusable.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// Training failed.
-    #[error(transparent)]
-    Fit(#[from] FitError),
-    /// The preferred pictures cannot be read any more.
-    #[error("{0}; what was learned before is saved: mend the data and resume")]
-    Data(PreferenceError),
-    /// The adapter cannot be written.
-    #[error(transparent)]
-    Save(#[from] SaveError),
-    /// Key steps cannot be chosen.
-    #[error(transparent)]
-    KeySteps(#[from] KeyStepError),
-    /// The first pictures cannot be made.
-    #[error("cannot make the first sample pictures: {0}")]
-    Samples(Box<dyn std::error::Error + Send + Sync>),
-    /// The base's own solver draws noise.
-    #[error(
-        "the scheduler of the base `{base}` draws noise in its steps; training follows \
-         deterministic trajectories: name another class (DDIMScheduler) in its \
-         scheduler_config.json"
-    )]
-    Stochastic {
-        /// The base.
-        base: String,
-    },
-    /// The base's own solver evaluates the network twice in a step.
-    #[error(
-        "the scheduler of the base `{base}`, {solver}, evaluates the network twice in each step, \
-         and training learns at steps of one: name another class (DDIMScheduler) in its \
-         scheduler_config.json; pictures may be sampled with any"
-    )]
-    TwoEvaluations {
-        /// The base.
-        base: String,
-        /// Its solver.
-        solver: Solver,
-    },
-    /// The base's own solver draws no noise.
-    #[error(
-        "the method `{method}` learns from noise that its trajectories draw, and the scheduler of \
-         the base `{base}` draws none"
-    )]
-    Deterministic {
-        /// The method.
-        method: &'static str,
-        /// The base.
-        base: String,
-    },
-    /// The reward has no gradient.
-    #[error(
-        "the reward `{name}` has no gradient, and the method `{method}` learns from it; name a \
-         reward that has one"
-    )]
-    NotDifferentiable {
-        /// The reward.
-        name: String,
-        /// The method.
-        method: &'static str,
-    },
-    /// The method is for rectified flows.
-    #[error(
-        "the method `{method}` is defined for rectified flows such as FLUX.1, and `{base}` is a \
-         diffusion; take `dance-grpo`, which is for both, or a base that is a flow"
-    )]
-    NoFlow {
-        /// The method.
-        method: &'static str,
-        /// The base.
-        base: String,
-    },
-    /// There is no reward.
-    #[error("the method `{method}` needs a reward, and there is none")]
-    NoReward {
-        /// The method.
-        method: &'static str,
-    },
-    /// There is no data of the kind that the method learns from.
-    #[error("the method `{method}` learns from {needed}, and there are none in the data at hand")]
-    NoData {
-        /// The method.
-        method: &'static str,
-        /// What it learns from.
-        needed: DataNeed,
-    },
-    /// The reward cannot read what the method asks of it.
-    #[error("the reward cannot be asked what the method asks: {0}")]
-    Reward(#[from] ScoreError),
-    /// There is no prompt to learn from.
-    #[error("there are no prompts to learn from")]
-    NoPrompts,
-}
 
 /// A finished or interrupted run.
 #[derive(Debug)]
@@ -144,6 +37,8 @@ pub struct Aligned {
     pub seconds: f64,
     /// Where the adapter was written, once training was over.
     pub path: Option<PathBuf>,
+    /// What came of watching it.
+    pub watched: Watched,
 }
 
 /// Checks everything that a run takes for granted, before anything is written.
@@ -194,7 +89,10 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
         AdapterKind::StaticLora(config) if config.rank == 0 => {
             return Err(ConfigError::Zero { name: "rank" }.into());
         }
-        AdapterKind::StaticLora(_) => {}
+        AdapterKind::FullWeights(_) if matches!(method, MethodSettings::Hyperalign(_)) => {
+            return Err(AlignError::NotFull { method: method.name() });
+        }
+        AdapterKind::StaticLora(_) | AdapterKind::FullWeights(_) => {}
     }
     if let Some(reward) = &materials.reward {
         let asked = materials.prompts.iter().flat_map(|prompt| method.reward_prompts(&prompt.text));
@@ -204,6 +102,32 @@ pub fn check(materials: &Materials, settings: &AlignSettings) -> Result<(), Alig
     // Tells unknown words without the text encoder, which all prompts at once may be too much for.
     base.cut_off(&Prompt::texts(&materials.prompts))?;
     base.cut_off(&materials.sample_prompts)?;
+    check_watch(materials, settings)
+}
+
+/// Checks that a run can be watched as it is to be.
+fn check_watch(materials: &Materials, settings: &AlignSettings) -> Result<(), AlignError> {
+    let watch = &settings.watch;
+    watch.validate()?;
+    let held_out = materials.held_out.as_ref();
+    if watch.stop && !held_out.is_some_and(HeldOut::judges) {
+        return Err(AlignError::NothingHeldOut);
+    }
+    let Some(held_out) = held_out.filter(|_| watch.every > 0) else { return Ok(()) };
+    if held_out.prompts.is_empty() {
+        return Err(AlignError::NoPrompts);
+    }
+    let is_rewarded = settings.method.needs().reward != RewardNeed::None;
+    let trained = materials.reward.as_deref().filter(|_| is_rewarded);
+    if let Some(trained) = trained {
+        let identity = |reward: &dyn Reward| (reward.name().to_owned(), reward.version());
+        let same = |reward: &&Arc<dyn Reward>| identity(reward.as_ref()) == identity(trained);
+        if let Some(reward) = held_out.rewards.iter().find(same) {
+            return Err(AlignError::HeldOutIsTrained { name: reward.name().to_owned() });
+        }
+    }
+    held_out.check(materials.base.as_ref(), trained, watch.prompts)?;
+    materials.base.cut_off(&Prompt::texts(&held_out.prompts))?;
     Ok(())
 }
 
@@ -260,6 +184,9 @@ pub fn align(
         micro_steps: settings.training.accumulate,
     };
     let (adapter, meta) = fresh(&setup, settings)?;
+    if let AdapterKind::FullWeights(config) = &meta.network {
+        run.progress.line(&memory_of(config, &settings.training));
+    }
     let grids = Grids { settings: settings.samples.clone(), setup: setup.clone() };
     let before = run.dir.join("samples/step-000000.png");
     if settings.samples.every > 0 && !before.exists() {
@@ -267,7 +194,27 @@ pub fn align(
         run.progress.line(&format!("pictures of the base: {}", before.display()));
     }
     let training = settings.network.rates(settings.training.clone());
-    settings.method.accept(Training { setup, adapter, meta, grids, training, run })
+    let held_out = materials.held_out.clone().filter(|_| settings.watch.every > 0);
+    let watch = held_out.map(|held_out| {
+        let is_rewarded = settings.method.needs().reward != RewardNeed::None;
+        let progress = run.progress.clone();
+        Watch::new(settings.watch.clone(), setup.clone(), held_out, is_rewarded, progress)
+    });
+    settings.method.accept(Training { setup, adapter, meta, grids, watch, training, run })
+}
+
+/// What whole weights take beside the base: themselves, the gradients of each thread and their sum, two
+/// moments of the optimizer, and the moving average, in f32.
+fn memory_of(config: &FullWeightsConfig, training: &Settings) -> String {
+    let average = u64::from(training.ema.is_some());
+    let copies = 4 + training.shards as u64 + average;
+    let bytes = config.numbers() * 4 * copies;
+    format!(
+        "training {:.1} million weights: about {:.1} GiB for them, their gradients, moments and \
+         averages, beside the base and what a step takes",
+        config.numbers() as f64 / 1e6,
+        bytes as f64 / (1u64 << 30) as f64
+    )
 }
 
 /// An adapter that is the base as yet, and what it says about itself.
@@ -302,6 +249,7 @@ struct Training<'a> {
     adapter: Adapter,
     meta: AdapterMeta,
     grids: Grids,
+    watch: Option<Watch>,
     training: Settings,
     run: &'a Run,
 }
@@ -310,8 +258,9 @@ impl MethodVisitor for Training<'_> {
     type Output = Result<Aligned, AlignError>;
 
     fn visit<M: Method>(self, method: &M) -> Self::Output {
-        let Self { setup, adapter, mut meta, grids, training, run } = self;
-        let objective = Arc::new(Aligning { method: method.objective(setup), grids });
+        let Self { setup, adapter, meta, grids, watch, training, run } = self;
+        let (settings, losses) = (method.clone(), method.objective(setup));
+        let objective = Arc::new(Aligning { settings, method: losses, meta, grids, watch });
         let outcome = fit(objective.clone(), adapter, &training, run);
         let outcome = outcome.map_err(|error| {
             let data = objective.grids.setup.materials.data.pictures();
@@ -320,13 +269,20 @@ impl MethodVisitor for Training<'_> {
                 None => error.into(),
             }
         })?;
-        method.describe(&objective.method, &mut meta);
+        let meta = objective.described();
         let adapter = outcome.learned();
         let path = run.dir.join("adapter.safetensors");
         let finished = outcome.end != End::Interrupted;
         if finished {
             adapter.save(&path, &meta)?;
+            if let Adapter::FullWeights(weights) = &adapter {
+                let base = objective.grids.setup.base();
+                let written = base.save_changed(&weights.forward(), &run.dir.join("model"));
+                written.map_err(|source| AlignError::Model { source, adapter: path.clone() })?;
+            }
         }
+        let watch = objective.watch.as_ref().filter(|_| finished);
+        let watched = watch.map(|watch| watch.finish(&run.dir)).transpose()?;
         Ok(Aligned {
             adapter,
             meta,
@@ -334,6 +290,7 @@ impl MethodVisitor for Training<'_> {
             updates: outcome.update,
             seconds: outcome.elapsed.as_secs_f64(),
             path: finished.then_some(path),
+            watched: watched.unwrap_or_default(),
         })
     }
 }

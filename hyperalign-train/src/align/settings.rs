@@ -1,5 +1,6 @@
 //! What an alignment run can be told; one TOML file.
 
+use hyperalign_rewards::MixTerm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +8,7 @@ use super::{NetworkSettings, network::OWN};
 use crate::{
     learner::{AdamW, Schedule, Settings},
     method::{MethodSettings, TrajectorySettings},
+    watch::WatchSettings,
 };
 
 /// All settings of a run. Whatever is left out has the value of [`Default`].
@@ -17,12 +19,18 @@ pub struct AlignSettings {
     pub method: MethodSettings,
     /// How the model is sampled while it learns.
     pub trajectory: TrajectorySettings,
+    /// The rewards that are trained against, as a weighted sum; those that flags name if there are
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewards: Vec<MixTerm>,
     /// What is trained.
     pub network: NetworkSettings,
     /// How it is trained.
     pub training: Settings,
     /// Pictures along the way.
     pub samples: SampleSettings,
+    /// Evaluations along the way.
+    pub watch: WatchSettings,
     /// The table at the end.
     pub evaluation: EvaluationSettings,
 }
@@ -32,6 +40,7 @@ impl Default for AlignSettings {
         Self {
             method: MethodSettings::default(),
             trajectory: TrajectorySettings::default(),
+            rewards: Vec::new(),
             network: NetworkSettings::default(),
             training: Settings {
                 updates: 800,
@@ -54,6 +63,7 @@ impl Default for AlignSettings {
                 ..Settings::default()
             },
             samples: SampleSettings::default(),
+            watch: WatchSettings::default(),
             evaluation: EvaluationSettings::default(),
         }
     }

@@ -215,6 +215,15 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// The update of the oldest checkpoint that a run may go on from, if it has any.
+///
+/// # Errors
+///
+/// Fails if the folder cannot be read.
+pub(crate) fn oldest(dir: &Path) -> io::Result<Option<u64>> {
+    Ok(list(dir)?.first().map(|(update, _)| *update))
+}
+
 /// Loads the newest whole checkpoint into `fresh`. The second value names the damaged ones that
 /// were passed over. With `new_learning_rate`, that of the checkpoint may be another.
 ///

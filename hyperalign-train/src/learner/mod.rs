@@ -43,6 +43,7 @@ mod student;
 mod update;
 
 pub use checkpoint::ResumeError;
+pub(crate) use checkpoint::oldest as oldest_checkpoint;
 pub use dashboard::{abandon_dashboard, dashboard_is_open};
 pub use fit::fit;
 pub use hyperalign_core::stop::Stop;

@@ -77,6 +77,13 @@ pub trait Objective: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether the run is to end, which it does at the end of the [`span`](Self::span). What the answer
+    /// depends on belongs into the [`memory`](Self::memory): a run that has ended goes on only where
+    /// the answer is another.
+    fn wants_end(&self) -> bool {
+        false
+    }
+
     /// Called after every update, `done` of which are done, for example to write sample pictures.
     ///
     /// `module` lies on the plain device and is the moving average where one is kept. A run that

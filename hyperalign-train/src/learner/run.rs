@@ -84,6 +84,13 @@ impl std::fmt::Debug for Progress {
 }
 
 impl Progress {
+    /// Says something in the midst of a run, unless a dashboard covers the terminal.
+    pub(crate) fn line_while_running(&self, line: &str) {
+        if let Self::Lines(write) = self {
+            write(line);
+        }
+    }
+
     /// Says something while no dashboard is open.
     pub(crate) fn line(&self, line: &str) {
         if let Self::Lines(write) | Self::Dashboard(write) = self {
@@ -101,6 +108,8 @@ pub enum End {
     Interrupted,
     /// [`Settings::time_limit`](super::Settings::time_limit) was reached.
     TimeUp,
+    /// The objective wanted it: [`Objective::wants_end`](super::Objective::wants_end).
+    ByObjective,
 }
 
 /// What a run gives.

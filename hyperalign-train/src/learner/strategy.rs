@@ -122,6 +122,8 @@ impl<O: Objective> Sitting<O> {
         let time_up = self.settings.time_limit.is_some_and(|limit| self.state.elapsed >= limit);
         Ok(if self.run.stop.is_requested() || interrupter.should_stop() {
             Some(End::Interrupted)
+        } else if self.objective.wants_end() {
+            Some(End::ByObjective)
         } else if time_up {
             Some(End::TimeUp)
         } else {
@@ -179,7 +181,6 @@ impl<O: Objective> Sitting<O> {
         state.average = state.average.take().map(|average| average.take(&student.module, update));
         (state.module, state.optimizer) = (student.module, step.optimizer);
         state.update = update + 1;
-        state.memory = self.objective.memory();
         if self.settings.clip_to_mean.is_some() {
             let mean = state.mean_norm.unwrap_or(clipped);
             let rate = (1.0 / (update + 1) as f64).max(MEAN_RATE);
@@ -194,6 +195,8 @@ impl<O: Objective> Sitting<O> {
         };
         self.journal.write(&row).map_err(write_error(&self.journal_path))?;
         self.after_update()?;
+        // What is remembered of an update includes what was seen after it.
+        self.state.memory = self.objective.memory();
         self.state.elapsed += begin.elapsed();
         Ok(row)
     }

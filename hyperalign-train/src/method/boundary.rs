@@ -10,6 +10,9 @@
 use burn::tensor::{Gradients, Tensor};
 use hyperalign_core::lora::{LoraDelta, LoraSet};
 
+/// What an update at the border has.
+const TWO_FACTORS: &str = "HyperAlign trains low-rank updates alone";
+
 /// An update at the border of the frozen network.
 pub struct Boundary {
     joints: Vec<Joint>,
@@ -32,6 +35,10 @@ pub struct SampleGradients(Vec<[Tensor<3>; 2]>);
 
 impl Boundary {
     /// Cuts the tape at `lora`, which is for `rows` samples or the same for all of them.
+    ///
+    /// # Panics
+    ///
+    /// Panics for an update of whole weights: each sample would have all of them.
     pub fn new(lora: &LoraSet, rows: usize) -> Self {
         let joints = lora.iter().map(|(path, delta)| {
             let LoraDelta { down_aux, down, up, up_aux, .. } = delta.clone();
@@ -39,6 +46,7 @@ impl Boundary {
                 Some(aux) => aux.unsqueeze().matmul(down),
                 None => down,
             };
+            let up = up.expect(TWO_FACTORS);
             let up = match up_aux {
                 Some(aux) => up.matmul(aux.unsqueeze()),
                 None => up,
@@ -58,6 +66,7 @@ impl Boundary {
         LoraSet::new(self.joints.iter().map(|joint| {
             let [down, up] = joint.leaves.clone();
             let scale = joint.plain.scale;
+            let up = Some(up);
             (joint.path.clone(), LoraDelta { down_aux: None, down, up, up_aux: None, scale })
         }))
     }
@@ -79,8 +88,8 @@ impl Boundary {
     pub fn norms(&self, SampleGradients(gradients): &SampleGradients) -> Vec<f64> {
         let squares = self.joints.iter().zip(gradients).map(|(joint, [down, up])| {
             let LoraDelta { down_aux, up_aux, .. } = &joint.plain;
-            let inner = [joint.plain.down.clone(), joint.plain.up.clone()];
-            let [inner_down, inner_up] = inner;
+            let inner_down = joint.plain.down.clone();
+            let inner_up = joint.plain.up.clone().expect(TWO_FACTORS);
             let (down, up) = (down.clone(), up.clone());
             let of_down = match down_aux {
                 // whole = aux inner, so d inner = aux^T d whole and d aux = d whole inner^T.
@@ -132,7 +141,7 @@ fn plain(delta: &LoraDelta) -> LoraDelta {
     LoraDelta {
         down_aux: down_aux.map(Tensor::inner),
         down: down.inner(),
-        up: up.inner(),
+        up: up.map(Tensor::inner),
         up_aux: up_aux.map(Tensor::inner),
         scale,
     }

@@ -34,8 +34,9 @@ pub use diffusion_dpo::{DiffusionDpo, DiffusionDpoSettings, preference_loss};
 pub use diffusion_kto::{DiffusionKto, DiffusionKtoSettings, Utility, utility_loss};
 pub use fine_tuning::{FineTuning, FineTuningSettings};
 pub use grpo::{
-    DanceGrpoSettings, Experience, Experiences, FirstNoise, FlowGrpoSettings, FlowSampling, Grpo,
-    MixGrpoSettings, Spread, WindowSchedule, advantages, policy_loss,
+    DanceGrpoSettings, Drawn, Experience, Experiences, FirstNoise, FlowGrpoSettings, FlowSampling,
+    Grpo, MixGrpoSettings, Ratios, Spread, Summed, WindowSchedule, advantages, advantages_of_each,
+    guarded, policy_loss,
 };
 pub use hyperalign::{HyperAlign, HyperAlignSettings, Views};
 pub use needs::{BaseNeed, DataNeed, Needs, NoiseNeed, RewardNeed};
@@ -50,7 +51,7 @@ pub use srpo::{Finished, Srpo, SrpoSettings, recovered};
 pub use trajectory::{KeyStepChoice, Plan, TrajectorySettings};
 
 /// A method: its settings, and what can be said and made of them.
-pub trait Method: Clone {
+pub trait Method: Clone + Send + Sync + 'static {
     /// What it trains towards.
     type Objective: Objective<Module = Adapter>;
 

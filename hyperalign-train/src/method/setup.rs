@@ -15,6 +15,7 @@ use super::TrajectorySettings;
 use crate::{
     data::TrainingData,
     learner::{Shard, parallel},
+    watch::HeldOut,
 };
 
 /// What a run is made of.
@@ -32,6 +33,8 @@ pub struct Materials {
     pub data: TrainingData,
     /// Prompts of the sample grids.
     pub sample_prompts: Vec<String>,
+    /// What the run is watched by; nothing where it is not.
+    pub held_out: Option<HeldOut>,
     /// What pictures of this base have to say of the origin of its data, where a licence asks for
     /// it.
     pub attribution: Option<&'static str>,

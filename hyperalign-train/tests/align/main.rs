@@ -5,9 +5,11 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
+mod full;
 mod learns;
 mod methods;
 mod network;
 mod resume;
 mod step;
 mod toy;
+mod watch;

@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use burn::{module::Module, tensor::Tensor};
-use hyperalign_core::{contract::NoAdapter, testing};
+use hyperalign_core::{
+    contract::NoAdapter,
+    testing::{self, Brightness},
+};
 use hyperalign_models::{
     hypernet::{Adapter, AdapterMeta, Variant},
     testing::{shaken, small_base, small_flux},
 };
-use hyperalign_rewards::{Prompt, Reward, emoji::parse};
+use hyperalign_rewards::{Mix, MixPart, Prompt, Reward, emoji::parse};
 use hyperalign_train::{
     align::{AlignSettings, align, check},
     data::TrainingData,
@@ -16,7 +19,8 @@ use hyperalign_train::{
     method::{
         AlignPropSettings, DanceGrpoSettings, DiffusionDpoSettings, DiffusionKtoSettings,
         DraftLvSettings, DraftSettings, FlowGrpoSettings, Materials, Method, MethodSettings,
-        RaftSettings, ReflSettings, Setup, SpoSettings, Utility,
+        MixGrpoSettings, Plan, RaftSettings, Ratios, ReflSettings, Setup, SpoSettings, Summed,
+        Utility,
     },
 };
 
@@ -243,6 +247,93 @@ fn ratios_of_likelihoods_begin_at_one() {
             assert!(furthest < 1e-5, "update {turn}: {furthest}");
         }
     }
+}
+
+/// Brightness, against which colours have to be weighed.
+fn colour_and_brightness(weights: [f64; 2]) -> Arc<dyn Reward> {
+    let part = |reward: Arc<dyn Reward>, weight, std| MixPart { reward, weight, mean: 0.0, std };
+    let parts =
+        vec![part(Arc::new(Colour), weights[0], 0.1), part(Arc::new(Brightness), weights[1], 1e-3)];
+    Arc::new(Mix::new(parts).unwrap())
+}
+
+/// The advantages by each reward are added up, so that the unit of none matters.
+#[test]
+fn rewards_that_are_summed_as_advantages_have_the_same_say() {
+    let of = |weights, summed| {
+        let materials = Materials { reward: Some(colour_and_brightness(weights)), ..materials() };
+        let method = DanceGrpoSettings { group_size: 4, summed, ..DanceGrpoSettings::default() };
+        let objective = method.objective(setup(&materials));
+        let batch = objective.prepare(&fresh(&materials).valid(), 0);
+        (batch.scores().to_vec(), batch.of_update(0)[0].advantages().to_vec())
+    };
+    let (_, colour) = of([1.0, 0.0], Summed::Advantages);
+    let (_, brightness) = of([0.0, 1.0], Summed::Advantages);
+    let (scores, both) = of([1.0, 2.0], Summed::Advantages);
+    for ((both, colour), brightness) in both.iter().zip(&colour).zip(&brightness) {
+        assert!((both - (colour + 2.0 * brightness)).abs() < 1e-6);
+    }
+    let (sums, by_score) = of([1.0, 2.0], Summed::Scores);
+    // The sum of scores goes by the one of the larger unit, here brightness.
+    let differ =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(differ(&by_score, &brightness) < 0.2 && differ(&both, &by_score) > 0.5);
+    assert!(scores.iter().zip(&sums).all(|(a, b)| (a - b).abs() < 1e-3 * b.abs().max(1.0)));
+}
+
+/// By its gradient; by scores the advantages above.
+#[test]
+fn a_mix_of_rewards_is_raised_on_new_noise() {
+    let part = |reward: Arc<dyn Reward>, weight| MixPart { reward, weight, mean: 0.0, std: 0.1 };
+    let mix = vec![part(Arc::new(Colour), 1.0), part(Arc::new(Brightness), 0.05)];
+    let materials = Materials { reward: Some(Arc::new(Mix::new(mix).unwrap())), ..materials() };
+    assert_raises(&materials, DraftSettings { trajectories: 4, last_steps: 2 }.into(), 60);
+}
+
+/// Guarded ratios begin at one, and their loss has the direction of the plain one.
+#[test]
+fn guarded_ratios_begin_at_one_and_learn() {
+    let flow = materials_of(Arc::new(small_flux(false, &testing::device())));
+    let guarded = FlowGrpoSettings {
+        ratios: Ratios::Guarded,
+        updates_per_rollout: 2,
+        kl_weight: 0.0,
+        ..FlowGrpoSettings::default()
+    };
+    let adapter = shaken(fresh(&flow), 0.1);
+    let objective = guarded.objective(setup(&flow));
+    let batch = objective.prepare(&adapter.valid(), 2);
+    for turn in 0..2 {
+        let mut emitted = Emitted::default();
+        let shard = Shard { index: 0, count: 1 };
+        objective.losses(&adapter, &batch, 2 + turn, shard, &mut emitted);
+        let ratios = emitted.metrics.iter().filter(|metric| metric.name == "ratio_deviation");
+        let furthest = ratios.map(|metric| metric.sum / metric.count as f64).fold(0.0, f64::max);
+        assert!(furthest < 1e-5, "update {turn}: {furthest}");
+    }
+    assert_raises(&flow, guarded.into(), 150);
+    let scheduler = materials().base.scheduler(4).unwrap();
+    let plan = Plan { scheduler: scheduler.as_ref(), shards: 1 };
+    let dance = DanceGrpoSettings { ratios: Ratios::Guarded, ..DanceGrpoSettings::default() };
+    let told = dance.check(&plan).unwrap_err().to_string();
+    assert!(told.contains("`method.ratios = guarded`") && told.contains("flows"), "{told}");
+}
+
+/// A short tail saves evaluations after the window, and learns from the same steps.
+#[test]
+fn a_short_tail_learns_from_the_window() {
+    let materials = materials();
+    let adapter = fresh(&materials);
+    let of = |tail| {
+        let method = MixGrpoSettings { group_size: 4, window: 1, tail, ..Default::default() };
+        let objective = method.objective(setup(&materials));
+        let batch = objective.prepare(&adapter.valid(), 0);
+        let learned: Vec<_> = batch.of_update(0)[0].learned().collect();
+        (batch.of_update(0)[0].steps(), learned)
+    };
+    let ((whole, learned), (short, same)) = (of(1.0), of(0.4));
+    assert_eq!((whole, short), (4, 2));
+    assert_eq!(learned, same);
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn the_encoder_and_the_text_stream_of_a_flow_are_a_choice() {
     let targets = |meta: &AdapterMeta| match &meta.network {
         AdapterKind::Hypernet(config) => config.targets.len(),
         AdapterKind::StaticLora(config) => config.targets.len(),
+        AdapterKind::FullWeights(config) => config.targets.len(),
     };
     let default = with(None, TextStream::Frozen).unwrap();
     assert_eq!((default.encoder_depth(), targets(&default)), (None, 2 * 4 + 3));

@@ -135,6 +135,11 @@ pub fn static_lora() -> NetworkSettings {
     NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen, targets: None }
 }
 
+/// The weights themselves.
+pub fn full() -> NetworkSettings {
+    NetworkSettings::Full { targets: None }
+}
+
 pub fn materials() -> Materials {
     materials_of(Arc::new(small_base(1, &testing::device())))
 }
@@ -156,6 +161,7 @@ pub fn materials_of(base: Arc<dyn Base>) -> Materials {
         reward: Some(Arc::new(Colour)),
         reward_decoder: None,
         sample_prompts: prompts.map(str::to_owned).to_vec(),
+        held_out: None,
         attribution: None,
         prompts: Prompt::of(&prompts),
         data: TrainingData::Pictures(Arc::new(Plain)),

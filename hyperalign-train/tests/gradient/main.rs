@@ -95,6 +95,7 @@ fn the_gradient_of_the_loss_is_that_of_finite_differences() {
         prompts: Prompt::of(&["a red dog", "blue"]),
         data: TrainingData::Pictures(Arc::new(Noise)),
         sample_prompts: Vec::new(),
+        held_out: None,
         attribution: None,
         device,
     };

@@ -45,6 +45,7 @@ fn setup(base: Arc<dyn Base>) -> Setup {
         prompts: Prompt::of(&["a red dog", "blue"]),
         data: TrainingData::Pairs(Arc::new(Noise)),
         sample_prompts: Vec::new(),
+        held_out: None,
         attribution: None,
         device: device(),
     };

@@ -171,6 +171,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
         prompts: Prompt::of(&[&subject.prompt]),
         data: TrainingData::Pictures(preferred),
         sample_prompts: Vec::new(),
+        held_out: None,
         attribution: None,
         device: device.clone(),
     };

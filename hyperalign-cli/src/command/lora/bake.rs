@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hyperalign_core::lora::LoraSet;
 use hyperalign_models::generate::{AdapterFile, Generation, Sampling};
-use hyperalign_models::hypernet::Variant;
+use hyperalign_models::hypernet::{Adapter, Variant};
 use hyperalign_models::lora::{Baked, LoraFile, bake, mean_of};
 use miette::{Diagnostic, IntoDiagnostic};
 use serde_json::json;
@@ -84,6 +84,9 @@ enum BakeError {
     #[error("`--step {step}` of a run of {steps} steps, whose last is {}", steps - 1)]
     #[diagnostic(help("take an earlier step, or more `--steps`"))]
     Step { step: usize, steps: usize },
+    #[error("`{}` has trained whole weights, which no LoRA of a small rank is", file.display())]
+    #[diagnostic(help("use it with `--adapter`, or the model folder beside it with `--base`"))]
+    FullWeights { file: PathBuf },
     #[error("`--variant none` has no update to bake")]
     #[diagnostic(help("leave it out"))]
     NoVariant,
@@ -96,6 +99,9 @@ pub(super) fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let (base, preset) = args.base.open(&device)?;
     let layers = layers_of(base.as_ref())?;
     let adapter = AdapterFile::open(&args.adapter, base.as_ref(), &device).into_diagnostic()?;
+    if matches!(adapter.adapter, Adapter::FullWeights(_)) {
+        return Err(BakeError::FullWeights { file: args.adapter.clone() }.into());
+    }
     base::warn_of_cuts(base.as_ref(), std::iter::once(args.prompt.as_str()))?;
     let variant = match args.variant.map(VariantChoice::adapted) {
         Some(None) => return Err(BakeError::NoVariant.into()),

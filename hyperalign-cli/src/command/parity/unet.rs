@@ -121,7 +121,7 @@ pub(super) fn lora(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let delta = |a: &Tensor<2>, b: &Tensor<2>| LoraDelta {
         down_aux: None,
         down: a.clone().transpose().unsqueeze(),
-        up: b.clone().transpose().unsqueeze(),
+        up: Some(b.clone().transpose().unsqueeze()),
         up_aux: None,
         scale,
     };

@@ -58,11 +58,13 @@ pub struct Args {
     #[command(flatten)]
     base: BaseArgs,
 
-    /// Trained adapter: the adapter.safetensors of a run.
+    /// Trained adapter: the adapter.safetensors of a run, or the name of one that comes with the
+    /// program (emoji-sd-s). Default: the program's own for the base, where a request names its variant.
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
 
-    /// How the adapter is used where a request says nothing. Default: as it was trained.
+    /// How the adapter is used where a request says nothing. Default: as it was trained, if `--adapter`
+    /// names one.
     #[arg(long, value_enum)]
     variant: Option<VariantChoice>,
 

@@ -6,6 +6,7 @@ use hyperalign_core::{memory, stop::Stop};
 use hyperalign_models::{
     base::Base,
     generate::{AdapterFile, Sampling},
+    hypernet::AdapterPlace,
     lora::{Laid, LoraError, LoraFile},
     weights,
 };

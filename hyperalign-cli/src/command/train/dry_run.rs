@@ -8,6 +8,7 @@ use hyperalign_train::{
     align::{AlignSettings, align},
     learner::{Progress, Run},
     method::Materials,
+    watch::WatchSettings,
 };
 use miette::IntoDiagnostic;
 use serde::Serialize;
@@ -25,7 +26,7 @@ struct Needs {
     updates: u64,
     /// Mean over the updates that share what is prepared, after as many of warming up.
     seconds_an_update: f64,
-    /// All updates, without sample pictures and the table.
+    /// All updates, without sample pictures, evaluations along the way and the table.
     hours: f64,
     /// The most that this process held, the base included. Of the CPU alone.
     peak_memory_bytes: Option<u64>,
@@ -87,6 +88,7 @@ fn measured(settings: &AlignSettings, updates: u64) -> AlignSettings {
     settings.training.checkpoint_every = updates;
     settings.training.time_limit = None;
     settings.samples.every = 0;
+    settings.watch = WatchSettings { every: 0, stop: false, ..settings.watch };
     settings
 }
 
@@ -104,7 +106,7 @@ fn size(dir: &Path) -> miette::Result<u64> {
 fn told(needs: &Needs) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let mut text = format!(
-        "{} on {} with {}: {} updates of {:.2} s, {:.1} hours, without sample pictures and the table\n",
+        "{} on {} with {}: {} updates of {:.2} s, {:.1} hours, without what is made along the way and the table\n",
         needs.method, needs.base, needs.device, needs.updates, needs.seconds_an_update, needs.hours,
     );
     if let Some(peak) = needs.peak_memory_bytes {

@@ -16,7 +16,9 @@ use hyperalign_train::{
         drawn::{DrawError, DrawnSet, JudgedPairs},
         world_of,
     },
+    eval::EmojiGold,
     method::{DataNeed, Materials, RewardNeed},
+    watch::HeldOut,
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
@@ -48,6 +50,12 @@ enum MaterialsError {
         it: &'static str,
         flags: &'static str,
     },
+    #[error(
+        "`--held-out {held_out}` has a network in common with the reward that is trained against, \
+         `{trained}`, and cannot tell whether that is cheated"
+    )]
+    #[diagnostic(help("hold out a reward of another network"))]
+    SharesANetwork { held_out: String, trained: String },
     #[error("`--data` names pictures of the emoji world, and `{given}` is no base of it")]
     #[diagnostic(help(
         "add `--preferences PATH` (Pick-a-Pic or HPD) instead, or take `--base emoji-sd`"
@@ -78,6 +86,14 @@ pub(super) enum OwnData {
     WinnersHasty,
     /// The best of four of the base's own pictures by the reward.
     Ranked,
+}
+
+/// The rewards that flags and settings name.
+pub(super) struct Named {
+    /// The one that is trained against; the embedded world's own if there is none.
+    pub(super) reward: Option<Arc<dyn Reward>>,
+    /// Those that are only looked at.
+    pub(super) held_out: Vec<Arc<dyn Reward>>,
 }
 
 /// Flags that name data.
@@ -132,8 +148,8 @@ impl DataArgs {
         })
     }
 
-    /// The materials of a run of the base called `given`, opened as `options` say, against `reward`
-    /// where one is named, and the prompts that the table at the end is made on, where they are not
+    /// The materials of a run of the base called `given`, opened as `options` say, against the
+    /// rewards that are named, and the prompts that the table at the end is made on, where they are not
     /// the embedded world's.
     ///
     /// # Errors
@@ -143,7 +159,7 @@ impl DataArgs {
     pub(super) fn open(
         &self,
         (given, options): (&str, &BaseOptions),
-        reward: Option<Arc<dyn Reward>>,
+        Named { reward, held_out }: Named,
         settings: &AlignSettings,
         device: &Device,
     ) -> miette::Result<(Materials, Option<Vec<Prompt>>)> {
@@ -176,6 +192,9 @@ impl DataArgs {
             };
             let set = self.data.or(default);
             let mut world = emoji((given, options), set, reward, settings, device)?;
+            if let Some(watched_by) = world.held_out.as_mut().filter(|_| !held_out.is_empty()) {
+                watched_by.rewards = held_out;
+            }
             if let Some(preferences) = preferences {
                 let size = world.base.picture_size();
                 // Before anything is trained: this base knows only so many words.
@@ -186,6 +205,7 @@ impl DataArgs {
             if let Some(prompts) = prompts {
                 world.prompts = prompts;
             }
+            check_held_out(&world, settings)?;
             return Ok((checked(world)?, None));
         }
         // Says which bases there are, if it is none at all.
@@ -201,16 +221,23 @@ impl DataArgs {
             None => TrainingData::None,
             Some(preferences) => TrainingData::Pairs(pictures(preferences, base.picture_size())?),
         };
+        let watched = settings.watch.prompts.min(prompts.len());
         let materials = checked(Materials {
             base,
             reward,
             reward_decoder: None,
+            held_out: Some(HeldOut {
+                prompts: prompts[..watched].to_vec(),
+                rewards: held_out,
+                ..HeldOut::default()
+            }),
             sample_prompts: Prompt::texts(&prompts[..sample_prompts.min(prompts.len())]),
             prompts,
             data,
             attribution: None,
             device: device.clone(),
         })?;
+        check_held_out(&materials, settings)?;
         Ok((materials, Some(table)))
     }
 
@@ -240,6 +267,21 @@ impl DataArgs {
         };
         let (given, method) = (given.to_owned(), settings.method.name());
         Err(MaterialsError::Missing { given, method, missing, it, flags })
+    }
+}
+
+/// Checks that what is held out has had nothing to do with the reward that the method learns from.
+fn check_held_out(materials: &Materials, settings: &AlignSettings) -> Result<(), MaterialsError> {
+    let is_rewarded = settings.method.needs().reward != RewardNeed::None;
+    let Some(trained) = materials.reward.as_ref().filter(|_| is_rewarded) else { return Ok(()) };
+    let rewards = materials.held_out.iter().flat_map(|held_out| &held_out.rewards);
+    let mut names = rewards.map(|reward| reward.name());
+    match names.find(|name| rewards::share_a_network(name, trained.name())) {
+        Some(name) => Err(MaterialsError::SharesANetwork {
+            held_out: name.to_owned(),
+            trained: trained.name().to_owned(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -297,10 +339,19 @@ fn emoji(
     let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
     let world = world_of(base.as_ref());
     let data = own_data(base.as_ref(), world, set, seed, reward.as_ref(), device)?;
+    let held_out = Arc::new(rewards::reward(rewards::HELD_OUT, device)?);
+    let watched = world.prompts(Split::Tuning, settings.watch.prompts, 0);
+    let held_out = HeldOut {
+        prompts: watched.into_iter().map(Prompt::from).collect(),
+        rewards: vec![held_out.clone()],
+        gold: Some(Arc::new(EmojiGold)),
+        space: Some(held_out),
+    };
     Ok(Materials {
         base,
         reward: Some(reward),
         reward_decoder: None,
+        held_out: Some(held_out),
         prompts: of_the_world(world, Split::Train, TRAINING_PROMPTS, seed),
         data,
         sample_prompts: text(world.prompts(Split::Tuning, sample_prompts, 0)),

@@ -4,6 +4,7 @@ mod controls;
 mod dry_run;
 mod materials;
 mod report;
+mod settings;
 
 use std::{
     io::IsTerminal,
@@ -19,18 +20,20 @@ use hyperalign_core::{
     movement::{key_steps_by_share, key_steps_spread},
 };
 use hyperalign_models::weights;
+use hyperalign_rewards::MixTerm;
 use hyperalign_train::{
-    align::{AlignError, AlignSettings, Aligned, REMOVED, align, check},
+    align::{AlignSettings, Aligned, align, check},
     eval::{Sampling, Shot, movement},
-    learner::{End, FolderLock, Progress, Resume, Run, SettingsError, Stop},
+    learner::{End, FolderLock, Progress, Resume, Run, Stop},
     method::{KeyStepChoice, Materials, MethodSettings, RewardNeed, TrajectorySettings},
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
+use self::settings::{in_its_line, pointed_at, settings};
 use crate::{
     args::{finite, seed, updates},
     base::BaseOptions,
-    codec, config,
+    codec,
     context::Context,
     interrupt,
     outcome::Outcome,
@@ -79,16 +82,26 @@ pub struct Args {
     out: PathBuf,
 
     #[arg(long, value_name = "REWARD", help = format!(
-        "Reward to train against, instead of the embedded world's own: {}. A run that is resumed \
-         needs it again",
+        "Reward to train against, instead of the settings' or the embedded world's own: {}",
         rewards::kinds()
     ))]
     reward: Option<String>,
 
     /// Files of a published reward: its folder, or a file in it. With several in a mix, one for
     /// each. A run that is resumed needs them again.
-    #[arg(long, value_name = "[NAME=]PATH", requires = "reward")]
+    #[arg(long, value_name = "[NAME=]PATH")]
     reward_weights: Vec<String>,
+
+    /// Reward that is only looked at while the run goes on, any that `--reward` takes: where it falls
+    /// while the reward that is trained against rises, there is a warning. Several may be given.
+    /// Default: the embedded world's own, for its bases. A run that is resumed needs it again.
+    #[arg(long, value_name = "REWARD")]
+    held_out: Vec<String>,
+
+    /// End the run at the first sign that its reward is cheated, and keep the adapter that was best
+    /// by the held-out rewards.
+    #[arg(long)]
+    stop_on_hacking: bool,
 
     /// Folder of a small codec (VAEpreview.safetensors) that makes the pictures which the reward is
     /// shown, instead of the base's autoencoder: cheaper, and less sharp. For bases with the latents
@@ -98,7 +111,7 @@ pub struct Args {
 
     /// Go on with the run in `--out`, from its last checkpoint, with its own settings. What names
     /// its parts (`--base`, `--dtype`, `--lora`, `--data`, `--preferences`, `--columns`, `--prompts`,
-    /// `--reward`, `--reward-weights`, `--reward-codec`) is given again.
+    /// `--reward-weights`, `--held-out`, `--reward-codec`) is given again.
     #[arg(long, conflicts_with = "config")]
     resume: bool,
 
@@ -153,6 +166,7 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args, context)?;
     let device = context.device()?;
+<<<<<<< HEAD
     let _lock = (!args.dry_run).then(|| lock(args)).transpose()?;
     let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
     let open = |reward| rewards::open(reward, &files, &device);
@@ -164,6 +178,23 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     base_options.offline |= args.dry_run;
     let (mut world, held_out) =
         args.data.open((&args.base, &base_options), reward, &settings, &device)?;
+=======
+    let _lock = lock(args)?;
+    let of_settings = Some(&settings.rewards).filter(|terms| !terms.is_empty());
+    let trained = of_settings.map(|terms| MixTerm::describe(terms));
+    let named: Vec<&String> = trained.iter().chain(&args.held_out).collect();
+    let files = rewards::files(&named, &args.reward_weights)?;
+    let open = |reward: &String| rewards::open(reward, &files, &device);
+    let reward = trained.as_ref().map(open).transpose();
+    let reward = reward.map_err(|error| in_its_line(args, "rewards", error))?;
+    let held_out = args.held_out.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
+        return Err(TrainError::NoControls { method: settings.method.name() }.into());
+    }
+    let base = (args.base.as_str(), &args.base_options);
+    let (mut world, table_prompts) =
+        args.data.open(base, materials::Named { reward, held_out }, &settings, &device)?;
+>>>>>>> tune
     let folder = args.reward_codec.as_deref();
     let codec = codec::decoder("--reward-codec", folder, world.base.as_ref(), &device)?;
     let codec_hash = codec.as_ref().map(weights::hash);
@@ -220,10 +251,12 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let settings = if args.controls { controls::measured(&settings) } else { settings };
-    let report = report::Report { world: &world, settings: &settings, trained: &trained, held_out };
+    let (world, settings, trained) = (&world, &settings, &trained);
+    let report = report::Report { world, settings, trained, held_out: table_prompts };
     report.run(&args.out, &stop, args.json)
 }
 
+<<<<<<< HEAD
 /// The settings of a new run, or those of the run that is resumed.
 fn settings(args: &Args, context: &Context) -> miette::Result<AlignSettings> {
     let stored = args.out.join(CONFIG);
@@ -273,6 +306,8 @@ fn pointed_at(args: &Args, error: AlignError) -> miette::Report {
     in_its_line().unwrap_or_else(|| miette::Report::from_err(error))
 }
 
+=======
+>>>>>>> tune
 /// Key steps of P: those of the settings, or as the settings choose them.
 fn key_steps(
     world: &Materials,
@@ -370,6 +405,15 @@ impl Trainer<'_> {
         };
         let aligned = align(self.world, settings, key_steps, &run).into_diagnostic()?;
         eprintln!("{} updates in {:.0} s", aligned.updates, aligned.seconds);
+        if let Some(update) = aligned.watched.alarm {
+            output::warn(&format!(
+                "the reward is hacked from update {update} on: it rises while what is held out falls \
+                 (watch.jsonl)"
+            ));
+        }
+        if let Some((update, path)) = &aligned.watched.best {
+            eprintln!("best by what is held out: update {update}, {}", path.display());
+        }
         match aligned.end {
             End::Interrupted => {
                 let how = match self.args.config {
@@ -380,6 +424,10 @@ impl Trainer<'_> {
                 Ok(None)
             }
             End::Finished | End::TimeUp => Ok(Some(aligned)),
+            End::ByObjective => {
+                eprintln!("ended because the reward is hacked");
+                Ok(Some(aligned))
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ impl Denoiser for Toy {
 
 /// An update of one layer with this factor in each row.
 pub fn update(down: Tensor<3>) -> LoraSet {
-    let up = down.ones_like();
+    let up = Some(down.ones_like());
     let delta = LoraDelta { down_aux: None, down, up, up_aux: None, scale: 0.1 };
     LoraSet::new([("layer".to_owned(), delta)])
 }

@@ -128,8 +128,8 @@ fn the_ratio_of_densities() {
 fn it_does_not_depend_on_the_batch() {
     let reward = identity();
     let factor = |size| Tensor::<3>::ones([1, size, size], &testing::device());
-    let delta =
-        LoraDelta { down_aux: None, down: factor(1), up: factor(1), up_aux: None, scale: 1.0 };
+    let (down, up) = (factor(1), Some(factor(1)));
+    let delta = LoraDelta { down_aux: None, down, up, up_aux: None, scale: 1.0 };
     let adapter = StaticAdapter(LoraSet::new([("layer".to_owned(), delta)]));
     let das = Das { particles: 4, alpha: Some(0.05), ess_threshold: 1.0, ..Das::default() };
     for plan in plans(6) {

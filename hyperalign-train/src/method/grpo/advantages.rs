@@ -14,6 +14,36 @@ pub enum Spread {
     Rollout,
 }
 
+/// What is added up where several rewards are trained against at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Summed {
+    /// Their standardised and weighted scores: whichever differs most within a group decides.
+    #[default]
+    Scores,
+    /// The advantages by each, weighted: within every group each reward has its say, however little
+    /// its scores differ there (MixGRPO).
+    Advantages,
+}
+
+/// The weighted sum of the advantages by each of several rewards, at most `clip` in either direction.
+/// `terms` has the weight of each and its scores.
+pub fn advantages_of_each(
+    terms: &[(f64, Vec<f64>)],
+    group: usize,
+    spread: Spread,
+    clip: f64,
+) -> Vec<f64> {
+    let mut sums: Vec<f64> = vec![0.0; terms.first().map_or(0, |(_, scores)| scores.len())];
+    for (weight, scores) in terms {
+        let own = advantages(scores, group, spread, f64::INFINITY);
+        for (sum, advantage) in sums.iter_mut().zip(own) {
+            *sum += weight * advantage;
+        }
+    }
+    sums.into_iter().map(|sum| sum.clamp(-clip, clip)).collect()
+}
+
 /// The advantages of pictures with these scores, `group` of them to a prompt, at most `clip` in
 /// either direction.
 pub fn advantages(scores: &[f64], group: usize, spread: Spread, clip: f64) -> Vec<f64> {
@@ -66,6 +96,23 @@ mod tests {
         let clipped = advantages(&scores, 3, Spread::Group, 0.5);
         assert_eq!(clipped[..3], [-0.5, 0.0, 0.5]);
         assert!((spread_within(&scores, 3) - (1.0 + 12.0f64.sqrt()) / 2.0).abs() < 1e-12);
+    }
+
+    /// A reward of a large unit does not drown one of a small unit, and a weight of 0 takes one out.
+    #[test]
+    fn each_reward_has_its_say() {
+        let (large, small) = (vec![100.0, 200.0, 300.0], vec![0.03, 0.02, 0.01]);
+        let of = |weights: [f64; 2]| {
+            let terms = [(weights[0], large.clone()), (weights[1], small.clone())];
+            advantages_of_each(&terms, 3, Spread::Group, 5.0)
+        };
+        let near = |found: Vec<f64>, expected: [f64; 3]| {
+            found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-5)
+        };
+        assert!(near(of([1.0, 1.0]), [0.0; 3]));
+        assert!(near(of([1.0, 0.0]), [-1.0, 0.0, 1.0]));
+        assert!(near(of([2.0, 4.0]), [2.0, 0.0, -2.0]));
+        assert!(near(of([0.0, 40.0]), [5.0, 0.0, -5.0]), "the sum is clipped");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use hyperalign_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FirstNoise, Grpo, Recipe, Spread, window::Noisy};
+use super::{FirstNoise, Grpo, Ratios, Recipe, Spread, Summed, window::Noisy};
 use crate::{
     learner::SettingsError,
     method::{DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup},
@@ -36,6 +36,10 @@ pub struct DanceGrpoSettings {
     pub advantage_clip: f64,
     /// What the pictures of a group start from.
     pub first_noise: FirstNoise,
+    /// What is added up where several rewards are trained against at once.
+    pub summed: Summed,
+    /// What is held in the range.
+    pub ratios: Ratios,
 }
 
 impl Default for DanceGrpoSettings {
@@ -49,6 +53,8 @@ impl Default for DanceGrpoSettings {
             clip_range: 1e-4,
             advantage_clip: 5.0,
             first_noise: FirstNoise::Shared,
+            summed: Summed::default(),
+            ratios: Ratios::default(),
         }
     }
 }
@@ -67,6 +73,9 @@ impl DanceGrpoSettings {
             kl_weight: 0.0,
             first_noise: self.first_noise,
             spread: Spread::Group,
+            summed: self.summed,
+            ratios: self.ratios,
+            tail: 1.0,
         }
     }
 }

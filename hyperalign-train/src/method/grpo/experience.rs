@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use burn::{module::Module, tensor::Tensor};
 use hyperalign_core::{
-    contract::Conditioning, noise::Purpose, rows::select_rows, schedule::MixedScheduler,
+    contract::Conditioning,
+    noise::Purpose,
+    rows::select_rows,
+    schedule::{MixedScheduler, Scheduler, ShortTail, Transition},
 };
 use hyperalign_models::hypernet::Adapter;
-use hyperalign_rewards::Prompt;
+use hyperalign_rewards::{Prompt, RewardTerm};
 
-use super::{FirstNoise, Grpo, Recipe, advantages::advantages};
+use super::{FirstNoise, Grpo, Recipe, Summed, advantages, advantages_of_each};
 use crate::{learner::Shard, method::policy::Policy};
 
 /// A rollout, shared out to the updates that learn from it and to their shards.
@@ -42,6 +45,8 @@ pub struct Experience {
     /// The samples that entered the steps, and the last one, `[rows, channels, height, width]` each.
     samples: Vec<Tensor<4>>,
     pub(super) scores: Vec<f64>,
+    /// The scores of each of the rewards that `scores` are of, where their advantages are summed.
+    terms: Vec<Vec<f64>>,
     pub(super) advantages: Vec<f64>,
     /// In the order of steps.
     pub(super) learned: Vec<Learned>,
@@ -52,15 +57,41 @@ pub(super) struct Learned {
     pub(super) i: usize,
     /// The trajectories that learn from it.
     pub(super) rows: Vec<usize>,
-    /// The log-likelihoods that it was drawn under, `[rows]`; none for the first update, whose model
-    /// drew it.
-    pub(super) old: Option<Tensor<1>>,
+    /// What it was drawn from; none for the first update, whose model drew it.
+    pub(super) old: Option<Drawn>,
+}
+
+/// What the samples of a step were drawn from, off the tape.
+#[derive(Debug, Clone)]
+pub struct Drawn {
+    /// Their log-likelihoods, `[rows]`.
+    pub log_prob: Tensor<1>,
+    /// Their distributions.
+    pub transition: Transition,
+}
+
+impl Drawn {
+    /// Of `samples` that were drawn from `transition`.
+    ///
+    /// # Panics
+    ///
+    /// Panics for a deterministic step.
+    pub fn of(transition: &Transition, samples: &Tensor<4>) -> Self {
+        let log_prob = transition.log_prob(samples.clone());
+        let log_prob = log_prob.expect("what is learned from was drawn");
+        Self { log_prob: log_prob.detach().inner(), transition: transition.detach().inner() }
+    }
 }
 
 impl Experience {
     /// How much better the pictures are than the others of their groups.
     pub fn advantages(&self) -> &[f64] {
         &self.advantages
+    }
+
+    /// Steps that the trajectories took.
+    pub fn steps(&self) -> usize {
+        self.samples.len() - 1
     }
 
     /// The steps that are learned from, and by how many trajectories.
@@ -93,14 +124,20 @@ impl Grpo {
     fn policy_of(&self, conditioning: Conditioning, noisy: Range<usize>) -> Policy<'_> {
         let process = self.setup.base().process();
         let plan = |eta| self.setup.plan(self.recipe.solver_with(process, eta));
+        let end = noisy.end;
         let plan = MixedScheduler::new(plan(self.recipe.eta), plan(0.0), noisy);
-        Policy::new(&self.setup, Arc::new(plan), conditioning)
+        let plan: Arc<dyn Scheduler> = match self.recipe.tail {
+            1.0 => Arc::new(plan),
+            kept => Arc::new(ShortTail::new(Box::new(plan), end, kept)),
+        };
+        Policy::new(&self.setup, plan, conditioning)
     }
 
     /// Rolls out and scores the groups that the span of updates from `update` on learns from.
     pub(super) fn experiences(&self, adapter: &Adapter, update: u64) -> Experiences {
-        let Recipe { updates_per_rollout, group_size, advantage_clip, spread, noisy, .. } =
+        let Recipe { updates_per_rollout, group_size, advantage_clip: clip, spread, .. } =
             self.recipe;
+        let noisy = self.recipe.noisy;
         let mut stream = self.setup.update_stream(update);
         let steps = self.setup.trajectory.steps;
         let noisy = noisy.steps(update / updates_per_rollout, steps, &mut stream);
@@ -113,7 +150,19 @@ impl Grpo {
             (0..updates_per_rollout as usize).map(of_turn).collect();
         let scores: Vec<f64> =
             turns.iter().flatten().flat_map(|experience| experience.scores.clone()).collect();
-        let mut advantages = advantages(&scores, group_size, spread, advantage_clip).into_iter();
+        let advantages = match self.recipe.summed {
+            Summed::Scores => advantages(&scores, group_size, spread, clip),
+            Summed::Advantages => {
+                let of_term = |(k, term): (usize, RewardTerm)| {
+                    let of = |experience: &Experience| experience.terms[k].clone();
+                    (term.weight, turns.iter().flatten().flat_map(of).collect())
+                };
+                let terms = self.setup.reward().terms().into_iter().enumerate();
+                let terms: Vec<(f64, Vec<f64>)> = terms.map(of_term).collect();
+                advantages_of_each(&terms, group_size, spread, clip)
+            }
+        };
+        let mut advantages = advantages.into_iter();
         for experience in turns.iter_mut().flatten() {
             experience.advantages = advantages.by_ref().take(experience.scores.len()).collect();
         }
@@ -147,7 +196,7 @@ impl Grpo {
         };
         let samples = policy.rollout(adapter, start, steps, Some(&noise));
         let images = setup.picture(samples[steps].clone());
-        let scores = setup.reward().measure(&images, &prompts);
+        let (scores, terms) = self.scored(&images, &prompts);
         let mut of_step: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (row, k) in rows.iter().enumerate() {
             let mut stream = setup.stream(Purpose::Timestep, update, *k);
@@ -159,7 +208,8 @@ impl Grpo {
         let mut experience = Experience {
             conditioning,
             samples,
-            scores: scores.into_iter().map(f64::from).collect(),
+            scores,
+            terms,
             advantages: Vec::new(),
             learned: learned.collect(),
         };
@@ -169,21 +219,37 @@ impl Grpo {
         experience
     }
 
+    /// The scores of pictures, and those of each reward where they are wanted.
+    fn scored(&self, images: &Tensor<4>, prompts: &[Prompt]) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let reward = self.setup.reward();
+        let wide = |scores: Vec<f32>| scores.into_iter().map(f64::from).collect::<Vec<f64>>();
+        if self.recipe.summed == Summed::Scores {
+            return (wide(reward.measure(images, prompts)), Vec::new());
+        }
+        let terms: Vec<Vec<f64>> =
+            reward.measure_terms(images, prompts).into_iter().map(wide).collect();
+        let weights: Vec<f64> = reward.terms().iter().map(|term| term.weight).collect();
+        let sum = |picture: usize| -> f64 {
+            terms.iter().zip(&weights).map(|(scores, weight)| weight * scores[picture]).sum()
+        };
+        ((0..prompts.len()).map(sum).collect(), terms)
+    }
+
     /// Writes down the likelihoods that steps were drawn under, for updates whose model will be
     /// another. They are computed as the loss computes them, on the tape and for the same rows: where
     /// nothing is tracked kernels add up in another order, and ranges of ratios are narrower than
     /// what that makes of a likelihood in half precision.
     fn remember(&self, adapter: &Adapter, policy: &Policy, experience: &mut Experience) {
         let adapter = adapter.clone().train();
-        let log_prob = |step: &Learned| {
+        let drawn = |step: &Learned| {
             let (policy, samples) = experience.of_rows(policy, &step.rows, step.i);
             let lora = policy.lora(&adapter, &samples, step.i);
             let transition = policy.transition(Some(&lora), samples[step.i].clone(), step.i);
-            transition.log_prob(samples[step.i + 1].clone()).map(|old| old.detach().inner())
+            Drawn::of(&transition, &samples[step.i + 1])
         };
-        let old: Vec<_> = experience.learned.iter().map(log_prob).collect();
+        let old: Vec<_> = experience.learned.iter().map(drawn).collect();
         for (step, old) in experience.learned.iter_mut().zip(old) {
-            step.old = old;
+            step.old = Some(old);
         }
     }
 }

@@ -9,7 +9,7 @@ use hyperalign_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FirstNoise, Grpo, Recipe, Spread, window::Noisy};
+use super::{FirstNoise, Grpo, Ratios, Recipe, Spread, Summed, window::Noisy};
 use crate::{
     learner::SettingsError,
     method::{BaseNeed, DataNeed, Method, Needs, NoiseNeed, Plan, RewardNeed, Setup},
@@ -63,6 +63,10 @@ pub struct FlowGrpoSettings {
     pub kl_weight: f64,
     /// What the pictures of a group start from.
     pub first_noise: FirstNoise,
+    /// What is added up where several rewards are trained against at once.
+    pub summed: Summed,
+    /// What is held in the range.
+    pub ratios: Ratios,
     /// What advantages are divided by.
     pub spread: Spread,
 }
@@ -80,6 +84,8 @@ impl Default for FlowGrpoSettings {
             advantage_clip: 5.0,
             kl_weight: 0.004,
             first_noise: FirstNoise::Own,
+            summed: Summed::default(),
+            ratios: Ratios::default(),
             spread: Spread::Rollout,
         }
     }
@@ -102,6 +108,9 @@ impl FlowGrpoSettings {
             kl_weight: self.kl_weight,
             first_noise: self.first_noise,
             spread: self.spread,
+            summed: self.summed,
+            ratios: self.ratios,
+            tail: 1.0,
         }
     }
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FirstNoise, Grpo, Recipe, Spread,
+    FirstNoise, Grpo, Ratios, Recipe, Spread, Summed,
     window::{Noisy, WindowSchedule},
 };
 use crate::{
@@ -42,6 +42,13 @@ pub struct MixGrpoSettings {
     pub advantage_clip: f64,
     /// What the pictures of a group start from.
     pub first_noise: FirstNoise,
+    /// What is added up where several rewards are trained against at once.
+    pub summed: Summed,
+    /// What is held in the range.
+    pub ratios: Ratios,
+    /// The share of the steps after the window that a rollout takes, longer ones of a solver of order
+    /// 2: the flash variant, for which 0.4 is published, and 0.2 with a window that stays.
+    pub tail: f64,
 }
 
 impl Default for MixGrpoSettings {
@@ -57,6 +64,9 @@ impl Default for MixGrpoSettings {
             clip_range: 1e-4,
             advantage_clip: 5.0,
             first_noise: FirstNoise::Shared,
+            summed: Summed::Advantages,
+            ratios: Ratios::default(),
+            tail: 1.0,
         }
     }
 }
@@ -79,6 +89,9 @@ impl MixGrpoSettings {
             kl_weight: 0.0,
             first_noise: self.first_noise,
             spread: Spread::Group,
+            summed: self.summed,
+            ratios: self.ratios,
+            tail: self.tail,
         }
     }
 }

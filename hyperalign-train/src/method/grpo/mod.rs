@@ -15,8 +15,9 @@ mod window;
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
+    contract::Prediction,
     diffusion::Process,
-    schedule::{Solver, SolverChoice},
+    schedule::{Solver, SolverChoice, Transition},
 };
 use hyperalign_models::hypernet::Adapter;
 use schemars::JsonSchema;
@@ -26,9 +27,9 @@ use self::{advantages::spread_within, window::Noisy};
 use super::{Plan, Setup, check, denoising::switched_off, policy::one_step_solver};
 use crate::learner::{Emit, Metric, Names, Objective, Part, SettingsError, Shard};
 
-pub use advantages::{Spread, advantages};
+pub use advantages::{Spread, Summed, advantages, advantages_of_each};
 pub use dance::DanceGrpoSettings;
-pub use experience::{Experience, Experiences};
+pub use experience::{Drawn, Experience, Experiences};
 pub use flow::{FlowGrpoSettings, FlowSampling};
 pub use mix::MixGrpoSettings;
 pub use window::WindowSchedule;
@@ -57,6 +58,20 @@ pub enum FirstNoise {
     Own,
 }
 
+/// What is held in a range: the ratio of likelihoods of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ratios {
+    /// As it is. The steps of low noise deviate from 1 by far more than those of high noise, and all
+    /// of them are below 1 on average: the range stops few of the steps that go too far.
+    #[default]
+    Plain,
+    /// Normalised to the same mean and deviation at every step, and its loss weighed by the length of
+    /// the step (GRPO-Guard, Wang et al. 2025, arXiv:2510.22319). For flows. Ratios are smaller by the
+    /// deviation of the step's noise, and so is the range that suits them.
+    Guarded,
+}
+
 /// What one of the papers makes of the parts.
 #[derive(Debug, Clone, PartialEq)]
 struct Recipe {
@@ -72,6 +87,12 @@ struct Recipe {
     kl_weight: f64,
     first_noise: FirstNoise,
     spread: Spread,
+    /// What of several rewards is added up.
+    summed: Summed,
+    /// What the range of ratios is of.
+    ratios: Ratios,
+    /// The share of the steps after the window that a rollout takes.
+    tail: f64,
 }
 
 impl Recipe {
@@ -108,6 +129,12 @@ impl Recipe {
         check::positive("method.clip_range", self.clip_range)?;
         check::positive("method.advantage_clip", self.advantage_clip)?;
         check::weight("method.kl_weight", self.kl_weight)?;
+        let is_flow = plan.scheduler.prediction() == Prediction::Velocity;
+        let expected = "`plain` for a diffusion: `guarded` is defined for rectified flows";
+        let fits = is_flow || self.ratios == Ratios::Plain;
+        check::require(fits, "method.ratios", "guarded", expected)?;
+        let fits = self.tail > 0.0 && self.tail <= 1.0;
+        check::require(fits, "method.tail", self.tail, "above 0 and at most 1")?;
         let steps = plan.scheduler.steps();
         check::require(steps > 1, "trajectory.steps", steps, "2 or more: the last draws no noise")?;
         match self.noisy {
@@ -155,6 +182,23 @@ pub fn policy_loss(
     let least = row(&|advantage| if advantage > 0.0 { 0.0 } else { 1.0 - clip_range });
     let bounded = ratio.clone().min_pair(most).max_pair(least);
     (bounded * row(&|advantage| -advantage), ratio)
+}
+
+/// The logarithm of a guarded ratio, `s (log p - log p_old + |mu - mu_old|^2 / (2 s^2))` for the
+/// deviation `s` of the step's noise (GRPO-Guard, Wang et al. 2025, arXiv:2510.22319, eq. 8). With the
+/// noise `z` that was drawn it is the mean of `(mu - mu_old) z` over all numbers of a latent: 0 on
+/// average, and of the same size at every step.
+///
+/// # Shapes
+///
+/// - `log_prob`, output: `[rows]`
+///
+/// # Panics
+///
+/// Panics for a deterministic step.
+pub fn guarded(log_prob: Tensor<1>, new: &Transition, old: &Drawn) -> Tensor<1> {
+    let moved = new.kl(&old.transition).expect("what is learned from was drawn");
+    (log_prob - old.log_prob.clone() + moved).mul_scalar(new.deviation)
 }
 
 /// The objective of [`DanceGrpoSettings`], [`FlowGrpoSettings`] and [`MixGrpoSettings`].
@@ -211,10 +255,20 @@ impl Objective for Grpo {
             let log_prob = transition.log_prob(samples[i + 1].clone());
             let log_prob = log_prob.expect("what is learned from was drawn");
             // Before the first update the model is the one that drew.
-            let old = step.old.clone().unwrap_or_else(|| log_prob.clone().detach().inner());
+            let old = step.old.clone().unwrap_or_else(|| Drawn::of(&transition, &samples[i + 1]));
             let advantages: Vec<f64> =
                 step.rows.iter().map(|row| experience.advantages[*row]).collect();
-            let (mut loss, ratio) = policy_loss(log_prob, old, &advantages, clip_range);
+            let (mut loss, ratio) = match self.recipe.ratios {
+                Ratios::Plain => policy_loss(log_prob, old.log_prob, &advantages, clip_range),
+                Ratios::Guarded => {
+                    let scheduler = policy.scheduler();
+                    let length = scheduler.level(i).noise - scheduler.level(i + 1).noise;
+                    let log_ratio = guarded(log_prob, &transition, &old);
+                    let none = old.log_prob.zeros_like();
+                    let (loss, ratio) = policy_loss(log_ratio, none, &advantages, clip_range);
+                    (loss.div_scalar(length), ratio)
+                }
+            };
             if kl_weight > 0.0 {
                 let base = policy.transition(Some(&switched_off(&lora)), samples[i].clone(), i);
                 let divergence = transition.kl(&base.detach());
@@ -266,6 +320,28 @@ mod tests {
         let (values, gradient) = gradient(&[0.0; 4], &advantages);
         for ((value, slope), advantage) in values.iter().zip(gradient).zip(advantages) {
             assert!((value + advantage).abs() < 1e-6 && (slope + advantage).abs() < 1e-6);
+        }
+    }
+
+    /// By the definition: the mean of the product of what moved and what was drawn.
+    #[test]
+    fn a_guarded_ratio_is_centred_and_of_one_size() {
+        let device = testing::device();
+        let tensor =
+            |values: [f64; 4]| Tensor::<1>::from_data(values, &device).reshape([2, 2, 1, 1]);
+        let (mean, moved) = (tensor([0.3, -0.2, 0.1, 0.5]), tensor([0.02, -0.01, 0.03, 0.04]));
+        let z = tensor([1.2, -0.3, 0.4, -1.5]);
+        for deviation in [0.1, 0.7] {
+            let of = |mean: Tensor<4>| Transition { pred_original: mean.clone(), mean, deviation };
+            let (old, new) = (of(mean.clone()), of(mean.clone() + moved.clone()));
+            let sample = old.draw(Some(z.clone()));
+            let drawn = Drawn::of(&old, &sample);
+            let found = guarded(new.log_prob(sample).unwrap(), &new, &drawn);
+            let found: Vec<f64> = found.into_data().iter::<f64>().collect();
+            let expected = [(0.02 * 1.2 + 0.01 * 0.3) / 2.0, (0.03 * 0.4 - 0.04 * 1.5) / 2.0];
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{deviation}: {found}, not {expected}");
+            }
         }
     }
 

@@ -191,7 +191,7 @@ impl Objective for Spo {
         // A shard without a pair has a loss all the same: 0, on the tape.
         let policy = self.policy(branches.conditioning.clone());
         let lora = policy.lora(adapter, &branches.samples, 0);
-        let nothing = lora.iter().map(|(_, delta)| delta.up.clone().sum().mul_scalar(0.0));
+        let nothing = lora.iter().map(|(_, delta)| delta.last().clone().sum().mul_scalar(0.0));
         let nothing = nothing.reduce(|sum, one| sum + one).expect("an update has layers");
         emit.part(Part::new(PREFERENCE, 1.0, nothing));
         // A mean over the pairs of all shards, of which there may be more in one than in another.
