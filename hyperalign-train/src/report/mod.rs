@@ -1,0 +1,14 @@
+//! Reports of comparisons: tables, figures, grids and claims as one structure, which is written as
+//! HTML and as Markdown.
+//!
+//! A report is made of records alone: nothing is computed anew but statistics, so that it can be
+//! made again at any time.
+
+mod document;
+mod html;
+mod markdown;
+pub mod plot;
+
+pub use document::{Block, Document, Figure, Pictures, Section, Table, TableRow};
+pub use html::html;
+pub use markdown::markdown;
