@@ -15,6 +15,7 @@ mod config;
 mod error;
 mod merge;
 mod plan;
+mod probes;
 mod published;
 mod record;
 mod results;
@@ -34,6 +35,7 @@ pub use published::Published;
 pub use record::{
     CurvePoint, Failure, Folders, Probes, RunRecord, TrainingRecord, Versions, WeightPath,
 };
+pub use probes::weight_path;
 pub use results::{BaseResults, EntryResults, Results, Run};
 pub use statistics::{Effect, Paired, holm};
 pub use values::{Column, value_of};

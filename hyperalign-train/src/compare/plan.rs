@@ -173,7 +173,11 @@ impl Plan {
             .find(|t| is_of(t, &base.name, trained) && Some(t.seed) == seed)
             .map(|training| training.id.clone());
         let protocol = &comparison.protocol;
-        let curve = entry.curve && training.is_some() && entry.of.is_none();
+        // Curves begin with the base.
+        let curve = match entry.name == Method::BASE {
+            true => comparison.entries.iter().any(|entry| entry.curve),
+            false => entry.curve && training.is_some(),
+        };
         let scores = &comparison.scores;
         let depends_on = json!({
             "base": identities.bases.get(&base.name),

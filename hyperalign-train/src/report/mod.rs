@@ -4,11 +4,18 @@
 //! A report is made of records alone: nothing is computed anew but statistics, so that it can be
 //! made again at any time.
 
+mod build;
 mod document;
+mod figures;
+mod grids;
 mod html;
 mod markdown;
+mod numbers;
 pub mod plot;
+mod tables;
 
+pub use build::Report;
 pub use document::{Block, Document, Figure, Pictures, Section, Table, TableRow};
 pub use html::html;
 pub use markdown::markdown;
+pub use numbers::{BaseNumbers, EntryNumbers, Numbers};
