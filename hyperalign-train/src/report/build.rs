@@ -32,7 +32,8 @@ impl Report {
         lead.push(Block::Text(in_short(&numbers)));
         if !results.missing.is_empty() {
             let count = results.missing.len();
-            lead.push(Block::Text(format!("{count} things are missing; the last section has them.")));
+            let are = if count == 1 { "thing is" } else { "things are" };
+            lead.push(Block::Text(format!("{count} {are} missing; the last section says which.")));
         }
         let mut sections = Vec::new();
         if !numbers.claims.is_empty() {
@@ -75,13 +76,14 @@ impl Report {
 /// The verdicts, counted.
 fn in_short(numbers: &Numbers) -> String {
     let count = |verdict| numbers.claims.iter().filter(|claim| claim.verdict == verdict).count();
-    let entries: usize = numbers.bases.iter().map(|base| base.entries.len()).sum();
-    let measured = format!("{entries} entries on {} bases are measured.", numbers.bases.len());
+    let of_base = |base: &BaseNumbers| format!("{} entries on {}", base.entries.len(), base.name);
+    let measured: Vec<String> = numbers.bases.iter().map(of_base).collect();
+    let measured = format!("Measured: {}.", measured.join(", "));
     if numbers.claims.is_empty() {
         return measured;
     }
     format!(
-        "{measured} Of the claims {} hold, {} do not hold, {} are undecided, {} are not measured.",
+        "{measured} Claims: {} hold, {} do not hold, {} undecided, {} not measured.",
         count(ClaimVerdict::Holds),
         count(ClaimVerdict::DoesNotHold),
         count(ClaimVerdict::Undecided),
@@ -96,9 +98,12 @@ fn of_base(results: &Results, base: &BaseResults, numbers: &BaseNumbers) -> Sect
         return Section { title: base.name.clone(), blocks: vec![Block::Text(text)] };
     }
     let mut blocks = vec![Block::Text(format!(
-        "{} rows of prompts, {} of them different, with {} pictures each. All entries share \
-         prompts and noise.",
-        numbers.rows, numbers.prompts, numbers.seeds
+        "{} pictures of an entry: {} rows of prompts ({} different prompts), {} of each. All entries \
+         share prompts and noise.",
+        numbers.rows * numbers.seeds,
+        numbers.rows,
+        numbers.prompts,
+        numbers.seeds
     ))];
     let caption = format!("Scores of all entries, {}", base.name);
     blocks.push(Block::Table(tables::scores(numbers, caption, None, "")));

@@ -39,11 +39,23 @@ pub enum Block {
     Pictures(Pictures),
 }
 
+/// What the cells of a table are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cells {
+    /// Numbers, which stand under each other.
+    #[default]
+    Numbers,
+    /// Sentences, which take several lines.
+    Words,
+}
+
 /// A table. The first cell of a row names it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Table {
     /// What it shows, in a few words.
     pub caption: String,
+    /// What its cells are.
+    pub cells: Cells,
     /// Over the columns.
     pub header: Vec<String>,
     /// The rows.

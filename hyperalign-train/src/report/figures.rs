@@ -199,7 +199,7 @@ fn movement(base: &BaseResults) -> Option<Figure> {
         Line { name: "curvature (scaled)".to_owned(), points: steps(&scaled) },
     ];
     let keys: Vec<f64> = key_steps.iter().map(|&step| step as f64).collect();
-    let drawn = lines(&Axis::new("sampling step"), &Axis::new("relative L1 distance"), &of, &keys);
+    let drawn = lines(&Axis::whole("sampling step"), &Axis::new("relative L1 distance"), &of, &keys);
     Some(Figure {
         name: named(&base.name, "movement"),
         title: format!("How far one-step predictions move, {}", base.name),
@@ -224,7 +224,7 @@ fn weights_along_steps(base: &BaseResults) -> Option<Figure> {
     (!of.is_empty()).then(|| Figure {
         name: named(&base.name, "weights-along-steps"),
         title: format!("How the emitted weights change along the steps, {}", base.name),
-        svg: lines(&Axis::new("sampling step"), &Axis::new("cosine, relative change"), &of, &[]),
+        svg: lines(&Axis::whole("sampling step"), &Axis::new("cosine, relative change"), &of, &[]),
         reading: "The cosine of the emitted weights to those of the first step, and their relative \
                   change since the step before (figure 8 of the paper), the mean over prompts, the \
                   first training seed. A cosine of 1 all along is a static LoRA."

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{Block, Document, Section, Table, TableRow};
+use super::{Block, Cells, Document, Section, Table, TableRow};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -77,7 +77,11 @@ fn write_table(page: &mut String, table: &Table) {
     let _ = writeln!(
         page,
         "<figure>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">\n\
-         <table>\n<caption>{caption}</caption>\n<thead><tr>{}</tr></thead>\n<tbody>",
+         <table{}>\n<caption>{caption}</caption>\n<thead><tr>{}</tr></thead>\n<tbody>",
+        match table.cells {
+            Cells::Words => " class=\"words\"",
+            Cells::Numbers => "",
+        },
         table.header.iter().map(|h| format!("<th scope=\"col\">{}</th>", escaped(h))).collect::<String>()
     );
     for row in &table.rows {
@@ -131,7 +135,7 @@ mod tests {
                     TableRow::Group("g".to_owned()),
                     TableRow::Cells(vec!["<script>".to_owned(), "1".to_owned()]),
                 ],
-                reading: String::new(),
+                ..Table::default()
             }),
             Block::Figure(Figure { svg: "<svg></svg>".to_owned(), ..Figure::default() }),
             Block::Pictures(Pictures { png: vec![1, 2, 3], ..Pictures::default() }),

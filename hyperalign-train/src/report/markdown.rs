@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, Document, Table, TableRow};
+use super::{Block, Cells, Document, Table, TableRow};
 
 /// The page.
 pub fn markdown(document: &Document) -> String {
@@ -49,7 +49,12 @@ fn write_table(page: &mut String, table: &Table) {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let cells = |cells: &[String]| -> Vec<String> { cells.iter().map(|cell| escaped(cell)).collect() };
     let rule: Vec<String> =
-        (0..table.header.len()).map(|k| if k == 0 { "---" } else { "---:" }.to_owned()).collect();
+        (0..table.header.len())
+            .map(|k| match (k, table.cells) {
+                (0, _) | (_, Cells::Words) => "---".to_owned(),
+                _ => "---:".to_owned(),
+            })
+            .collect();
     let _ = write!(page, "**{}**\n\n", escaped(&table.caption));
     page.push_str(&line(&cells(&table.header)));
     page.push_str(&line(&rule));
@@ -98,6 +103,7 @@ mod tests {
                 TableRow::Cells(vec!["two\nlines".to_owned(), "1".to_owned()]),
             ],
             reading: "so".to_owned(),
+            cells: Cells::Numbers,
         };
         let section = Section { title: "S".to_owned(), blocks: vec![Block::Table(table)] };
         let page = markdown(&Document {

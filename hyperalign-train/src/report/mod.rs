@@ -15,7 +15,7 @@ pub mod plot;
 mod tables;
 
 pub use build::Report;
-pub use document::{Block, Document, Figure, Pictures, Section, Table, TableRow};
+pub use document::{Block, Cells, Document, Figure, Pictures, Section, Table, TableRow};
 pub use html::html;
 pub use markdown::markdown;
 pub use numbers::{BaseNumbers, EntryNumbers, Numbers};

@@ -3,8 +3,7 @@
 use hyperalign_rewards::geneval::Task;
 
 use super::{
-    BaseNumbers, EntryNumbers, Table, TableRow,
-    numbers::COSTS,
+    BaseNumbers, Cells, EntryNumbers, Table, TableRow, numbers::COSTS,
 };
 use crate::compare::{ClaimResult, Comparison, Effect, Published};
 
@@ -84,7 +83,7 @@ pub(super) fn scores(
                95 % from drawing anew prompts and training seeds; p is that of a sign-flip test, \
                corrected for the number of entries.";
     let reading = if reading.is_empty() { all } else { reading }.to_owned();
-    Table { caption, header, rows: rows(base, wanted, cells), reading }
+    Table { caption, header, rows: rows(base, wanted, cells), reading, ..Table::default() }
 }
 
 /// The share of right pictures by GenEval's tasks; `None` where nothing is judged.
@@ -103,6 +102,7 @@ pub(super) fn tasks(base: &BaseNumbers) -> Option<Table> {
         reading: "The share of pictures that show what the prompt asks for, by the rules of \
                   GenEval. With a few dozen prompts a task, differences below .1 may be chance."
             .to_owned(),
+        ..Table::default()
     })
 }
 
@@ -110,7 +110,7 @@ pub(super) fn tasks(base: &BaseNumbers) -> Option<Table> {
 pub(super) fn costs(base: &BaseNumbers) -> Table {
     let mut header = vec!["entry".to_owned()];
     header.extend(COSTS.map(heading));
-    let more = ["memory, MB", "states, thousands", "updates", "training, h", "training memory, MB"];
+    let more = ["memory, MB", "states", "updates", "training, h", "training memory, MB"];
     header.extend(more.map(str::to_owned));
     let megabytes = |bytes: Option<u64>| cell(bytes.map(|bytes| bytes as f64 / 1e6), 0);
     let cells = |entry: &EntryNumbers| {
@@ -119,7 +119,7 @@ pub(super) fn costs(base: &BaseNumbers) -> Table {
         let mut cells = vec![of("seconds", 3)];
         cells.extend(COSTS[1..].iter().map(|column| of(column, 0)));
         cells.push(megabytes(entry.peak_memory));
-        cells.push(cell(training.and_then(|training| training.states).map(|n| n / 1e3), 1));
+        cells.push(cell(training.and_then(|training| training.states), 0));
         cells.push(training.map_or("\u{2013}".to_owned(), |training| training.updates.to_string()));
         cells.push(cell(training.map(|training| training.seconds / 3600.0), 2));
         cells.push(megabytes(training.and_then(|training| training.peak_memory)));
@@ -135,6 +135,7 @@ pub(super) fn costs(base: &BaseNumbers) -> Table {
                   it learned from, updates and wall time of one seed. Times depend on the machine \
                   and on what else it did."
             .to_owned(),
+        ..Table::default()
     }
 }
 
@@ -164,6 +165,7 @@ pub(super) fn against_reference(base: &BaseNumbers, reference: &str) -> Option<T
                   alone. With two or three seeds the first is too narrow, so the differences by \
                   seed stand beside it. p is not corrected here."
             .to_owned(),
+        ..Table::default()
     })
 }
 
@@ -183,16 +185,17 @@ pub(super) fn claims(comparison: &Comparison, results: &[ClaimResult]) -> Table 
         let predicted = claim.prediction.as_ref();
         Some(TableRow::Cells(vec![
             claim.text.clone(),
-            claim.source.clone(),
+            result.verdict.words().to_owned(),
             result.base.clone(),
             measured.join("; "),
             predicted.map_or("\u{2013}".to_owned(), |p| format!("{} ({})", p.text, p.source)),
-            result.verdict.words().to_owned(),
+            claim.source.clone(),
         ]))
     };
-    let header = ["claim", "whose", "base", "measured", "predicted before", "verdict"];
+    let header = ["claim", "verdict", "base", "measured", "predicted before", "whose"];
     Table {
-        caption: "Claims".to_owned(),
+        caption: "What was claimed, and what was found".to_owned(),
+        cells: Cells::Words,
         header: header.map(str::to_owned).to_vec(),
         rows: results.iter().filter_map(row).collect(),
         reading: "A claim holds where the whole interval of 95 % (over prompts and training seeds) \
@@ -237,5 +240,6 @@ pub(super) fn published(base: &BaseNumbers, published: &[Published]) -> Option<T
              rows can be held together.",
             sources.join("; ")
         ),
+        ..Table::default()
     })
 }

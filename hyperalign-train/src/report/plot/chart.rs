@@ -6,11 +6,11 @@ use plotters::{
 };
 
 /// Size of a drawing, in pixels.
-const SIZE: (u32, u32) = (760, 400);
+const SIZE: (u32, u32) = (820, 400);
 /// Width of the legend.
-const LEGEND: u32 = 190;
+const LEGEND: u32 = 250;
 /// Letters that fit into it.
-const LETTERS: usize = 22;
+const LETTERS: usize = 30;
 /// Stands for the colour of the text around the drawing.
 pub(super) const INK: RGBColor = RGBColor(1, 2, 3);
 /// As it is written in the SVG.
@@ -37,34 +37,62 @@ pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Cartesian = plotters::coord::cartesian::Cartesian2d<RangedCoordf64, RangedCoordf64>;
 pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
+/// How the values of an axis lie on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Scale {
+    /// Equal ways are equal differences.
+    #[default]
+    Linear,
+    /// Equal ways are equal factors.
+    Logarithmic,
+    /// Whole numbers.
+    Whole,
+}
+
 /// An axis.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Axis {
     /// What it shows, with the unit.
     pub label: String,
-    /// Whether equal ways are equal factors. Values must be above 0.
-    pub logarithmic: bool,
+    scale: Scale,
 }
 
 impl Axis {
-    /// An axis of equal steps.
+    /// An axis of equal differences.
     pub fn new(label: impl Into<String>) -> Self {
-        Self { label: label.into(), logarithmic: false }
+        Self { label: label.into(), scale: Scale::Linear }
     }
 
-    /// An axis of equal factors.
+    /// An axis of equal factors, for values above 0.
     pub fn logarithmic(label: impl Into<String>) -> Self {
-        Self { label: label.into(), logarithmic: true }
+        Self { label: label.into(), scale: Scale::Logarithmic }
+    }
+
+    /// An axis of whole numbers, such as steps.
+    pub fn whole(label: impl Into<String>) -> Self {
+        Self { label: label.into(), scale: Scale::Whole }
     }
 
     /// Where a value lies on it.
     pub(super) fn place(&self, value: f64) -> f64 {
-        if self.logarithmic { value.max(f64::MIN_POSITIVE).log10() } else { value }
+        match self.scale {
+            Scale::Logarithmic => value.max(f64::MIN_POSITIVE).log10(),
+            Scale::Linear | Scale::Whole => value,
+        }
     }
 
-    /// What stands beside a place.
-    pub(super) fn written(&self, place: f64) -> String {
-        number(if self.logarithmic { 10f64.powf(place) } else { place })
+    /// What stands beside a place of an axis that is `span` long, short but telling its neighbours
+    /// apart.
+    pub(super) fn written(&self, place: f64, span: f64) -> String {
+        match self.scale {
+            Scale::Logarithmic => {
+                let value = 10f64.powf(place);
+                number(value, value)
+            }
+            Scale::Linear => number(place, span / 10.0),
+            Scale::Whole if (place - place.round()).abs() < 1e-6 => format!("{place:.0}"),
+            Scale::Whole => String::new(),
+        }
     }
 
     /// From the smallest to the largest of `places`, with some air.
@@ -85,17 +113,18 @@ impl Axis {
     }
 }
 
-/// A number with three digits that matter.
-pub(super) fn number(value: f64) -> String {
-    let digits = match value.abs() {
+/// A number, to the second digit of `size`.
+fn number(value: f64, size: f64) -> String {
+    let digits = match size.abs() {
         0.0 => 0,
-        size => (2 - size.log10().floor() as i32).clamp(0, 6) as usize,
+        size => (1 - size.log10().floor() as i32).clamp(0, 9) as usize,
     };
     let text = format!("{value:.digits$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
 /// The SVG of what `draw` draws, on transparent paper, in the colour of the text around it.
@@ -125,6 +154,7 @@ pub(super) fn axes<'a, 'b>(
     (x_axis, y_axis): (&Axis, &Axis),
     (x_labels, x_written): (usize, &dyn Fn(&f64) -> String),
 ) -> Result<ChartContext<'b, SVGBackend<'a>, Cartesian>, Box<dyn std::error::Error>> {
+    let span = y.end - y.start;
     let mut chart = ChartBuilder::on(area)
         .margin(10)
         .margin_right(4)
@@ -144,7 +174,7 @@ pub(super) fn axes<'a, 'b>(
         .bold_line_style(INK.mix(0.14))
         .light_line_style(TRANSPARENT)
         .x_label_formatter(&|place| x_written(place))
-        .y_label_formatter(&|place| y_axis.written(*place))
+        .y_label_formatter(&|place| y_axis.written(*place, span))
         .draw()?;
     Ok(chart)
 }
@@ -179,10 +209,16 @@ mod tests {
 
     #[test]
     fn numbers_are_written_short() {
-        let written: Vec<String> =
-            [0.0, 0.25, -0.125, 12.0, 12345.6, 0.001, 1.5].into_iter().map(number).collect();
-        assert_eq!(written, ["0", "0.25", "-0.125", "12", "12346", "0.001", "1.5"]);
-        assert_eq!(Axis::logarithmic("s").written(2.0), "100");
+        let linear = |place, span| Axis::new("x").written(place, span);
+        assert_eq!(linear(0.25, 1.0), "0.25");
+        assert_eq!(linear(12345.6, 1e4), "12346");
+        assert_eq!(linear(-1e-17, 1.0), "0");
+        // Neighbours on a short axis are told apart.
+        assert_ne!(linear(8.9701, 1e-3), linear(8.9702, 1e-3));
+        assert_eq!(Axis::logarithmic("s").written(2.0, 1.0), "100");
+        assert_eq!(Axis::logarithmic("s").written(-0.6, 1.0), "0.25");
+        let steps = [1.0, 1.5].map(|place| Axis::whole("step").written(place, 3.0));
+        assert_eq!(steps, ["1", ""]);
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub fn lines(x: &Axis, y: &Axis, lines: &[Line], marks: &[f64]) -> String {
     let ranges = (Axis::range(all().map(|p| p.0)), Axis::range(all().map(|p| p.1)));
     svg(|left, right| {
         let ends = ranges.1.clone();
-        let mut chart = axes(left, ranges, (x, y), (8, &|place| x.written(*place)))?;
+        let span = ranges.0.end - ranges.0.start;
+        let mut chart = axes(left, ranges, (x, y), (8, &|place| x.written(*place, span)))?;
         for mark in marks {
             let at = x.place(*mark);
             let points = [(at, ends.start), (at, ends.end)].into_iter();

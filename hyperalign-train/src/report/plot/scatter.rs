@@ -48,7 +48,8 @@ pub fn scatter(x: &Axis, y: &Axis, points: &[Point]) -> String {
     );
     let front: Vec<(f64, f64)> = pareto_front(points).iter().map(|&k| place(&points[k])).collect();
     svg(|left, right| {
-        let mut chart = axes(left, ranges, (x, y), (8, &|place| x.written(*place)))?;
+        let span = ranges.0.end - ranges.0.start;
+        let mut chart = axes(left, ranges, (x, y), (8, &|place| x.written(*place, span)))?;
         chart.draw_series(DashedLineSeries::new(front, 6, 4, INK.mix(0.6).stroke_width(1)))?;
         for (k, point) in points.iter().enumerate() {
             let (at, color) = (place(point), color(point.group));
