@@ -78,14 +78,20 @@ impl Comparison {
             return Err(config(place, "an adapter comes from one of train, of and adapter"));
         }
         if adapters == 0 && entry.method.is_none() {
-            return Err(config(place, "nothing is said of how its pictures are made; add \
-                               train, of, adapter or method"));
+            return Err(config(
+                place,
+                "nothing is said of how its pictures are made; add \
+                               train, of, adapter or method",
+            ));
         }
         if adapters == 0 && entry.variant.is_some() {
             return Err(config(place, "a variant is one of an adapter, and there is none"));
         }
         if entry.method.is_none() && (!entry.options.is_empty() || entry.budget_seconds.is_some()) {
-            return Err(config(place, "options and budget_seconds are those of a method, and there is none"));
+            return Err(config(
+                place,
+                "options and budget_seconds are those of a method, and there is none",
+            ));
         }
         if entry.curve && entry.train.is_none() {
             return Err(config(place, "a curve is one of a training, and there is none"));
@@ -95,7 +101,8 @@ impl Comparison {
             known(&place, of, "entry", &entries)?;
             let other = self.entry(of).filter(|other| other.of.is_none() && other.method.is_none());
             if other.is_none_or(|other| other.train.is_none() && other.adapter.is_none()) {
-                let what = format!("`{of}` has no adapter of its own; name the entry that trains it");
+                let what =
+                    format!("`{of}` has no adapter of its own; name the entry that trains it");
                 return Err(config(place, what));
             }
         }
@@ -104,7 +111,8 @@ impl Comparison {
             known(&place, other, "entry", &entries)?;
             let train = self.entry(other).and_then(|other| other.train.as_ref());
             if train.is_none_or(|train| train.time_of.is_some()) {
-                let what = format!("`{other}` is not trained, or for the wall time of another itself");
+                let what =
+                    format!("`{other}` is not trained, or for the wall time of another itself");
                 return Err(config(place, what));
             }
         }
@@ -195,11 +203,20 @@ mod tests {
         is(refused(|file| file.entries[0].name = "a/b".to_owned()), &["`a/b`"]);
         is(refused(|file| file.entries[0].name = "base".to_owned()), &["`base`"]);
         is(refused(|file| file.entries[2].name = "s".to_owned()), &["`s` comes twice"]);
-        is(refused(|file| file.entries[1].of = Some("t".to_owned())), &["`t`", "did you mean `s`?"]);
-        is(refused(|file| file.entries[1].of = Some("best".to_owned())), &["no adapter of its own"]);
+        is(
+            refused(|file| file.entries[1].of = Some("t".to_owned())),
+            &["`t`", "did you mean `s`?"],
+        );
+        is(
+            refused(|file| file.entries[1].of = Some("best".to_owned())),
+            &["no adapter of its own"],
+        );
         is(refused(|file| file.entries[3].method = None), &["entries.best", "nothing is said"]);
         is(refused(|file| file.entries[3].curve = true), &["entries.best", "a curve"]);
-        is(refused(|file| file.entries[0].adapter = Some("x".into())), &["one of train, of and adapter"]);
+        is(
+            refused(|file| file.entries[0].adapter = Some("x".into())),
+            &["one of train, of and adapter"],
+        );
         is(refused(|file| file.protocol.rows = 0), &["protocol.rows"]);
         is(refused(|file| file.protocol.split = "dev".to_owned()), &["tuning"]);
         is(refused(|file| file.protocol.training_seeds = vec![1, 1]), &["a seed comes twice"]);

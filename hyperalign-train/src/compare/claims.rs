@@ -175,7 +175,9 @@ impl Claim {
         let has = |verdict| verdicts.contains(&verdict);
         let verdict = match () {
             () if has(ClaimVerdict::DoesNotHold) => ClaimVerdict::DoesNotHold,
-            () if verdicts.is_empty() || has(ClaimVerdict::NotMeasured) => ClaimVerdict::NotMeasured,
+            () if verdicts.is_empty() || has(ClaimVerdict::NotMeasured) => {
+                ClaimVerdict::NotMeasured
+            }
             () if has(ClaimVerdict::Undecided) || !missing.is_empty() => ClaimVerdict::Undecided,
             () => ClaimVerdict::Holds,
         };
@@ -235,7 +237,10 @@ mod tests {
         assert_eq!(decide(&["base"], "lora", Relation::Above).verdict, ClaimVerdict::DoesNotHold);
         // What failed leaves it open; one that does not hold is enough.
         let open = decide(&["base", "best"], "s", Relation::Above);
-        assert_eq!((open.verdict, open.missing), (ClaimVerdict::Undecided, vec!["best".to_owned()]));
+        assert_eq!(
+            (open.verdict, open.missing),
+            (ClaimVerdict::Undecided, vec!["best".to_owned()])
+        );
         assert_eq!(decide(&["s"], "best", Relation::Above).verdict, ClaimVerdict::NotMeasured);
         let elsewhere = Claim { bases: vec!["c".to_owned()], ..Claim::default() };
         assert_eq!(elsewhere.decide(&results.bases[0], "gold"), None);

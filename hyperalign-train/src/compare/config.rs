@@ -84,7 +84,7 @@ pub struct Protocol {
     /// The entry that the others are compared with, beside the base.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Entries that bars and grids show; the base and the reference if nothing is said.
+    /// Entries that bars and grids show, beside the base and the reference.
     pub shown: Vec<String>,
 }
 

@@ -43,7 +43,9 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Merged, CompareError> {
     }
     let Some((first, (comparison, plan))) = plan else { return Ok(Merged::default()) };
     let target = Folders::new(out);
-    if out.join(Folders::COMPARISON).exists() && target.read_plan()? != (comparison.clone(), plan.clone()) {
+    if out.join(Folders::COMPARISON).exists()
+        && target.read_plan()? != (comparison.clone(), plan.clone())
+    {
         let (first, other) = (first.clone(), out.to_owned());
         return Err(CompareError::OtherComparison { first, other });
     }
@@ -95,18 +97,13 @@ fn same_scores(one: &Path, other: &Path) -> Result<bool, CompareError> {
 
 /// Copies a run, whole or not at all.
 fn copy(from: &Path, to: &Path) -> Result<(), CompareError> {
-    let failed = |source: io::Error| CompareError::Copy {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        source,
-    };
+    let failed =
+        |source: io::Error| CompareError::Copy { from: from.to_owned(), to: to.to_owned(), source };
     if to.exists() {
         // What had failed there, and nothing else: it has no record.
         fs::remove_dir_all(to).map_err(failed)?;
     }
-    atomic::write_folder(to, |folder| {
-        copy_files(from, folder).map_err(failed)
-    })
+    atomic::write_folder(to, |folder| copy_files(from, folder).map_err(failed))
 }
 
 /// The files of a folder and of the folders in it; of journals and locks nobody has a use.
@@ -129,7 +126,10 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::{Plan, Results, testing::{comparison, finished, identities, write_run}};
+    use crate::compare::{
+        Plan, Results,
+        testing::{comparison, finished, identities, write_run},
+    };
 
     #[test]
     fn shards_are_put_together() {

@@ -31,11 +31,11 @@ pub use config::{
 pub use error::CompareError;
 pub use merge::{Merged, merge};
 pub use plan::{Identities, Measurement, Plan, Shard, ShardError, Training};
+pub use probes::weight_path;
 pub use published::Published;
 pub use record::{
     CurvePoint, Failure, Folders, Probes, RunRecord, TrainingRecord, Versions, WeightPath,
 };
-pub use probes::weight_path;
 pub use results::{BaseResults, EntryResults, Results, Run};
 pub use statistics::{Effect, Paired, holm};
 pub use values::{Column, value_of};

@@ -307,8 +307,16 @@ mod tests {
         // That which takes the wall time of another comes after it, and names it.
         assert_eq!(plan.trainings[2].time_of.as_ref(), Some(&plan.trainings[0].id));
         assert_eq!(plan.trainings[3].time_of.as_ref(), Some(&plan.trainings[1].id));
-        let expected =
-            ["b.base", "b.s.0", "b.s.1", "b.s-as-i.0", "b.s-as-i.1", "b.lora.0", "b.lora.1", "b.best"];
+        let expected = [
+            "b.base",
+            "b.s.0",
+            "b.s.1",
+            "b.s-as-i.0",
+            "b.s-as-i.1",
+            "b.lora.0",
+            "b.lora.1",
+            "b.best",
+        ];
         assert_eq!(ids(&plan), expected);
         assert_eq!(plan.measurements[3].training, plan.measurements[1].training);
     }
@@ -325,8 +333,12 @@ mod tests {
         let mut known = identities();
         known.settings.insert("s".to_owned(), json!({"lr": 2}));
         let settings = Plan::new(&comparison(), &known).unwrap();
-        let same: Vec<bool> =
-            settings.measurements.iter().zip(&before.measurements).map(|(a, b)| a.id == b.id).collect();
+        let same: Vec<bool> = settings
+            .measurements
+            .iter()
+            .zip(&before.measurements)
+            .map(|(a, b)| a.id == b.id)
+            .collect();
         // `lora` takes the wall time of `s`.
         assert_eq!(same, [true, false, false, false, false, false, false, true]);
 
@@ -339,9 +351,8 @@ mod tests {
     #[test]
     fn shards_cover_everything_once_and_keep_together_what_belongs_together() {
         let plan = Plan::new(&comparison(), &identities()).unwrap();
-        let shards: Vec<Vec<&Measurement>> = (0..3)
-            .map(|index| plan.measurements_of(Shard { index, of: 3 }, &[]))
-            .collect();
+        let shards: Vec<Vec<&Measurement>> =
+            (0..3).map(|index| plan.measurements_of(Shard { index, of: 3 }, &[])).collect();
         for measurement in &plan.measurements {
             let times = shards.iter().filter(|shard| shard.contains(&measurement)).count();
             assert_eq!(times, if measurement.is_base() { 3 } else { 1 }, "{}", measurement.id);

@@ -11,16 +11,17 @@ pub fn weight_path(updates: &[Vec<Vec<f32>>]) -> Option<WeightPath> {
     if updates.len() < 2 || prompts == 0 {
         return None;
     }
-    let over_prompts = |of: &dyn Fn(usize) -> f64| (0..prompts).map(of).sum::<f64>() / prompts as f64;
+    let over_prompts =
+        |of: &dyn Fn(usize) -> f64| (0..prompts).map(of).sum::<f64>() / prompts as f64;
     let cosine = updates
         .iter()
         .map(|update| over_prompts(&|k| cosine(&updates[0][k], &update[k])))
         .collect();
     let mut change = vec![0.0];
-    change.extend(updates.windows(2).map(|two| over_prompts(&|k| relative(&two[0][k], &two[1][k]))));
-    let rows: Vec<&[f32]> = (0..prompts)
-        .flat_map(|k| updates.iter().map(move |update| update[k].as_slice()))
-        .collect();
+    change
+        .extend(updates.windows(2).map(|two| over_prompts(&|k| relative(&two[0][k], &two[1][k]))));
+    let rows: Vec<&[f32]> =
+        (0..prompts).flat_map(|k| updates.iter().map(move |update| update[k].as_slice())).collect();
     let (places, explained) = plane(&rows);
     let plane = places.chunks(updates.len()).map(<[_]>::to_vec).collect();
     Some(WeightPath { cosine, change, plane, explained })

@@ -149,9 +149,7 @@ fn leave_strangers_out(results: &mut BaseResults) -> Vec<String> {
                 () if theirs.prompts != ours.prompts || run.scores.len() != own.scores.len() => {
                     "other prompts or another world"
                 }
-                () if run.record.rewards != own.record.rewards
-                    && scorers(run) != scorers(&own) =>
-                {
+                () if run.record.rewards != own.record.rewards && scorers(run) != scorers(&own) => {
                     "other scorers"
                 }
                 () => return true,
@@ -179,8 +177,7 @@ fn scorers(run: &Run) -> Vec<(&str, &str, &str)> {
 fn strays(folders: &Folders, plan: &Plan) -> Vec<String> {
     let Ok(found) = std::fs::read_dir(folders.root().join("measured")) else { return Vec::new() };
     let names = found.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut strays: Vec<String> =
-        names.filter(|name| plan.measurement(name).is_none()).collect();
+    let mut strays: Vec<String> = names.filter(|name| plan.measurement(name).is_none()).collect();
     strays.sort();
     let told = |name| format!("{name}: a run of an earlier form of the file, left out");
     strays.into_iter().map(told).collect()
@@ -216,7 +213,9 @@ mod tests {
         std::fs::create_dir_all(folders.measured("b.old-123")).unwrap();
         let results = read();
         let told = results.missing.join("\n");
-        for what in ["another base", "other prompts", "not there yet", "b.old-123", "training seed 1"] {
+        for what in
+            ["another base", "other prompts", "not there yet", "b.old-123", "training seed 1"]
+        {
             assert!(told.contains(what), "{what}: {told}");
         }
         let base = &results.bases[0];

@@ -69,7 +69,8 @@ impl Paired {
                 .filter_map(|other| column.of(other.scores.get(row)?))
                 .collect();
                 let (Some(value), false) = (column.of(record), others.is_empty()) else { continue };
-                let Some(cell) = prompts.get(record.prompt.as_str()).map(|&at| &mut cells[at]) else {
+                let Some(cell) = prompts.get(record.prompt.as_str()).map(|&at| &mut cells[at])
+                else {
                     continue;
                 };
                 cell[0] += value;

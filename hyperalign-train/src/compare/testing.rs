@@ -114,7 +114,9 @@ pub fn finished(folder: &Path) -> Plan {
     folders.write_plan(&file, &plan).unwrap();
     for measurement in &plan.measurements {
         match measurement.entry.name.as_str() {
-            "s" => write_run(&folders, measurement, 40, |row, seed| row % 2 == 0 || row == seed as usize),
+            "s" => write_run(&folders, measurement, 40, |row, seed| {
+                row % 2 == 0 || row == seed as usize
+            }),
             "best" => {
                 let what = "out of memory".to_owned();
                 Failure { stage: "measure".to_owned(), what }

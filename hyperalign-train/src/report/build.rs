@@ -5,9 +5,8 @@ use std::path::Path;
 use hyperalign_core::atomic::{self, WriteError};
 
 use super::{
-    BaseNumbers, Block, Document, EntryNumbers, Numbers, Section, figures,
-    grids::grids,
-    html, markdown, tables,
+    BaseNumbers, Block, Document, EntryNumbers, Numbers, Section, figures, grids::grids, html,
+    markdown, tables,
 };
 use crate::compare::{BaseResults, ClaimVerdict, Results};
 
@@ -141,13 +140,19 @@ fn versions(numbers: &Numbers) -> Section {
             let hashes = entry.versions.iter().filter_map(|version| version.adapter.as_ref());
             let hashes: Vec<String> = hashes.map(|hash| format!("{hash:.12}")).collect();
             if !hashes.is_empty() {
-                lines.push(format!("{}, {}: adapters {}", entry.label, base.name, hashes.join(", ")));
+                lines.push(format!(
+                    "{}, {}: adapters {}",
+                    entry.label,
+                    base.name,
+                    hashes.join(", ")
+                ));
             }
         }
     }
-    let text = "Hashes are of the weights. The settings of every entry are in comparison.json, and \
+    let text =
+        "Hashes are of the weights. The settings of every entry are in comparison.json, and \
                 every number of this page in report.json."
-        .to_owned();
+            .to_owned();
     let blocks = vec![Block::Text(text), Block::List(lines)];
     Section { title: "Versions".to_owned(), blocks }
 }
@@ -166,7 +171,8 @@ mod tests {
         report.write(&folders.report()).unwrap();
         let read = |name| std::fs::read_to_string(folders.report().join(name)).unwrap();
         for page in [read("index.html"), read("report.md")] {
-            for part in ["A toy", "S is better than the base", "holds", "out of memory", "Versions"] {
+            for part in ["A toy", "S is better than the base", "holds", "out of memory", "Versions"]
+            {
                 assert!(page.contains(part), "{part}");
             }
         }

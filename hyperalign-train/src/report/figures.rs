@@ -73,13 +73,11 @@ fn curves(base: &BaseResults) -> Vec<(String, Vec<CurvePoint>)> {
 
 fn over_optimisation(base: &BaseResults, numbers: &BaseNumbers) -> Option<Figure> {
     let primary = numbers.columns.first()?;
-    let place = |point: &CurvePoint| {
-        Some((*point.values.get("proxy")?, *point.values.get(primary)?))
-    };
-    let of = curves(base).into_iter().map(|(name, points)| Line {
-        name,
-        points: points.iter().filter_map(place).collect(),
-    });
+    let place =
+        |point: &CurvePoint| Some((*point.values.get("proxy")?, *point.values.get(primary)?));
+    let of = curves(base)
+        .into_iter()
+        .map(|(name, points)| Line { name, points: points.iter().filter_map(place).collect() });
     let of: Vec<Line> = of.filter(|line| line.points.len() > 1).collect();
     (!of.is_empty()).then(|| Figure {
         name: named(&base.name, "over-optimisation"),
@@ -114,10 +112,16 @@ fn gain_by_states(base: &BaseResults, numbers: &BaseNumbers) -> Option<Figure> {
     (!of.is_empty()).then(|| Figure {
         name: named(&base.name, "gain-by-states"),
         title: format!("Gain in {} along training, {}", heading(primary), base.name),
-        svg: lines(&Axis::new(way), &Axis::new(format!("{} over the base", heading(primary))), &of, &[]),
-        reading: "What more training brings, measured on tuning prompts. A line that still rises at \
+        svg: lines(
+            &Axis::new(way),
+            &Axis::new(format!("{} over the base", heading(primary))),
+            &of,
+            &[],
+        ),
+        reading:
+            "What more training brings, measured on tuning prompts. A line that still rises at \
                   its end would have gained from more."
-            .to_owned(),
+                .to_owned(),
     })
 }
 
@@ -148,20 +152,25 @@ fn quality_by_time(numbers: &BaseNumbers) -> Option<Figure> {
             &Axis::new(heading(primary)),
             &points,
         ),
-        reading: "Left is cheaper, up is better; the dashed line joins what nothing beats in both. \
+        reading:
+            "Left is cheaper, up is better; the dashed line joins what nothing beats in both. \
                   Upright lines are intervals of 95 % of the gain over the base. Times are of the \
                   machine that measured, and training is not in them."
-            .to_owned(),
+                .to_owned(),
     })
 }
 
-/// The entries that bars and grids show.
+/// The entries that bars and grids show: the base and the reference among them in any case.
 pub(super) fn shown(comparison: &Comparison) -> Vec<&str> {
     let protocol = &comparison.protocol;
-    match protocol.shown.is_empty() {
-        false => protocol.shown.iter().map(String::as_str).collect(),
-        true => std::iter::once(Method::BASE).chain(protocol.reference.as_deref()).collect(),
+    let mut shown: Vec<&str> = Vec::new();
+    let own = std::iter::once(Method::BASE).chain(protocol.reference.as_deref());
+    for name in own.chain(protocol.shown.iter().map(String::as_str)) {
+        if !shown.contains(&name) {
+            shown.push(name);
+        }
     }
+    shown
 }
 
 fn by_task(comparison: &Comparison, numbers: &BaseNumbers) -> Option<Figure> {
@@ -178,7 +187,8 @@ fn by_task(comparison: &Comparison, numbers: &BaseNumbers) -> Option<Figure> {
         name: named(&numbers.name, "tasks"),
         title: format!("Right pictures by task, {}", numbers.name),
         svg: bars(&Axis::new("share of right pictures"), &tasks, &of),
-        reading: "The table by task as bars, for a few entries: where a gain comes from.".to_owned(),
+        reading: "The table by task as bars, for a few entries: where a gain comes from."
+            .to_owned(),
     })
 }
 
@@ -199,7 +209,8 @@ fn movement(base: &BaseResults) -> Option<Figure> {
         Line { name: "curvature (scaled)".to_owned(), points: steps(&scaled) },
     ];
     let keys: Vec<f64> = key_steps.iter().map(|&step| step as f64).collect();
-    let drawn = lines(&Axis::whole("sampling step"), &Axis::new("relative L1 distance"), &of, &keys);
+    let drawn =
+        lines(&Axis::whole("sampling step"), &Axis::new("relative L1 distance"), &of, &keys);
     Some(Figure {
         name: named(&base.name, "movement"),
         title: format!("How far one-step predictions move, {}", base.name),
@@ -214,7 +225,8 @@ fn movement(base: &BaseResults) -> Option<Figure> {
 fn weights_along_steps(base: &BaseResults) -> Option<Figure> {
     let mut of = Vec::new();
     for entry in &base.entries {
-        let Some(path) = entry.runs.first().and_then(|run| run.record.probes.weights.as_ref()) else {
+        let Some(path) = entry.runs.first().and_then(|run| run.record.probes.weights.as_ref())
+        else {
             continue;
         };
         let label = entry.entry.label();
@@ -225,10 +237,11 @@ fn weights_along_steps(base: &BaseResults) -> Option<Figure> {
         name: named(&base.name, "weights-along-steps"),
         title: format!("How the emitted weights change along the steps, {}", base.name),
         svg: lines(&Axis::whole("sampling step"), &Axis::new("cosine, relative change"), &of, &[]),
-        reading: "The cosine of the emitted weights to those of the first step, and their relative \
+        reading:
+            "The cosine of the emitted weights to those of the first step, and their relative \
                   change since the step before (figure 8 of the paper), the mean over prompts, the \
                   first training seed. A cosine of 1 all along is a static LoRA."
-            .to_owned(),
+                .to_owned(),
     })
 }
 
@@ -256,10 +269,11 @@ fn weights_in_the_plane(comparison: &Comparison, base: &BaseResults) -> Option<F
         name: named(&base.name, "weights-in-the-plane"),
         title: format!("Emitted weights of several prompts, {label}, {}", base.name),
         svg: lines(&axis(0), &axis(1), &of, &[]),
-        reading: "The emitted weights in the plane of their first two principal components over all \
+        reading:
+            "The emitted weights in the plane of their first two principal components over all \
                   prompts and steps (figure 9 of the paper). A line is one prompt from its first \
                   step (the ring) to its last: lines that lie apart are weights that depend on the \
                   prompt, long ones weights that depend on the step."
-            .to_owned(),
+                .to_owned(),
     })
 }

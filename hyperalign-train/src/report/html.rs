@@ -82,7 +82,11 @@ fn write_table(page: &mut String, table: &Table) {
             Cells::Words => " class=\"words\"",
             Cells::Numbers => "",
         },
-        table.header.iter().map(|h| format!("<th scope=\"col\">{}</th>", escaped(h))).collect::<String>()
+        table
+            .header
+            .iter()
+            .map(|h| format!("<th scope=\"col\">{}</th>", escaped(h)))
+            .collect::<String>()
     );
     for row in &table.rows {
         let _ = match row {
@@ -101,7 +105,8 @@ fn write_table(page: &mut String, table: &Table) {
         };
     }
     let reading = escaped(&table.reading);
-    let _ = writeln!(page, "</tbody>\n</table>\n</div>\n<figcaption>{reading}</figcaption>\n</figure>");
+    let _ =
+        writeln!(page, "</tbody>\n</table>\n</div>\n<figcaption>{reading}</figcaption>\n</figure>");
 }
 
 /// A text in which nothing means anything to HTML.
@@ -144,7 +149,9 @@ mod tests {
         let page = html(&Document { sections: vec![section], ..Document::default() });
         assert!(page.contains("<p>a &lt;b&gt; &amp; &quot;c&quot;</p>"));
         assert!(page.contains("<th scope=\"row\">&lt;script&gt;</th><td>1</td>"));
-        assert!(page.contains("<a href=\"#s0\">One</a>") && page.contains("<h2 id=\"s0\">One</h2>"));
+        assert!(
+            page.contains("<a href=\"#s0\">One</a>") && page.contains("<h2 id=\"s0\">One</h2>")
+        );
         assert!(page.contains("src=\"data:image/png;base64,AQID\""));
         for outside in ["http:", "https:", "<script", "url("] {
             assert!(!page.contains(outside), "{outside}");

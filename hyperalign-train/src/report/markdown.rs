@@ -29,7 +29,9 @@ fn write_block(page: &mut String, block: &Block) {
             write_table(page, table);
             Ok(())
         }
-        Block::Figure(figure) => write_picture(page, &figure.title, &figure.name, "svg", &figure.reading),
+        Block::Figure(figure) => {
+            write_picture(page, &figure.title, &figure.name, "svg", &figure.reading)
+        }
         Block::Pictures(grid) => write_picture(page, &grid.title, &grid.name, "png", &grid.reading),
     };
 }
@@ -47,14 +49,14 @@ fn write_picture(
 
 fn write_table(page: &mut String, table: &Table) {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let cells = |cells: &[String]| -> Vec<String> { cells.iter().map(|cell| escaped(cell)).collect() };
-    let rule: Vec<String> =
-        (0..table.header.len())
-            .map(|k| match (k, table.cells) {
-                (0, _) | (_, Cells::Words) => "---".to_owned(),
-                _ => "---:".to_owned(),
-            })
-            .collect();
+    let cells =
+        |cells: &[String]| -> Vec<String> { cells.iter().map(|cell| escaped(cell)).collect() };
+    let rule: Vec<String> = (0..table.header.len())
+        .map(|k| match (k, table.cells) {
+            (0, _) | (_, Cells::Words) => "---".to_owned(),
+            _ => "---:".to_owned(),
+        })
+        .collect();
     let _ = write!(page, "**{}**\n\n", escaped(&table.caption));
     page.push_str(&line(&cells(&table.header)));
     page.push_str(&line(&rule));

@@ -139,14 +139,17 @@ fn of_base(results: &BaseResults, primary: &str, reference: Option<&str>) -> Bas
 /// What was scored: the deciding column, the rewards, diversity, the distance to the base.
 fn columns(results: &BaseResults, primary: &str) -> Vec<String> {
     let runs = || results.measured().flat_map(|entry| &entry.runs);
-    let has = |column: &str| runs().any(|run| value_of(run, Column::named(column), |_| true).is_some());
+    let has =
+        |column: &str| runs().any(|run| value_of(run, Column::named(column), |_| true).is_some());
     let mut columns: Vec<String> = Vec::new();
     let rewards = runs().flat_map(|run| run.scores.iter().take(1)).flat_map(|r| r.scores.keys());
     let rewards: BTreeSet<&String> = rewards.collect();
     // As the table of `hyperalign eval` has them.
     let known = [primary, "gold", "heldout", "proxy"].map(str::to_owned);
     let last = ["diversity".to_owned(), Column::DISTANCE.to_owned()];
-    for column in known.iter().chain(rewards.into_iter().filter(|name| !last.contains(name))).chain(&last) {
+    for column in
+        known.iter().chain(rewards.into_iter().filter(|name| !last.contains(name))).chain(&last)
+    {
         if !columns.contains(column) && has(column) {
             columns.push(column.clone());
         }

@@ -2,9 +2,7 @@
 
 use hyperalign_rewards::geneval::Task;
 
-use super::{
-    BaseNumbers, Cells, EntryNumbers, Table, TableRow, numbers::COSTS,
-};
+use super::{BaseNumbers, Cells, EntryNumbers, Table, TableRow, numbers::COSTS};
 use crate::compare::{ClaimResult, Comparison, Effect, Published};
 
 /// What a column is called.
@@ -93,8 +91,9 @@ pub(super) fn tasks(base: &BaseNumbers) -> Option<Table> {
     }
     let mut header = vec!["entry".to_owned()];
     header.extend(Task::ALL.map(|task| task.tag().replace('_', " ")));
-    let cells =
-        |entry: &EntryNumbers| Task::ALL.map(|task| cell(entry.tasks.get(&task).copied(), 3)).to_vec();
+    let cells = |entry: &EntryNumbers| {
+        Task::ALL.map(|task| cell(entry.tasks.get(&task).copied(), 3)).to_vec()
+    };
     Some(Table {
         caption: format!("Right pictures by task of GenEval, {}", base.name),
         header,
@@ -198,12 +197,13 @@ pub(super) fn claims(comparison: &Comparison, results: &[ClaimResult]) -> Table 
         cells: Cells::Words,
         header: header.map(str::to_owned).to_vec(),
         rows: results.iter().filter_map(row).collect(),
-        reading: "A claim holds where the whole interval of 95 % (over prompts and training seeds) \
+        reading:
+            "A claim holds where the whole interval of 95 % (over prompts and training seeds) \
                   lies where it says, does not hold where no part does, and is undecided in \
                   between. Against several entries it has to hold against each. Numbers of which \
                   each training has one (how weights vary) have their range over the training \
                   seeds for an interval."
-            .to_owned(),
+                .to_owned(),
     }
 }
 

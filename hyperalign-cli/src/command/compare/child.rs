@@ -44,7 +44,10 @@ impl Child {
     }
 
     /// Adds arguments.
-    pub(super) fn args(&mut self, arguments: impl IntoIterator<Item = impl AsRef<str>>) -> &mut Self {
+    pub(super) fn args(
+        &mut self,
+        arguments: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> &mut Self {
         self.0.args(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
@@ -136,7 +139,10 @@ mod tests {
     fn a_report_is_kept_in_one_line() {
         let said = "training in runs/s\n\n  \u{d7} the reward `x` has no gradient\n  \u{2502} and is needed\n  help: name another\n";
         let lines = pass_on(said.as_bytes());
-        assert_eq!(in_one_line(&lines), "the reward `x` has no gradient and is needed help: name another");
+        assert_eq!(
+            in_one_line(&lines),
+            "the reward `x` has no gradient and is needed help: name another"
+        );
         let many: String = (0..40).map(|k| format!("{k}\n")).collect();
         let lines = pass_on(many.as_bytes());
         assert_eq!((lines.len(), lines[0].as_str()), (LINES, "24"));

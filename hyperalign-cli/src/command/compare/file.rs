@@ -185,7 +185,10 @@ options = { iterations = 3 }
                 let settings = settings.unwrap_or_else(|error| panic!("{name}: {error:?}"));
                 settings.training.validate().unwrap();
                 let span = settings.method.span();
-                settings.training.check_span(span).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+                settings
+                    .training
+                    .check_span(span)
+                    .unwrap_or_else(|e| panic!("{}: {e}", entry.name));
             }
         }
     }

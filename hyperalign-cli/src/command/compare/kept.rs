@@ -9,9 +9,7 @@ use hyperalign_core::{
     image::{ImageError, Metadata, to_images, write_png},
     stop::Stop,
 };
-use hyperalign_models::generate::{
-    Adapted, GenerateError, Job, Made, Sampling, Shot, Way,
-};
+use hyperalign_models::generate::{Adapted, GenerateError, Job, Made, Sampling, Shot, Way};
 use serde_json::Value;
 
 /// Where the picture `k` of `row` lies in the folder of a run.

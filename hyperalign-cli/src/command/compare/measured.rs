@@ -77,8 +77,7 @@ pub(super) fn run(
     context: &Context,
 ) -> miette::Result<Outcome> {
     let (comparison, plan) = folders.read_plan().into_diagnostic()?;
-    let missing =
-        || CompareArgsError::NoRun { id: id.to_owned(), out: folders.root().to_owned() };
+    let missing = || CompareArgsError::NoRun { id: id.to_owned(), out: folders.root().to_owned() };
     let measurement = plan.measurement(id).ok_or_else(missing)?;
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
@@ -170,7 +169,8 @@ impl Measuring<'_> {
         let Some(curve) = self.curve(&measures)? else { return Ok(Outcome::Interrupted) };
         let Some(probes) = self.probes(adapter.as_ref())? else { return Ok(Outcome::Interrupted) };
         let training = measurement.training.as_ref();
-        let training = training.map(|id| training::record(&self.folders.trained(id))).transpose()?;
+        let training =
+            training.map(|id| training::record(&self.folders.trained(id))).transpose()?;
         let listed = prompts.iter().map(|prompt| json!([prompt.text, prompt.row]));
         let record = RunRecord {
             id: measurement.id.clone(),
@@ -263,8 +263,7 @@ impl Measuring<'_> {
         }
         let of_base = |m: &&Measurement| m.is_base() && m.base == self.measurement.base;
         let Some(own) = self.plan.measurements.iter().find(of_base) else { return Ok(()) };
-        let [this, base] =
-            [&self.measurement.id, &own.id].map(|id| self.folders.measured(id));
+        let [this, base] = [&self.measurement.id, &own.id].map(|id| self.folders.measured(id));
         add_distances(records, &this, &base, space, self.device)
     }
 
