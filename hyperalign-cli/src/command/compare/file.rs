@@ -173,6 +173,22 @@ options = { iterations = 3 }
         assert!(refused("{ iterations = 3 }", "{ z = 3 }").contains("`z`"));
     }
 
+    /// The entries that the book adds to our quick comparison go together with it.
+    #[test]
+    fn the_made_up_method_of_the_book_is_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let book = std::fs::read_to_string(root.join("docs/src/compare.md")).unwrap();
+        let added = book.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let quick = std::fs::read_to_string(root.join("configs/compare-quick.toml")).unwrap();
+        let comparison = read_text(&format!("{quick}\n{added}")).unwrap();
+        let tilt = comparison.entry("tilt").unwrap();
+        let settings = settings("tilt", tilt.train.as_ref().unwrap(), &root).unwrap();
+        assert_eq!((settings.method.name(), settings.training.updates), ("draft", 4));
+        // The others are models of one's own.
+        let own = book.split("```toml\n").nth(2).unwrap().split("```").next().unwrap();
+        assert_eq!(read_text(own).unwrap().protocol.rows, 1632);
+    }
+
     /// The comparisons that come with the program can be read, with all files that they name.
     #[test]
     fn our_own_comparisons_are_read() {

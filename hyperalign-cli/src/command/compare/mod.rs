@@ -27,7 +27,8 @@ use crate::{context::Context, interrupt, outcome::Outcome, output};
 /// Flags of `hyperalign compare`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What is compared. Paths in it are relative to its folder.
+    /// What is compared. Files of prompts, preferences, settings and adapters in it are relative to its
+    /// folder.
     #[arg(long, value_name = "FILE.toml")]
     config: PathBuf,
 
