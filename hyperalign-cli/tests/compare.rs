@@ -261,4 +261,11 @@ fn an_interrupted_training_goes_on() {
     {
         assert!(report.join(format!("emoji-sd-{figure}.svg")).is_file(), "{figure}");
     }
+
+    // The curves of the training itself.
+    let run = std::fs::read_dir(&trained).unwrap().next().unwrap().unwrap().path().join("run");
+    let output = Command::new(env!("CARGO_BIN_EXE_hyperalign")).arg("report").arg(&run).output();
+    ok(&output.unwrap());
+    let page = std::fs::read_to_string(run.join("report/report.md")).unwrap();
+    assert!(page.contains("4 updates in") && page.contains("(loss.svg)"), "{page}");
 }

@@ -39,7 +39,7 @@ pub enum Command {
     Compare(compare::Args),
     /// Put shards of a comparison together.
     Merge(merge::Args),
-    /// Make the report of a comparison again, from its records.
+    /// Make the report of a comparison again, or draw the curves of a training run.
     Report(report::Args),
     /// Score pictures that are already there, by one reward or several.
     Score(score::Args),

@@ -19,6 +19,7 @@ mod probes;
 mod published;
 mod record;
 mod results;
+mod shard;
 mod statistics;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -30,12 +31,13 @@ pub use config::{
 };
 pub use error::CompareError;
 pub use merge::{Merged, merge};
-pub use plan::{Identities, Measurement, Plan, Shard, ShardError, Training};
+pub use plan::{Identities, Measurement, Plan, Training};
 pub use probes::weight_path;
 pub use published::Published;
 pub use record::{
     CurvePoint, Failure, Folders, Probes, RunRecord, TrainingRecord, Versions, WeightPath,
 };
 pub use results::{BaseResults, EntryResults, Results, Run};
+pub use shard::{Shard, ShardError};
 pub use statistics::{Effect, Paired, holm};
 pub use values::{Column, value_of};

@@ -59,17 +59,27 @@ impl Report {
     ///
     /// Fails if a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), WriteError> {
-        for figure in self.document.figures() {
-            atomic::write(&folder.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
-        }
-        for pictures in self.document.pictures() {
-            atomic::write(&folder.join(format!("{}.png", pictures.name)), &pictures.png)?;
-        }
         let numbers = serde_json::to_string_pretty(&self.numbers).expect("numbers are plain data");
         atomic::write(&folder.join("report.json"), (numbers + "\n").as_bytes())?;
-        atomic::write(&folder.join("report.md"), markdown(&self.document).as_bytes())?;
-        atomic::write(&folder.join("index.html"), html(&self.document).as_bytes())
+        write_pages(&self.document, folder)
     }
+}
+
+/// Writes `index.html`, which needs no other file, and `report.md` with its figures and pictures beside
+/// it.
+///
+/// # Errors
+///
+/// Fails if a file cannot be written.
+pub fn write_pages(document: &Document, folder: &Path) -> Result<(), WriteError> {
+    for figure in document.figures() {
+        atomic::write(&folder.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
+    }
+    for pictures in document.pictures() {
+        atomic::write(&folder.join(format!("{}.png", pictures.name)), &pictures.png)?;
+    }
+    atomic::write(&folder.join("report.md"), markdown(document).as_bytes())?;
+    atomic::write(&folder.join("index.html"), html(document).as_bytes())
 }
 
 /// The verdicts, counted.

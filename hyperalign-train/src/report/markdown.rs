@@ -23,7 +23,7 @@ fn write_block(page: &mut String, block: &Block) {
         Block::Text(text) => write!(page, "{}\n\n", escaped(text)),
         Block::List(lines) => {
             let lines: String = lines.iter().map(|line| format!("- {}\n", escaped(line))).collect();
-            write!(page, "{lines}\n")
+            writeln!(page, "{lines}")
         }
         Block::Table(table) => {
             write_table(page, table);

@@ -13,9 +13,11 @@ mod markdown;
 mod numbers;
 pub mod plot;
 mod tables;
+mod training;
 
-pub use build::Report;
+pub use build::{Report, write_pages};
 pub use document::{Block, Cells, Document, Figure, Pictures, Section, Table, TableRow};
 pub use html::html;
 pub use markdown::markdown;
 pub use numbers::{BaseNumbers, EntryNumbers, Numbers};
+pub use training::of_training;

@@ -6,28 +6,18 @@ use std::{
 };
 
 use burn::tensor::Device;
-use hyperalign_core::{
-    memory,
-    movement::{curvature, key_steps_by_share},
-    stop::Stop,
-};
+use hyperalign_core::{memory, stop::Stop};
 use hyperalign_models::{
     base::Base,
-    generate::{Adapted, AdapterFile, Budget, Knowledge, Plain, Sampling, Shot, Sought, Way},
+    generate::{Adapted, AdapterFile, Budget, Knowledge, Plain, Sampling, Sought, Way},
     hypernet::Variant,
     weights,
 };
 use hyperalign_rewards::{Prompt, emoji::Split};
 use hyperalign_train::{
-    compare::{
-        Comparison, CurvePoint, Folders, Measurement, Plan, Probes, RunRecord, Versions,
-        weight_path,
-    },
+    compare::{Comparison, Folders, Measurement, Plan, RunRecord, Versions},
     data::world_of,
-    eval::{
-        Evaluation, ImageSpace, Measured, Measures, Method, Record, Summary, emitted, fingerprint,
-        movement,
-    },
+    eval::{Evaluation, ImageSpace, Measured, Method, Record, Summary, fingerprint},
 };
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
@@ -49,20 +39,17 @@ use crate::{
     rewards::{ScorerArgs, Scorers},
 };
 
-/// Key steps that the figure of the movement shows.
-const KEY_STEPS: usize = 3;
-
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum MeasureError {
     #[error("the comparison names no prompts, and the base `{base}` has none of its own")]
     #[diagnostic(help("add `protocol.prompts = \"FILE\"` to the comparison"))]
-    NoPrompts { base: String },
+    Prompts { base: String },
     #[error("the method seeks a reward, and there is none")]
     #[diagnostic(help("add `scores.proxy = \"NAME\"` to the comparison"))]
-    NoReward,
+    Reward,
     #[error("variant p needs key steps, and the adapter of `{entry}` has none")]
     #[diagnostic(help("choose them with `hyperalign key-steps`, or take another variant"))]
-    NoKeySteps { entry: String },
+    KeySteps { entry: String },
 }
 
 /// Makes the measurement `id` of the comparison in `folders`.
@@ -105,16 +92,17 @@ pub(super) fn run(
     measuring.run(context.device_name())
 }
 
-struct Measuring<'a> {
-    comparison: &'a Comparison,
-    plan: &'a Plan,
-    measurement: &'a Measurement,
+/// What a measurement is made with.
+pub(super) struct Measuring<'a> {
+    pub(super) comparison: &'a Comparison,
+    pub(super) plan: &'a Plan,
+    pub(super) measurement: &'a Measurement,
     files: &'a Path,
-    folders: &'a Folders,
-    base: &'a dyn Base,
-    sampling: Sampling,
-    stop: &'a Stop,
-    device: &'a Device,
+    pub(super) folders: &'a Folders,
+    pub(super) base: &'a dyn Base,
+    pub(super) sampling: Sampling,
+    pub(super) stop: &'a Stop,
+    pub(super) device: &'a Device,
 }
 
 impl Measuring<'_> {
@@ -210,11 +198,11 @@ impl Measuring<'_> {
         AdapterFile::open(&path, self.base, self.device).map(Some).into_diagnostic()
     }
 
-    fn adapted<'b>(&self, file: &'b AdapterFile) -> miette::Result<Adapted<'b>> {
+    pub(super) fn adapted<'b>(&self, file: &'b AdapterFile) -> miette::Result<Adapted<'b>> {
         let entry = &self.measurement.entry;
         let lacks_steps = file.meta.key_steps.is_empty() && file.adapter.hypernet().is_some();
         if entry.variant == Some(Variant::P) && lacks_steps {
-            return Err(MeasureError::NoKeySteps { entry: entry.name.clone() }.into());
+            return Err(MeasureError::KeySteps { entry: entry.name.clone() }.into());
         }
         Ok(file.adapted(entry.variant, self.sampling.steps))
     }
@@ -233,7 +221,7 @@ impl Measuring<'_> {
                 None => Arc::new(Plain),
             });
         };
-        let reward = scorers.sought().ok_or(MeasureError::NoReward)?;
+        let reward = scorers.sought().ok_or(MeasureError::Reward)?;
         let budget = Budget { seconds: entry.budget_seconds, evaluations: None };
         let sought = Sought { method, reward, adapted, budget, knowledge: Knowledge::default() };
         sought.check(self.base, &self.sampling).into_diagnostic()?;
@@ -241,12 +229,12 @@ impl Measuring<'_> {
     }
 
     /// The first prompts of the file, or of the base's own of a split.
-    fn prompts(&self, split: &str, rows: usize) -> miette::Result<Vec<Prompt>> {
+    pub(super) fn prompts(&self, split: &str, rows: usize) -> miette::Result<Vec<Prompt>> {
         if let Some(path) = &self.comparison.protocol.prompts {
             return Ok(of_file(&self.files.join(path), Some(rows))?);
         }
         if base::embedded_base(self.measurement.base.model()).is_none() {
-            return Err(MeasureError::NoPrompts { base: self.base.name().to_owned() }.into());
+            return Err(MeasureError::Prompts { base: self.base.name().to_owned() }.into());
         }
         let split = match split {
             "train" => Split::Train,
@@ -266,105 +254,10 @@ impl Measuring<'_> {
         let [this, base] = [&self.measurement.id, &own.id].map(|id| self.folders.measured(id));
         add_distances(records, &this, &base, space, self.device)
     }
-
-    /// Measurements along its training, on prompts that the table does not have where there are some.
-    fn curve(&self, measures: &Measures) -> miette::Result<Option<Vec<CurvePoint>>> {
-        let Self { comparison, measurement, .. } = self;
-        let entry = &measurement.entry;
-        let is_base_of_curves = measurement.is_base() && comparison.entries.iter().any(|e| e.curve);
-        if !is_base_of_curves && !(entry.curve && measurement.training.is_some()) {
-            return Ok(Some(Vec::new()));
-        }
-        let mut prompts = self.prompts("tuning", comparison.curves.rows)?;
-        // Of the embedded world, the rules are what the words mean.
-        for prompt in &mut prompts {
-            if prompt.row.is_none() {
-                prompt.row = hyperalign_rewards::emoji::parse(&prompt.text).ok();
-            }
-        }
-        let training = measurement.training.as_ref().and_then(|id| self.plan.training(id));
-        let mut points = Vec::new();
-        for (updates, file) in self.stages()? {
-            let way: Arc<dyn Way + '_> = match &file {
-                Some(file) => Arc::new(self.adapted(file)?),
-                None => Arc::new(Plain),
-            };
-            let name = format!("after-{updates}");
-            let evaluation = Evaluation {
-                base: self.base,
-                methods: vec![Method { name, way }],
-                prompts: &prompts,
-                seeds: 1,
-                first_seed: comparison.protocol.first_seed,
-                sampling: self.sampling.clone(),
-                measures: measures.clone(),
-                cache: Some(self.folders.measured(&measurement.id).join("journal")),
-                stop: self.stop.clone(),
-            };
-            let Some(measured) = evaluate(&evaluation)? else { return Ok(None) };
-            let summary = Summary::new(&evaluation, std::slice::from_ref(&measured));
-            let (_, of_method) = &summary.methods[0];
-            let mut values = of_method.scores.clone();
-            values.extend(of_method.gold.as_ref().map(|gold| ("gold".to_owned(), gold.mean)));
-            let per_update = training.and_then(|training| training.train.states_per_update);
-            let states = per_update.map(|states| states * updates as f64);
-            points.push(CurvePoint { updates, states, values });
-        }
-        Ok(Some(points))
-    }
-
-    /// The adapters that were kept along the training, by the updates that they have; the base alone
-    /// has none.
-    fn stages(&self) -> miette::Result<Vec<(u64, Option<AdapterFile>)>> {
-        let Some(id) = &self.measurement.training else { return Ok(vec![(0, None)]) };
-        let folder = self.folders.trained(id);
-        let entries = std::fs::read_dir(&folder).into_diagnostic()?.flatten();
-        let name = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
-        let mut updates: Vec<u64> = entries
-            .map(name)
-            .filter_map(|name| name.strip_prefix("at-")?.strip_suffix(".safetensors")?.parse().ok())
-            .collect();
-        updates.sort_unstable();
-        let open = |updates: u64| -> miette::Result<_> {
-            let file = training::at(&folder, updates);
-            Ok((updates, Some(AdapterFile::open(&file, self.base, self.device).into_diagnostic()?)))
-        };
-        updates.into_iter().map(open).collect()
-    }
-
-    /// The movement of the base, or how the weights of a hypernetwork change.
-    fn probes(&self, adapter: Option<&AdapterFile>) -> miette::Result<Option<Probes>> {
-        let protocol = &self.comparison.protocol;
-        let prompts = self.prompts("tuning", protocol.probe_prompts)?;
-        if self.measurement.is_base() {
-            let shots = prompts.into_iter().zip(0..).map(|(prompt, seed)| Shot { prompt, seed });
-            let shots: Vec<Shot> = shots.collect();
-            let movement = movement(self.base, &self.sampling, &shots, self.stop);
-            let Some(movement) = movement.into_diagnostic()? else { return Ok(None) };
-            let count = KEY_STEPS.min(movement.len());
-            return Ok(Some(Probes {
-                curvature: curvature(&movement),
-                key_steps: key_steps_by_share(&movement, count).into_diagnostic()?,
-                movement,
-                weights: None,
-            }));
-        }
-        let network = adapter.filter(|file| file.adapter.hypernet().is_some());
-        let Some(file) = network.filter(|_| self.measurement.entry.method.is_none()) else {
-            return Ok(Some(Probes::default()));
-        };
-        let adapted = self.adapted(file)?;
-        let prompts = Prompt::texts(&prompts);
-        let seed = protocol.first_seed;
-        let updates = emitted(self.base, &adapted, &self.sampling, &prompts, seed, self.stop);
-        let Some(updates) = updates.into_diagnostic()? else { return Ok(None) };
-        let key_steps = adapted.key_steps.clone();
-        Ok(Some(Probes { weights: weight_path(&updates), key_steps, ..Probes::default() }))
-    }
 }
 
 /// The one method of `evaluation`, under a bar; `None` if it was interrupted.
-fn evaluate(evaluation: &Evaluation) -> miette::Result<Option<Measured>> {
+pub(super) fn evaluate(evaluation: &Evaluation) -> miette::Result<Option<Measured>> {
     let bar = ProgressBar::new((evaluation.prompts.len() * evaluation.seeds) as u64);
     let measured = evaluation.run(&mut |done| bar.set_position(done.pictures as u64));
     bar.finish_and_clear();

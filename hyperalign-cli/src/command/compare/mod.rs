@@ -4,6 +4,7 @@
 //! fails, or that the system kills for its memory, ends nothing but itself, and each tells its own
 //! peak of memory.
 
+mod along;
 mod child;
 mod distance;
 mod file;
