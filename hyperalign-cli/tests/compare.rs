@@ -80,7 +80,8 @@ fn run_of(out: &Path, entry: &str) -> PathBuf {
     let folders = std::fs::read_dir(out.join("measured")).expect("runs");
     let mut folders = folders.map(|folder| folder.expect("a folder").path());
     let is_of = |folder: &PathBuf| {
-        folder.file_name().unwrap().to_string_lossy().contains(&format!(".{entry}"))
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        name.contains(&format!(".{entry}"))
     };
     folders.find(is_of).unwrap_or_else(|| panic!("there is no run of {entry}"))
 }
