@@ -8,7 +8,6 @@
 
 mod check;
 mod docs;
-mod evidence;
 mod fuzz;
 mod golden;
 mod process;
@@ -31,7 +30,7 @@ const TASKS: &[Task] = &[
     golden::TASK,
     program::PRETRAIN,
     program::BENCH,
-    evidence::TASK,
+    program::EVIDENCE,
     docs::TASK,
 ];
 

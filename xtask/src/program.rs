@@ -65,6 +65,30 @@ passed on: `cargo xtask bench -- --help` shows them.",
     run: |arguments| start("bench", &without_dashes(arguments)),
 };
 
+/// Compares.
+pub const EVIDENCE: Task = Task {
+    name: "evidence",
+    about: "Train the method and what it is compared with, measure all of it, make the report (hours).",
+    help: "\
+Usage: cargo xtask evidence [ARGUMENTS]
+
+Builds `hyperalign` in release mode and runs `hyperalign compare --config configs/emoji-paper.toml
+--out runs/evidence`. Ctrl-C finishes the step, saves and ends with status 130; called again, it goes
+on where it was. `--list` tells what there is, `--only NAME` takes single entries; arguments are
+passed on: `cargo xtask evidence -- --help` shows them. The report is runs/evidence/report.",
+    run: |arguments| {
+        let mut arguments = without_dashes(arguments);
+        let root = workspace::root();
+        let own = [("--config", "configs/emoji-paper.toml"), ("--out", "runs/evidence")];
+        for (flag, path) in own {
+            if value_of(&arguments, flag).is_none() {
+                arguments.extend([flag.to_owned(), root.join(path).display().to_string()]);
+            }
+        }
+        start("compare", &arguments)
+    },
+};
+
 /// How long the program's allocator waits before it gives memory back to the system; -1 is for ever.
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 

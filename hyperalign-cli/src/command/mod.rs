@@ -1,6 +1,7 @@
 //! The commands: one file (or folder) each, holding its flags and its `run`.
 
 pub mod bench;
+pub mod compare;
 pub mod completions;
 pub mod detect;
 pub mod doctor;
@@ -8,9 +9,11 @@ pub mod eval;
 pub mod inspect;
 pub mod key_steps;
 pub mod lora;
+pub mod merge;
 pub mod pairs;
 pub mod parity;
 pub mod pretrain;
+pub mod report;
 pub mod sample;
 pub mod schema;
 pub mod score;
@@ -35,6 +38,12 @@ pub enum Command {
     Train(train::Args),
     /// Measure the base and an adapter over the same prompts and seeds.
     Eval(eval::Args),
+    /// Compare many methods on the same prompts, noise and seeds, and report it (hours; resumable).
+    Compare(compare::Args),
+    /// Put shards of a comparison together.
+    Merge(merge::Args),
+    /// Make the report of a comparison again, or draw the curves of a training run.
+    Report(report::Args),
     /// Score pictures that are already there, by one reward or several.
     Score(score::Args),
     /// Find objects and their colours in pictures, and draw them: what GenEval's scorer sees.
@@ -77,6 +86,9 @@ pub enum Command {
 pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
     match command {
         Command::Eval(args) => eval::run(&args, context),
+        Command::Compare(args) => compare::run(&args, context),
+        Command::Merge(args) => merge::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Lora(args) => lora::run(&args, context),
         Command::KeySteps(args) => key_steps::run(&args, context),
         Command::Sample(args) => sample::run(&args, context),

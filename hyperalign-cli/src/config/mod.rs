@@ -112,25 +112,15 @@ mod tests {
     fn recipes_are_read() {
         let configs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
         let scheduler = SchedulerConfig::stable_diffusion().ddim(50, 0.0).unwrap();
-        let mut count = 0;
-        for folder in [configs.clone(), configs.join("evidence")] {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                let text = std::fs::read_to_string(&path).unwrap_or_default();
-                let is_comparison = text.contains("[[");
-                if path.extension().is_none_or(|kind| kind != "toml") || is_comparison {
-                    continue;
-                }
-                let settings = read(&AlignSettings::default(), REMOVED, &path).unwrap();
-                settings.training.validate().unwrap();
-                settings.training.check_span(settings.method.span()).unwrap();
-                let shards = settings.training.shards * settings.training.accumulate;
-                let plan = Plan { scheduler: &scheduler, shards };
-                settings.method.check(&plan).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-                count += 1;
-            }
+        for name in ["sd15-12gb", "sd15-24gb", "flux-80gb"] {
+            let path = configs.join(name).with_extension("toml");
+            let settings = read(&AlignSettings::default(), REMOVED, &path).unwrap();
+            settings.training.validate().unwrap();
+            settings.training.check_span(settings.method.span()).unwrap();
+            let shards = settings.training.shards * settings.training.accumulate;
+            let plan = Plan { scheduler: &scheduler, shards };
+            settings.method.check(&plan).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
-        assert!(count >= 3, "no recipes");
     }
 
     /// `configs/train.schema.json` is what `hyperalign schema` prints, and takes what is read.

@@ -126,7 +126,7 @@ fn read(path: &Path, made_by: &Value) -> Option<Vec<Record>> {
 }
 
 /// SHA-256 of a JSON value as 64 hexadecimal digits.
-pub(super) fn fingerprint(value: &Value) -> String {
+pub fn fingerprint(value: &Value) -> String {
     sha256(value.to_string())
 }
 

@@ -50,7 +50,33 @@ pub fn variation(
         let over_prompts = several.then_some(0.0);
         return Ok(Some(Variation { over_prompts, over_steps: 0.0 }));
     }
-    // By update of a trajectory, then by prompt.
+    let updates = emitted(base, adapted, sampling, prompts, seed, stop)?;
+    let Some(updates) = updates else { return Ok(None) };
+    let over_prompts = updates.iter().map(|rows| relative_deviation(rows));
+    let over_steps = (0..prompts.len()).map(|prompt| {
+        let trajectory: Vec<Vec<f32>> = updates.iter().map(|rows| rows[prompt].clone()).collect();
+        relative_deviation(&trajectory)
+    });
+    Ok(Some(Variation {
+        over_prompts: several.then(|| mean(over_prompts)),
+        over_steps: mean(over_steps),
+    }))
+}
+
+/// The factors that `adapted` emits along its own trajectories, flat: by update of a trajectory, then
+/// by prompt. `None` if `stop` was requested before the end.
+///
+/// # Errors
+///
+/// Fails if the base refuses a prompt or the number of steps.
+pub fn emitted(
+    base: &dyn Base,
+    adapted: &Adapted,
+    sampling: &Sampling,
+    prompts: &[String],
+    seed: u64,
+    stop: &Stop,
+) -> Result<Option<Vec<Vec<Vec<f32>>>>, EvalError> {
     let mut updates: Vec<Vec<Vec<f32>>> = Vec::new();
     for prompts in prompts.chunks(sampling.batch.max(1)) {
         if stop.is_requested() {
@@ -66,15 +92,7 @@ pub fn variation(
             }
         }
     }
-    let over_prompts = updates.iter().map(|rows| relative_deviation(rows));
-    let over_steps = (0..prompts.len()).map(|prompt| {
-        let trajectory: Vec<Vec<f32>> = updates.iter().map(|rows| rows[prompt].clone()).collect();
-        relative_deviation(&trajectory)
-    });
-    Ok(Some(Variation {
-        over_prompts: several.then(|| mean(over_prompts)),
-        over_steps: mean(over_steps),
-    }))
+    Ok(Some(updates))
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
