@@ -166,20 +166,7 @@ enum TrainError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args, context)?;
     let device = context.device()?;
-<<<<<<< HEAD
     let _lock = (!args.dry_run).then(|| lock(args)).transpose()?;
-    let files = rewards::files(args.reward.as_slice(), &args.reward_weights)?;
-    let open = |reward| rewards::open(reward, &files, &device);
-    let reward = args.reward.as_deref().map(open).transpose()?;
-    if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
-        return Err(TrainError::NoControls { method: settings.method.name() }.into());
-    }
-    let mut base_options = args.base_options.clone();
-    base_options.offline |= args.dry_run;
-    let (mut world, held_out) =
-        args.data.open((&args.base, &base_options), reward, &settings, &device)?;
-=======
-    let _lock = lock(args)?;
     let of_settings = Some(&settings.rewards).filter(|terms| !terms.is_empty());
     let trained = of_settings.map(|terms| MixTerm::describe(terms));
     let named: Vec<&String> = trained.iter().chain(&args.held_out).collect();
@@ -191,10 +178,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     if args.controls && !matches!(settings.method, MethodSettings::Hyperalign(_)) {
         return Err(TrainError::NoControls { method: settings.method.name() }.into());
     }
-    let base = (args.base.as_str(), &args.base_options);
+    let mut base_options = args.base_options.clone();
+    base_options.offline |= args.dry_run;
+    let base = (args.base.as_str(), &base_options);
     let (mut world, table_prompts) =
         args.data.open(base, materials::Named { reward, held_out }, &settings, &device)?;
->>>>>>> tune
     let folder = args.reward_codec.as_deref();
     let codec = codec::decoder("--reward-codec", folder, world.base.as_ref(), &device)?;
     let codec_hash = codec.as_ref().map(weights::hash);
