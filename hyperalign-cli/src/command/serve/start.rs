@@ -109,10 +109,8 @@ pub fn open(
     };
     let sha256 = adapter.as_ref().map(|file| file.place.sha256()).transpose();
     // Pictures go to others, whom our folders do not concern.
-    if let Some(file) = &mut adapter {
-        if let AdapterPlace::File(path) = &mut file.place {
-            *path = path.file_name().map_or_else(PathBuf::new, PathBuf::from);
-        }
+    if let Some(AdapterFile { place: AdapterPlace::File(path), .. }) = &mut adapter {
+        *path = path.file_name().map_or_else(PathBuf::new, PathBuf::from);
     }
     let loras = loras(args.base.options.lora(), base.as_ref(), &device)?;
     let names = loras.iter().map(|(name, (laid, _))| (name.clone(), laid.scale)).collect();

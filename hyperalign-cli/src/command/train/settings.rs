@@ -1,5 +1,6 @@
 //! The settings of a run, and errors in the line that gives them.
 
+use hyperalign_core::device::CPU;
 use hyperalign_train::{
     align::{AlignError, AlignSettings, REMOVED},
     learner::SettingsError,
@@ -8,21 +9,27 @@ use miette::IntoDiagnostic;
 
 use super::{Args, CONFIG, TrainError};
 use crate::{
-    config, output,
+    config,
+    context::Context,
+    output,
     rewards::{self, RewardError},
 };
 
 /// The settings of a new run, or those of the run that is resumed.
-pub(super) fn settings(args: &Args) -> miette::Result<AlignSettings> {
+pub(super) fn settings(args: &Args, context: &Context) -> miette::Result<AlignSettings> {
     let stored = args.out.join(CONFIG);
+    let defaults = match context.device_name() {
+        CPU => AlignSettings::default(),
+        _ => AlignSettings::default().in_turn(),
+    };
     let mut settings: AlignSettings = match (&args.config, args.resume) {
         (None, true) if !stored.is_file() => {
             return Err(TrainError::NothingToResume { dir: args.out.clone() }.into());
         }
-        (None, true) => config::read(&AlignSettings::default(), REMOVED, &stored)?,
+        (None, true) => config::read(&defaults, REMOVED, &stored)?,
         _ if stored.exists() => return Err(TrainError::Occupied { dir: args.out.clone() }.into()),
-        (Some(file), _) => config::read(&AlignSettings::default(), REMOVED, file)?,
-        (None, false) => AlignSettings::default(),
+        (Some(file), _) => config::read(&defaults, REMOVED, file)?,
+        (None, false) => defaults,
     };
     if let Some(steps) = args.steps {
         settings.training.updates = steps;
