@@ -71,9 +71,9 @@ fn settings_that_no_run_can_be_made_with_leave_nothing() {
         ("[method]\nname = \"dance-grpo\"\nratios = \"guarded\"", "defined for rectified flows"),
         ("watch.prompts = 1", "`watch.prompts = 1` is no usable"),
         ("watch = { stop = true, every = 0 }", "nothing ends a run that is not watched"),
-        ("[[rewards]]\nname = \"emoji-proxy\"\nstd = 0.0", "the deviation above 0"),
+        ("[[rewards]]\nname = \"emoji-proxy\"\nstd = 0.0", "`emoji-proxy` in a mix"),
         ("[[rewards]]\nname = \"emoji-proxy\"\nwieght = 2", "did you mean `weight`?"),
-        ("[[rewards]]\nname = \"emoji-heldout\"", "is kept for measuring"),
+        ("[[rewards]]\nname = \"emoji-heldout\"", "kept for measuring"),
         ("[[rewards]]\nname = \"emoji-prxoy\"", "unknown reward `emoji-prxoy`"),
         ("[method]\nname = \"diffusion-dop\"", "did you mean `diffusion-dpo`?"),
     ] {
