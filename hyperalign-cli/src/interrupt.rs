@@ -7,6 +7,7 @@ use miette::IntoDiagnostic;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 
 use crate::outcome::INTERRUPTED;
+use crate::output;
 
 /// Makes the first Ctrl-C, or SIGTERM, request `stop`, and the second one end the program.
 ///
@@ -23,7 +24,7 @@ pub fn request_on_ctrl_c(stop: Stop) -> miette::Result<()> {
         }
         stop.request();
         if !dashboard_is_open() {
-            eprintln!("finishing what is at hand; Ctrl-C again leaves at once");
+            output::note("finishing what is at hand; Ctrl-C again leaves at once");
         }
     })
     .into_diagnostic()?;

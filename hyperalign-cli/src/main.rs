@@ -61,7 +61,7 @@ fn main() -> ExitCode {
             Outcome::Done.into()
         }
         Err(report) => {
-            eprintln!("{report:?}");
+            output::note(&format!("{report:?}"));
             Outcome::Failed.into()
         }
     }

@@ -1,6 +1,6 @@
 //! Writing answers to standard output: the only place that does. Warnings go beside it.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use hyperalign_core::atomic::WriteError;
@@ -9,7 +9,7 @@ use serde::Serialize;
 /// Standard output could not be written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("could not write to standard output: {0}")]
-pub struct OutputError(std::io::Error);
+pub struct OutputError(io::Error);
 
 impl OutputError {
     /// Whether the reader merely went away, as `head` does when it has seen enough.
@@ -24,7 +24,7 @@ impl OutputError {
 ///
 /// Fails if it cannot be written. `println!` would panic there instead, on a closed pipe too.
 pub fn print(text: &str) -> Result<(), OutputError> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(OutputError)
 }
 
@@ -40,12 +40,13 @@ pub fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
 
 /// Tells the user, on standard error, what is not as they may expect.
 pub fn warn(text: &str) {
-    eprintln!("warning: {text}");
+    let _ = writeln!(io::stderr(), "warning: {text}");
 }
 
-/// Tells the user, on standard error, what they may want to know and need not change.
+/// Tells the user, on standard error, what they may want to know and need not change. Where nobody
+/// reads it any more, the work goes on; `eprintln!` would panic there.
 pub fn note(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Checks that the file `path` could be written, its missing folders made, and makes nothing. Work

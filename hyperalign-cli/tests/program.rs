@@ -58,8 +58,8 @@ fn the_help_of_train_says_what_is_given_again() {
         "--preferences",
         "--columns",
         "--prompts",
-        "--reward",
         "--reward-weights",
+        "--held-out",
         "--reward-codec",
     ] {
         let own = paragraph(flag);
@@ -175,4 +175,15 @@ fn negative_numbers_are_told_with_what_can_be_given() {
     refused(&["key-steps", "--base", "x", "--steps", "-1"], "at least 1 is needed");
     refused(&["key-steps", "--base", "x", "--count", "-1"], "at least 1 is needed");
     refused(&["world", "--seed", "-1"], "-1");
+}
+
+/// An error that nobody reads is an error all the same, and no panic.
+#[test]
+fn a_standard_error_that_nobody_reads_changes_no_status() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hyperalign"));
+    command.args(["sample", "--base", "emojis", "--prompt", "a dog", "--out", "never.png"]);
+    let status = command.stdout(Stdio::null()).stderr(writer).status().expect("it starts");
+    assert_eq!(status.code(), Some(1));
 }

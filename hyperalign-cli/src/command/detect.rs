@@ -142,7 +142,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         output::print(&found.iter().map(Found::text).collect::<String>())?;
     }
     if found.len() < items.len() {
-        eprintln!("{} of {} pictures were looked at", found.len(), items.len());
+        output::note(&format!("{} of {} pictures were looked at", found.len(), items.len()));
         return Ok(Outcome::Interrupted);
     }
     Ok(Outcome::Done)

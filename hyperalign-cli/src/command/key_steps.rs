@@ -125,7 +125,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         meta.key_steps = key_steps.clone();
         meta.key_steps_of = sampling.steps;
         adapter.save(path, &meta).into_diagnostic()?;
-        eprintln!("stored in {}: steps {key_steps:?} of {}", path.display(), sampling.steps);
+        output::note(&format!(
+            "stored in {}: steps {key_steps:?} of {}",
+            path.display(),
+            sampling.steps
+        ));
     }
     let answer = Answer {
         base: base.name().to_owned(),

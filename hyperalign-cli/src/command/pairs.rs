@@ -110,7 +110,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let drawn = file.read_or_draw(base.as_ref(), threads, &stop, &mut progress);
     bar.finish_and_clear();
     let Some(drawn) = drawn.into_diagnostic()? else {
-        eprintln!("what is drawn is kept; the same command goes on from here");
+        output::note("what is drawn is kept; the same command goes on from here");
         return Ok(Outcome::Interrupted);
     };
     let findings = findings(&drawn, set, file.path().to_owned());

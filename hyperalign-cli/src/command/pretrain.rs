@@ -131,7 +131,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         out: args.out.clone(),
         device: context.device()?,
         stop,
-        progress: Progress::Lines(Arc::new(|line| eprintln!("{line}"))),
+        progress: Progress::Lines(Arc::new(|line| output::note(line))),
     };
     for stage in stages {
         let mut settings = stage.settings();
@@ -139,11 +139,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         settings.time_limit = args.time_limit.map(Duration::from_secs);
         settings.shards = args.shards.unwrap_or(settings.shards);
         settings.accumulate = args.micro_steps.unwrap_or(settings.accumulate);
-        eprintln!("stage {}: {} updates", stage.name(), settings.updates);
+        output::note(&format!("stage {}: {} updates", stage.name(), settings.updates));
         match pretraining.run(stage, &settings).into_diagnostic()? {
             End::Finished => {}
             end => {
-                eprintln!("saved; the same command goes on from here");
+                output::note("saved; the same command goes on from here");
                 let is_interrupted = end == End::Interrupted;
                 return Ok(if is_interrupted { Outcome::Interrupted } else { Outcome::Done });
             }

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::patience::Patient;
+use crate::output;
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -49,7 +50,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
     drop((listener, end));
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, all).await.is_err() {
-        eprintln!("{} requests took longer than {GRACE:?} and are left", connections.len());
+        output::note(&format!(
+            "{} requests took longer than {GRACE:?} and are left",
+            connections.len()
+        ));
     }
 }
 

@@ -23,6 +23,8 @@ use hyperalign_core::stop::Stop;
 use miette::IntoDiagnostic;
 use tokio::runtime::Runtime;
 
+use crate::output;
+
 /// The threads that requests are read and answered on; what takes longer than a moment has at most
 /// `blocking` others.
 ///
@@ -50,9 +52,11 @@ pub async fn run(
     let listener = address::first(addresses)?;
     let address = listener.local_addr().map_err(|source| ListenError::of(addresses[0], source))?;
     if !address.ip().is_loopback() && !has_login {
-        eprintln!("warning: {address} can be reached from other machines, and there is no login");
+        output::warn(&format!(
+            "{address} can be reached from other machines, and there is no login"
+        ));
     }
-    eprintln!("listening at http://{address}; Ctrl-C ends");
+    output::note(&format!("listening at http://{address}; Ctrl-C ends"));
     serve(listener, router, stop).await;
     Ok(())
 }

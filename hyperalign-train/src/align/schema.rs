@@ -33,7 +33,9 @@ pub fn schema() -> Value {
 /// Makes the defaults of an object's keys those of an alignment run, which are not always those of the
 /// type that has the key.
 fn give_defaults(object: &mut Value, definitions: &mut Value, defaults: &Value) {
-    let Some(properties) = object["properties"].as_object_mut() else { return };
+    let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
     for (key, property) in properties {
         let Some(property) = property.as_object_mut() else { continue };
         let value = defaults.get(key).filter(|value| !value.is_null());

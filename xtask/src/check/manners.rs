@@ -91,6 +91,13 @@ fn problems_of(path: &Path, text: &str) -> Vec<String> {
         if must_not_print && !is_tests && prints(line) {
             report(i, "a library does not print: return it, or tell an observer".to_owned());
         }
+        let code = line.split("//").next().unwrap_or_default();
+        if path.starts_with("hyperalign-cli/src") && !is_tests && code.contains("eprintln!") {
+            report(
+                i,
+                "it panics where nobody reads standard error: take `output::note`".to_owned(),
+            );
+        }
     }
     let lines = text.lines().count();
     let may_be_long = LONG.iter().any(|(long, _)| path == Path::new(long));
@@ -158,6 +165,8 @@ mod tests {
 
     #[test]
     fn libraries_do_not_print_but_programs_and_tests_do() {
+        let of_cli = problems_of(Path::new("hyperalign-cli/src/a.rs"), "fn f() { eprintln!() }\n");
+        assert!(of_cli[0].contains("output::note"), "{of_cli:?}");
         let text = "fn f() {\n    println!();\n}\n";
         assert!(only_problem(LIBRARY, text).starts_with("hyperalign-core/src/noise.rs:2: "));
         for path in

@@ -172,15 +172,15 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         training: None,
     };
     if wants(Part::Calls) {
-        eprintln!("timing calls");
+        output::note("timing calls");
         report.calls = Some(measure::calls(&subject, args.batch, repeats)?);
     }
     if wants(Part::Sampling) {
-        eprintln!("timing sampling");
+        output::note("timing sampling");
         report.sampling = Some(measure::sampling(&subject, steps, args.batch, repeats)?);
     }
     if wants(Part::Training) {
-        eprintln!("timing training");
+        output::note("timing training");
         report.training = Some(measure::training(&subject, repeats)?);
     }
     if args.json {

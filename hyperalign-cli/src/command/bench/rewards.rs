@@ -121,7 +121,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let prompts = vec![prompt(); args.batch];
     let mut rows = Vec::new();
     for entry in entries {
-        eprintln!("timing {}", entry.name);
+        output::note(&format!("timing {}", entry.name));
         // One network in memory at a time.
         let reward = entry.random(&device).into_diagnostic()?;
         let mut works: Vec<Work> = vec![(
@@ -201,7 +201,7 @@ fn noise(edge: usize, index: u32) -> RgbImage {
 
 /// Times the original of one reward.
 fn original(python: &PathBuf, args: &Args, name: &str) -> miette::Result<Original> {
-    eprintln!("timing {name} in Python");
+    output::note(&format!("timing {name} in Python"));
     let numbers = [args.batch, args.edge, args.warmup, args.repeat].map(|n| n.to_string());
     let output = Command::new(python)
         .args(["-c", ORIGINALS])

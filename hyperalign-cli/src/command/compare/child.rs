@@ -13,6 +13,7 @@ use hyperalign_core::stop::Stop;
 use miette::IntoDiagnostic;
 
 use crate::outcome::INTERRUPTED;
+use crate::output;
 
 /// Lines of what it said that are kept.
 const LINES: usize = 16;
@@ -113,7 +114,7 @@ fn pass_on(said: impl std::io::Read) -> VecDeque<String> {
     for line in BufReader::new(said).split(b'\n') {
         let Ok(line) = line else { break };
         let line = String::from_utf8_lossy(&line).into_owned();
-        eprintln!("{line}");
+        output::note(&line);
         if last.len() == LINES {
             last.pop_front();
         }

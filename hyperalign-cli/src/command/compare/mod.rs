@@ -107,12 +107,12 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let wanted = plan.measurements_of(args.shard, &args.only);
     let mut failed = Vec::new();
     for (k, measurement) in wanted.iter().enumerate() {
-        eprintln!("[{}/{}] {}", k + 1, wanted.len(), measurement.id);
+        output::note(&format!("[{}/{}] {}", k + 1, wanted.len(), measurement.id));
         match comparing.make(measurement)? {
             Made::Done => {}
             Made::Failed => failed.push(measurement.id.as_str()),
             Made::Interrupted => {
-                eprintln!("interrupted and saved; the same command goes on");
+                output::note("interrupted and saved; the same command goes on");
                 return Ok(Outcome::Interrupted);
             }
         }

@@ -91,7 +91,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     };
     let (judges, not_opened) = Judges::open_what_can_be(&args.rewards, &context.device()?)?;
     for NotOpened { reward, reason } in &not_opened {
-        eprintln!("{reward}: {reason}");
+        output::note(&format!("{reward}: {reason}"));
     }
     let who = Who::all(&judges);
     let head = Head { rewards: who.iter().map(|w| (w.name.clone(), w.version.clone())).collect() };
@@ -108,7 +108,11 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let results = pass::run(&judges, &a, batch, journal, &stop)?;
     if results.len() < a.len() {
         let kept = if args.out.is_some() { "kept; the same command goes on" } else { "lost" };
-        eprintln!("interrupted: {} of {} pictures are scored, {kept}", results.len(), a.len());
+        output::note(&format!(
+            "interrupted: {} of {} pictures are scored, {kept}",
+            results.len(),
+            a.len()
+        ));
         return Ok(Outcome::Interrupted);
     }
     if let (Some(b), Some([name_a, name_b])) = (b, folders.map(Vec::as_slice)) {
@@ -143,16 +147,24 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         }
     }
     if !failed.is_empty() {
-        eprintln!("{} of {} pictures were not scored:", failed.len(), a.len() + refused);
+        output::note(&format!(
+            "{} of {} pictures were not scored:",
+            failed.len(),
+            a.len() + refused
+        ));
     }
     for Failed { image, reason } in &failed {
-        eprintln!("  {image}: {reason}");
+        output::note(&format!("  {image}: {reason}"));
     }
     if !not_opened.is_empty() {
-        eprintln!("{} of {} rewards were not opened:", not_opened.len(), args.rewards.reward.len());
+        output::note(&format!(
+            "{} of {} rewards were not opened:",
+            not_opened.len(),
+            args.rewards.reward.len()
+        ));
     }
     for NotOpened { reward, reason } in &not_opened {
-        eprintln!("  {reward}: {reason}");
+        output::note(&format!("  {reward}: {reason}"));
     }
     Ok(match failed.is_empty() && not_opened.is_empty() {
         true => Outcome::Done,

@@ -24,6 +24,7 @@ use super::{
     items::Item,
     journal::{Journal, JournalError, Line},
 };
+use crate::output;
 use crate::rewards::{Judges, Scores};
 
 /// Larger files are refused before they are read, in bytes: no picture of the allowed size needs
@@ -236,7 +237,7 @@ impl Progress {
             bar.set_style(style);
         }
         if done > 0 {
-            eprintln!("{done} of {all} pictures are scored already");
+            output::note(&format!("{done} of {all} pictures are scored already"));
         }
         bar.set_position(done as u64);
         let lines = (!std::io::stderr().is_terminal()).then(Instant::now);
@@ -256,7 +257,7 @@ impl Progress {
     }
 
     fn tell(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| output::note(line));
     }
 
     fn step(&self) {
@@ -264,7 +265,11 @@ impl Progress {
         if let Some(last) = self.lines.get()
             && last.elapsed() > EVERY
         {
-            eprintln!("{} of {} pictures", self.bar.position(), self.bar.length().unwrap_or(0));
+            output::note(&format!(
+                "{} of {} pictures",
+                self.bar.position(),
+                self.bar.length().unwrap_or(0)
+            ));
             self.lines.set(Some(Instant::now()));
         }
     }

@@ -209,16 +209,16 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         atomic::write(&config.0, config.1.as_bytes()).into_diagnostic()?;
     }
     let trainer = Trainer { world: &world, codec_hash, stop: &stop, args, config };
-    eprintln!(
+    output::note(&format!(
         "base {} ({:.12}), device {}",
         world.base.name(),
         world.base.hash(),
         context.device_name()
-    );
+    ));
     let Some(key_steps) = key_steps(&world, &settings, &stop)? else {
         return Ok(Outcome::Interrupted);
     };
-    eprintln!("key steps of P: {key_steps:?} of {}", settings.trajectory.steps);
+    output::note(&format!("key steps of P: {key_steps:?} of {}", settings.trajectory.steps));
 
     let Some(main) = trainer.train(&settings, &key_steps, &args.out)? else {
         return Ok(Outcome::Interrupted);
@@ -324,8 +324,8 @@ impl Trainer<'_> {
         if let Some(hash) = &self.codec_hash {
             identity["reward_codec"] = hash.as_str().into();
         }
-        eprintln!("training in {}", dir.display());
-        let say = Arc::new(|line: &str| eprintln!("{line}"));
+        output::note(&format!("training in {}", dir.display()));
+        let say = Arc::new(|line: &str| output::note(line));
         let dashboard = std::io::stdout().is_terminal() && !self.args.plain && !self.args.json;
         let (path, config) = &self.config;
         let is_main = path.parent() == Some(dir);
@@ -339,7 +339,7 @@ impl Trainer<'_> {
             ..Run::new(dir, identity.to_string())
         };
         let aligned = align(self.world, settings, key_steps, &run).into_diagnostic()?;
-        eprintln!("{} updates in {:.0} s", aligned.updates, aligned.seconds);
+        output::note(&format!("{} updates in {:.0} s", aligned.updates, aligned.seconds));
         if let Some(update) = aligned.watched.alarm {
             output::warn(&format!(
                 "the reward is hacked from update {update} on: it rises while what is held out falls \
@@ -347,7 +347,7 @@ impl Trainer<'_> {
             ));
         }
         if let Some((update, path)) = &aligned.watched.best {
-            eprintln!("best by what is held out: update {update}, {}", path.display());
+            output::note(&format!("best by what is held out: update {update}, {}", path.display()));
         }
         match aligned.end {
             End::Interrupted => {
@@ -355,12 +355,12 @@ impl Trainer<'_> {
                     Some(_) => "with `--resume` instead of `--config`",
                     None => "with `--resume`",
                 };
-                eprintln!("interrupted and saved; the same command {how} goes on");
+                output::note(&format!("interrupted and saved; the same command {how} goes on"));
                 Ok(None)
             }
             End::Finished | End::TimeUp => Ok(Some(aligned)),
             End::ByObjective => {
-                eprintln!("ended because the reward is hacked");
+                output::note("ended because the reward is hacked");
                 Ok(Some(aligned))
             }
         }

@@ -112,7 +112,7 @@ impl Report<'_> {
             output::print_json(&summary)?;
         } else {
             output::print(&summary.report(Format::Plain))?;
-            eprintln!("pictures: {}", grid_path.display());
+            output::note(&format!("pictures: {}", grid_path.display()));
         }
         Ok(Outcome::Done)
     }
