@@ -131,7 +131,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         out: args.out.clone(),
         device: context.device()?,
         stop,
-        progress: Progress::Lines(Arc::new(|line| output::note(line))),
+        progress: Progress::Lines(Arc::new(output::note)),
     };
     for stage in stages {
         let mut settings = stage.settings();

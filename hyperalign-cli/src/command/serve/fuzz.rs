@@ -19,5 +19,5 @@ fn requests() {
         let second = read().is_some_and(|fields| webui::read(fields, false).is_ok());
         first || second
     });
-    eprintln!("fuzz {}: {figures}", fuzz.name);
+    println!("fuzz {}: {figures}", fuzz.name);
 }

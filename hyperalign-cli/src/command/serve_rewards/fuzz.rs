@@ -10,7 +10,7 @@ use super::{
 
 fn fuzz(fuzz: &Fuzz, read: impl FnMut(&[u8]) -> bool) {
     let figures = fuzz.run(inputs(), read);
-    eprintln!("fuzz {}: {figures}", fuzz.name);
+    println!("fuzz {}: {figures}", fuzz.name);
 }
 
 #[test]
