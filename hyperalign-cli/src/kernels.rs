@@ -17,12 +17,6 @@ pub fn folder() -> Option<PathBuf> {
     Some(cache::folder().ok()?.join("kernels"))
 }
 
-/// What lies in `dir`, in bytes; 0 if there is no such folder.
-pub fn size(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
-}
-
 /// Keeps compiled kernels in `dir`, or nowhere, and tells the user while they are compiled. To be
 /// called before a GPU is opened; calls after the first do nothing.
 pub fn prepare(dir: Option<&Path>) {
@@ -97,13 +91,5 @@ mod tests {
         let told: Vec<Option<usize>> =
             [0, 1, 9, 10, 11, 25].map(|s| state.count(start + Duration::from_secs(s))).into();
         assert_eq!(told, [Some(1), None, None, Some(4), None, Some(6)]);
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_holds_nothing() {
-        let dir = tempfile::tempdir().expect("a folder");
-        assert_eq!(size(&dir.path().join("none")), 0);
-        std::fs::write(dir.path().join("a.db"), [0; 7]).expect("a file");
-        assert_eq!(size(dir.path()), 7);
     }
 }

@@ -14,6 +14,7 @@ mod codec;
 mod command;
 mod config;
 mod context;
+mod disk;
 mod interrupt;
 mod kernels;
 mod outcome;
@@ -24,6 +25,7 @@ mod report;
 mod rewards;
 #[cfg(feature = "serve")]
 mod server;
+mod shipped;
 mod test_time;
 
 use std::process::ExitCode;

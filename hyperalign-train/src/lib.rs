@@ -6,6 +6,7 @@ pub mod data;
 pub mod eval;
 pub mod learner;
 pub mod method;
+mod moments;
 pub mod pretrain;
 pub mod report;
 pub mod watch;

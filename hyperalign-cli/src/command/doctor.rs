@@ -7,7 +7,7 @@ use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::kernels;
+use crate::disk;
 use crate::outcome::Outcome;
 use crate::output;
 
@@ -68,7 +68,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
             f16: device.supports_dtype(FloatDType::F16),
         },
         matmul_milliseconds: time_matmul(&device),
-        kernels: context.kernels().map(|folder| Kernels { bytes: kernels::size(&folder), folder }),
+        kernels: context.kernels().map(|folder| Kernels { bytes: disk::size(&folder), folder }),
     };
     if args.json {
         output::print_json(&findings)?;

@@ -21,6 +21,7 @@ use crate::outcome::Outcome;
 use crate::output;
 use crate::prompts::PromptArgs;
 use crate::rewards::{self, ScorerArgs, Scorers};
+use crate::shipped;
 use crate::test_time::{TestTimeArgs, TestTimeArgsError};
 
 /// Prompts that are measured where neither a file nor a number is given.
@@ -94,9 +95,6 @@ pub struct Args {
 /// A comparison that cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum EvalArgsError {
-    #[error("`--method {method}` needs an adapter, and the program has none for `{base}`")]
-    #[diagnostic(help("add `--adapter FILE`, or take `--method none`"))]
-    NoAdapter { method: String, base: String },
     #[error("with several adapters each needs a name, and `{}` has none", file.display())]
     #[diagnostic(help("write `--adapter NAME={}`", file.display()))]
     NoName { file: PathBuf },
@@ -130,11 +128,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let needs_one = args.method.iter().find(|method| method.variant.adapted().is_some());
     let shipped = match (needs_one, args.adapter.as_slice()) {
         (Some(method), []) => {
-            let missing = || {
-                let (method, base) = (method.to_string(), args.base.name.clone());
-                EvalArgsError::NoAdapter { method, base }
-            };
-            Some(AdapterPlace::shipped_for(&args.base.name).ok_or_else(missing)?)
+            Some(shipped::adapter("--method", method.to_string(), &args.base.name)?)
         }
         _ => None,
     };
@@ -274,14 +268,7 @@ fn methods<'a>(
     }
     let method = |choice: &MethodChoice| {
         let variant = choice.variant.adapted();
-        let file = match (variant, adapter) {
-            (None, _) => None,
-            (Some(_), Some(file)) => Some(file),
-            (Some(_), None) => {
-                let (method, base) = (choice.to_string(), args.base.name.clone());
-                return Err(EvalArgsError::NoAdapter { method, base });
-            }
-        };
+        let file = adapter.filter(|_| variant.is_some());
         file.map_or(Ok(()), |file| check_key_steps(variant, file))?;
         let seeker = choice
             .test_time

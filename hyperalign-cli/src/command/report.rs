@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use hyperalign_core::input;
 use hyperalign_train::{
     compare::Folders,
+    learner::{log_path, log_rows},
     report::{of_training, write_pages},
 };
 use miette::IntoDiagnostic;
-use serde_json::Value;
 
 use super::compare::write_report;
 use crate::{outcome::Outcome, output};
@@ -32,12 +32,9 @@ pub struct Args {
 ///
 /// Fails for a folder that holds no comparison and no run, or where the report cannot be written.
 pub fn run(args: &Args) -> miette::Result<Outcome> {
-    let log = args.folder.join("metrics.jsonl");
-    if log.is_file() && !args.folder.join(Folders::COMPARISON).is_file() {
-        let text = input::read_text(&log).into_diagnostic()?;
-        // A run that goes on may just have written half a line.
-        let rows: Vec<Value> =
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let is_comparison = args.folder.join(Folders::COMPARISON).is_file();
+    if log_path(&args.folder).is_file() && !is_comparison {
+        let rows = log_rows(&args.folder).into_diagnostic()?;
         let title = format!("Training in {}", args.folder.display());
         let document = of_training(&title, &rows, grids(&args.folder)?);
         let pages = args.folder.join("report");

@@ -74,24 +74,36 @@ impl Scheduler for Dpmpp2mScheduler {
         history: &mut History,
     ) -> Transition {
         let [level, next] = [i, i + 1].map(|i| self.level(i));
+        let is_inside = i > 0 && i + 1 < self.nodes.len();
+        let before = is_inside.then(|| self.nodes[i - 1].sigma);
         let pred_original = level.original(self.prediction, sample.clone(), model_output);
-        let last = i + 1 == self.nodes.len();
-        let extrapolated = match history.output(0) {
-            Some(before) if i > 0 && !last => {
-                let lambda = |sigma: f64| -sigma.ln();
-                let here = lambda(level.sigma());
-                let width = here - lambda(self.nodes[i - 1].sigma);
-                let reach = (lambda(next.sigma()) - here) / (2.0 * width);
-                pred_original.clone().mul_scalar(1.0 + reach) - before.clone().mul_scalar(reach)
-            }
-            _ => pred_original.clone(),
-        };
-        history.push(pred_original.clone(), 1);
-        let kept = next.noise / level.noise;
-        let mean =
-            sample.mul_scalar(kept) + extrapolated.mul_scalar(next.signal - kept * level.signal);
-        Transition { mean, deviation: 0.0, pred_original }
+        midpoint(before, [level, next], sample, pred_original, history)
     }
+}
+
+/// The step of DPM-Solver++(2M) between two levels, along the estimate of the original that was made
+/// at the first. It is of order 2 where `before` is the sigma at which the estimate before it was
+/// made, which is the last in `history`; else of order 1.
+pub(super) fn midpoint(
+    before: Option<f64>,
+    [level, next]: [Level; 2],
+    sample: Tensor<4>,
+    pred_original: Tensor<4>,
+    history: &mut History,
+) -> Transition {
+    let extrapolated = match before.zip(history.output(0)) {
+        Some((sigma, estimate)) => {
+            let lambda = |sigma: f64| -sigma.ln();
+            let here = lambda(level.sigma());
+            let reach = (lambda(next.sigma()) - here) / (2.0 * (here - lambda(sigma)));
+            pred_original.clone().mul_scalar(1.0 + reach) - estimate.clone().mul_scalar(reach)
+        }
+        None => pred_original.clone(),
+    };
+    history.push(pred_original.clone(), 1);
+    let kept = next.noise / level.noise;
+    let mean = sample.mul_scalar(kept) + extrapolated.mul_scalar(next.signal - kept * level.signal);
+    Transition { mean, deviation: 0.0, pred_original }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{History, Scheduler, Transition};
+use super::{History, Scheduler, Transition, dpmpp_2m::midpoint};
 use crate::{contract::Prediction, diffusion::Level};
 
 /// A plan that is followed up to a step and then left for fewer and longer steps through its
@@ -73,22 +73,10 @@ impl Scheduler for ShortTail {
             return self.plan.transition(i, model_output, sample, history);
         }
         let [level, next] = [i, i + 1].map(|i| self.level(i));
+        let is_inside = i > self.from && i + 1 < self.steps();
+        let before = is_inside.then(|| self.level(i - 1).sigma());
         let pred_original = level.original(self.prediction(), sample.clone(), model_output);
-        let is_last = i + 1 == self.steps();
-        let extrapolated = match history.output(0) {
-            Some(before) if i > self.from && !is_last => {
-                let lambda = |i| -self.level(i).sigma().ln();
-                let here = lambda(i);
-                let reach = (lambda(i + 1) - here) / (2.0 * (here - lambda(i - 1)));
-                pred_original.clone().mul_scalar(1.0 + reach) - before.clone().mul_scalar(reach)
-            }
-            _ => pred_original.clone(),
-        };
-        history.push(pred_original.clone(), 1);
-        let kept = next.noise / level.noise;
-        let mean =
-            sample.mul_scalar(kept) + extrapolated.mul_scalar(next.signal - kept * level.signal);
-        Transition { mean, deviation: 0.0, pred_original }
+        midpoint(before, [level, next], sample, pred_original, history)
     }
 
     fn needs_noise(&self, i: usize) -> bool {

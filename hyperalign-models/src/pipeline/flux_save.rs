@@ -1,16 +1,16 @@
 //! Writing a FLUX pipeline as a folder that diffusers reads too.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use hyperalign_core::{atomic, lora::LoraSet};
 use serde_json::{Value, json};
 
-use super::{Flux, PipelineError, flux::CLASS, save::to_json};
-use crate::{
-    lora::merged,
-    tokenizer::Tokenizer,
-    weights::{FileFloat, save},
+use super::{
+    Flux, PipelineError,
+    flux::CLASS,
+    save::{DIFFUSION_MODEL, MODEL, Written},
 };
+use crate::{lora::merged, weights::FileFloat};
 
 impl Flux {
     /// Writes the folder `path` in the diffusers layout. It is there whole or not at all; one
@@ -32,31 +32,17 @@ impl Flux {
     ) -> Result<(), PipelineError> {
         let transformer = merged(self.transformer.clone(), update);
         atomic::write_folder(path, |folder| {
-            let write = |name: &str, value: &Value| {
-                let text = format!("{value:#}\n");
-                atomic::write(&folder.join(name), text.as_bytes()).map_err(PipelineError::Write)
-            };
-            let write_tokenizer = |name: &str, tokenizer: &Tokenizer| {
-                let text = tokenizer.to_json()?;
-                atomic::write(&folder.join(name).join("tokenizer.json"), text.as_bytes())?;
-                write(&format!("{name}/tokenizer_config.json"), &tokenizer.config_json())
-            };
-            write("model_index.json", &index())?;
-            write("scheduler/scheduler_config.json", &to_json(&self.scheduler_config))?;
-            write_tokenizer("tokenizer", &self.tokenizer)?;
-            write_tokenizer("tokenizer_2", &self.tokenizer_2)?;
-            write("text_encoder/config.json", &to_json(self.text_encoder.config()))?;
-            write("text_encoder_2/config.json", &to_json(self.text_encoder_2.config()))?;
-            write("transformer/config.json", &to_json(self.transformer.config()))?;
-            write("vae/config.json", &to_json(self.vae.config()))?;
-            let at = |name: &str| folder.join(name);
-            let none = BTreeMap::new();
-            let diffusers = "diffusion_pytorch_model.safetensors";
-            save(&self.text_encoder, &at("text_encoder/model.safetensors"), float, &none)?;
-            save(&self.text_encoder_2, &at("text_encoder_2/model.safetensors"), float, &none)?;
-            save(&transformer, &at(&format!("transformer/{diffusers}")), float, &none)?;
-            save(&self.vae, &at(&format!("vae/{diffusers}")), float, &none)?;
-            Ok(())
+            let written = Written { folder, float };
+            written.json("model_index.json", &index())?;
+            written.json("scheduler/scheduler_config.json", &self.scheduler_config)?;
+            written.tokenizer("tokenizer", &self.tokenizer)?;
+            written.tokenizer("tokenizer_2", &self.tokenizer_2)?;
+            let (first, second) = (&self.text_encoder, &self.text_encoder_2);
+            written.part("text_encoder", MODEL, first.config(), first)?;
+            written.part("text_encoder_2", MODEL, second.config(), second)?;
+            let config = self.transformer.config();
+            written.part("transformer", DIFFUSION_MODEL, config, &transformer)?;
+            written.part("vae", DIFFUSION_MODEL, self.vae.config(), &self.vae)
         })
     }
 }

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use burn::module::Module;
 use hyperalign_core::{atomic, lora::LoraSet};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{PipelineError, StableDiffusion, stable_diffusion::CLASS};
 use crate::{
     lora::merged,
+    tokenizer::Tokenizer,
     weights::{FileFloat, save},
 };
 
@@ -42,30 +45,55 @@ impl StableDiffusion {
             "requires_safety_checker": false,
         });
         atomic::write_folder(path, |folder| {
-            let write = |name: &str, value: &serde_json::Value| {
-                let text = format!("{value:#}\n");
-                atomic::write(&folder.join(name), text.as_bytes()).map_err(PipelineError::Write)
-            };
-            let weights = |name: &str| folder.join(name);
-            write("model_index.json", &index)?;
-            write("scheduler/scheduler_config.json", &to_json(&self.scheduler_config))?;
-            let tokenizer = self.tokenizer.to_json()?;
-            atomic::write(&folder.join("tokenizer/tokenizer.json"), tokenizer.as_bytes())?;
-            write("tokenizer/tokenizer_config.json", &self.tokenizer.config_json())?;
-            write("text_encoder/config.json", &to_json(self.text_encoder.config()))?;
-            write("unet/config.json", &to_json(self.unet.config()))?;
-            write("vae/config.json", &to_json(self.vae.config()))?;
-            let none = BTreeMap::new();
-            let diffusers = "diffusion_pytorch_model.safetensors";
-            save(&self.text_encoder, &weights("text_encoder/model.safetensors"), float, &none)?;
-            save(&unet, &weights(&format!("unet/{diffusers}")), float, &none)?;
-            save(&self.vae, &weights(&format!("vae/{diffusers}")), float, &none)?;
-            Ok(())
+            let written = Written { folder, float };
+            written.json("model_index.json", &index)?;
+            written.json("scheduler/scheduler_config.json", &self.scheduler_config)?;
+            written.tokenizer("tokenizer", &self.tokenizer)?;
+            written.part("text_encoder", MODEL, self.text_encoder.config(), &self.text_encoder)?;
+            written.part("unet", DIFFUSION_MODEL, self.unet.config(), &unet)?;
+            written.part("vae", DIFFUSION_MODEL, self.vae.config(), &self.vae)
         })
     }
 }
 
-/// Configurations are plain numbers, names and lists.
-pub(super) fn to_json(config: &impl serde::Serialize) -> serde_json::Value {
-    serde_json::to_value(config).expect("a configuration can always be written as JSON")
+/// What transformers calls a file of weights.
+pub(super) const MODEL: &str = "model.safetensors";
+/// What diffusers calls one.
+pub(super) const DIFFUSION_MODEL: &str = "diffusion_pytorch_model.safetensors";
+
+/// The folder of a pipeline while it is written.
+pub(super) struct Written<'a> {
+    pub(super) folder: &'a Path,
+    /// Number format of the weights.
+    pub(super) float: FileFloat,
+}
+
+impl Written<'_> {
+    /// Writes a configuration: plain numbers, names and lists.
+    pub(super) fn json(&self, name: &str, value: &impl Serialize) -> Result<(), PipelineError> {
+        let value =
+            serde_json::to_value(value).expect("a configuration can always be written as JSON");
+        let text = format!("{value:#}\n");
+        atomic::write(&self.folder.join(name), text.as_bytes()).map_err(PipelineError::Write)
+    }
+
+    /// Writes a tokenizer into the folder `name`.
+    pub(super) fn tokenizer(&self, name: &str, tokenizer: &Tokenizer) -> Result<(), PipelineError> {
+        let text = tokenizer.to_json()?;
+        atomic::write(&self.folder.join(name).join("tokenizer.json"), text.as_bytes())?;
+        self.json(&format!("{name}/tokenizer_config.json"), &tokenizer.config_json())
+    }
+
+    /// Writes a network into the folder `name`: its configuration, and its weights in `file`.
+    pub(super) fn part<M: Module>(
+        &self,
+        name: &str,
+        file: &str,
+        config: &impl Serialize,
+        network: &M,
+    ) -> Result<(), PipelineError> {
+        self.json(&format!("{name}/config.json"), config)?;
+        let path = self.folder.join(name).join(file);
+        Ok(save(network, &path, self.float, &BTreeMap::new())?)
+    }
 }

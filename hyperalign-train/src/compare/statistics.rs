@@ -6,10 +6,8 @@ use hyperalign_core::noise::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::{Column, EntryResults};
-use crate::eval::Record;
+use crate::eval::{RESAMPLES, Record, percentile};
 
-/// How often prompts and seeds are drawn anew.
-const RESAMPLES: u32 = 2000;
 /// How often signs are flipped.
 const FLIPS: u32 = 4999;
 /// Sign flips have streams of their own.
@@ -175,11 +173,7 @@ impl Paired {
 /// The 2.5th and the 97.5th percentile.
 fn ends(mut values: Vec<f64>) -> [f64; 2] {
     values.sort_by(f64::total_cmp);
-    [0.025, 0.975].map(|share| {
-        let at = share * (values.len() - 1) as f64;
-        let (below, above) = (values[at.floor() as usize], values[at.ceil() as usize]);
-        below + at.fract() * (above - below)
-    })
+    [0.025, 0.975].map(|share| percentile(&values, share))
 }
 
 /// What probabilities are after as many tests as there are (Holm 1979): the smallest is multiplied by

@@ -101,7 +101,7 @@ pub fn bootstrap<K: Hash + Eq>(clusters: &[K], differences: &[f64], seed: u64) -
 }
 
 /// Between the two nearest of the sorted values, linearly.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (below, rest) = (at.floor() as usize, at.fract());
     let above = (below + 1).min(sorted.len() - 1);

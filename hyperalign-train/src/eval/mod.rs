@@ -24,6 +24,7 @@ mod units;
 mod variation;
 mod world;
 
+pub(crate) use bootstrap::percentile;
 pub use bootstrap::{Interval, RESAMPLES, Verdict, bootstrap};
 pub use diversity::{ClipSpace, ImageSpace, Pixels, mean_pairwise_distance};
 pub use error::EvalError;

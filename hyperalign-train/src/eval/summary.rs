@@ -9,6 +9,7 @@ use super::{
     Evaluation, Interval, Measured, Method, PictureCost, Record, Role, Sampling, Scorer, Variation,
     bootstrap,
 };
+use crate::moments::mean;
 
 /// Seed of the resampling: a table made twice shows the same intervals.
 const BOOTSTRAP_SEED: u64 = 0;
@@ -279,10 +280,6 @@ fn column_values(records: &[Record]) -> BTreeMap<String, Vec<f64>> {
         }
     }
     columns
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// Pairs as a JSON object, in their order.

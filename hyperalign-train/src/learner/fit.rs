@@ -13,7 +13,7 @@ use serde_json::json;
 use super::average::Average;
 use super::checkpoint::{self, State};
 use super::dashboard::Dashboard;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::loader::Nothing;
 use super::origin::Origin;
 use super::progress::{LineRenderer, NoFiles, Value, shown_names};
@@ -65,7 +65,7 @@ pub fn fit<O: Objective>(
         atomic::write(path, bytes)
             .map_err(|error| FitError::Io { path: error.path, source: error.source })?;
     }
-    let journal_path = run.dir.join("metrics.jsonl");
+    let journal_path = journal::path(&run.dir);
     let journal = Journal::open(&journal_path, state.update).map_err(write_error(&journal_path))?;
     let sitting = Sitting {
         objective,

@@ -2,10 +2,29 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hyperalign_core::input;
 use serde_json::{Map, Value, json};
+
+/// The file, in the folder of a run.
+const NAME: &str = "metrics.jsonl";
+
+/// Where the rows of the run in `dir` are.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
+}
+
+/// The rows of the run in `dir`, which may still go on: a line of which only a part has been written is
+/// passed over.
+///
+/// # Errors
+///
+/// Fails if the file cannot be read.
+pub fn rows(dir: &Path) -> io::Result<Vec<Value>> {
+    let text = input::read_text(&path(dir))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
 
 /// What is known about one update.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -47,7 +47,7 @@ pub(crate) use checkpoint::oldest as oldest_checkpoint;
 pub use dashboard::{abandon_dashboard, dashboard_is_open};
 pub use fit::fit;
 pub use hyperalign_core::stop::Stop;
-pub use journal::{PartRow, Row};
+pub use journal::{PartRow, Row, path as log_path, rows as log_rows};
 pub use lock::{FolderLock, LockError};
 pub use objective::{Emit, Emitted, Metric, Names, Objective, Part, Shard, WeighedPart};
 pub use run::{End, FitError, LineWriter, Outcome, Progress, Resume, Run};

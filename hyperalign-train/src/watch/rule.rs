@@ -1,5 +1,7 @@
 //! When a reward counts as hacked.
 
+use crate::moments::{deviation, mean};
+
 /// The chance that a run whose held-out score never falls is accused, over all of its evaluations.
 const ERROR: f64 = 0.05;
 /// The chance that a reward which has not risen is taken for one that has, in one comparison.
@@ -59,7 +61,7 @@ impl Rule {
         let mut sums = vec![0.0; pictures];
         for (of, base) in scores.iter().zip(base) {
             let mean = mean(base);
-            let deviation = deviation(base, mean);
+            let deviation = deviation(base, 0);
             let unit = if deviation > 0.0 { deviation } else { 1.0 };
             for (sum, score) in sums.iter_mut().zip(of) {
                 *sum += (score - mean) / unit / scores.len() as f64;
@@ -100,7 +102,7 @@ pub fn fall(before: &[f64], after: &[f64], seeds: usize) -> f64 {
     if count < 2 || mean <= 0.0 {
         return 1.0;
     }
-    let error = deviation(&prompts, mean) / ((count - 1) as f64).sqrt();
+    let error = deviation(&prompts, 0) / ((count - 1) as f64).sqrt();
     if error == 0.0 { 0.0 } else { upper_tail(mean / error, count - 1) }
 }
 
@@ -123,16 +125,6 @@ fn upper_tail(t: f64, freedom: usize) -> f64 {
         _ => sine * sum,
     };
     ((1.0 - within) / 2.0).max(0.0)
-}
-
-pub(super) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The biased standard deviation.
-fn deviation(values: &[f64], mean: f64) -> f64 {
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (squares / values.len() as f64).sqrt()
 }
 
 #[cfg(test)]

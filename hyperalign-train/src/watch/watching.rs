@@ -21,12 +21,13 @@ use serde_json::{Map, Value, json};
 use super::{
     HeldOut, WatchSettings,
     memory::Memory,
-    rule::{Alarm, Look, Rule, mean},
+    rule::{Alarm, Look, Rule},
 };
 use crate::{
     eval::mean_pairwise_distance,
     learner::{Progress, oldest_checkpoint},
     method::Setup,
+    moments::mean,
 };
 
 /// Pictures of one batch.

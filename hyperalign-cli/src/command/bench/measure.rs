@@ -6,7 +6,6 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use hyperalign_core::{
     contract::{AdapterSource, Denoiser, NoAdapter},
-    input,
     noise::{Purpose, Stream, normal},
     sampler::unobserved,
 };
@@ -19,7 +18,7 @@ use hyperalign_rewards::Prompt;
 use hyperalign_train::{
     align::AlignSettings,
     data::TrainingData,
-    learner::{FitError, NonFinite, Run, Settings, fit},
+    learner::{FitError, NonFinite, Run, Settings, fit, log_rows},
     method::{Materials, Method, Setup},
 };
 use miette::IntoDiagnostic;
@@ -202,9 +201,7 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
         }
         Err(error) => return Err(error).into_diagnostic(),
     };
-    let text = input::read_text(&dir.path().join("metrics.jsonl")).into_diagnostic()?;
-    let rows: Result<Vec<serde_json::Value>, _> = text.lines().map(serde_json::from_str).collect();
-    let rows = rows.into_diagnostic()?;
+    let rows = log_rows(dir.path()).into_diagnostic()?;
     let seconds: Vec<f64> = rows.iter().filter_map(|row| row["seconds"].as_f64()).collect();
     let spans = seconds.chunks_exact(span).skip(repeats.warmup);
     let mean = spans.map(|seconds| seconds.iter().sum::<f64>() / span as f64);

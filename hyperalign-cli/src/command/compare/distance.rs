@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use hyperalign_core::image::read_png;
+use burn::tensor::{Device, Tensor};
+use hyperalign_core::image::{from_images, read_png};
 use hyperalign_models::clip::normalize;
 use hyperalign_train::{
     compare::Column,
@@ -26,35 +26,28 @@ pub(super) fn add_distances(
     space: &dyn ImageSpace,
     device: &Device,
 ) -> miette::Result<()> {
-    let mut pairs: Vec<(usize, RgbImage, RgbImage)> = Vec::new();
+    let (mut rows, mut pictures, mut bases) = (Vec::new(), Vec::new(), Vec::new());
     for (at, record) in records.iter().enumerate() {
         for k in 0..record.seeds.len() {
             let [own, other] = [folder, base].map(|folder| path_of(folder, record.row, k));
             if own.is_file() && other.is_file() {
                 let read = |path: &Path| read_png(path).into_diagnostic();
-                pairs.push((at, read(&own)?.0, read(&other)?.0));
+                rows.push(at);
+                pictures.push(read(&own)?.0);
+                bases.push(read(&other)?.0);
             }
         }
     }
-    for chunk in pairs.chunks(CHUNK) {
-        let embed = |pictures: Vec<&RgbImage>| normalize(space.embed(tensor(&pictures, device)));
-        let own = embed(chunk.iter().map(|(_, own, _)| own).collect());
-        let others = embed(chunk.iter().map(|(_, _, other)| other).collect());
+    let embed = |pictures: &[RgbImage]| normalize(space.embed(from_images(pictures, device)));
+    let pairs = pictures.chunks(CHUNK).zip(bases.chunks(CHUNK));
+    for (rows, (own, others)) in rows.chunks(CHUNK).zip(pairs) {
+        let (own, others) = (embed(own), embed(others));
         let cosines: Tensor<2> = (own * others).sum_dim(1);
         let cosines: Vec<f32> = cosines.into_data().convert::<f32>().iter::<f32>().collect();
-        for ((at, ..), cosine) in chunk.iter().zip(cosines) {
+        for (at, cosine) in rows.iter().zip(cosines) {
             let column = records[*at].scores.entry(Column::DISTANCE.to_owned()).or_default();
             column.push(1.0 - cosine);
         }
     }
     Ok(())
-}
-
-/// `[batch, 3, height, width]` in `[-1, 1]`.
-fn tensor(pictures: &[&RgbImage], device: &Device) -> Tensor<4> {
-    let (width, height) = pictures.first().map_or((0, 0), |picture| picture.dimensions());
-    let shape = [pictures.len(), height as usize, width as usize, 3];
-    let values = pictures.iter().flat_map(|picture| picture.as_raw());
-    let values: Vec<f32> = values.map(|value| f32::from(*value) / 127.5 - 1.0).collect();
-    Tensor::<4>::from_data(TensorData::new(values, shape), device).permute([0, 3, 1, 2])
 }

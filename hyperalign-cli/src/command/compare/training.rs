@@ -6,10 +6,9 @@ use hyperalign_core::{atomic, input};
 use hyperalign_train::{
     align::AlignSettings,
     compare::{Training, TrainingRecord},
-    learner::Schedule,
+    learner::{Schedule, log_rows},
 };
 use miette::{Context as _, IntoDiagnostic};
-use serde_json::Value;
 
 use super::{
     Comparing,
@@ -152,8 +151,7 @@ impl Comparing<'_> {
 fn done(run: &Path) -> (u64, f64, Option<u64>) {
     let (mut updates, mut seconds, mut memory) = (0, 0.0, None);
     // A run that has not begun has none.
-    let text = input::read_text(&run.join("metrics.jsonl")).unwrap_or_default();
-    for row in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+    for row in log_rows(run).unwrap_or_default() {
         updates = row["update"].as_u64().unwrap_or(updates);
         seconds += row["seconds"].as_f64().unwrap_or(0.0);
         memory = memory.max(row["peak_memory_bytes"].as_u64());

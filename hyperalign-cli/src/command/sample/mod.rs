@@ -15,7 +15,6 @@ use hyperalign_models::base::Base;
 use hyperalign_models::generate::{
     Adapted, AdapterFile, GenerateError, Sampling, Sought, TestTime,
 };
-use hyperalign_models::hypernet::AdapterPlace;
 use hyperalign_models::weights;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic};
@@ -34,6 +33,7 @@ use crate::output;
 use crate::prompts;
 use crate::provenance::{Making, Surroundings};
 use crate::rewards;
+use crate::shipped;
 use crate::test_time::{self, TestTimeArgs};
 
 /// Pictures of one batch. Their number changes memory and speed, never a picture.
@@ -128,9 +128,6 @@ enum SampleError {
     #[error("`--negative` has no meaning here: {reason}")]
     #[diagnostic(help("leave it out"))]
     NoNegative { reason: &'static str },
-    #[error("`--variant {variant}` needs an adapter, and the program has none for `{base}`")]
-    #[diagnostic(help("add `--adapter FILE`, or take `--variant none`"))]
-    NoAdapter { variant: String, base: String },
     #[error(transparent)]
     Generate(#[from] GenerateError),
     #[error(transparent)]
@@ -297,10 +294,7 @@ fn adapter(args: &Args, base: &dyn Base, device: &Device) -> miette::Result<Opti
     let file = match (&args.adapter, args.variant) {
         (_, Some(VariantChoice::None)) | (None, None) => return Ok(None),
         (None, Some(variant)) => {
-            let place = AdapterPlace::shipped_for(base.name()).ok_or_else(|| {
-                let (variant, base) = (variant.to_string(), base.name().to_owned());
-                SampleError::NoAdapter { variant, base }
-            })?;
+            let place = shipped::adapter("--variant", variant.to_string(), base.name())?;
             AdapterFile::open_at(place, base, device)
         }
         (Some(given), _) => AdapterFile::open(given, base, device),

@@ -25,6 +25,7 @@ use crate::{
     codec,
     context::Context,
     provenance::Surroundings,
+    shipped,
 };
 
 /// A server that cannot be.
@@ -36,13 +37,6 @@ pub enum StartError {
         "take one of letters, digits and signs without spaces, or leave it out to let everybody in"
     ))]
     Key(&'static str),
-    /// There is nothing to use in that way.
-    #[error("`--variant {variant}` needs an adapter")]
-    #[diagnostic(help("add `--adapter FILE`, or leave `--variant` out"))]
-    NoAdapter {
-        /// What was given.
-        variant: String,
-    },
     /// Requests name the files, and these have one name.
     #[error("two LoRA files are called `{name}`: {} and {}", first.display(), second.display())]
     #[diagnostic(help("requests name them without their folders; rename one of them"))]
@@ -92,20 +86,20 @@ pub fn open(
     base.plan(sampling.steps, sampling.solver, base.latent_shape()).into_diagnostic()?;
     let side = largest_side(args, base.as_ref(), context)?;
     // What comes with the program can be ordered beside the base, which stays what is made unasked.
-    let (place, is_shipped) = match (&args.adapter, args.variant) {
-        (Some(given), _) => (Some(AdapterPlace::find(given).into_diagnostic()?), false),
-        (None, Some(VariantChoice::None)) => (None, false),
-        (None, _) => (AdapterPlace::shipped_for(base.name()), true),
+    let place = match (&args.adapter, args.variant) {
+        (Some(given), _) => Some(AdapterPlace::find(given).into_diagnostic()?),
+        (None, Some(VariantChoice::None)) => None,
+        (None, Some(variant)) => {
+            Some(shipped::adapter("--variant", variant.to_string(), base.name())?)
+        }
+        (None, None) => AdapterPlace::shipped_for(base.name()),
     };
     let open = |place| AdapterFile::open_at(place, base.as_ref(), &device);
     let mut adapter = place.map(open).transpose().into_diagnostic()?;
-    let variant = match (&adapter, args.variant) {
-        (None, Some(choice)) if choice != VariantChoice::None => {
-            return Err(StartError::NoAdapter { variant: choice.to_string() }.into());
-        }
-        (_, Some(choice)) => choice.adapted(),
-        (_, None) if is_shipped => None,
-        (file, None) => file.as_ref().map(|file| file.meta.variant),
+    let named = adapter.as_ref().filter(|_| args.adapter.is_some());
+    let variant = match args.variant {
+        Some(choice) => choice.adapted(),
+        None => named.map(|file| file.meta.variant),
     };
     let sha256 = adapter.as_ref().map(|file| file.place.sha256()).transpose();
     // Pictures go to others, whom our folders do not concern.

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use hyperalign_core::{input, memory, stop::Stop};
+use hyperalign_core::{memory, stop::Stop};
 use hyperalign_train::{
     align::{AlignSettings, align},
-    learner::{Progress, Run},
+    learner::{Progress, Run, log_rows},
     method::Materials,
     watch::WatchSettings,
 };
@@ -14,6 +14,7 @@ use miette::IntoDiagnostic;
 use serde::Serialize;
 
 use crate::command::inspect;
+use crate::disk;
 use crate::outcome::Outcome;
 use crate::output;
 
@@ -55,12 +56,10 @@ pub(super) fn run(
     let aligned = align(world, &measured(settings, 2 * span), key_steps, &run).into_diagnostic()?;
     let Some(adapter) = aligned.path else { return Ok(Outcome::Interrupted) };
 
-    let text = input::read_text(&dir.path().join("metrics.jsonl")).into_diagnostic()?;
-    let rows = text.lines().map(serde_json::from_str);
-    let rows: Vec<serde_json::Value> = rows.collect::<Result<_, _>>().into_diagnostic()?;
+    let rows = log_rows(dir.path()).into_diagnostic()?;
     let seconds = rows.iter().filter_map(|row| row["seconds"].as_f64()).skip(span as usize);
     let seconds_an_update = seconds.sum::<f64>() / span as f64;
-    let checkpoint = size(&dir.path().join("checkpoints"))?;
+    let checkpoint = disk::size(&dir.path().join("checkpoints"));
     let training = &settings.training;
     let needs = Needs {
         base: world.base.name().to_owned(),
@@ -90,17 +89,6 @@ fn measured(settings: &AlignSettings, updates: u64) -> AlignSettings {
     settings.samples.every = 0;
     settings.watch = WatchSettings { every: 0, stop: false, ..settings.watch };
     settings
-}
-
-/// Bytes of the files in `dir`, whichever folder they lie in.
-fn size(dir: &Path) -> miette::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(dir).into_diagnostic()? {
-        let entry = entry.into_diagnostic()?;
-        let about = entry.metadata().into_diagnostic()?;
-        bytes += if about.is_dir() { size(&entry.path())? } else { about.len() };
-    }
-    Ok(bytes)
 }
 
 fn told(needs: &Needs) -> String {

@@ -196,16 +196,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
 
-    if args.dry_run {
-        let Some(key_steps) = key_steps(&world, &settings, &stop)? else {
-            return Ok(Outcome::Interrupted);
-        };
-        let names = (args.base.as_str(), context.device_name());
-        return dry_run::run(&world, &settings, &key_steps, names, &stop, args.json);
-    }
     let config = (args.out.join(CONFIG), toml::to_string(&settings).into_diagnostic()?);
     // A run that goes on writes it once it is known that it can.
-    if !args.resume {
+    if !args.resume && !args.dry_run {
         atomic::write(&config.0, config.1.as_bytes()).into_diagnostic()?;
     }
     let trainer = Trainer { world: &world, codec_hash, stop: &stop, args, config };
@@ -219,6 +212,10 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
     output::note(&format!("key steps of P: {key_steps:?} of {}", settings.trajectory.steps));
+    if args.dry_run {
+        let names = (args.base.as_str(), context.device_name());
+        return dry_run::run(&world, &settings, &key_steps, names, &stop, args.json);
+    }
 
     let Some(main) = trainer.train(&settings, &key_steps, &args.out)? else {
         return Ok(Outcome::Interrupted);

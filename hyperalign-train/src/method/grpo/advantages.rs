@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::moments::{deviation, mean};
+
 /// What the deviation of a picture's score from the mean of its group is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -62,17 +64,6 @@ pub fn advantages(scores: &[f64], group: usize, spread: Spread, clip: f64) -> Ve
 /// The mean of the standard deviations within groups: at 0 there is nothing to learn.
 pub(super) fn spread_within(scores: &[f64], group: usize) -> f64 {
     mean(&scores.chunks(group).map(|scores| deviation(scores, 1)).collect::<Vec<f64>>())
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The standard deviation, with `lost` degrees of freedom.
-fn deviation(values: &[f64], lost: usize) -> f64 {
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (squares / (values.len() - lost) as f64).sqrt()
 }
 
 #[cfg(test)]
