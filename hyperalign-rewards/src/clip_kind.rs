@@ -28,6 +28,8 @@ pub(crate) struct ClipKind {
     /// How tensors are resized.
     pub filter: Filter,
     pub scale: Scale,
+    /// What becomes of values beyond the range.
+    pub range: Range,
     /// Whether texts go in as OpenAI's code and open_clip's have it.
     pub cleans_texts: bool,
     /// Sizes of the published network.
@@ -63,6 +65,7 @@ impl ClipKind {
             false => format!("{OTHER_SIZES} {}", fingerprint(&model)),
         };
         let size = model.config().vision_config.image_size;
+        let step_aware = model.is_step_aware();
         ClipReward {
             name: self.name.to_owned(),
             version,
@@ -71,8 +74,8 @@ impl ClipKind {
             preprocess: ClipPreprocess { filter: self.filter, ..ClipPreprocess::new(size) },
             pictures: self.pictures,
             scale: self.scale,
-            range: Range::Clipped,
-            reads: Reads::Pictures,
+            range: self.range,
+            reads: if step_aware { Reads::Tensors } else { Reads::Pictures },
         }
     }
 }
@@ -85,7 +88,10 @@ pub(crate) fn open_clip_model(
     weights: Tensors,
     device: &Device,
 ) -> Result<ClipModel, OpenError> {
-    let mut config = source.clip_config(name, published)?;
+    let step_aware = published.step_aware;
+    // The JSON beside a step-aware network is that of the CLIP which it was made of.
+    let mut config = source.clip_config(name, ClipConfig { step_aware: false, ..published })?;
+    config.step_aware = step_aware;
     // The JSON of transformers' models says what their own files need; in open_clip's layout
     // the end token is always the highest.
     if open_clip::is_open_clip(&weights) {

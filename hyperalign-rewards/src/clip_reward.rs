@@ -1,7 +1,10 @@
 //! A CLIP dual encoder as a differentiable reward.
 
 use burn::tensor::{Device, Tensor};
-use hyperalign_core::resize::Normalization;
+use hyperalign_core::{
+    image::from_images,
+    resize::{Normalization, center_crop, resize},
+};
 use hyperalign_models::{
     clip::{ClipModel, ClipPreprocess},
     tokenizer::{Tokenizer, TokenizerError},
@@ -52,6 +55,9 @@ pub(crate) enum Scale {
 pub(crate) enum Range {
     /// They are clipped as they are when the picture is stored; no gradient leads back from there.
     Clipped,
+    /// They are resized as they are, to whole pixels that are rounded and not cut off, and clipped
+    /// then, as SPO's code has it.
+    ClippedWhenSmall,
     /// They are taken as they are.
     Open,
 }
@@ -165,14 +171,30 @@ impl ClipReward {
     fn prepared(&self, images: Tensor<4>) -> Tensor<4> {
         match self.range {
             Range::Clipped => self.preprocess.forward(unit(images)),
+            Range::ClippedWhenSmall => {
+                let [_, _, height, width] = images.dims();
+                let ClipPreprocess { size, filter, normalization } = self.preprocess;
+                let scale = size as f64 / height.min(width) as f64;
+                let [height, width] = [height, width].map(|side| (side as f64 * scale).round());
+                let small = resize(images, height as usize, width as usize, filter);
+                normalization.forward(unit(center_crop(small, size, size)))
+            }
             Range::Open => self.preprocess.signed().forward(images),
         }
     }
 
-    /// The score of prepared pictures.
-    fn of_prepared(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
+    /// The score of prepared pictures, clean ones or estimates at `timesteps`.
+    fn of_prepared(
+        &self,
+        images: Tensor<4>,
+        prompts: &[Prompt],
+        timesteps: Option<Tensor<1>>,
+    ) -> Tensor<1> {
         let ids = ids(&self.tokenizer, prompts, &self.name, &plain(&images));
-        let score = self.model.score(images, ids);
+        let score = match timesteps {
+            Some(timesteps) => self.model.score_at(images, timesteps, ids),
+            None => self.model.score(images, ids),
+        };
         match self.scale {
             Scale::One => score,
             Scale::Logit => score * self.model.logit_scale(),
@@ -207,7 +229,12 @@ impl Reward for ClipReward {
     /// refuses; [`check`](Reward::check) tells before.
     fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
         assert_eq!(images.dims()[0], prompts.len(), "one prompt for each picture");
-        self.of_prepared(self.prepared(images), prompts)
+        self.of_prepared(self.prepared(images), prompts, None)
+    }
+
+    fn score_at(&self, images: Tensor<4>, prompts: &[Prompt], timesteps: Tensor<1>) -> Tensor<1> {
+        assert_eq!(images.dims()[0], prompts.len(), "one prompt for each picture");
+        self.of_prepared(self.prepared(images), prompts, Some(timesteps))
     }
 
     fn differentiable(&self) -> bool {
@@ -220,8 +247,23 @@ impl Reward for ClipReward {
         prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
+        if self.range == Range::ClippedWhenSmall {
+            assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
+            let prepared = pictures
+                .iter()
+                .map(|picture| self.prepared(from_images(std::slice::from_ref(picture), device)));
+            let prepared: Vec<Tensor<4>> = prepared.collect();
+            if prepared.is_empty() {
+                return Vec::new();
+            }
+            return self
+                .of_prepared(Tensor::cat(prepared, 0), prompts, None)
+                .into_data()
+                .iter()
+                .collect();
+        }
         score_prepared(&self.preprocess, self.pictures, pictures, prompts, device, |images| {
-            self.of_prepared(images, prompts)
+            self.of_prepared(images, prompts, None)
         })
     }
 

@@ -6,8 +6,12 @@ use hyperalign_core::resize::Filter;
 use hyperalign_models::clip::ClipConfig;
 
 use crate::{
-    ClipReward, OpenError, clip_kind::ClipKind, clip_reward::Scale, inputs::Pictures,
-    registry::Entry, source::Source,
+    ClipReward, OpenError,
+    clip_kind::ClipKind,
+    clip_reward::{Range, Scale},
+    inputs::Pictures,
+    registry::Entry,
+    source::Source,
 };
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -35,6 +39,7 @@ const KIND: ClipKind = ClipKind {
     pictures: Pictures::Pil,
     filter: Filter::Bicubic,
     scale: Scale::One,
+    range: Range::Clipped,
     cleans_texts: true,
     config: ClipConfig::vit_l_14,
 };

@@ -11,7 +11,11 @@ use hyperalign_core::resize::Filter;
 use hyperalign_models::clip::ClipConfig;
 
 use crate::{
-    OpenError, Reward, clip_kind::ClipKind, clip_reward::Scale, inputs::Pictures, registry::Entry,
+    OpenError, Reward,
+    clip_kind::ClipKind,
+    clip_reward::{Range, Scale},
+    inputs::Pictures,
+    registry::Entry,
     source::Source,
 };
 
@@ -76,6 +80,7 @@ const V2_KIND: ClipKind = ClipKind {
     pictures: Pictures::Tensor,
     filter: Filter::Bicubic,
     scale: Scale::One,
+    range: Range::Clipped,
     cleans_texts: true,
     config: ClipConfig::vit_h_14,
 };

@@ -20,6 +20,7 @@ pub mod prompts;
 mod registry;
 mod role;
 mod source;
+mod spm;
 
 /// The README, whose Rust is run as a test.
 #[cfg(doctest)]

@@ -141,6 +141,15 @@ impl Mix {
         &self.parts
     }
 
+    /// The standardised and weighted sum of what each part gives.
+    fn sum(&self, score: impl Fn(&dyn Reward) -> Tensor<1>) -> Tensor<1> {
+        let standardised = |part: &MixPart| {
+            score(part.reward.as_ref()).sub_scalar(part.mean).mul_scalar(part.weight / part.std)
+        };
+        let scores = self.parts.iter().map(standardised);
+        scores.reduce(|a, b| a + b).expect("a mix has parts")
+    }
+
     /// The standardised and weighted sums of what each part gives to `count` pictures.
     fn sums(&self, count: usize, score: impl Fn(&dyn Reward) -> Vec<f32>) -> Vec<f32> {
         let mut sums = vec![0.0; count];
@@ -188,12 +197,11 @@ impl Reward for Mix {
     }
 
     fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1> {
-        let standardised = |part: &MixPart| {
-            let score = part.reward.score(images.clone(), prompts);
-            score.sub_scalar(part.mean).mul_scalar(part.weight / part.std)
-        };
-        let scores = self.parts.iter().map(standardised);
-        scores.reduce(|a, b| a + b).expect("a mix has parts")
+        self.sum(|reward| reward.score(images.clone(), prompts))
+    }
+
+    fn score_at(&self, images: Tensor<4>, prompts: &[Prompt], timesteps: Tensor<1>) -> Tensor<1> {
+        self.sum(|reward| reward.score_at(images.clone(), prompts, timesteps.clone()))
     }
 
     fn terms(&self) -> Vec<RewardTerm> {

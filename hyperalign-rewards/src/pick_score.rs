@@ -7,7 +7,12 @@
 use hyperalign_core::resize::Filter;
 use hyperalign_models::clip::ClipConfig;
 
-use crate::{clip_kind::ClipKind, clip_reward::Scale, inputs::Pictures, registry::Entry};
+use crate::{
+    clip_kind::ClipKind,
+    clip_reward::{Range, Scale},
+    inputs::Pictures,
+    registry::Entry,
+};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "pick_score",
@@ -27,6 +32,7 @@ const KIND: ClipKind = ClipKind {
     pictures: Pictures::Pil,
     filter: Filter::Bicubic,
     scale: Scale::Logit,
+    range: Range::Clipped,
     cleans_texts: false,
     config: ClipConfig::vit_h_14,
 };

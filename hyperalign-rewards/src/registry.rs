@@ -10,7 +10,7 @@ use burn::tensor::Device;
 
 use crate::{
     Mix, MixError, MixPart, MixTerm, OpenError, Reward, aesthetic, clip_score, geneval, hps_v2,
-    image_reward, mix, pick_score, source::Source,
+    image_reward, mix, pick_score, source::Source, spm,
 };
 
 /// A reward, or why there is none.
@@ -42,6 +42,7 @@ const REGISTRY: &[Entry] = &[
     hps_v2::V2_1_SAMPLED,
     image_reward::ENTRY,
     pick_score::ENTRY,
+    spm::ENTRY,
 ];
 
 /// Every reward that can be opened by name.

@@ -15,7 +15,10 @@ use image::{Rgb, RgbImage};
 
 mod tiny;
 
-use tiny::{add, blip_folder, clip_folder, head, open, picture, prompts, safetensors, write};
+use tiny::{
+    add, blip_folder, clip_folder, head, open, picture, prompts, safetensors, step_aware_folder,
+    write,
+};
 
 fn opened(name: &str, folder: &Path) -> Arc<dyn Reward> {
     open(name, &Files::all(Some(folder)), &testing::device()).unwrap()
@@ -24,7 +27,11 @@ fn opened(name: &str, folder: &Path) -> Arc<dyn Reward> {
 fn all() -> Vec<(tempfile::TempDir, Arc<dyn Reward>)> {
     // GenEval's judges by rules, and has tests of its own.
     let each = registry().iter().filter(|entry| entry.name != "geneval").map(|entry| {
-        let folder = if entry.name == "image_reward" { blip_folder() } else { clip_folder() };
+        let folder = match entry.name {
+            "image_reward" => blip_folder(),
+            "spm" => step_aware_folder(),
+            _ => clip_folder(),
+        };
         let reward = opened(entry.name, folder.path());
         (folder, reward)
     });
@@ -115,6 +122,43 @@ fn every_score_says_what_it_is() {
     let score = |name| opened(name, folder.path()).score_pictures(&images, &texts, &device)[0];
     let factor = 2.6592_f32.exp();
     assert!((score("pick_score") - factor * score("clip_score")).abs() < 1e-4 * factor);
+}
+
+/// Estimates of early steps are told from finished pictures by what is step-aware, and by nothing else.
+#[test]
+fn a_step_aware_reward_reads_the_timestep() {
+    let device = testing::device();
+    let images = from_images(&[picture(30, 20, 0.3), picture(30, 20, 1.0)], &device);
+    let texts = prompts(&["a red heart", "a blue dog"]);
+    let at = |reward: &dyn Reward, timesteps: [f64; 2]| {
+        values(reward.score_at(images.clone(), &texts, Tensor::from_data(timesteps, &device)))
+    };
+    for (_folder, reward) in all() {
+        let (clean, early) = (at(reward.as_ref(), [0.0; 2]), at(reward.as_ref(), [0.0, 800.0]));
+        let name = reward.name();
+        assert_eq!(clean, values(reward.score(images.clone(), &texts)), "{name}");
+        assert_eq!(clean[0], early[0], "{name}");
+        assert_eq!(clean[1] != early[1], name == "spm", "{name}: {clean:?} {early:?}");
+    }
+    // A mix passes the timesteps on, and tables read tensors as they are.
+    let folder = step_aware_folder();
+    let (alone, mix) = (opened("spm", folder.path()), opened("mix:2*spm(1,1)", folder.path()));
+    let timesteps = Tensor::from_data([300.0, 800.0], &device);
+    let measured = mix.measure_at(&images, &texts, timesteps);
+    for (mixed, score) in measured.into_iter().zip(at(alone.as_ref(), [300.0, 800.0])) {
+        assert!((mixed - 2.0 * (score - 1.0)).abs() < 1e-4, "{mixed} {score}");
+    }
+}
+
+#[test]
+fn a_network_that_reads_no_timestep_is_no_step_aware_one() {
+    let folder = clip_folder();
+    let error = open("spm", &Files::all(Some(folder.path())), &testing::device()).err().unwrap();
+    assert!(error.to_string().contains("t_embedder.mlp.0.weight"), "{error}");
+    // And the other way round: it is called what it is.
+    let folder = step_aware_folder();
+    let version = opened("pick_score", folder.path()).version();
+    assert!(version.starts_with("not of the published sizes, "), "{version}");
 }
 
 /// HPSv2 as older versions of torchvision prepared its pictures.

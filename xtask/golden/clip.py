@@ -85,6 +85,86 @@ def hugging_face(folder: Path) -> None:
     write(folder, "clip_hf_small", config, "as PickScore", 122, tensors)
 
 
+class Modulated(torch.nn.Module):
+    """What a step-aware preference model puts around the vision side of a CLIP: adaLN-Zero."""
+
+    def __init__(self, clip: CLIPModel, layers: int, dim: int) -> None:
+        super().__init__()
+        self.clip = clip
+        self.blocks = torch.nn.ModuleList([torch.nn.Linear(dim, 6 * dim) for _ in range(layers)])
+        self.pooled = torch.nn.Linear(dim, 2 * dim)
+        self.first = torch.nn.Linear(256, dim)
+        self.second = torch.nn.Linear(dim, dim)
+
+    def time(self, timesteps: torch.Tensor) -> torch.Tensor:
+        frequencies = 10000.0 ** (-torch.arange(128) / 128)
+        phases = timesteps[:, None] * frequencies
+        waves = torch.cat([phases.cos(), phases.sin()], dim=1)
+        return F.silu(self.second(F.silu(self.first(waves))))
+
+    def features(self, image: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        vision, time = self.clip.vision_model, self.time(timesteps)
+        x = vision.pre_layrnorm(vision.embeddings(image))
+        for block, layer in zip(vision.encoder.layers, self.blocks):
+            parts = layer(time)[:, None].chunk(6, dim=2)
+            for norm, inner, (shift, scale, gate) in (
+                (block.layer_norm1, lambda y: block.self_attn(y)[0], parts[:3]),
+                (block.layer_norm2, block.mlp, parts[3:]),
+            ):
+                x = x + gate * inner(norm(x) * (1 + scale) + shift)
+        shift, scale = self.pooled(time).chunk(2, dim=1)
+        return self.clip.visual_projection(vision.post_layernorm(x[:, 0]) * (1 + scale) + shift)
+
+    def published(self) -> dict[str, torch.Tensor]:
+        tensors = weights(self.clip, "model.")
+        parts = {"vision_model": self.pooled}
+        for i, layer in enumerate(self.blocks):
+            parts[f"vision_model.encoder.layers.{i}"] = layer
+        for name, layer in parts.items():
+            tensors |= weights(layer, f"model.{name}.adaLN_modulation.1.")
+        for place, layer in ((0, self.first), (2, self.second)):
+            tensors |= weights(layer, f"model.t_embedder.mlp.{place}.")
+        return tensors
+
+
+def step_aware(folder: Path) -> None:
+    """SPO's preference model, told a timestep for each picture."""
+    seed(126)
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "projection_dim": 6,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 12,
+        "patch_size": 4,
+        "hidden_act": "gelu",
+    }
+    config = {
+        "projection_dim": 6,
+        "text_config": TEXT | {"eos_token_id": 2},
+        "vision_config": vision,
+    }
+    model = stir(Modulated(CLIPModel(CLIPConfig(**config)), 2, 16))
+    ids = torch.tensor([[38, 4, 39, 0, 0], [38, 9, 11, 3, 39], [38, 5, 39, 0, 0]])
+    image = torch.randn(3, 3, 12, 12, requires_grad=True)
+    timesteps = torch.tensor([0.0, 500.0, 981.0])
+    text = model.clip(input_ids=ids, pixel_values=image).text_embeds
+    features = model.features(image, timesteps)
+    score = (F.normalize(features, dim=-1) * text).sum(-1)
+    (gradient,) = torch.autograd.grad(score.sum(), image)
+    tensors = model.published() | {
+        "in.input_ids": ids,
+        "in.image": image,
+        "in.timesteps": timesteps,
+        "out.image_features": features,
+        "out.score": score,
+        "out.scaled": model.clip.logit_scale.exp() * score,
+        "grad.in.image": gradient,
+    }
+    write(folder, "clip_step_aware_small", config, "as SPO's preference model", 126, tensors)
+
+
 def open_clip(folder: Path) -> None:
     config = {
         "embed_dim": 6,

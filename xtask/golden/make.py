@@ -32,6 +32,7 @@ def main() -> None:
 
     text = clip.text(folder)
     clip.hugging_face(folder)
+    clip.step_aware(folder)
     clip.open_clip(folder)
     clip.preprocess(folder)
     net = diffusion.unet(folder)

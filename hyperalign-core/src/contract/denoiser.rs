@@ -18,6 +18,17 @@ pub enum Prediction {
     Velocity,
 }
 
+impl Prediction {
+    /// Timesteps of the thousand that diffusion is trained with in one unit of the time that such a
+    /// network is told: flows are told the noise level.
+    pub fn timesteps_in_unit(self) -> f64 {
+        match self {
+            Self::Epsilon | Self::VPrediction | Self::Sample => 1.0,
+            Self::Velocity => 1000.0,
+        }
+    }
+}
+
 /// What a sample is generated from: the encoded prompts of a batch.
 #[derive(Debug, Clone)]
 pub struct Conditioning {

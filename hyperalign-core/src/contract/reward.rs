@@ -39,6 +39,19 @@ pub trait Reward: Send + Sync {
     /// May panic for what [`check`](Self::check) refuses.
     fn score(&self, images: Tensor<4>, prompts: &[Prompt]) -> Tensor<1>;
 
+    /// Scores pictures that are one-step estimates of samples at `timesteps`, from 0 (clean) to 1000
+    /// (noise), as diffusion's own. A step-aware preference model knows what may be asked of a
+    /// picture so early (Liang et al. 2024, arXiv:2406.04314); to any other reward it is a picture.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`score`](Self::score), and
+    ///
+    /// - `timesteps`: `[batch]`
+    fn score_at(&self, images: Tensor<4>, prompts: &[Prompt], _timesteps: Tensor<1>) -> Tensor<1> {
+        self.score(images, prompts)
+    }
+
     /// Whether scores carry gradients to the pictures.
     fn differentiable(&self) -> bool;
 
@@ -95,6 +108,22 @@ pub trait Reward: Send + Sync {
             Reads::Tensors => {
                 let scores = self.score(images.clone(), prompts).detach().into_data();
                 scores.convert::<f32>().iter::<f32>().collect()
+            }
+        }
+    }
+
+    /// The same of one-step estimates of samples at `timesteps`, as [`score_at`](Self::score_at)
+    /// has it. What reads 8-bit pictures takes estimates as pictures.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`score_at`](Self::score_at).
+    fn measure_at(&self, images: &Tensor<4>, prompts: &[Prompt], timesteps: Tensor<1>) -> Vec<f32> {
+        match self.reads() {
+            Reads::Pictures => self.measure(images, prompts),
+            Reads::Tensors => {
+                let scores = self.score_at(images.clone(), prompts, timesteps).detach();
+                scores.into_data().convert::<f32>().iter::<f32>().collect()
             }
         }
     }

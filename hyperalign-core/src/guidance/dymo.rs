@@ -35,8 +35,8 @@ use crate::{
 /// [`Freedom`](super::Freedom), and a guidance of 7.5 is assumed. A step is repeated
 /// `floor(rounds |gradient|)` times, with noise in between that leads back.
 ///
-/// The authors' preference model reads the noise level too; a plain reward takes its place. Without
-/// things to bind, or in a network that does not show its attention, the first phase moves nothing.
+/// The authors' preference model is step-aware: it reads the timestep too, as any reward may
+/// ([`Reward::score_at`](crate::contract::Reward::score_at)). Without things to bind, or in a network that does not show its attention, the first phase moves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dymo {
@@ -276,7 +276,9 @@ impl Run<'_, '_> {
             .map(|k| view(image.clone(), &mut picture.draws.stream(look.i, first + k)));
         let shown: Vec<Tensor<4>> = std::iter::once(image.clone()).chain(views).collect();
         let prompts = vec![picture.prompt.clone(); shown.len()];
-        let scores = picture.reward.score(Tensor::cat(shown, 0), &prompts);
+        let shown = Tensor::cat(shown, 0);
+        let timesteps = picture.timesteps(look.i, &shown);
+        let scores = picture.reward.score_at(shown, &prompts, timesteps);
         let own = scores.clone().slice(0..1).inner().into_data().convert::<f64>();
         *score.borrow_mut() = own.iter::<f64>().next().filter(|score| score.is_finite());
         match self.settings.compat_norm {

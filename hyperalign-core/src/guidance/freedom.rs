@@ -115,9 +115,8 @@ impl Freedom {
     /// The evaluation at `trajectory` with its mean moved along the gradient, and the score of its
     /// estimate.
     fn moved(&self, picture: &OnePicture, trajectory: &Trajectory) -> (Look, Option<f64>) {
-        let graded = picture.graded(&picture.sampler, trajectory, |look| {
-            picture.tracked_scores(look.pred_original().clone())
-        });
+        let graded =
+            picture.graded(&picture.sampler, trajectory, |look| picture.tracked_scores(look));
         let score = graded.values[0];
         score.into_iter().for_each(|score| picture.account.best(score));
         let mut look = graded.look;

@@ -18,7 +18,7 @@ pub(crate) use gradient::{rms, widened};
 
 use crate::{
     contract::{Conditioning, Decoder, Prompt, Reward},
-    sampler::{Sampler, Trajectory, unobserved},
+    sampler::{Look, Sampler, Trajectory, unobserved},
 };
 
 /// One picture that is wanted: how it is sampled, what it is judged by, and who pays.
@@ -81,17 +81,22 @@ impl OnePicture<'_> {
         self.sampler.scheduler().steps()
     }
 
-    /// Decodes and scores each row of `latents`, as tables score. Scores that are no numbers are
-    /// passed over, and counted by the account.
+    /// Decodes and scores each row of `latents`, as tables score: clean samples, or where `step` is
+    /// told what that step estimates. Scores that are no numbers are passed over, and counted by the
+    /// account.
     ///
     /// # Shapes
     ///
     /// - `latents`: `[candidates, channels, height, width]`
-    pub fn judge(&self, latents: Tensor<4>) -> Vec<Judged> {
+    pub fn judge(&self, latents: Tensor<4>, step: Option<usize>) -> Vec<Judged> {
         let candidates = latents.dims()[0];
         let pictures = self.decoder.decode(latents);
         let prompts = vec![self.prompt.clone(); candidates];
-        let scores = self.reward.measure(&pictures.clone().clamp(-1.0, 1.0), &prompts);
+        let shown = pictures.clone().clamp(-1.0, 1.0);
+        let scores = match step {
+            Some(i) => self.reward.measure_at(&shown, &prompts, self.timesteps(i, &shown)),
+            None => self.reward.measure(&shown, &prompts),
+        };
         let judged = |(k, score): (usize, f32)| {
             let score = Some(f64::from(score)).filter(|score| score.is_finite());
             if score.is_none() {
@@ -102,16 +107,25 @@ impl OnePicture<'_> {
         scores.into_iter().enumerate().map(judged).collect()
     }
 
-    /// The scores of latents with their gradients: where the latents are tracked, so are they.
+    /// The scores of what `look` estimates with their gradients: where the estimates are tracked, so
+    /// are they.
     ///
     /// # Shapes
     ///
-    /// - `latents`: `[candidates, channels, height, width]`
     /// - output: `[candidates]`
-    pub fn tracked_scores(&self, latents: Tensor<4>) -> Tensor<1> {
+    pub fn tracked_scores(&self, look: &Look) -> Tensor<1> {
+        let latents = look.pred_original().clone();
         let prompts = vec![self.prompt.clone(); latents.dims()[0]];
-        let pictures = self.decoder.decode(latents);
-        self.reward.score(pictures.clamp(-1.0, 1.0), &prompts)
+        let pictures = self.decoder.decode(latents).clamp(-1.0, 1.0);
+        let timesteps = self.timesteps(look.i, &pictures);
+        self.reward.score_at(pictures, &prompts, timesteps)
+    }
+
+    /// The training timestep of step `i`, for each of `pictures`, off the tape.
+    pub(crate) fn timesteps(&self, i: usize, pictures: &Tensor<4>) -> Tensor<1> {
+        let device =
+            if pictures.is_autodiff() { pictures.device().inner() } else { pictures.device() };
+        Tensor::full([pictures.dims()[0]], self.sampler.scheduler().training_timestep(i), &device)
     }
 
     /// The noise that step `i` is taken with where nobody chooses another; none for a step that

@@ -165,6 +165,11 @@ pub trait Scheduler: Send + Sync {
     /// diffusion, the noise level in `[0, 1]` for flows.
     fn timestep(&self, i: usize) -> f64;
 
+    /// The timestep of step `i` among the thousand that diffusion is trained with.
+    fn training_timestep(&self, i: usize) -> f64 {
+        self.prediction().timesteps_in_unit() * self.timestep(i)
+    }
+
     /// The noise level of the sample that enters step `i`; for `steps()` that of the last sample.
     fn level(&self, i: usize) -> Level;
 

@@ -63,7 +63,7 @@ impl BestOfN {
             if end.i < picture.steps() {
                 break;
             }
-            for (k, judged) in picture.judge(end.sample.clone()).into_iter().enumerate() {
+            for (k, judged) in picture.judge(end.sample.clone(), None).into_iter().enumerate() {
                 let is_better = match (&best, judged.score) {
                     (None, _) => true,
                     (Some((_, kept, _)), Some(score)) => kept.score.is_none_or(|kept| score > kept),

@@ -189,7 +189,7 @@ impl<'a, 'b> Population<'a, 'b> {
             let conditioning = self.picture.conditioning.repeat(rows.len());
             let sampler = self.picture.sampler.with_conditioning(&conditioning);
             let graded = self.picture.graded(&sampler, &self.trajectory.select(&rows), |look| {
-                self.picture.tracked_scores(look.pred_original().clone())
+                self.picture.tracked_scores(look)
             });
             looks.push(graded.look);
             scores.extend(graded.values);
@@ -228,7 +228,7 @@ impl<'a, 'b> Population<'a, 'b> {
         let mut judged = Vec::new();
         for first in (0..all).step_by(most) {
             let rows = first..all.min(first + most);
-            judged.extend(self.picture.judge(self.trajectory.sample.clone().slice(rows)));
+            judged.extend(self.picture.judge(self.trajectory.sample.clone().slice(rows), None));
         }
         let scores = filled(&judged.iter().map(|judged| judged.score).collect::<Vec<_>>());
         for (k, score) in scores.iter().enumerate() {

@@ -194,15 +194,15 @@ impl Step<'_, '_> {
             let sampler = self.picture.sampler.with_conditioning(&conditioning);
             let noise = candidates.clone().slice(first..first + rows);
             let next = sampler.step(&self.look.select(&vec![0; rows]), Some(noise));
-            let estimates = match (self.looks_ahead(), self.settings.compat_lookahead) {
-                (false, _) => next.sample,
-                (true, false) => sampler.look(&next).transition.pred_original,
-                (true, true) => {
-                    let stays = Trajectory { i: self.look.i, ..next };
-                    sampler.look(&stays).transition.pred_original
+            let (estimates, step) = match (self.looks_ahead(), self.settings.compat_lookahead) {
+                (false, _) => (next.sample, None),
+                (true, compat) => {
+                    let i = if compat { self.look.i } else { next.i };
+                    let look = sampler.look(&Trajectory { i, ..next });
+                    (look.transition.pred_original, Some(i))
                 }
             };
-            judged.extend(self.picture.judge(estimates));
+            judged.extend(self.picture.judge(estimates, step));
         }
         judged
     }

@@ -183,6 +183,9 @@ pub struct ClipConfig {
     pub projection_dim: usize,
     /// Logarithm of the factor on cosines that training starts from.
     pub logit_scale_init_value: f64,
+    /// Whether the vision side reads the timestep that a picture was estimated at. Published files
+    /// do not say so; their tensors do.
+    pub step_aware: bool,
 }
 
 impl Default for ClipConfig {
@@ -193,6 +196,7 @@ impl Default for ClipConfig {
             projection_dim: 512,
             // ln(1 / 0.07), arXiv:2103.00020, section 2.5.
             logit_scale_init_value: 2.6592,
+            step_aware: false,
         }
     }
 }
@@ -255,6 +259,12 @@ impl ClipConfig {
             projection_dim: 1024,
             ..Self::default()
         }
+    }
+
+    /// The network of SPO's step-aware preference model for Stable Diffusion 1.5: PickScore's, and
+    /// what reads the timestep.
+    pub fn spm() -> Self {
+        Self { step_aware: true, ..Self::vit_h_14() }
     }
 
     /// Reads the JSON of `transformers` (`text_config`, `vision_config`) or of open_clip

@@ -10,7 +10,10 @@ use hyperalign_core::{
     precision::{is_half, layer_norm, to},
 };
 
-use super::HiddenAct;
+use super::{
+    HiddenAct,
+    step_aware::{Modulation, branches, modulation_of_block},
+};
 use crate::scope::Scope;
 
 /// What a block of either side needs to know.
@@ -22,6 +25,8 @@ pub(super) struct BlockSizes {
     pub(super) eps: f64,
     /// Whether a token sees only those before it and itself.
     pub(super) causal: bool,
+    /// Whether a timestep modulates the blocks.
+    pub(super) modulated: bool,
 }
 
 /// A stack of blocks.
@@ -45,11 +50,20 @@ impl Encoder {
     }
 
     /// The states before the first block and after each, `[batch, tokens, dim]`.
-    pub(super) fn forward(&self, x: Tensor<3>, scope: &Scope<'_>) -> Vec<Tensor<3>> {
+    ///
+    /// # Panics
+    ///
+    /// Panics if a timestep modulates the blocks and there is no `time`, `[batch, dim]`.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        time: Option<&Tensor<2>>,
+        scope: &Scope<'_>,
+    ) -> Vec<Tensor<3>> {
         let mut states = vec![x.clone()];
         let mut x = x;
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x, &scope.item("layers", i));
+            x = layer.forward(x, time, &scope.item("layers", i));
             states.push(x.clone());
         }
         states
@@ -63,6 +77,7 @@ struct EncoderLayer {
     layer_norm1: LayerNorm,
     mlp: Mlp,
     layer_norm2: LayerNorm,
+    modulation: Option<Linear>,
 }
 
 impl EncoderLayer {
@@ -73,14 +88,37 @@ impl EncoderLayer {
             layer_norm1: norm.init(device),
             mlp: Mlp::new(sizes, device),
             layer_norm2: norm.init(device),
+            modulation: sizes.modulated.then(|| modulation_of_block(sizes.dim, device)),
         }
     }
 
-    fn forward(&self, x: Tensor<3>, scope: &Scope<'_>) -> Tensor<3> {
-        let hidden = layer_norm(&self.layer_norm1, x.clone());
-        let x = x + self.self_attn.forward(hidden, &scope.child("self_attn"));
-        let hidden = layer_norm(&self.layer_norm2, x.clone());
-        x + self.mlp.forward(hidden, &scope.child("mlp"))
+    fn forward(&self, x: Tensor<3>, time: Option<&Tensor<2>>, scope: &Scope<'_>) -> Tensor<3> {
+        let [attention, mlp] = match &self.modulation {
+            Some(layer) => {
+                branches(layer, time.expect("a modulated block is told the timestep")).map(Some)
+            }
+            None => [None, None],
+        };
+        let x = branch(x, &self.layer_norm1, attention.as_ref(), |hidden| {
+            self.self_attn.forward(hidden, &scope.child("self_attn"))
+        });
+        branch(x, &self.layer_norm2, mlp.as_ref(), |hidden| {
+            self.mlp.forward(hidden, &scope.child("mlp"))
+        })
+    }
+}
+
+/// `x` with what `inner` makes of it behind `norm` added, both as `modulation` has it.
+fn branch(
+    x: Tensor<3>,
+    norm: &LayerNorm,
+    modulation: Option<&Modulation>,
+    inner: impl FnOnce(Tensor<3>) -> Tensor<3>,
+) -> Tensor<3> {
+    let hidden = layer_norm(norm, x.clone());
+    match modulation {
+        Some(modulation) => x + modulation.leave(inner(modulation.enter(hidden))),
+        None => x + inner(hidden),
     }
 }
 

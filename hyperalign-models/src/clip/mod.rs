@@ -11,6 +11,7 @@ mod model;
 pub mod open_clip;
 mod open_clip_config;
 mod preprocess;
+pub mod step_aware;
 mod text;
 mod vision;
 

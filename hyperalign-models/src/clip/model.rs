@@ -6,13 +6,16 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 
+use hyperalign_core::fused::silu;
+
 use super::{
-    ClipConfig, open_clip,
+    ClipConfig, open_clip, step_aware,
     text::{TextOutput, TextTransformer},
     vision::{VisionOutput, VisionTransformer},
 };
 use crate::{
     scope::Scope,
+    timestep_embedding::{Sinusoids, TimestepEmbedding, sinusoidal},
     weights::{
         Folder, LoadError, Tensors, check, keys, load,
         published::{Kind, without_extras},
@@ -29,6 +32,7 @@ pub struct ClipModel {
     text_projection: Linear,
     /// Logarithm of the factor on cosines, `[1]`; a scalar in files.
     logit_scale: Param<Tensor<1>>,
+    time_embedding: Option<TimestepEmbedding>,
     #[module(skip)]
     config: ClipConfig,
     /// Keys of the file that are of no use.
@@ -47,11 +51,15 @@ impl ClipConfig {
             |dim| LinearConfig::new(dim, self.projection_dim).with_bias(false).init(device);
         ClipModel {
             text_model: TextTransformer::new(&self.text_config, device),
-            vision_model: VisionTransformer::new(&self.vision_config, device),
+            vision_model: VisionTransformer::new(&self.vision_config, self.step_aware, device),
             visual_projection: projection(self.vision_config.hidden_size),
             text_projection: projection(self.text_config.hidden_size),
             logit_scale: Initializer::Constant { value: self.logit_scale_init_value }
                 .init([1], device),
+            time_embedding: self.step_aware.then(|| {
+                let dim = self.vision_config.hidden_size;
+                TimestepEmbedding::new(step_aware::SINUSOIDS, dim, device)
+            }),
             config: self.clone(),
             passed_over: Vec::new(),
         }
@@ -59,8 +67,8 @@ impl ClipConfig {
 }
 
 impl ClipModel {
-    /// Reads the network of the sizes `config` from `tensors`, in the layout of `transformers` or
-    /// of open_clip.
+    /// Reads the network of the sizes `config` from `tensors`, in the layout of `transformers`, of
+    /// open_clip, or of SPO's step-aware preference models.
     ///
     /// # Errors
     ///
@@ -70,8 +78,16 @@ impl ClipModel {
         tensors: Tensors,
         device: &Device,
     ) -> Result<Self, LoadError> {
-        let model = config.init(device);
-        let (tensors, passed_over) = if open_clip::is_open_clip(&tensors) {
+        let is_step_aware = config.step_aware
+            || step_aware::is_ours(&tensors)
+            || step_aware::is_published(&tensors);
+        let model = ClipConfig { step_aware: is_step_aware, ..config.clone() }.init(device);
+        let (tensors, passed_over) = if is_step_aware && !step_aware::is_ours(&tensors) {
+            let (tensors, extras) = without_extras(Kind::Clip, step_aware::to_ours(tensors));
+            let published = tensors.clone().rename(|key| Some(step_aware::their_name(key)));
+            check(&step_aware::from_ours(&keys(&model)), &published)?;
+            (tensors, extras)
+        } else if open_clip::is_open_clip(&tensors) {
             // Before the names are ours, so that an error is in those of the file.
             check(&open_clip::from_transformers(&keys(&model)), &tensors)?;
             (open_clip::to_transformers(tensors), Vec::new())
@@ -120,13 +136,36 @@ impl ClipModel {
         self.text_model.forward(ids, &Scope::bare())
     }
 
+    /// Whether its vision side reads the timestep that a picture was estimated at. Where none is
+    /// given it is 0, that of a clean picture.
+    pub fn is_step_aware(&self) -> bool {
+        self.time_embedding.is_some()
+    }
+
     /// All states of the vision side.
     ///
     /// # Shapes
     ///
     /// - `image`: `[batch, channels, image_size, image_size]`, normalised
     pub fn vision(&self, image: Tensor<4>) -> VisionOutput {
-        self.vision_model.forward(image)
+        let timesteps = Tensor::zeros([image.dims()[0]], &image.device());
+        self.vision_at(image, timesteps)
+    }
+
+    /// The same of pictures that were estimated at `timesteps` of the thousand that diffusion is
+    /// trained with, for a network that [reads](Self::is_step_aware) them.
+    ///
+    /// # Shapes
+    ///
+    /// - `image`: `[batch, channels, image_size, image_size]`, normalised
+    /// - `timesteps`: `[batch]`
+    pub fn vision_at(&self, image: Tensor<4>, timesteps: Tensor<1>) -> VisionOutput {
+        let time = self.time_embedding.as_ref().map(|embedding| {
+            let kind = Sinusoids::default();
+            let sinusoids = sinusoidal(timesteps, step_aware::SINUSOIDS, kind).cast(image.dtype());
+            silu(embedding.forward(sinusoids, &Scope::bare()))
+        });
+        self.vision_model.forward(image, time.as_ref())
     }
 
     /// Texts in the shared space, not normalised.
@@ -159,6 +198,15 @@ impl ClipModel {
         self.project_image(self.vision(image).pooled)
     }
 
+    /// The same of pictures that were estimated at `timesteps`.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`vision_at`](Self::vision_at), and [`image_features`](Self::image_features).
+    pub fn image_features_at(&self, image: Tensor<4>, timesteps: Tensor<1>) -> Tensor<2> {
+        self.project_image(self.vision_at(image, timesteps).pooled)
+    }
+
     /// Pooled image states ([`VisionOutput::pooled`]) in the shared space, not normalised.
     ///
     /// # Shapes
@@ -182,7 +230,22 @@ impl ClipModel {
     /// - `ids`: `[batch, tokens]`
     /// - output: `[batch]`
     pub fn score(&self, image: Tensor<4>, ids: Tensor<2, Int>) -> Tensor<1> {
-        let image = normalize(self.image_features(image));
+        let timesteps = Tensor::zeros([image.dims()[0]], &image.device());
+        self.score_at(image, timesteps, ids)
+    }
+
+    /// The same of pictures that were estimated at `timesteps`.
+    ///
+    /// # Shapes
+    ///
+    /// As of [`vision_at`](Self::vision_at), and [`score`](Self::score).
+    pub fn score_at(
+        &self,
+        image: Tensor<4>,
+        timesteps: Tensor<1>,
+        ids: Tensor<2, Int>,
+    ) -> Tensor<1> {
+        let image = normalize(self.image_features_at(image, timesteps));
         let text = normalize(self.text_features(ids));
         (image * text).sum_dim(1).squeeze_dim(1)
     }

@@ -144,6 +144,7 @@ impl TextTransformer {
             act: config.hidden_act,
             eps: config.layer_norm_eps,
             causal: true,
+            modulated: false,
         };
         Self {
             embeddings: TextEmbeddings {
@@ -161,7 +162,7 @@ impl TextTransformer {
     pub(super) fn forward(&self, ids: Tensor<2, Int>, scope: &Scope<'_>) -> TextOutput {
         let [batch, _] = ids.dims();
         let hidden_states = self.embeddings.forward(ids.clone());
-        let hidden_states = self.encoder.forward(hidden_states, &scope.child("encoder"));
+        let hidden_states = self.encoder.forward(hidden_states, None, &scope.child("encoder"));
         let last = hidden_states.last().expect("the first state is always there").clone();
         let last_hidden_state = layer_norm(&self.final_layer_norm, last);
         let [_, _, dim] = last_hidden_state.dims();

@@ -3,7 +3,7 @@
 use burn::{
     module::{Module, Param},
     nn::{
-        Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig,
+        Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear,
         conv::{Conv2d, Conv2dConfig},
     },
     tensor::{Device, Tensor, assert_shape, s},
@@ -12,6 +12,7 @@ use burn::{
 use super::{
     ClipVisionConfig,
     encoder::{BlockSizes, Encoder},
+    step_aware::modulation,
     text::EMBEDDING_STD,
 };
 use crate::scope::Scope;
@@ -40,7 +41,7 @@ impl ClipVisionConfig {
     ///
     /// Panics if the heads do not divide the width.
     pub fn init(&self, device: &Device) -> ClipVisionModel {
-        ClipVisionModel { vision_model: VisionTransformer::new(self, device) }
+        ClipVisionModel { vision_model: VisionTransformer::new(self, false, device) }
     }
 }
 
@@ -55,7 +56,7 @@ impl ClipVisionModel {
     ///
     /// Panics if the image is not of the network's size.
     pub fn forward(&self, image: Tensor<4>) -> VisionOutput {
-        self.vision_model.forward(image)
+        self.vision_model.forward(image, None)
     }
 }
 
@@ -66,10 +67,12 @@ pub(super) struct VisionTransformer {
     pre_layrnorm: LayerNorm,
     encoder: Encoder,
     post_layernorm: LayerNorm,
+    modulation: Option<Linear>,
 }
 
 impl VisionTransformer {
-    pub(super) fn new(config: &ClipVisionConfig, device: &Device) -> Self {
+    /// One that a timestep modulates, or one of CLIP's own.
+    pub(super) fn new(config: &ClipVisionConfig, modulated: bool, device: &Device) -> Self {
         let norm = LayerNormConfig::new(config.hidden_size).with_epsilon(config.layer_norm_eps);
         let sizes = BlockSizes {
             dim: config.hidden_size,
@@ -78,22 +81,35 @@ impl VisionTransformer {
             act: config.hidden_act,
             eps: config.layer_norm_eps,
             causal: false,
+            modulated,
         };
         Self {
             embeddings: VisionEmbeddings::new(config, device),
             pre_layrnorm: norm.init(device),
             encoder: Encoder::new(&sizes, config.num_hidden_layers, device),
             post_layernorm: norm.init(device),
+            modulation: modulated.then(|| modulation(config.hidden_size, 2, &[], device)),
         }
     }
 
-    pub(super) fn forward(&self, image: Tensor<4>) -> VisionOutput {
+    /// # Panics
+    ///
+    /// Panics if a timestep modulates the network and there is no `time`, `[batch, dim]`.
+    pub(super) fn forward(&self, image: Tensor<4>, time: Option<&Tensor<2>>) -> VisionOutput {
         let x = self.pre_layrnorm.forward(self.embeddings.forward(image));
-        let hidden_states = self.encoder.forward(x, &Scope::bare());
+        let hidden_states = self.encoder.forward(x, time, &Scope::bare());
         let last_hidden_state =
             hidden_states.last().expect("the first state is always there").clone();
         let class = last_hidden_state.clone().slice(s![.., 0..1, ..]).squeeze_dim(1);
         let pooled = self.post_layernorm.forward::<2>(class);
+        let pooled = match (&self.modulation, time) {
+            (Some(layer), Some(time)) => {
+                let [shift, scale] =
+                    layer.forward(time.clone()).chunk(2, 1).try_into().expect("two parts");
+                pooled * (scale + 1.0) + shift
+            }
+            _ => pooled,
+        };
         VisionOutput { last_hidden_state, pooled, hidden_states }
     }
 }

@@ -194,6 +194,11 @@ impl Reward for Metered<'_, &dyn Reward> {
         self.inner.score(images, prompts)
     }
 
+    fn score_at(&self, images: Tensor<4>, prompts: &[Prompt], timesteps: Tensor<1>) -> Tensor<1> {
+        add(&self.meter.reward_calls, prompts.len());
+        self.inner.score_at(images, prompts, timesteps)
+    }
+
     fn differentiable(&self) -> bool {
         self.inner.differentiable()
     }

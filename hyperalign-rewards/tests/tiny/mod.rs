@@ -9,6 +9,7 @@ use hyperalign_models::{
     bert::{self, BertConfig},
     blip::{BlipConfig, BlipVisionConfig},
     clip::{ClipConfig, ClipTextConfig, ClipVisionConfig, HiddenAct},
+    testing::shaken,
     tokenizer::Tokenizer,
     weights::{FileFloat, reinit, save, to_bytes},
 };
@@ -86,10 +87,21 @@ pub fn head(prefix: &str, inputs: usize) -> Vec<(String, Vec<usize>)> {
 
 /// A CLIP in the layout of transformers, and an aesthetic head over it.
 pub fn clip_folder() -> tempfile::TempDir {
+    folder_of(false)
+}
+
+/// The same of a CLIP that reads the timestep.
+pub fn step_aware_folder() -> tempfile::TempDir {
+    folder_of(true)
+}
+
+fn folder_of(step_aware: bool) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let config = clip(write_tokenizer(folder.path()));
+    let config = ClipConfig { step_aware, ..clip(write_tokenizer(folder.path())) };
     write(folder.path(), "config.json", serde_json::to_string(&config).unwrap());
     let model = reinit(config.init(&testing::device()), 3);
+    // What reads the timestep begins by giving nothing.
+    let model = if step_aware { shaken(model, 0.1) } else { model };
     let path = folder.path().join("model.safetensors");
     save(&model, &path, FileFloat::F32, &BTreeMap::new()).unwrap();
     write(folder.path(), "sac+logos+ava1-l14-linearMSE.safetensors", safetensors(&head("", 6)));

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use hyperalign_models::{
     blip::{BlipConfig, BlipReward},
-    clip::{ClipConfig, ClipTextConfig, open_clip},
+    clip::{ClipConfig, ClipTextConfig, open_clip, step_aware},
     flux::FluxConfig,
     mask2former::{self, Mask2FormerConfig},
     t5::T5Config,
@@ -67,6 +67,9 @@ enum Model {
     /// PickScore: a ViT-H/14 in the layout of transformers.
     #[value(name = "pickscore")]
     PickScore,
+    /// SPO's step-aware preference model: PickScore's network, which reads the timestep.
+    #[value(name = "spm")]
+    Spm,
     /// OpenAI's ViT-L/14 in the layout of transformers.
     #[value(name = "clip-vit-l-14")]
     ClipVitL14,
@@ -119,6 +122,7 @@ fn expected(model: Model) -> Vec<Key> {
         Model::T5Xxl => keys(&T5Config::xxl().init(&device)),
         Model::Hpsv2 => open_clip::from_transformers(&keys(&ClipConfig::vit_h_14().init(&device))),
         Model::PickScore => keys(&ClipConfig::vit_h_14().init(&device)),
+        Model::Spm => step_aware::from_ours(&keys(&ClipConfig::spm().init(&device))),
         Model::ImageReward => BlipReward::keys(&BlipConfig::image_reward()),
         Model::Mask2FormerSwinS => {
             mask2former::published_keys(&Mask2FormerConfig::swin_small_coco())

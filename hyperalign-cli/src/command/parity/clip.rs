@@ -31,6 +31,26 @@ pub(super) fn transformers(golden: &Golden, checks: &mut Checks) -> miette::Resu
     Ok(())
 }
 
+/// `clip_step_aware_*`: a network that reads a timestep for each picture, in the layout of SPO.
+pub(super) fn step_aware(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
+    let model = model(golden, checks)?;
+    let ids = golden.ids::<2>("in.input_ids", &checks.device)?;
+    let timesteps = golden.tensor::<1>("in.timesteps", &checks.device)?;
+    let image = golden.tensor::<4>("in.image", &checks.device)?;
+    let features = model.image_features_at(image.clone(), timesteps.clone());
+    checks.tensor("out.image_features", features);
+    let score = model.score_at(image, timesteps.clone(), ids.clone());
+    checks.tensor("out.score", score.clone());
+    checks.tensor("out.scaled", score * model.logit_scale());
+
+    let image = golden.tensor::<4>("in.image", &checks.device.clone().autodiff())?.require_grad();
+    let gradients = model.score_at(image.clone(), timesteps, ids).sum().backward();
+    if let Some(gradient) = image.grad(&gradients) {
+        checks.tensor("grad.in.image", gradient);
+    }
+    Ok(())
+}
+
 /// `open_clip_*`: both sides, in the layout of open_clip, and the gradient of the summed scores.
 pub(super) fn open_clip(golden: &Golden, checks: &mut Checks) -> miette::Result<()> {
     let model = model(golden, checks)?;

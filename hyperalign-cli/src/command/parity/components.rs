@@ -19,11 +19,12 @@ pub(super) enum Component {
 }
 
 /// Beginnings of stems. The longest that fits is taken.
-const COMPONENTS: [(&str, Component); 29] = [
+const COMPONENTS: [(&str, Component); 30] = [
     ("aesthetic", Component::Tensors(aesthetic::heads)),
     ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
     ("clip_preprocess", Component::Tensors(preprocess::preprocess)),
+    ("clip_step_aware", Component::Tensors(clip::step_aware)),
     ("clip_text", Component::Tensors(clip::text)),
     ("flux", Component::Tensors(flux::flux)),
     ("geneval_colors", Component::Tensors(geneval::colors)),

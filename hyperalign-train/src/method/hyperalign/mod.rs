@@ -266,15 +266,17 @@ impl HyperAlign {
     fn reward(&self, rows: &Rows, lora: &LoraSet, update: u64, shard: Shard) -> Tensor<1> {
         let base = self.setup.base();
         let Rows { sample, times, levels, conditioning, prompts, .. } = rows;
-        let (denoiser, times) = (self.setup.guided(), times.clone());
-        let output = denoiser.predict(sample.clone(), times, conditioning, Some(lora));
+        let denoiser = self.setup.guided();
+        let output = denoiser.predict(sample.clone(), times.clone(), conditioning, Some(lora));
         let pred_original = levels.original(base.prediction(), sample.clone(), output);
         let image = self.setup.picture(pred_original);
         let views = &self.settings.views;
         let stream = |number| Views::stream(self.setup.seed, update, shard.index, number);
         let reward = self.setup.reward();
+        let timesteps = times.clone().mul_scalar(base.prediction().timesteps_in_unit());
+        let timesteps = Tensor::cat(views.prompts(vec![timesteps]), 0);
         let prompts = views.prompts(prompts.clone());
-        reward.score(views.of(image, stream), &prompts).mean()
+        reward.score_at(views.of(image, stream), &prompts, timesteps).mean()
     }
 
     /// `L_G`: the denoising loss of the adapted conditional model on preferred pictures.

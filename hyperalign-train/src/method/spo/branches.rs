@@ -91,7 +91,15 @@ impl Spo {
                     of_all.transition(Some(&lora), drawn.clone(), i + 1).pred_original
                 }
             };
-            let found = setup.reward().measure(&setup.picture(estimate), &asked);
+            let picture = setup.picture(estimate);
+            let found = match i + 1 == steps {
+                true => setup.reward().measure(&picture, &asked),
+                false => {
+                    let timestep = policy.scheduler().training_timestep(i + 1);
+                    let timesteps = Tensor::full([asked.len()], timestep, &picture.device());
+                    setup.reward().measure_at(&picture, &asked, timesteps)
+                }
+            };
             let found: Vec<f64> = found.into_iter().map(f64::from).collect();
             decided.extend(self.decide(i, &drawn, &found, rows.len()));
             scores.extend(found);

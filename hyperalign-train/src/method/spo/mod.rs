@@ -4,8 +4,9 @@
 //! the best and the one whose is the worst make a pair, and the first is to become more likely than
 //! the second, beside the base. One of them, any of them, is gone on with.
 //!
-//! The paper scores noisy samples by a preference model that reads the time as well. Here any reward
-//! scores one-step estimates.
+//! The paper's preference model is step-aware: it is told the timestep of a one-step estimate
+//! ([`Reward::score_at`](hyperalign_rewards::Reward::score_at)). Any other reward scores estimates as the
+//! pictures that they are.
 
 mod branches;
 

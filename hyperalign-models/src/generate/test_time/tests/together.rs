@@ -85,12 +85,11 @@ fn the_gradient_against_finite_differences() {
         };
         let value = |sample: Tensor<4>| -> f64 {
             let look = picture.sampler.look(&Trajectory::at(2, sample));
-            picture.tracked_scores(look.pred_original().clone()).into_scalar::<f32>().into()
+            picture.tracked_scores(&look).into_scalar::<f32>().into()
         };
         let trajectory = Trajectory::at(2, middle.clone());
-        let graded = picture.graded(&picture.sampler, &trajectory, |look| {
-            picture.tracked_scores(look.pred_original().clone())
-        });
+        let graded =
+            picture.graded(&picture.sampler, &trajectory, |look| picture.tracked_scores(look));
         assert!((graded.values[0].unwrap() - value(middle.clone())).abs() < 1e-5);
         assert!(!graded.look.model_output.is_autodiff() && !graded.gradient.is_autodiff());
         // Along the gradient itself the slope is its length.
