@@ -64,6 +64,9 @@ impl Making<'_> {
         if let Some((file, adapted)) = adapter {
             extra.push(("Variant".to_owned(), adapted.variant.label().to_owned()));
             extra.push(("Adapter".to_owned(), file.place.to_string()));
+            if !adapted.dose.is_whole() {
+                extra.push(("Dose".to_owned(), adapted.dose.label().trim().to_owned()));
+            }
         }
         for laid in base.laid() {
             extra.push(("Lora".to_owned(), format!("{}: {}", laid.file.display(), laid.scale)));
@@ -119,6 +122,9 @@ impl Making<'_> {
             "eta": sampling.solver.eta.or(solver.default_eta()),
             "size": sampling.size.unwrap_or(base.picture_size()),
         });
+        if let Some((_, adapted)) = adapter.as_ref().filter(|(_, used)| !used.dose.is_whole()) {
+            settings["dose"] = json!(adapted.dose);
+        }
         if !base.laid().is_empty() {
             settings["loras"] = json!(base.laid());
         }

@@ -19,8 +19,8 @@ use hyperalign_core::testing;
 use hyperalign_models::clip::ClipPreprocess;
 use hyperalign_rewards::{Files, Prompt, Reward};
 
-/// A CLIP, a head over a CLIP, a BLIP.
-const REWARDS: [&str; 3] = ["pick_score", "aesthetic", "image_reward"];
+/// A CLIP, one that reads the timestep, a head over a CLIP, a BLIP.
+const REWARDS: [&str; 4] = ["pick_score", "spm", "aesthetic", "image_reward"];
 const BATCH: usize = 4;
 /// Sides of the pictures that are resized, in pixels.
 const SIDES: [u32; 3] = [64, 512, 1024];
@@ -32,6 +32,7 @@ fn main() {
 fn opened(name: &str) -> Arc<dyn Reward> {
     let folder = match name {
         "image_reward" => tiny::blip_folder(),
+        "spm" => tiny::step_aware_folder(),
         _ => tiny::clip_folder(),
     };
     tiny::open(name, &Files::all(Some(folder.path())), &testing::device()).unwrap()

@@ -2,6 +2,7 @@
 //! comments here are help texts. No command is known here.
 
 mod base;
+mod dose;
 mod lora;
 mod number;
 mod solver;
@@ -9,6 +10,7 @@ mod steps;
 mod variant;
 
 pub use self::base::BaseArgs;
+pub use self::dose::DoseArgs;
 pub use self::lora::LoraChoice;
 pub use self::number::{at_least_one, finite, positive, seed, share, updates};
 pub use self::solver::SolverArgs;

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use hyperalign_core::stop::Stop;
 use hyperalign_models::{
-    generate::{AdapterFile, Sampling, Sought, TestTime, Way},
+    generate::{Adapted, AdapterFile, Sampling, Sought, TestTime, Way},
     hypernet::{AdapterPlace, Variant},
 };
 use hyperalign_train::eval::{Evaluation, Format, Method};
 use miette::{Diagnostic, IntoDiagnostic};
 
 use self::choice::{AdapterChoice, MethodChoice};
-use crate::args::{BaseArgs, SolverArgs, StepArgs, at_least_one, seed};
+use crate::args::{BaseArgs, DoseArgs, SolverArgs, StepArgs, at_least_one, seed};
 use crate::base;
 use crate::context::Context;
 use crate::interrupt;
@@ -50,6 +50,9 @@ pub struct Args {
     /// --adapter ours-as-i:i=a.safetensors --adapter lora=b.safetensors`.
     #[arg(long, value_name = "[NAME[:VARIANT]=]FILE")]
     adapter: Vec<AdapterChoice>,
+
+    #[command(flatten)]
+    dose: DoseArgs,
 
     #[command(flatten)]
     prompts: PromptArgs,
@@ -152,6 +155,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let open = |place| AdapterFile::open_at(place?, base.as_ref(), &device);
     let adapters = given.chain(shipped.map(Ok)).map(open).collect::<Result<Vec<_>, _>>();
     let adapters = adapters.into_diagnostic()?;
+    args.dose.check(!adapters.is_empty())?;
     let mut prompts = args.prompts.read(base.as_ref(), args.limit, PROMPTS)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let trained = adapters.iter().find_map(|file| file.meta.reward.as_ref());
@@ -178,7 +182,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let evaluation = Evaluation {
         base: base.as_ref(),
         methods: match are_named {
-            true => named(&args.adapter, &adapters, sampling.steps)?,
+            true => named(args, &adapters, sampling.steps)?,
             false => methods(args, adapters.first(), &seekers, sampling.steps)?,
         },
         prompts: &prompts,
@@ -218,16 +222,17 @@ fn seekers(
 
 /// The base, and each adapter under its name.
 fn named<'a>(
-    choices: &[AdapterChoice],
+    args: &Args,
     adapters: &'a [AdapterFile],
     steps: usize,
 ) -> Result<Vec<Method<'a>>, EvalArgsError> {
     let method = |(choice, file): (&AdapterChoice, &'a AdapterFile)| {
         check_key_steps(choice.variant, file)?;
         let name = choice.name.clone().unwrap_or_default();
-        Ok(Method::new(name, file.adapted(choice.variant, steps)))
+        let dose = args.dose.dose(steps);
+        Ok(Method::new(name, Adapted { dose, ..file.adapted(choice.variant, steps) }))
     };
-    let adapted = choices.iter().zip(adapters).map(method);
+    let adapted = args.adapter.iter().zip(adapters).map(method);
     std::iter::once(Ok(Method::base())).chain(adapted).collect()
 }
 
@@ -250,8 +255,12 @@ fn methods<'a>(
     seekers: &[Sought<'static>],
     steps: usize,
 ) -> Result<Vec<Method<'a>>, EvalArgsError> {
+    let dosed = |file: &'a AdapterFile, variant| {
+        let dose = args.dose.dose(steps);
+        Adapted { dose, ..file.adapted(variant, steps) }
+    };
     let adapted = |file: &'a AdapterFile, variant| {
-        let way = file.adapted(variant, steps);
+        let way = dosed(file, variant);
         Method::new(way.name(), way)
     };
     if args.method.is_empty() {
@@ -275,7 +284,7 @@ fn methods<'a>(
             .and_then(|name| seekers.iter().find(|seeker| seeker.method.name() == name).cloned());
         Ok(match (seeker, file) {
             (Some(seeker), file) => {
-                let adapted = file.map(|file| file.adapted(variant, steps));
+                let adapted = file.map(|file| dosed(file, variant));
                 let way: Sought<'a> = Sought { adapted, ..seeker };
                 Method::new(way.name(), way)
             }

@@ -44,6 +44,15 @@ impl LoraSet {
         Self::new(all.map(|(path, delta)| (path.to_owned(), delta.clone())))
     }
 
+    /// These updates, `factor` times.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self::new(self.iter().map(|(path, delta)| {
+            let scale = delta.scale * factor;
+            (path.to_owned(), LoraDelta { scale, ..delta.clone() })
+        }))
+    }
+
     /// The updates of the layers whose paths begin with `prefix`, by what comes after it.
     #[must_use]
     pub fn below(&self, prefix: &str) -> Self {

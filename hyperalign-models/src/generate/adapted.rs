@@ -6,9 +6,9 @@ use burn::tensor::Device;
 use hyperalign_core::{contract::AdapterSource, stop::Stop};
 use serde_json::{Value, json};
 
-use super::{GenerateError, Job, Made, Way};
+use super::{Dose, GenerateError, Job, Made, Sampling, Way};
 use crate::{
-    base::Base,
+    base::{Base, BaseError},
     hypernet::{Adapter, AdapterError, AdapterMeta, AdapterPlace, Perception, Variant},
     weights,
 };
@@ -23,12 +23,26 @@ pub struct Adapted<'a> {
     /// Sampling steps of this run at which P computes it anew; S and I do not read them. Where the
     /// solver evaluates the network twice in a step, it is computed before the first of both.
     pub key_steps: Vec<usize>,
+    /// How much of it is used, and for how many steps.
+    pub dose: Dose,
 }
 
 impl Adapted<'_> {
-    /// The adapter as the sampler reads it.
+    /// The adapter as the sampler reads it, in a plan with one evaluation of the network a step.
     pub fn source<'b>(&'b self, perception: &'b dyn Perception) -> Box<dyn AdapterSource + 'b> {
-        self.adapter.source(perception, self.variant, self.key_steps.clone())
+        self.dose.of(self.adapter.source(perception, self.variant, self.key_steps.clone()))
+    }
+
+    /// The same adapter for what `sampling` makes of `base`: where its solver evaluates the network
+    /// several times in a step, steps are counted so.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a solver that does not fit the base.
+    pub(super) fn planned(&self, base: &dyn Base, sampling: &Sampling) -> Result<Self, BaseError> {
+        let evaluations = base.solver(sampling.solver)?.evaluations();
+        let key_steps = self.key_steps.iter().map(|key| key * evaluations).collect();
+        Ok(Self { key_steps, dose: self.dose.planned(evaluations), ..self.clone() })
     }
 }
 
@@ -39,7 +53,7 @@ impl Way for Adapted<'_> {
             Adapter::StaticLora(_) => "static-lora",
             Adapter::FullWeights(_) => "full-weights",
         };
-        name.to_owned()
+        format!("{name}{}", self.dose.label())
     }
 
     fn identity(&self) -> Value {
@@ -47,6 +61,7 @@ impl Way for Adapted<'_> {
             "weights": weights::hash(self.adapter),
             "variant": self.variant,
             "key_steps": self.key_steps,
+            "dose": self.dose,
         })
     }
 
@@ -55,9 +70,7 @@ impl Way for Adapted<'_> {
     }
 
     fn make(&self, job: &Job, stop: &Stop) -> Result<Option<Made>, GenerateError> {
-        let evaluations = job.base.solver(job.sampling.solver)?.evaluations();
-        let key_steps = self.key_steps.iter().map(|key| key * evaluations).collect();
-        let planned = Self { key_steps, ..self.clone() };
+        let planned = self.planned(job.base, job.sampling)?;
         Ok(job.sample(planned.source(job.base).as_ref(), stop)?)
     }
 }
@@ -100,12 +113,13 @@ impl AdapterFile {
         Ok(Self { place, adapter, meta })
     }
 
-    /// The adapter as `variant`, or as it was trained, for a run of `steps` sampling steps.
+    /// The whole adapter as `variant`, or as it was trained, for a run of `steps` sampling steps.
     pub fn adapted(&self, variant: Option<Variant>, steps: usize) -> Adapted<'_> {
         Adapted {
             adapter: &self.adapter,
             variant: variant.unwrap_or(self.meta.variant),
             key_steps: self.meta.key_steps_for(steps),
+            dose: Dose::default(),
         }
     }
 }

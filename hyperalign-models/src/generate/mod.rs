@@ -15,6 +15,7 @@
 mod adapted;
 mod batches;
 mod cost;
+mod dose;
 mod generation;
 mod sampling;
 mod test_time;
@@ -23,6 +24,7 @@ mod way;
 pub use adapted::{Adapted, AdapterFile};
 pub use batches::{Batch, OnBatch, generate};
 pub use cost::{Cost, Meter, Metered, OnProgress, OnStep};
+pub use dose::Dose;
 pub use generation::Generation;
 pub use sampling::{Sampling, Shot};
 pub use test_time::{

@@ -79,7 +79,7 @@ fn hypernet() -> Adapter {
 }
 
 fn adapted(adapter: &Adapter, variant: Variant) -> Adapted<'_> {
-    Adapted { adapter, variant, key_steps: vec![2] }
+    Adapted { adapter, variant, key_steps: vec![2], dose: Dose::default() }
 }
 
 #[test]
@@ -179,6 +179,36 @@ fn key_steps_are_steps_and_not_evaluations() {
     };
     assert_eq!(distance(made.clone(), with(4)), 0.0);
     assert!(distance(made, with(2)) > 1e-6);
+}
+
+/// The base takes the last steps alone, in sampling steps whatever the solver.
+#[test]
+fn an_adapter_is_used_as_much_and_as_long_as_is_said() {
+    let trained = shaken(hypernet(), 0.3);
+    for solver in [Solver::Ddim, Solver::Heun] {
+        let choice = SolverChoice { solver: Some(solver), eta: None };
+        let sampling = Sampling { solver: choice, ..SAMPLING };
+        for variant in [Variant::S, Variant::I] {
+            let with = |scale: f64, share: f64| {
+                let dose = Dose::new(scale, share, sampling.steps);
+                pictures(&Adapted { dose, ..adapted(&trained, variant) }, &sampling, &shots())
+            };
+            let plain = pictures(&Plain, &sampling, &shots());
+            let whole = pictures(&adapted(&trained, variant), &sampling, &shots());
+            assert_eq!(distance(with(1.0, 1.0), whole.clone()), 0.0);
+            assert_eq!(distance(with(1.0, 0.0), plain.clone()), 0.0);
+            assert!(distance(with(0.0, 1.0), plain.clone()) < 1e-6);
+            let half = with(1.0, 0.5);
+            assert!(distance(half.clone(), plain) > 1e-7, "{solver}");
+            assert!(distance(half, whole) > 1e-7, "{solver}");
+        }
+    }
+    let name = |scale, share| {
+        let dose = Dose::new(scale, share, 4);
+        Adapted { dose, ..adapted(&trained, Variant::S) }.name()
+    };
+    assert_eq!(name(1.0, 1.0), "hyperalign-s");
+    assert_eq!(name(0.5, 0.5), "hyperalign-s x0.5 until step 2");
 }
 
 /// As the published tables count: an evaluation a step, and a decoding.

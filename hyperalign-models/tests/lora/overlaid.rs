@@ -13,8 +13,8 @@ use hyperalign_core::{
 use hyperalign_models::{
     base::{Base, Identity},
     generate::{
-        Adapted, AdapterFile, GenerateError, Generation, Job, Meter, Plain, Sampling, Shot, Way,
-        generate,
+        Adapted, AdapterFile, Dose, GenerateError, Generation, Job, Meter, Plain, Sampling, Shot,
+        Way, generate,
     },
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, StaticLoraConfig, Variant},
     lora::{Convention, LoraError, LoraFile, Overlaid, Part, bake, mean_of},
@@ -125,7 +125,12 @@ fn files_and_a_hypernetwork_add_up_in_any_order() {
 
     // With a hypernetwork, both are in the network at once.
     let adapter = shaken(hypernet_meta(bare.as_ref()).init(3, &testing::device()).unwrap(), 0.3);
-    let adapted = Adapted { adapter: &adapter, variant: Variant::S, key_steps: Vec::new() };
+    let adapted = Adapted {
+        adapter: &adapter,
+        variant: Variant::S,
+        key_steps: Vec::new(),
+        dose: Dose::default(),
+    };
     let all = pictures(&both, &adapted);
     assert!(distance(all.clone(), a) > 1e-5);
     assert!(distance(all.clone(), pictures(bare.as_ref(), &adapted)) > 1e-5);
@@ -187,7 +192,12 @@ fn a_static_lora_of_ours_is_a_file_like_others() {
     adapter.save(&path, &meta).unwrap();
     let expected = pictures(
         base.as_ref(),
-        &Adapted { adapter: &adapter, variant: Variant::S, key_steps: Vec::new() },
+        &Adapted {
+            adapter: &adapter,
+            variant: Variant::S,
+            key_steps: Vec::new(),
+            dose: Dose::default(),
+        },
     );
     let over = |path: &PathBuf| {
         Overlaid::new(self::base(), &[(path.clone(), 1.0)], &testing::device()).unwrap()

@@ -87,6 +87,18 @@ impl Comparison {
         if adapters == 0 && entry.variant.is_some() {
             return Err(config(place, "a variant is one of an adapter, and there is none"));
         }
+        let Entry { adapter_scale: scale, adapter_until: until, .. } = entry;
+        if adapters == 0 && (scale.is_some() || until.is_some()) {
+            let reason =
+                "adapter_scale and adapter_until are those of an adapter, and there is none";
+            return Err(config(place, reason));
+        }
+        if scale.is_some_and(|scale| !scale.is_finite()) {
+            return Err(config(place, "adapter_scale must be a finite number"));
+        }
+        if until.is_some_and(|until| !(0.0..=1.0).contains(&until)) {
+            return Err(config(place, "adapter_until must be a share of the steps, from 0 to 1"));
+        }
         if entry.method.is_none() && (!entry.options.is_empty() || entry.budget_seconds.is_some()) {
             return Err(config(
                 place,

@@ -188,6 +188,13 @@ pub struct Entry {
     /// How the adapter is used, where not as it was trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<Variant>,
+    /// What the adapter's updates are multiplied by; 1 if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter_scale: Option<f64>,
+    /// The share of the sampling steps, from the first, that the adapter takes part in; all of them if
+    /// nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter_until: Option<f64>,
     /// A method that works while pictures are sampled, such as `best-of-n`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,

@@ -185,6 +185,8 @@ impl Plan {
             "training": training,
             "adapter": identities.adapters.get(trained),
             "variant": entry.variant,
+            "adapter_scale": entry.adapter_scale,
+            "adapter_until": entry.adapter_until,
             "method": [json!(entry.method), json!(entry.options), json!(entry.budget_seconds)],
             "prompts": [json!(protocol.prompts), json!(protocol.split), json!(protocol.rows)],
             "seeds": [protocol.seeds as u64, protocol.first_seed],

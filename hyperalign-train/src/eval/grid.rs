@@ -72,14 +72,19 @@ mod tests {
 
     use super::*;
     use crate::eval::{
-        Adapted, Plain,
+        Adapted, Dose, Plain,
         toy::{self, adapter},
     };
 
     #[test]
     fn rows_are_prompts_and_columns_methods() {
         let (base, adapter) = (toy::base(), adapter(3, 0.5));
-        let adapted = Adapted { adapter: &adapter, variant: Variant::S, key_steps: Vec::new() };
+        let adapted = Adapted {
+            adapter: &adapter,
+            variant: Variant::S,
+            key_steps: Vec::new(),
+            dose: Dose::default(),
+        };
         let methods =
             [Method::base(), Method::new("hyperalign-s", adapted), Method::new("again", Plain)];
         let sampling = Sampling { batch: 2, ..Sampling::new(3, 2.0) };

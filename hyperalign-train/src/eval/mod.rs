@@ -30,7 +30,7 @@ pub use diversity::{ClipSpace, ImageSpace, Pixels, mean_pairwise_distance};
 pub use error::EvalError;
 pub use evaluate::{Done, Evaluation, Measured, Method};
 pub use grid::side_by_side;
-pub use hyperalign_models::generate::{Adapted, Plain, Sampling, Shot, Way};
+pub use hyperalign_models::generate::{Adapted, Dose, Plain, Sampling, Shot, Way};
 pub use legend::short_version;
 pub use movement::movement;
 pub use preference::{Auc, Ordering, Orderings, Separation, orderings, separation};

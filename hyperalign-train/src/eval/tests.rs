@@ -46,7 +46,7 @@ fn prompts(split: Split, n: usize, seed: u64) -> Vec<Prompt> {
 }
 
 fn method<'a>(adapter: &'a hyperalign_models::hypernet::Adapter, variant: Variant) -> Method<'a> {
-    let adapted = Adapted { adapter, variant, key_steps: vec![0, 1] };
+    let adapted = Adapted { adapter, variant, key_steps: vec![0, 1], dose: Dose::default() };
     Method::new(variant.label(), adapted)
 }
 

@@ -117,7 +117,7 @@ impl AdapterSource for Recorder<'_> {
         timestep: f64,
         conditioning: &Conditioning,
     ) -> Option<LoraSet> {
-        let Adapted { adapter, variant, key_steps } = self.adapted;
+        let Adapted { adapter, variant, key_steps, .. } = self.adapted;
         variant.is_due(i, key_steps, held).then(|| {
             let timesteps = Tensor::full([sample.dims()[0]], timestep, &sample.device());
             let (lora, factors) = adapter.emit(self.base, sample.clone(), timesteps, conditioning);
@@ -135,7 +135,7 @@ impl AdapterSource for Recorder<'_> {
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_models::hypernet::Variant;
+    use hyperalign_models::{generate::Dose, hypernet::Variant};
 
     use super::*;
     use crate::eval::toy::{self, adapter, static_lora};
@@ -151,7 +151,12 @@ mod tests {
     fn a_hypernetwork_varies_and_a_static_lora_does_not() {
         let prompts = ["a dog", "a car", "a red heart", "a tree"];
         let hyper = adapter(5, 0.5);
-        let run = |variant| Adapted { adapter: &hyper, variant, key_steps: vec![0, 2] };
+        let run = |variant| Adapted {
+            adapter: &hyper,
+            variant,
+            key_steps: vec![0, 2],
+            dose: Dose::default(),
+        };
         let s = measure(&run(Variant::S), &SAMPLING, &prompts);
         assert!(s.over_prompts.unwrap() > 1e-3 && s.over_steps > 1e-3, "{s:?}");
         let p = measure(&run(Variant::P), &SAMPLING, &prompts);
@@ -164,7 +169,12 @@ mod tests {
         assert!((alone.over_steps - s.over_steps).abs() < 1e-5);
 
         let lora = static_lora();
-        let lora = Adapted { adapter: &lora, variant: Variant::S, key_steps: Vec::new() };
+        let lora = Adapted {
+            adapter: &lora,
+            variant: Variant::S,
+            key_steps: Vec::new(),
+            dose: Dose::default(),
+        };
         let still = Variation { over_prompts: Some(0.0), over_steps: 0.0 };
         assert_eq!(measure(&lora, &SAMPLING, &prompts), still);
     }
@@ -172,7 +182,12 @@ mod tests {
     #[test]
     fn the_same_prompt_again_is_no_variation() {
         let hyper = adapter(5, 0.5);
-        let s = Adapted { adapter: &hyper, variant: Variant::S, key_steps: Vec::new() };
+        let s = Adapted {
+            adapter: &hyper,
+            variant: Variant::S,
+            key_steps: Vec::new(),
+            dose: Dose::default(),
+        };
         let twice = measure(&s, &SAMPLING, &["a dog", "a dog"]);
         assert!(twice.over_prompts.unwrap() < 1e-3, "{twice:?}");
         assert_eq!(measure(&s, &SAMPLING, &["a dog"]).over_prompts, None);

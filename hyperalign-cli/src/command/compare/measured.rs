@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use hyperalign_core::{memory, stop::Stop};
 use hyperalign_models::{
     base::Base,
-    generate::{Adapted, AdapterFile, Budget, Knowledge, Plain, Sampling, Sought, Way},
+    generate::{Adapted, AdapterFile, Budget, Dose, Knowledge, Plain, Sampling, Sought, Way},
     hypernet::Variant,
     weights,
 };
@@ -204,7 +204,11 @@ impl Measuring<'_> {
         if entry.variant == Some(Variant::P) && lacks_steps {
             return Err(MeasureError::KeySteps { entry: entry.name.clone() }.into());
         }
-        Ok(file.adapted(entry.variant, self.sampling.steps))
+        let steps = self.sampling.steps;
+        let (scale, share) =
+            (entry.adapter_scale.unwrap_or(1.0), entry.adapter_until.unwrap_or(1.0));
+        let dose = Dose::new(scale, share, steps);
+        Ok(Adapted { dose, ..file.adapted(entry.variant, steps) })
     }
 
     /// How its pictures are made.

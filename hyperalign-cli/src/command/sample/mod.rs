@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use making::{Written, make};
 use pictures::{pictures, png_path, size};
 
-use crate::args::{BaseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, seed};
+use crate::args::{BaseArgs, DoseArgs, SolverArgs, StepArgs, VariantChoice, at_least_one, seed};
 use crate::base;
 use crate::codec;
 use crate::context::Context;
@@ -54,6 +54,9 @@ pub struct Args {
     /// program for the base is used.
     #[arg(long, value_enum)]
     variant: Option<VariantChoice>,
+
+    #[command(flatten)]
+    dose: DoseArgs,
 
     /// What to draw. Give it several times for several pictures.
     #[arg(long, required_unless_present = "prompts", value_name = "TEXT")]
@@ -158,7 +161,10 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let sampling = args.steps.sampling(preset);
     let file = adapter(args, base.as_ref(), &device)?;
     let chosen = args.variant.and_then(VariantChoice::adapted);
-    let adapter = file.as_ref().map(|file| (file, file.adapted(chosen, sampling.steps)));
+    args.dose.check(file.is_some())?;
+    let dose = args.dose.dose(sampling.steps);
+    let adapter =
+        file.as_ref().map(|file| (file, Adapted { dose, ..file.adapted(chosen, sampling.steps) }));
     let folder = args.preview_codec.as_deref();
     let codec = codec::decoder("--preview-codec", folder, base.as_ref(), &device)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(String::as_str))?;

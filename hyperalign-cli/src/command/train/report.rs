@@ -12,8 +12,8 @@ use hyperalign_train::{
     align::{AlignSettings, Aligned},
     data::world_of,
     eval::{
-        Adapted, ClipSpace, EmojiGold, Evaluation, Format, ImageSpace, Judge, Measures, Method,
-        Pixels, Role, Scorer, Shot, side_by_side,
+        Adapted, ClipSpace, Dose, EmojiGold, Evaluation, Format, ImageSpace, Judge, Measures,
+        Method, Pixels, Role, Scorer, Shot, side_by_side,
     },
     learner::Stop,
     method::Materials,
@@ -138,6 +138,7 @@ fn methods(trained: &[(String, Aligned)], steps: usize) -> Vec<Method<'_>> {
             adapter: &aligned.adapter,
             variant,
             key_steps: aligned.meta.key_steps_for(steps),
+            dose: Dose::default(),
         };
         let is_hypernet = matches!(aligned.meta.network, AdapterKind::Hypernet(_));
         if k == 0 && is_hypernet {

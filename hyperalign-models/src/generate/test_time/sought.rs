@@ -84,7 +84,9 @@ impl Sought<'_> {
         let prompt = std::slice::from_ref(&shot.prompt);
         self.reward.check(size, prompt).map_err(TestTimeError::from)?;
         let generation = job.generation()?;
-        let source: Box<dyn AdapterSource + '_> = match &self.adapted {
+        let planned = self.adapted.as_ref().map(|adapted| adapted.planned(job.base, job.sampling));
+        let planned = planned.transpose()?;
+        let source: Box<dyn AdapterSource + '_> = match &planned {
             Some(adapted) => adapted.source(job.base),
             None => Box::new(NoAdapter),
         };

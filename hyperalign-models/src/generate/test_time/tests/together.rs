@@ -36,7 +36,8 @@ fn adapters() -> [Adapter; 2] {
 fn methods_work_over_adapters() {
     let base = small_base(1, &testing::device());
     for adapter in &adapters() {
-        let adapted = Adapted { adapter, variant: Variant::S, key_steps: Vec::new() };
+        let adapted =
+            Adapted { adapter, variant: Variant::S, key_steps: Vec::new(), dose: Dose::default() };
         let over = |method| Sought { adapted: Some(adapted.clone()), ..sought(method) };
         let picture = |way: &dyn Way| {
             batches(&base, way, &SAMPLING, &shots()[..1]).unwrap().0.remove(0).images
