@@ -5,7 +5,7 @@
 //! does. Burn's own norms widen f16 only.
 
 use burn::{
-    nn::{GroupNorm, LayerNorm},
+    nn::{GroupNorm, LayerNorm, RmsNorm},
     tensor::{DType, Tensor},
 };
 
@@ -53,6 +53,15 @@ pub fn layer_norm<const D: usize>(norm: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
     wide.gamma = wide.gamma.map(|gamma| gamma.cast(DType::F32));
     wide.beta = wide.beta.map(|beta| beta.map(|beta| beta.cast(DType::F32)));
     in_f32(x, |x| wide.forward(x))
+}
+
+/// Applies `norm`. Burn's own accumulates in f32 whatever it is given; of f64, in f64.
+pub fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D> {
+    if x.dtype() != DType::F64 {
+        return norm.forward(x);
+    }
+    let mean = x.clone().square().mean_dim(D - 1).add_scalar(norm.epsilon);
+    x / mean.sqrt() * norm.gamma.val().unsqueeze()
 }
 
 #[cfg(test)]

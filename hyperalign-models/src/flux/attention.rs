@@ -5,7 +5,10 @@ use burn::{
     nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::attention::{attention, attention_weights};
+use hyperalign_core::{
+    attention::{attention, attention_weights},
+    precision::rms_norm,
+};
 
 use super::{FluxConfig, rotary::Rotary};
 use crate::scope::Scope;
@@ -73,12 +76,12 @@ impl JointAttention {
         };
         let join = |text: Tensor<4>, image: Tensor<4>| Tensor::cat(vec![text, image], 2);
         let q = join(
-            self.norm_added_q.forward(project(&self.add_q_proj, "add_q_proj", &text)),
-            self.norm_q.forward(project(&self.to_q, "to_q", &image)),
+            rms_norm(&self.norm_added_q, project(&self.add_q_proj, "add_q_proj", &text)),
+            rms_norm(&self.norm_q, project(&self.to_q, "to_q", &image)),
         );
         let k = join(
-            self.norm_added_k.forward(project(&self.add_k_proj, "add_k_proj", &text)),
-            self.norm_k.forward(project(&self.to_k, "to_k", &image)),
+            rms_norm(&self.norm_added_k, project(&self.add_k_proj, "add_k_proj", &text)),
+            rms_norm(&self.norm_k, project(&self.to_k, "to_k", &image)),
         );
         let v = join(
             project(&self.add_v_proj, "add_v_proj", &text),
@@ -133,8 +136,8 @@ impl SelfAttention {
         let project = |linear: &Linear, name: &str| {
             split_heads(scope.linear(name, linear, x.clone()), self.heads)
         };
-        let q = self.norm_q.forward(project(&self.to_q, "to_q"));
-        let k = self.norm_k.forward(project(&self.to_k, "to_k"));
+        let q = rms_norm(&self.norm_q, project(&self.to_q, "to_q"));
+        let k = rms_norm(&self.norm_k, project(&self.to_k, "to_k"));
         attend(q, k, project(&self.to_v, "to_v"), rotary)
     }
 }

@@ -7,7 +7,7 @@ use burn::{
     nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig},
     tensor::{Device, Tensor},
 };
-use hyperalign_core::fused::gelu_tanh;
+use hyperalign_core::{fused::gelu_tanh, precision::rms_norm};
 
 use super::{T5Config, attention::SelfAttention};
 use crate::scope::Scope;
@@ -76,10 +76,10 @@ impl Block {
     /// - output: the shape of `x`
     pub(super) fn forward(&self, x: Tensor<3>, bias: Tensor<4>, scope: &Scope<'_>) -> Tensor<3> {
         let (attention, feed_forward) = &self.layer;
-        let hidden = attention.layer_norm.forward(x.clone());
+        let hidden = rms_norm(&attention.layer_norm, x.clone());
         let inner = scope.child("layer.0.SelfAttention");
         let x = x + attention.SelfAttention.forward(hidden, bias, &inner);
-        let hidden = feed_forward.layer_norm.forward(x.clone());
+        let hidden = rms_norm(&feed_forward.layer_norm, x.clone());
         let FeedForward { wi_0, wi_1, wo } = &feed_forward.DenseReluDense;
         let inner = scope.child("layer.1.DenseReluDense");
         let gate = gelu_tanh(inner.linear("wi_0", wi_0, hidden.clone()));

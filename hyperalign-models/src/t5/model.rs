@@ -7,7 +7,7 @@ use burn::{
 };
 use hyperalign_core::{
     lora::LoraSet,
-    precision::{like, to},
+    precision::{like, rms_norm, to},
 };
 
 use super::{
@@ -125,6 +125,6 @@ impl T5EncoderModel {
         for (i, block) in self.encoder.block.iter().enumerate() {
             x = block.forward(x, bias.clone(), &scope.item("block", i));
         }
-        to(self.encoder.final_layer_norm.forward(x), wide)
+        to(rms_norm(&self.encoder.final_layer_norm, x), wide)
     }
 }

@@ -7,6 +7,7 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
+mod guidance;
 mod methods;
 mod probe;
 
