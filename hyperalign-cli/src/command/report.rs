@@ -1,21 +1,17 @@
 //! `hyperalign report`: the report of a comparison, made again from its records, or the curves of a
 //! training run from its log.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use hyperalign_core::input;
 use hyperalign_train::{
     compare::Folders,
-    learner::{log_path, log_rows},
-    report::{of_training, write_pages},
+    learner::log_path,
+    report::{EventFile, of_training, run_log, write_pages},
 };
-use miette::IntoDiagnostic;
+use miette::{Diagnostic, IntoDiagnostic};
 
 use super::compare::write_report;
 use crate::{outcome::Outcome, output};
-
-/// Sample grids that the report of a training run shows: the last ones.
-const GRIDS: usize = 6;
 
 /// Flags of `hyperalign report`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +19,18 @@ pub struct Args {
     /// Folder of a comparison (the `--out` of `hyperalign compare`), or of a training run, which may
     /// still go on (that of `hyperalign train`). The report is written to `report` in it.
     #[arg(value_name = "DIR")]
+    folder: PathBuf,
+
+    /// Of a training run: write its log to this folder as an event file of TensorBoard instead.
+    #[arg(long, value_name = "DIR")]
+    tensorboard: Option<PathBuf>,
+}
+
+/// A report that cannot be made.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("`--tensorboard` is for the log of a training run, and `{}` is a comparison", folder.display())]
+#[diagnostic(help("its runs are in `trained`, each in a folder of its own"))]
+struct NoRun {
     folder: PathBuf,
 }
 
@@ -33,32 +41,28 @@ pub struct Args {
 /// Fails for a folder that holds no comparison and no run, or where the report cannot be written.
 pub fn run(args: &Args) -> miette::Result<Outcome> {
     let is_comparison = args.folder.join(Folders::COMPARISON).is_file();
-    if log_path(&args.folder).is_file() && !is_comparison {
-        let rows = log_rows(&args.folder).into_diagnostic()?;
-        let title = format!("Training in {}", args.folder.display());
-        let document = of_training(&title, &rows, grids(&args.folder)?);
-        let pages = args.folder.join("report");
-        write_pages(&document, &pages).into_diagnostic()?;
-        output::print(&format!("{}\n", pages.join("index.html").display()))?;
+    if is_comparison && args.tensorboard.is_some() {
+        return Err(NoRun { folder: args.folder.clone() }.into());
+    }
+    let wants_run = args.tensorboard.is_some() || log_path(&args.folder).is_file();
+    if is_comparison || !wants_run {
+        write_report(&Folders::new(&args.folder))?;
         return Ok(Outcome::Done);
     }
-    write_report(&Folders::new(&args.folder))?;
+    let log = run_log(&args.folder).into_diagnostic()?;
+    let written = match &args.tensorboard {
+        Some(folder) => {
+            let mut file = EventFile::create(folder, log.began()).into_diagnostic()?;
+            file.add(&log).into_diagnostic()?;
+            file.path().to_owned()
+        }
+        None => {
+            let title = format!("Training in {}", args.folder.display());
+            let pages = args.folder.join("report");
+            write_pages(&of_training(&title, log), &pages).into_diagnostic()?;
+            pages.join("index.html")
+        }
+    };
+    output::print(&format!("{}\n", written.display()))?;
     Ok(Outcome::Done)
-}
-
-/// The last sample grids of a run, with the updates that they were made after.
-fn grids(run: &Path) -> miette::Result<Vec<(u64, Vec<u8>)>> {
-    let Ok(entries) = std::fs::read_dir(run.join("samples")) else { return Ok(Vec::new()) };
-    let mut found: Vec<(u64, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let update = name.strip_prefix("step-")?.strip_suffix(".png")?.parse().ok()?;
-            Some((update, entry.path()))
-        })
-        .collect();
-    found.sort();
-    let last = found.split_off(found.len().saturating_sub(GRIDS));
-    let read = |(update, path): (u64, PathBuf)| Ok((update, input::read(&path).into_diagnostic()?));
-    last.into_iter().map(read).collect()
 }

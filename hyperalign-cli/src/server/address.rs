@@ -11,7 +11,7 @@ const BACKLOG: u32 = 4096;
 /// A server that cannot be.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("cannot listen at {address}: {source}")]
-#[diagnostic(help("choose another `--port`, or 0 for any that is free"))]
+#[diagnostic(help("choose another port, or 0 for any that is free"))]
 pub struct ListenError {
     address: SocketAddr,
     source: std::io::Error,

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use hyperalign_core::stop::Stop;
 use miette::IntoDiagnostic;
-use tokio::runtime::Runtime;
+use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::output;
 
@@ -49,6 +49,18 @@ pub async fn run(
     has_login: bool,
     stop: Stop,
 ) -> Result<(), ListenError> {
+    let listener = listening(addresses, has_login)?;
+    output::note("Ctrl-C ends");
+    serve(listener, router, stop).await;
+    Ok(())
+}
+
+/// Listens at the first of `addresses` that can be had, and says where.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn listening(addresses: &[SocketAddr], has_login: bool) -> Result<TcpListener, ListenError> {
     let listener = address::first(addresses)?;
     let address = listener.local_addr().map_err(|source| ListenError::of(addresses[0], source))?;
     if !address.ip().is_loopback() && !has_login {
@@ -56,7 +68,6 @@ pub async fn run(
             "{address} can be reached from other machines, and there is no login"
         ));
     }
-    output::note(&format!("listening at http://{address}; Ctrl-C ends"));
-    serve(listener, router, stop).await;
-    Ok(())
+    output::note(&format!("listening at http://{address}"));
+    Ok(listener)
 }

@@ -16,7 +16,7 @@ fn each_mistake_is_one_clear_message() {
     let port = taken.local_addr().unwrap().port().to_string();
     let two = ["--lora", "style.safetensors", "--lora", "more/style.safetensors"];
     for (arguments, words) in [
-        (&["--port", &port][..], "choose another `--port`"),
+        (&["--port", &port][..], "choose another port"),
         (&["--adapter", "other.safetensors"], "trained on"),
         (&["--adapter", "missing.safetensors"], "missing.safetensors"),
         (&["--variant", "s"], "`--variant s` needs an adapter"),

@@ -29,6 +29,8 @@ pub enum Block {
     Heading(String),
     /// A paragraph.
     Text(String),
+    /// A paragraph that must not be overlooked.
+    Alarm(String),
     /// Lines of a list.
     List(Vec<String>),
     /// A table.
@@ -37,6 +39,19 @@ pub enum Block {
     Figure(Figure),
     /// A grid of pictures.
     Pictures(Pictures),
+    /// Grids that are looked at one after the other.
+    Series(Series),
+}
+
+/// Grids of the same pictures at one time after another.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Series {
+    /// What they show, in a few words.
+    pub title: String,
+    /// The grids, whose titles are short: they are what one is chosen by.
+    pub grids: Vec<Pictures>,
+    /// How to read them.
+    pub reading: String,
 }
 
 /// What the cells of a table are.
@@ -110,9 +125,10 @@ impl Document {
 
     /// All grids of pictures.
     pub fn pictures(&self) -> impl Iterator<Item = &Pictures> {
-        self.blocks().filter_map(|block| match block {
-            Block::Pictures(pictures) => Some(pictures),
-            _ => None,
+        self.blocks().flat_map(|block| match block {
+            Block::Pictures(pictures) => std::slice::from_ref(pictures),
+            Block::Series(series) => &series.grids,
+            _ => &[],
         })
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{Block, Cells, Document, Section, Table, TableRow};
+use super::{Block, Cells, Document, Section, Series, Table, TableRow};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -39,6 +39,9 @@ fn write_block(page: &mut String, block: &Block) {
     let _ = match block {
         Block::Heading(text) => writeln!(page, "<h3>{}</h3>", escaped(text)),
         Block::Text(text) => writeln!(page, "<p>{}</p>", escaped(text)),
+        Block::Alarm(text) => {
+            writeln!(page, "<p class=\"alarm\" role=\"alert\">{}</p>", escaped(text))
+        }
         Block::List(lines) => {
             let lines = lines.iter().map(|line| format!("<li>{}</li>\n", escaped(line)));
             writeln!(page, "<ul>\n{}</ul>", lines.collect::<String>())
@@ -57,6 +60,10 @@ fn write_block(page: &mut String, block: &Block) {
                 escaped(&figure.reading)
             )
         }
+        Block::Series(series) => {
+            write_series(page, series);
+            Ok(())
+        }
         Block::Pictures(grid) => {
             let (title, png) = (escaped(&grid.title), BASE64_STANDARD.encode(&grid.png));
             writeln!(
@@ -69,6 +76,31 @@ fn write_block(page: &mut String, block: &Block) {
             )
         }
     };
+}
+
+/// Radio buttons of which each shows its grid: the arrow keys go through them, and no script is needed.
+fn write_series(page: &mut String, series: &Series) {
+    let title = escaped(&series.title);
+    let group = series.grids.first().map_or("", |grid| grid.name.as_str());
+    let last = series.grids.len().saturating_sub(1);
+    let _ = writeln!(page, "<figure>\n<fieldset class=\"series\">\n<legend>{title}</legend>");
+    for (k, grid) in series.grids.iter().enumerate() {
+        let (own, png) = (escaped(&grid.title), BASE64_STANDARD.encode(&grid.png));
+        let checked = if k == last { " checked" } else { "" };
+        let _ = writeln!(
+            page,
+            "<input type=\"radio\" name=\"{group}\" id=\"{name}\"{checked}>\
+             <label for=\"{name}\">{own}</label>\n\
+             <div class=\"scroll\" role=\"region\" aria-label=\"{title}, {own}\">\
+             <img alt=\"{title}, {own}\" src=\"data:image/png;base64,{png}\"></div>",
+            name = grid.name,
+        );
+    }
+    let reading = escaped(&series.reading);
+    let _ = writeln!(
+        page,
+        "</fieldset>\n<figcaption><strong>{title}.</strong> {reading}</figcaption>\n</figure>"
+    );
 }
 
 fn write_table(page: &mut String, table: &Table) {
@@ -144,6 +176,13 @@ mod tests {
             }),
             Block::Figure(Figure { svg: "<svg></svg>".to_owned(), ..Figure::default() }),
             Block::Pictures(Pictures { png: vec![1, 2, 3], ..Pictures::default() }),
+            Block::Series(Series {
+                title: "s".to_owned(),
+                grids: ["g-1", "g-2"]
+                    .map(|name| Pictures { name: name.to_owned(), ..Pictures::default() })
+                    .into(),
+                ..Series::default()
+            }),
         ];
         let section = Section { title: "One".to_owned(), blocks };
         let page = html(&Document { sections: vec![section], ..Document::default() });
@@ -153,6 +192,9 @@ mod tests {
             page.contains("<a href=\"#s0\">One</a>") && page.contains("<h2 id=\"s0\">One</h2>")
         );
         assert!(page.contains("src=\"data:image/png;base64,AQID\""));
+        // The last of a series is shown.
+        assert!(page.contains("name=\"g-1\" id=\"g-1\">"), "{page}");
+        assert!(page.contains("name=\"g-1\" id=\"g-2\" checked>"), "{page}");
         for outside in ["http:", "https:", "<script", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }

@@ -21,6 +21,7 @@ fn write_block(page: &mut String, block: &Block) {
     let _ = match block {
         Block::Heading(text) => write!(page, "### {}\n\n", escaped(text)),
         Block::Text(text) => write!(page, "{}\n\n", escaped(text)),
+        Block::Alarm(text) => write!(page, "> **{}**\n\n", escaped(text)),
         Block::List(lines) => {
             let lines: String = lines.iter().map(|line| format!("- {}\n", escaped(line))).collect();
             writeln!(page, "{lines}")
@@ -33,6 +34,12 @@ fn write_block(page: &mut String, block: &Block) {
             write_picture(page, &figure.title, &figure.name, "svg", &figure.reading)
         }
         Block::Pictures(grid) => write_picture(page, &grid.title, &grid.name, "png", &grid.reading),
+        Block::Series(series) => {
+            for grid in &series.grids {
+                let _ = write_picture(page, &grid.title, &grid.name, "png", "");
+            }
+            write!(page, "{}\n\n", escaped(&series.reading))
+        }
     };
 }
 

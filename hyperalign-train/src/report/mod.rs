@@ -6,18 +6,22 @@
 
 mod build;
 mod document;
+mod events;
 mod figures;
 mod grids;
 mod html;
 mod markdown;
 mod numbers;
 pub mod plot;
+mod run_folder;
 mod tables;
 mod training;
 
 pub use build::{Report, write_pages};
-pub use document::{Block, Cells, Document, Figure, Pictures, Section, Table, TableRow};
+pub use document::{Block, Cells, Document, Figure, Pictures, Section, Series, Table, TableRow};
+pub use events::EventFile;
 pub use html::html;
 pub use markdown::markdown;
 pub use numbers::{BaseNumbers, EntryNumbers, Numbers};
-pub use training::of_training;
+pub use run_folder::run_log;
+pub use training::{RunLog, of_training};

@@ -12,4 +12,5 @@ mod watching;
 
 pub use rule::{Alarm, Look, Rule, fall};
 pub use settings::{HeldOut, WatchSettings};
+pub(crate) use watching::ROWS;
 pub use watching::{Watch, WatchError, Watched};

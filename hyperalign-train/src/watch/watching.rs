@@ -32,8 +32,8 @@ use crate::{
 
 /// Pictures of one batch.
 const BATCH: usize = 8;
-/// Where the evaluations are written.
-const ROWS: &str = "watch.jsonl";
+/// Where the evaluations are written, in the folder of a run.
+pub(crate) const ROWS: &str = "watch.jsonl";
 /// What judges by rules is called.
 const GOLD: &str = "gold";
 

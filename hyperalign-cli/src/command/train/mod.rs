@@ -2,6 +2,7 @@
 
 mod controls;
 mod dry_run;
+mod follow;
 mod materials;
 mod report;
 mod settings;
@@ -28,6 +29,7 @@ use hyperalign_train::{
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
+use self::follow::Follower;
 use self::settings::{in_its_line, pointed_at, settings};
 use crate::{
     args::{finite, seed, updates},
@@ -124,6 +126,9 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["resume", "controls"])]
     dry_run: bool,
 
+    #[command(flatten)]
+    follow: follow::FollowArgs,
+
     /// Only train: no table at the end.
     #[arg(long)]
     no_eval: bool,
@@ -196,6 +201,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
 
+    let follower = (!args.dry_run).then(|| Follower::begin(&args.follow, &args.out)).transpose()?;
     let config = (args.out.join(CONFIG), toml::to_string(&settings).into_diagnostic()?);
     // A run that goes on writes it once it is known that it can.
     if !args.resume && !args.dry_run {
@@ -217,7 +223,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         return dry_run::run(&world, &settings, &key_steps, names, &stop, args.json);
     }
 
-    let Some(main) = trainer.train(&settings, &key_steps, &args.out)? else {
+    let main = trainer.train(&settings, &key_steps, &args.out)?;
+    drop(follower);
+    let Some(main) = main else {
         return Ok(Outcome::Interrupted);
     };
     let mut trained = vec![(settings.method.name().to_owned(), main)];
