@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
 from golden import seed, write
+from test_time import ALPHAS
 
 BETA = {"dpo": 3.0, "kto": 2.0, "spo": 10.0}
 DESIRABLE_SHARE = 0.8
@@ -109,7 +110,96 @@ def spo(tensors: dict) -> None:
     put(tensors, "spo", loss, inputs)
 
 
+# Reward back-propagation: DDIM of a network that is one trained number a channel, and a reward that is
+# the distance to a target. The steps before the last ones have no gradient.
+
+STEPS, LEARNED, DRAWS, THRESHOLD = 5, 2, 3, -0.9
+TIMES = [k * (1000 // STEPS) + 1 for k in reversed(range(STEPS))]
+
+
+def level(i: int) -> float:
+    """The squared signal of the sample that enters step i."""
+    time = TIMES[i] if i < STEPS else TIMES[-1] - 1000 // STEPS
+    return ALPHAS[time] if time >= 0 else ALPHAS[0]
+
+
+def network(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return weight.view(1, -1, 1, 1) * torch.tanh(x)
+
+
+def original(weight: torch.Tensor, x: torch.Tensor, i: int) -> torch.Tensor:
+    return (x - (1 - level(i)) ** 0.5 * network(weight, x)) / level(i) ** 0.5
+
+
+def ddim(weight: torch.Tensor, x: torch.Tensor, i: int) -> torch.Tensor:
+    after = level(i + 1)
+    return after**0.5 * original(weight, x, i) + (1 - after) ** 0.5 * network(weight, x)
+
+
+def score(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return -mean_error(x, target)
+
+
+def rollout(weight: torch.Tensor, x: torch.Tensor, to: int) -> torch.Tensor:
+    with torch.no_grad():
+        for i in range(to):
+            x = ddim(weight, x, i)
+    return x
+
+
+def reward_gradient(tensors: dict) -> None:
+    """DRaFT-K and AlignProp's truncation, DRaFT-LV, and ReFL's hinge on one-step estimates."""
+    weight, start, target = leaf(SHAPE[0]), *torch.randn(2, PAIRS, *SHAPE)
+    inputs = {"weight": weight, "start": start, "target": target}
+    for learned in (1, LEARNED, STEPS):
+        x = rollout(weight, start, STEPS - learned)
+        for i in range(STEPS - learned, STEPS):
+            x = ddim(weight, x, i)
+        put(tensors, f"draft.{learned}", -score(x, target).mean(), inputs)
+
+    noise = torch.randn(DRAWS, PAIRS, *SHAPE)
+    end, last = rollout(weight, start, STEPS), STEPS - 1
+    signal = level(last)
+    losses = [
+        -score(ddim(weight, signal**0.5 * end + (1 - signal) ** 0.5 * each, last), target).mean()
+        for each in noise
+    ]
+    put(tensors, "draft_lv", torch.stack(losses).mean(), inputs | {"noise": noise.flatten(0, 1)})
+
+    x = rollout(weight, start, STEPS - LEARNED)
+    scores = score(original(weight, x, STEPS - LEARNED), target)
+    put(tensors, "refl", F.relu(THRESHOLD - scores).mean(), inputs)
+
+
+# SRPO: a flow from `early` noise down to `late`, and from `late` up; what the words are worth is the
+# distance to two targets. Emphases of a run whose level is at these shares of the range.
+
+EARLY, LATE = 0.9, 0.8
+EMPHASIS = {"denoising": 1.1 + 0.15 * 0.6, "inversion": 1.3 - 0.29 * 0.4}
+
+
+def srpo(tensors: dict) -> None:
+    velocity = leaf(PAIRS, *SHAPE)
+    data, noise, wanted, unwanted = torch.randn(4, PAIRS, *SHAPE)
+    inputs = {"velocity": velocity, "data": data, "noise": noise}
+    inputs |= {"wanted": wanted, "unwanted": unwanted}
+    branches = {"denoising": (EARLY, LATE), "inversion": (LATE, EARLY)}
+    for name, (start, end) in branches.items():
+        sample = (1 - start) * data + start * noise
+        # One Euler step of the flow, and the noise that is left taken off.
+        picture = (sample + (end - start) * velocity - end * noise) / (1 - end)
+        first, second = (wanted, unwanted) if name == "denoising" else (unwanted, wanted)
+        relative = EMPHASIS[name] * score(picture, first) - score(picture, second)
+        put(tensors, f"srpo.{name}", -relative.mean(), inputs)
+
+
 def everything(folder: Path) -> None:
+    gradients: dict = {}
+    seed(132)
+    for method in (reward_gradient, srpo):
+        method(gradients)
+    write(folder, "methods_gradient_small", {}, "constants: see methods.py", 132, gradients)
+
     seed(131)
     tensors: dict = {}
     for method in (dpo, kto, grpo, spo):

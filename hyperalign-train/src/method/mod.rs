@@ -43,7 +43,7 @@ pub use needs::{BaseNeed, DataNeed, Needs, NoiseNeed, RewardNeed};
 pub use raft::{Best, Raft, RaftSettings};
 pub use reward_gradient::{
     AlignPropSettings, DraftLvSettings, DraftSettings, Reached, ReflSettings, RewardGradient,
-    Truncation,
+    Truncation, to_raise,
 };
 pub use setup::{Materials, Setup};
 pub use spo::{Spo, SpoSettings, StepPairs, step_preference_loss};

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{
     aesthetic, blip, checks::Checks, clip, codecs, flux, geneval, golden::Golden, lora_formats,
-    mask2former, methods, pipeline, preprocess, schedulers, t5, test_time, tokenizers, unet, vae,
+    mask2former, methods, pipeline, preprocess, reward_methods, schedulers, t5, test_time,
+    tokenizers, unet, vae,
 };
 
 /// How a kind of reference file is run.
@@ -19,7 +20,7 @@ pub(super) enum Component {
 }
 
 /// Beginnings of stems. The longest that fits is taken.
-const COMPONENTS: [(&str, Component); 30] = [
+const COMPONENTS: [(&str, Component); 31] = [
     ("aesthetic", Component::Tensors(aesthetic::heads)),
     ("blip_reward", Component::Tensors(blip::reward)),
     ("clip_hf", Component::Tensors(clip::transformers)),
@@ -36,6 +37,7 @@ const COMPONENTS: [(&str, Component); 30] = [
     ("mask2former_preprocess", Component::Tensors(mask2former::preprocess)),
     ("mask2former_post", Component::Tensors(mask2former::instances)),
     ("methods", Component::Tensors(methods::methods)),
+    ("methods_gradient", Component::Tensors(reward_methods::methods)),
     ("minilm", Component::NotBuilt),
     ("ms_deform_attn", Component::Tensors(mask2former::deformable_attention)),
     ("open_clip", Component::Tensors(clip::open_clip)),

@@ -18,6 +18,7 @@ mod mask2former;
 mod methods;
 mod pipeline;
 mod preprocess;
+mod reward_methods;
 mod schedulers;
 mod t5;
 mod test_time;

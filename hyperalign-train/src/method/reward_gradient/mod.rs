@@ -174,7 +174,11 @@ impl RewardGradient {
 }
 
 /// The loss that raises `scores`, up to `threshold` if there is one: from there on nothing is gained.
-pub(super) fn to_raise(scores: Tensor<1>, threshold: Option<f64>) -> Tensor<1> {
+///
+/// # Shapes
+///
+/// - `scores`, output: `[pictures]`
+pub fn to_raise(scores: Tensor<1>, threshold: Option<f64>) -> Tensor<1> {
     match threshold {
         Some(threshold) => relu(scores.neg().add_scalar(threshold)),
         None => scores.neg(),
