@@ -12,6 +12,7 @@ mod html;
 mod markdown;
 mod numbers;
 pub mod plot;
+mod study;
 mod tables;
 mod training;
 
@@ -20,4 +21,5 @@ pub use document::{Block, Cells, Document, Figure, Pictures, Section, Table, Tab
 pub use html::html;
 pub use markdown::markdown;
 pub use numbers::{BaseNumbers, EntryNumbers, Numbers};
+pub use study::of_study;
 pub use training::of_training;

@@ -1,8 +1,14 @@
 //! How often one method is preferred to another, and how sure that is.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::eval::{Interval, bootstrap};
+use crate::eval::{Interval, Verdict, bootstrap};
+
+/// Prompts or voters below which nothing is shown, even if all are of one mind: that happens by chance
+/// in one of `2^(n - 1)` studies (a two-sided sign test), which from six on is less than 5 %.
+const FEWEST: usize = 6;
 
 /// What was drawn anew for an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,16 +20,6 @@ pub enum Over {
     Voters,
 }
 
-impl Over {
-    /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Prompts => "prompts",
-            Self::Voters => "voters",
-        }
-    }
-}
-
 /// A share of comparisons with its interval of 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
@@ -32,6 +28,19 @@ pub struct Rate {
     pub interval: Interval,
     /// What was drawn anew for it.
     pub over: Over,
+    /// How many of these there are.
+    pub of: usize,
+}
+
+impl Rate {
+    /// Whether it is shown to be above or below a half.
+    pub fn verdict(&self) -> Verdict {
+        let Interval { mean, low, high } = self.interval;
+        match self.of < FEWEST {
+            true => Verdict::NoDifferenceShown,
+            false => Interval { mean: mean - 0.5, low: low - 0.5, high: high - 0.5 }.verdict(),
+        }
+    }
 }
 
 /// The mean of `points` (1 where it was preferred, 1/2 where neither was, 0 elsewhere) with the wider
@@ -46,7 +55,10 @@ pub fn win_rate(prompts: &[usize], voters: &[usize], points: &[f64]) -> Option<R
     if points.is_empty() {
         return None;
     }
-    let rate = |over, clusters| Rate { interval: bootstrap(clusters, points, 0), over };
+    let rate = |over, clusters: &[usize]| {
+        let of = clusters.iter().collect::<HashSet<_>>().len();
+        Rate { interval: bootstrap(clusters, points, 0), over, of }
+    };
     let (prompts, voters) = (rate(Over::Prompts, prompts), rate(Over::Voters, voters));
     let width = |rate: &Rate| rate.interval.high - rate.interval.low;
     Some(if width(&voters) > width(&prompts) { voters } else { prompts })
@@ -69,11 +81,23 @@ mod tests {
         }
         let rate = win_rate(&prompts, &voters, &points).unwrap();
         assert_eq!((rate.over, rate.interval.mean), (Over::Voters, 0.5));
-        assert_eq!((rate.interval.low, rate.interval.high), (0.0, 1.0));
+        assert_eq!((rate.interval.low, rate.interval.high, rate.of), (0.0, 1.0, 2));
         // Many voters who agree that it depends on the prompt.
         let rate = win_rate(&voters, &prompts, &points).unwrap();
         assert_eq!(rate.over, Over::Prompts);
         assert!(win_rate(&[], &[], &[]).is_none());
+    }
+
+    #[test]
+    fn few_of_one_mind_show_nothing() {
+        let verdict = |count: usize, points: f64| {
+            let prompts: Vec<usize> = (0..count).collect();
+            win_rate(&prompts, &vec![0; count], &vec![points; count]).unwrap().verdict()
+        };
+        assert_eq!(verdict(5, 1.0), Verdict::NoDifferenceShown);
+        assert_eq!(verdict(6, 1.0), Verdict::Higher);
+        assert_eq!(verdict(6, 0.0), Verdict::Lower);
+        assert_eq!(verdict(60, 0.5), Verdict::NoDifferenceShown);
     }
 
     #[test]
