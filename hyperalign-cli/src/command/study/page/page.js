@@ -170,6 +170,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Another voter's link, opened here.
+window.addEventListener("hashchange", () => {
+  become(known()).catch((error) => tell(error.message, true));
+});
+
 async function begin() {
   study = await ask("/study");
   document.title = study.title;
