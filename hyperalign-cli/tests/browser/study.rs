@@ -25,8 +25,20 @@ fn ten_votes_are_given_by_clicking_and_by_keys_and_reported() {
     gallery.pictures("base", 0..6, 96);
     gallery.pictures("ours", 0..6, 96);
     gallery.done(&[
-        "study", "new", "base", "ours", "--out", "made", "--items", "4", "--checks", "1",
-        "--questions", "overall", "--questions", "prompt",
+        "study",
+        "new",
+        "base",
+        "ours",
+        "--out",
+        "made",
+        "--items",
+        "4",
+        "--checks",
+        "1",
+        "--questions",
+        "overall",
+        "--questions",
+        "prompt",
     ]);
     let server = Server::start("study serve", &gallery.path("."), &["made"]);
     let plan = std::fs::read(gallery.path("made/study.json")).unwrap();
@@ -98,7 +110,8 @@ impl Voting<'_> {
     }
 
     fn vote(&mut self, shot: impl Fn(&mut Page)) {
-        let arrow = |side: &str| if side == "left" { ("ArrowLeft", 37) } else { ("ArrowRight", 39) };
+        let arrow =
+            |side: &str| if side == "left" { ("ArrowLeft", 37) } else { ("ArrowRight", 39) };
         // Nine, and one in between.
         for k in 0..9 {
             let side = self.side();

@@ -1,5 +1,7 @@
 //! What a study is made of, and what it cannot be made of.
 
+use image::{Rgb, RgbImage};
+
 use super::*;
 use crate::gallery::names;
 
@@ -93,20 +95,36 @@ fn each_mistake_is_one_clear_message_and_leaves_nothing() {
     let output = gallery.run(&["study", "new", "base", "ours", "far", "--out", "made"]);
     let told = message(&output);
     assert!(output.status.success() && told.contains("base and far have no pictures"), "{told}");
-    assert!(told.contains("2 pairs of pictures in common"), "{told}");
+    assert!(told.contains("in common: 2"), "{told}");
 }
 
 #[test]
-fn a_damaged_picture_and_a_full_place_leave_no_study() {
+fn a_damaged_picture_is_named_and_never_shown() {
     let gallery = Gallery::new();
-    gallery.pictures("base", 0..2, 16);
-    gallery.pictures("ours", 0..2, 16);
+    gallery.pictures("base", 0..2, 64);
+    gallery.pictures("ours", 0..2, 64);
     let path = gallery.path("ours/ours-1.png");
     let whole = std::fs::read(&path).unwrap();
-    // The text is whole, and the pixels are not.
+    let new = ["study", "new", "base", "ours", "--out", "made", "--checks", "0"];
+    // Cut off, it is told and passed over.
     std::fs::write(&path, &whole[..whole.len() - 40]).unwrap();
-    let output = gallery.run(&["study", "new", "base", "ours", "--out", "made"]);
+    let output = gallery.run(&new);
+    let told = message(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("ours-1.png: it is cut off or damaged"), "{told}");
+    assert!(told.contains("in common: 1"), "{told}");
+    std::fs::remove_dir_all(gallery.path("made")).unwrap();
+    // Where its header alone is whole, which is found out as it is copied, nothing is made.
+    for method in ["base", "ours"] {
+        let path = gallery.path(method).join("photo.jpg");
+        RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8, y as u8, 9])).save(&path).unwrap();
+        std::fs::write(path.with_extension("txt"), "a photo").unwrap();
+    }
+    let photo = gallery.path("ours/photo.jpg");
+    let whole = std::fs::read(&photo).unwrap();
+    std::fs::write(&photo, &whole[..whole.len() / 2]).unwrap();
+    let output = gallery.run(&new);
     assert_eq!(output.status.code(), Some(1), "{}", message(&output));
-    assert!(message(&output).contains("ours-1.png"), "{}", message(&output));
+    assert!(message(&output).contains("ours/photo.jpg"), "{}", message(&output));
     assert_eq!(names(&gallery.path(".")), ["base", "ours"]);
 }

@@ -118,7 +118,7 @@ pub fn run(args: &Args) -> miette::Result<Outcome> {
     }
     let compared = placed.len() - usize::from(args.checks);
     if compared < args.items {
-        output::note(&format!("the methods have {compared} pairs of pictures in common"));
+        output::note(&format!("pairs of pictures that the methods have in common: {compared}"));
     }
     let study = write(args, &runs, &placed, questions)?;
     let prompts: HashSet<&str> = placed.iter().map(|item| item.subject.prompt.as_str()).collect();

@@ -6,7 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use hyperalign_core::{image::png_metadata, input};
+use hyperalign_core::{
+    image::{Header, Metadata, png_metadata},
+    input,
+};
 use hyperalign_models::embedded;
 use hyperalign_rewards::emoji;
 use hyperalign_train::{
@@ -25,6 +28,9 @@ use crate::{
     },
     output,
 };
+
+/// How a PNG file begins.
+const PNG: &[u8] = b"\x89PNG";
 
 /// A folder on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,7 +203,7 @@ fn of_pictures(folder: &Path) -> miette::Result<Run> {
         return Err(RunError::NoPrompts { folder: folder.to_owned(), first }.into());
     }
     if let Some(first) = left_out.first() {
-        output::warn(&format!("{} pictures are left out; the first one: {first}", left_out.len()));
+        output::warn(&format!("left out of the pictures: {}; the first: {first}", left_out.len()));
     }
     Ok(run)
 }
@@ -217,9 +223,16 @@ fn subject(
     attribution: &mut BTreeSet<String>,
 ) -> Result<(String, Option<u64>), String> {
     let bytes = input::read(&item.path).map_err(|error| error.to_string())?;
+    Header::read(&bytes).map_err(|error| error.to_string())?;
+    let metadata = match png_metadata(&bytes) {
+        Ok(metadata) => metadata,
+        Err(error) if bytes.starts_with(PNG) => {
+            return Err(format!("it is cut off or damaged: {error}"));
+        }
+        // Pictures in other formats have nothing to say here.
+        Err(_) => Metadata::default(),
+    };
     let prompt = pass::prompt(item, &bytes, true)?;
-    // Pictures in other formats, and damaged ones, have nothing to say here.
-    let metadata = png_metadata(&bytes).unwrap_or_default();
     let whole = metadata.hyperalign.as_ref();
     attribution.extend(whole.and_then(|all| all["attribution"].as_str()).map(str::to_owned));
     let of_text = || metadata.parameters.as_ref().map(|parameters| parameters.seed);
@@ -229,7 +242,7 @@ fn subject(
 
 #[cfg(test)]
 mod tests {
-    use hyperalign_core::image::{Metadata, Parameters, write_png};
+    use hyperalign_core::image::{Parameters, write_png};
     use image::RgbImage;
 
     use super::*;
