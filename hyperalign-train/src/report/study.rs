@@ -31,6 +31,9 @@ fn in_short(summary: &Summary) -> String {
 }
 
 fn excluded(summary: &Summary) -> Option<String> {
+    if summary.voters == 0 {
+        return None;
+    }
     if summary.checks == 0 {
         return Some("The study has no attention checks; every vote counts.".to_owned());
     }
