@@ -1,10 +1,10 @@
 //! A blind study: which of two pictures people prefer, and what can be said of the methods that made
 //! them (the user study of the paper's figure 7).
 //!
-//! [`draw`] makes items of what methods have pictures of: two methods' pictures of one prompt, from
+//! [`draw()`] makes items of what methods have pictures of: two methods' pictures of one prompt, from
 //! the same noise, side by side. A [`Study`] is the file of them, [`Ballots`] are the answers of its
 //! voters, read from a file that only grows, and a [`Summary`] is what they come to: shares, win rates
-//! ([`win_rate`]), strengths ([`strengths`]) and how far voters agree ([`alpha`]).
+//! ([`win_rate()`]), strengths ([`strengths`]) and how far voters agree ([`alpha`]).
 //!
 //! Nothing here shows a picture or knows who asks: the program does.
 
