@@ -90,6 +90,19 @@ fn json(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON")
 }
 
+/// The pictures that were kept are those of a blind study, of all methods or of some.
+fn become_studies(world: &World, out: &Path) {
+    let new = ["study", "new", "--checks", "0", "--out"];
+    let all = ok(&world.run(&[&new[..], &["all", "runs/tiny", "--items", "12"]].concat()));
+    assert!(all.contains("4 methods, 12 pairs of pictures of 2 prompts"), "{all}");
+    let methods = json(&world.path("all/study.json"))["study"]["methods"].clone();
+    assert_eq!(methods, serde_json::json!(["base", "s", "best", "lora"]));
+    let of = |name: &str, entry: &str| format!("{name}={}", run_of(out, entry).display());
+    let (first, second) = (of("plain", "base"), of("found", "best"));
+    let some = ok(&world.run(&[&new[..], &["some", &first, &second]].concat()));
+    assert!(some.contains("2 methods, 2 pairs of pictures of 2 prompts"), "{some}");
+}
+
 #[test]
 fn what_fails_is_told_and_the_rest_is_reported() {
     let world = world(&format!("{CONFIG}{BROKEN}"));
@@ -138,6 +151,9 @@ fn what_fails_is_told_and_the_rest_is_reported() {
     assert_eq!(record(), before);
     let report = std::fs::read(out.join("report/index.html")).unwrap();
     ok(&world.run(&["report", "runs/tiny"]));
+    if cfg!(feature = "serve") {
+        become_studies(&world, &out);
+    }
     assert!(std::fs::read(out.join("report/index.html")).unwrap() == report);
 }
 

@@ -9,4 +9,5 @@ pub mod method;
 mod moments;
 pub mod pretrain;
 pub mod report;
+pub mod study;
 pub mod watch;

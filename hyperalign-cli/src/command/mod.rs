@@ -21,6 +21,8 @@ pub mod score;
 pub mod serve;
 #[cfg(feature = "serve")]
 pub mod serve_rewards;
+#[cfg(feature = "serve")]
+pub mod study;
 pub mod train;
 pub mod world;
 
@@ -54,6 +56,9 @@ pub enum Command {
     /// Answer requests for scores over HTTP, for trainers in other languages.
     #[cfg(feature = "serve")]
     ServeRewards(serve_rewards::Args),
+    /// Ask people which of two pictures they prefer, blindly, and report what they say.
+    #[cfg(feature = "serve")]
+    Study(study::Args),
     /// Show what is in a checkpoint or an adapter, or which keys a weight file should have.
     Inspect(inspect::Args),
     /// Look into LoRA files, convert them, and make them of adapters.
@@ -97,6 +102,8 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Serve(args) => serve::run(&args, context),
         #[cfg(feature = "serve")]
         Command::ServeRewards(args) => serve_rewards::run(&args, context),
+        #[cfg(feature = "serve")]
+        Command::Study(args) => study::run(&args),
         Command::Detect(args) => detect::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Train(args) => train::run(&args, context),

@@ -1,19 +1,24 @@
-//! What the servers have in common: where they listen, how a connection and the whole server end,
-//! what a body may be, how a request is refused, and what is counted. No command is known here.
+//! What the servers have in common: where they listen, who may ask, how a connection and the whole
+//! server end, what a body may be, how a request is refused, what a page is, and what is counted. No
+//! command is known here.
 
+mod access;
 mod address;
 mod bodies;
 mod connections;
 mod metrics;
+mod page;
 mod patience;
 mod refusal;
 
+pub use self::access::Access;
 #[cfg(test)]
 pub use self::address::listen;
 pub use self::address::{ListenError, resolve};
 pub use self::bodies::{Bodies, Room, UNIT};
 pub use self::connections::{serve, until};
 pub use self::metrics::{Counter, describe};
+pub use self::page::page;
 pub use self::refusal::{Refusal, answer};
 
 use std::net::SocketAddr;

@@ -6,10 +6,14 @@
 
 mod chromium;
 mod serve;
+mod study;
 
 #[path = "../client/mod.rs"]
 #[allow(dead_code, reason = "the browser asks for us")]
 mod client;
+#[path = "../gallery/mod.rs"]
+#[allow(dead_code, reason = "tests of other commands need more of it")]
+mod gallery;
 #[path = "../tiny/mod.rs"]
 #[allow(dead_code, reason = "tests of other commands need more of it")]
 mod tiny;

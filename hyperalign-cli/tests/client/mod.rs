@@ -13,11 +13,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Runs `hyperalign COMMAND --port 0 ARGUMENTS` in `folder`, and waits until it listens.
+    /// Runs `hyperalign COMMAND --port 0 ARGUMENTS` in `folder`, and waits until it listens. A command
+    /// may be of several words.
     pub fn start(command: &str, folder: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hyperalign"))
             .current_dir(folder)
-            .args([command, "--port", "0"])
+            .args(command.split(' ').chain(["--port", "0"]))
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()

@@ -14,6 +14,7 @@ mod markdown;
 mod numbers;
 pub mod plot;
 mod run_folder;
+mod study;
 mod tables;
 mod training;
 
@@ -24,4 +25,5 @@ pub use html::html;
 pub use markdown::markdown;
 pub use numbers::{BaseNumbers, EntryNumbers, Numbers};
 pub use run_folder::run_log;
+pub use study::of_study;
 pub use training::{RunLog, of_training};

@@ -13,7 +13,7 @@ use hyperalign_models::generate::{Adapted, GenerateError, Job, Made, Sampling, S
 use serde_json::Value;
 
 /// Where the picture `k` of `row` lies in the folder of a run.
-pub(super) fn path_of(folder: &Path, row: usize, k: usize) -> PathBuf {
+pub fn path_of(folder: &Path, row: usize, k: usize) -> PathBuf {
     folder.join("pictures").join(format!("{row}-{k}.png"))
 }
 

@@ -8,7 +8,7 @@ mod along;
 mod child;
 mod distance;
 mod file;
-mod kept;
+pub(super) mod kept;
 mod measured;
 mod training;
 

@@ -44,7 +44,7 @@ pub struct Item {
 }
 
 /// Where prompts come from.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[group(multiple = false)]
 pub struct PromptArgs {
     /// The prompt of every picture.

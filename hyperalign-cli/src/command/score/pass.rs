@@ -162,7 +162,11 @@ fn load(judges: &Judges, index: usize, item: &Item) -> std::result::Result<Loade
 }
 
 /// What the picture in `bytes` is to show; empty where nobody says and it is not needed.
-fn prompt(item: &Item, bytes: &[u8], is_needed: bool) -> std::result::Result<String, String> {
+///
+/// # Errors
+///
+/// Says why it is not known.
+pub fn prompt(item: &Item, bytes: &[u8], is_needed: bool) -> std::result::Result<String, String> {
     let own = || match png_prompt(bytes) {
         OwnPrompt::Prompt(prompt) => Some(prompt),
         OwnPrompt::Other(_) | OwnPrompt::Nothing => None,

@@ -13,7 +13,6 @@ use axum::{
 use serde_json::json;
 
 use super::{
-    access::Access,
     catalog::Catalog,
     fields::Fields,
     metrics::Metrics,
@@ -24,7 +23,7 @@ use super::{
     queue::{Pending, Picture, Queue},
     webui,
 };
-use crate::server::{Bodies, Refusal, Room, answer};
+use crate::server::{Access, Bodies, Refusal, Room, answer};
 
 /// What every request sees.
 pub struct App {

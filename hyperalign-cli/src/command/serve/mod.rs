@@ -8,7 +8,6 @@
 //!                                            └─────── Progress, previews ──────┘
 //! ```
 
-mod access;
 mod catalog;
 mod events;
 mod fields;
@@ -35,9 +34,8 @@ use crate::{
     context::Context,
     interrupt,
     outcome::Outcome,
-    server::{self, Bodies},
+    server::{self, Access, Bodies},
 };
-use access::Access;
 use http::App;
 use metrics::Metrics;
 use progress::Now;

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use subtle::ConstantTimeEq;
 
-use crate::server::Refusal;
+use super::Refusal;
 
 /// Paths that need no key: the page, which asks for it, and whether the server is there.
 const OPEN: [&str; 4] = ["/", "/page.css", "/page.js", "/health"];
@@ -19,13 +19,20 @@ pub struct Access {
     key: Option<String>,
     /// Whether only this machine can reach the server.
     is_local: bool,
+    /// Other names of the server.
+    names: Vec<String>,
 }
 
 impl Access {
     /// Lets in who has the key; where there is none, whoever reaches the server, which `is_local`
     /// says who that is.
     pub fn new(key: Option<String>, is_local: bool) -> Self {
-        Self { key, is_local }
+        Self { key, is_local, names: Vec::new() }
+    }
+
+    /// Also lets in who asks for the server by one of `names`, as behind a proxy.
+    pub fn known_as(self, names: Vec<String>) -> Self {
+        Self { names, ..self }
     }
 
     /// Whether a key is needed.
@@ -53,10 +60,10 @@ impl Access {
         }
         let Some(key) = &self.key else {
             // Another name may be one that a page of elsewhere has been given to come in by.
-            if self.is_local && !is_of_this_machine(host) {
+            if self.is_local && !is_of_this_machine(host) && !self.is_known(host) {
                 return forbidden(
                     "the server was asked by a name that is not of this machine; ask by its \
-                     address, or start it with --api-key",
+                     address, or see `--help` for how it lets others in",
                 );
             }
             return Ok(());
@@ -75,6 +82,15 @@ impl Access {
             ),
         ))
     }
+
+    fn is_known(&self, host: &str) -> bool {
+        self.names.iter().any(|name| name.eq_ignore_ascii_case(name_of(host)))
+    }
+}
+
+/// A `Host` without its port.
+fn name_of(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
 /// The key in a header: alone, or as the password of a user of any name.
@@ -149,6 +165,12 @@ mod tests {
             ("", 403),
         ] {
             assert_eq!(check(&local, "/", &[host(name)]), status, "{name}");
+        }
+        let known = Access::new(None, true).known_as(vec!["study.example".to_owned()]);
+        for (name, status) in
+            [("study.example", 200), ("Study.Example:443", 200), ("a.study.example", 403)]
+        {
+            assert_eq!(check(&known, "/", &[host(name)]), status, "{name}");
         }
         let open = Access::new(None, false);
         assert_eq!(check(&open, "/", &[host("pictures.example")]), 200);
