@@ -360,10 +360,18 @@ fn a_run_is_shown_while_it_goes_on() {
     let address = lines.by_ref().find_map(|line| {
         line.unwrap().split("http://").nth(1).map(|address| address.trim().to_owned())
     });
-    let mut stream = TcpStream::connect(address.expect("it says where")).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let address = address.expect("it says where");
+    let ask = |host: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    // A page of elsewhere that was given a name to come in by.
+    assert!(ask("elsewhere.example").starts_with("HTTP/1.1 403"));
+    let answer = ask(&address);
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("refresh: "), "{answer}");
     assert!(answer.contains("Training in"), "{answer}");
     lines.for_each(drop);

@@ -7,7 +7,7 @@ use axum::{
 };
 
 /// A file of a page, of this media type. `policy` says what the browser may load.
-pub fn page(kind: &'static str, policy: &'static str, text: &'static str) -> Response {
+pub fn page(kind: &'static str, policy: &'static str, text: impl IntoResponse) -> Response {
     let mut response = text.into_response();
     let headers = [
         (header::CONTENT_TYPE, kind),

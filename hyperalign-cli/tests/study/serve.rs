@@ -187,7 +187,7 @@ fn what_it_cannot_start_with_is_told() {
     let text = std::fs::read_to_string(&changed).unwrap();
     std::fs::write(&changed, text.replace("\"seed\": 3", "\"seed\": 4")).unwrap();
     for (arguments, words) in [
-        (&["made", "--port", &port][..], "choose another `--port`"),
+        (&["made", "--port", &port][..], "choose another port"),
         (&["empty"], "`empty` holds no study"),
         (&["gone"], "`gone` holds no study"),
         (&["foreign"], "is a vote of the study 0123456789abcdef"),

@@ -168,14 +168,19 @@ mod server {
 
     use axum::{
         Router,
-        http::header::{CONTENT_TYPE, REFRESH},
+        http::{HeaderMap, HeaderValue, header::REFRESH},
+        response::{IntoResponse, Response},
         routing::get,
     };
     use hyperalign_core::stop::Stop;
     use miette::IntoDiagnostic;
 
     use super::PERIOD;
-    use crate::server;
+    use crate::server::{self, Access, page as page_of};
+
+    /// All of the page is in it.
+    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+                          base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
     /// Shows `page` to browsers of this machine until `stop`.
     pub(super) fn begin(
@@ -184,17 +189,22 @@ mod server {
         stop: Stop,
     ) -> miette::Result<JoinHandle<()>> {
         let addresses = server::resolve("127.0.0.1", port).into_diagnostic()?;
-        let show = move || {
+        let show = move |headers: HeaderMap| {
             let page = page.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let headers = [
-                (CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
-                (REFRESH, PERIOD.as_secs().to_string()),
-            ];
-            async move { (headers, page) }
+            async move { answer(page, &headers) }
         };
         let router = Router::new().route("/", get(show));
         let runtime = server::runtime(1)?;
         let listening = runtime.block_on(async { server::listening(&addresses, false) })?;
         Ok(std::thread::spawn(move || runtime.block_on(server::serve(listening, router, stop))))
+    }
+
+    fn answer(page: String, headers: &HeaderMap) -> Response {
+        if let Err(refusal) = Access::new(None, true).check("/", headers) {
+            return refusal.into_response();
+        }
+        let mut response = page_of("text/html; charset=utf-8", POLICY, page);
+        response.headers_mut().insert(REFRESH, HeaderValue::from(PERIOD.as_secs()));
+        response
     }
 }
