@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 pub use emoji::{EmojiPreferred, base_batch, picture_tensor, world_of};
 pub use preferences::{
     ColumnNames, ColumnNamesError, Pair, PreferenceError, Preferences, PreferredPictures,
+    ShardError, Shards,
 };
 
 /// Pictures that people prefer, with their prompts.
