@@ -5,7 +5,7 @@
 //! ```
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
-use std::path::Path;
+use std::{path::Path, slice};
 
 use hyperalign_core::{
     device,
@@ -38,7 +38,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
         let settings = metadata.hyperalign.unwrap_or_default();
         let prompt = Prompt::from(settings["prompt"].as_str().ok_or("a picture without a prompt")?);
         // The way of tables: prepared as the published scorer does, to the last bit.
-        let score = reward.score_pictures(&[picture], &[prompt.clone()], &device)[0];
+        let score = reward.score_pictures(&[picture], slice::from_ref(&prompt), &device)[0];
         println!("{score:7.3}  {}  {}", file.display(), prompt.text);
         assert!(score.is_finite());
     }
