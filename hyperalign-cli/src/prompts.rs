@@ -163,7 +163,7 @@ fn of_dataset(
         if found.len() >= limit {
             break;
         }
-        let file = data.fetch(index).map_err(DataError::from)?;
+        let file = data.fetch(index)?;
         found.extend(prompts::read(&file)?);
     }
     found.truncate(limit);

@@ -152,14 +152,14 @@ impl Data {
     /// # Errors
     ///
     /// Fails if it cannot be had.
-    pub fn fetch(&self, index: usize) -> Result<PathBuf, HubError> {
+    pub fn fetch(&self, index: usize) -> Result<PathBuf, DataError> {
         let bar = match self.shows_progress.load(Ordering::Relaxed) {
             true => bar(),
             false => ProgressBar::hidden(),
         };
         let path = self.set.fetch(index, &mut |download| show(&bar, download));
         bar.finish_and_clear();
-        path
+        Ok(path?)
     }
 
     /// What shows a bar while it is true: once a run draws its own, none is wanted.
