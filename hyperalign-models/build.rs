@@ -1,5 +1,7 @@
 //! Lists the files under `assets/`, so that the program carries the small models and the adapters
-//! that were trained for them, and finds them from any working folder.
+//! that were trained for them, and finds them from any working folder. They lie beside the crates, and
+//! are larger than what a registry takes: a crate from one has none, unless `HYPERALIGN_ASSETS` names
+//! the folder while it is built.
 
 use std::{
     env, fs,
@@ -11,8 +13,13 @@ const ADAPTERS: &str = "adapters";
 
 fn main() {
     let crate_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("set by cargo"));
-    let assets = crate_dir.join("../assets");
-    println!("cargo::rerun-if-changed={}", assets.display());
+    println!("cargo::rerun-if-env-changed=HYPERALIGN_ASSETS");
+    let named = env::var_os("HYPERALIGN_ASSETS").map(PathBuf::from);
+    let assets = named.unwrap_or_else(|| crate_dir.join("../assets"));
+    // A folder that is not there would have changed at every build.
+    if assets.exists() {
+        println!("cargo::rerun-if-changed={}", assets.display());
+    }
     let (adapters, models): (Vec<_>, Vec<_>) =
         sorted(&assets).into_iter().partition(|path| file_name(path) == ADAPTERS);
     let mut table = String::from("&[\n");

@@ -8,22 +8,15 @@ use burn::tensor::Device;
 use hyperalign_core::memory;
 use hyperalign_models::base::{Base, Cut, Preset};
 use hyperalign_models::embedded;
-#[cfg(feature = "hub")]
-use hyperalign_models::hub::{Download, Hub, ModelId};
 use hyperalign_models::lora::Overlaid;
 use hyperalign_models::pipeline::{self, Beside, Formats};
 use hyperalign_models::weights::{Folder, published};
-#[cfg(feature = "hub")]
-use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Diagnostic, IntoDiagnostic};
 
-use crate::{args::LoraChoice, context::Context, output};
+use crate::{args::LoraChoice, context::Context, hub, output};
 
 /// What every diffusers folder of a whole pipeline has; an embedded reward model has none.
 const INDEX: &str = "model_index.json";
-
-/// What a `--base` from the hub begins with.
-const HUB: &str = "hf:";
 
 /// How a base is found and read.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -43,7 +36,7 @@ pub struct BaseOptions {
     #[arg(long, value_name = "DIR")]
     components: Option<PathBuf>,
 
-    /// Take a base of the hub from the cache and ask no server (as HF_HUB_OFFLINE=1 does).
+    /// Take what is named by `hf:` from the cache and ask no server (as HF_HUB_OFFLINE=1 does).
     #[arg(long)]
     pub offline: bool,
 
@@ -138,7 +131,7 @@ pub fn open_bare(
             let preset = base.preset();
             return Ok((base.into(), preset));
         }
-        Place::Hub(id) => Folder::disk(download(&id, options.offline)?),
+        Place::Hub(id) => Folder::disk(hub::download(&id, options.offline)?),
         Place::Folder(folder) => folder,
     };
     let base =
@@ -189,39 +182,6 @@ pub fn tell_passed_over(extras: &[String], given: &str) {
     if let Some(extras) = published::summary(extras) {
         output::note(&format!("passed over in {given}: {extras}"));
     }
-}
-
-/// The hub is not part of this program.
-#[cfg(not(feature = "hub"))]
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("this program was built without the Hugging Face hub")]
-#[diagnostic(help(
-    "build it with the feature `hub`, which is on by default, or download {id} yourself and give the \
-     folder"
-))]
-struct NoHub {
-    id: String,
-}
-
-#[cfg(not(feature = "hub"))]
-fn download(id: &str, _: bool) -> miette::Result<PathBuf> {
-    Err(NoHub { id: id.to_owned() }.into())
-}
-
-/// The folder of the model `id` of the hub; what is missing is downloaded.
-#[cfg(feature = "hub")]
-fn download(id: &str, offline: bool) -> miette::Result<PathBuf> {
-    let id: ModelId = id.parse().into_diagnostic()?;
-    let hub = Hub::from_env(offline).into_diagnostic()?;
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
-    let bar = ProgressBar::no_length().with_style(style.into_diagnostic()?);
-    let folder = hub.fetch(&id, &mut |download: &Download| {
-        bar.set_length(download.size);
-        bar.set_position(download.done);
-        bar.set_message(download.file.clone());
-    });
-    bar.finish_and_clear();
-    folder.into_diagnostic()
 }
 
 /// Prompts that are shown of those that are too long.
@@ -320,7 +280,7 @@ pub fn place(given: &str) -> Result<Place, UnknownBase> {
     if hyperalign_core::input::is_there(&path) {
         return Ok(Place::File(path));
     }
-    if let Some(id) = given.strip_prefix(HUB) {
+    if let Some(id) = hub::name(&path) {
         return Ok(Place::Hub(id.to_owned()));
     }
     if path.is_dir() {

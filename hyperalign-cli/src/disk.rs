@@ -13,6 +13,21 @@ pub fn size(dir: &Path) -> u64 {
     entries.map(size_of).sum()
 }
 
+/// Bytes that are free for this user on the disk of `path`, which need not be there yet. None where
+/// the system does not tell.
+#[cfg(unix)]
+pub fn free(path: &Path) -> Option<u64> {
+    let folder = path.ancestors().find(|folder| folder.exists())?;
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
+}
+
+/// What the system does not tell in a way that is known here.
+#[cfg(not(unix))]
+pub fn free(_: &Path) -> Option<u64> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +41,13 @@ mod tests {
         std::fs::create_dir(dir.path().join("below")).expect("a folder");
         std::fs::write(dir.path().join("below/b"), [0; 5]).expect("a file");
         assert_eq!(size(dir.path()), 12);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_free_is_that_of_the_nearest_folder() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let free = |path: &Path| free(path).expect("a disk") >> 30;
+        assert!(free(dir.path()).abs_diff(free(&dir.path().join("none/yet"))) <= 1);
     }
 }

@@ -15,6 +15,7 @@ mod command;
 mod config;
 mod context;
 mod disk;
+mod hub;
 mod interrupt;
 mod kernels;
 mod outcome;

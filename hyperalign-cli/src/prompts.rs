@@ -10,12 +10,14 @@ use hyperalign_train::data::world_of;
 use miette::Diagnostic;
 use serde::Serialize;
 
+use crate::hub::{self, Data, DataError};
+
 /// Flags that name prompts.
 #[derive(Debug, clap::Args)]
 pub struct PromptArgs {
     /// Prompts: PartiPrompts' .tsv, GenEval's .jsonl, HPSv2's or HPDv2's .json or a folder of them,
-    /// a .csv table, .txt with a prompt a line, or `-` for lines of standard input. Default: those of
-    /// an embedded base.
+    /// a .csv or .parquet table, .txt with a prompt a line, `-` for lines of standard input, or
+    /// `hf:datasets/OWNER/NAME[@REVISION][/FILE]`. Default: those of an embedded base.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Which of an embedded base's own prompts.
@@ -63,6 +65,10 @@ pub enum PromptsError {
     /// The file cannot be used.
     #[error(transparent)]
     File(#[from] PromptFileError),
+    /// The data set cannot be had.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hub(#[from] DataError),
     /// The base has no prompts of its own.
     #[error("the base `{base}` has no prompts of its own")]
     #[diagnostic(help(
@@ -77,7 +83,7 @@ pub enum PromptsError {
 
 impl PromptArgs {
     /// The prompts of the file, at most `limit` of them; without a file `limit` or `default` of the
-    /// embedded world, for an embedded base.
+    /// embedded world, for an embedded base. `offline` asks no server for a data set.
     ///
     /// # Errors
     ///
@@ -88,6 +94,7 @@ impl PromptArgs {
         base: &dyn Base,
         limit: Option<usize>,
         default: usize,
+        offline: bool,
     ) -> Result<Vec<Prompt>, PromptsError> {
         let Some(path) = &self.prompts else {
             return match embedded::folder(base.name()) {
@@ -98,19 +105,30 @@ impl PromptArgs {
                 None => Err(PromptsError::NoneOfItsOwn { base: base.name().to_owned() }),
             };
         };
-        of_file(path, limit)
+        of_file(path, limit, offline)
     }
 }
+
+/// The endings of files of prompts in a data set, of which the first that there are is read.
+pub const ENDINGS: [&str; 7] = ["parquet", "tsv", "csv", "jsonl", "ndjson", "txt", "json"];
 
 /// What stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// The prompts of a file, at most `limit` of them; `-` is standard input.
+/// The prompts of a file, at most `limit` of them; `-` is standard input, and `hf:datasets/..` a data
+/// set, of which nothing is asked for `offline`.
 ///
 /// # Errors
 ///
-/// Fails if the file cannot be read or has an entry that is no prompt.
-pub fn of_file(path: &Path, limit: Option<usize>) -> Result<Vec<Prompt>, PromptsError> {
+/// Fails if the file cannot be had or read, or has an entry that is no prompt.
+pub fn of_file(
+    path: &Path,
+    limit: Option<usize>,
+    offline: bool,
+) -> Result<Vec<Prompt>, PromptsError> {
+    if let Some(name) = hub::name(path) {
+        return of_dataset(name, limit, offline);
+    }
     let mut prompts = if path.as_os_str() == STANDARD_INPUT {
         let name = Path::new("standard input");
         let mut bytes = Vec::new();
@@ -124,6 +142,32 @@ pub fn of_file(path: &Path, limit: Option<usize>) -> Result<Vec<Prompt>, Prompts
     };
     prompts.truncate(limit.unwrap_or(prompts.len()));
     Ok(prompts)
+}
+
+/// The prompts of a data set, file by file until there are `limit` of them.
+fn of_dataset(
+    name: &str,
+    limit: Option<usize>,
+    offline: bool,
+) -> Result<Vec<Prompt>, PromptsError> {
+    let data = Data::open(name, offline, &ENDINGS)?;
+    let is_table = |path: &str| path.to_ascii_lowercase().ends_with(".parquet");
+    // Tables are cut into files by those who publish them; other files are sets of their own.
+    if data.paths().any(|path| !is_table(path)) {
+        data.single()?;
+    }
+    data.tell("now");
+    let limit = limit.unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    for index in 0..data.paths().count() {
+        if found.len() >= limit {
+            break;
+        }
+        let file = data.fetch(index)?;
+        found.extend(prompts::read(&file)?);
+    }
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// `count` prompts of an embedded world, with their rules.
@@ -152,7 +196,7 @@ mod tests {
         let world = world_of(base.as_ref());
         let read = |flags: &[&str]| -> Vec<String> {
             let flags = Flags::try_parse_from([&["eval"], flags].concat()).unwrap();
-            let prompts = flags.prompts.read(base.as_ref(), Some(12), 60).unwrap();
+            let prompts = flags.prompts.read(base.as_ref(), Some(12), 60, true).unwrap();
             prompts.into_iter().map(|prompt| prompt.text).collect()
         };
         let own = |split| -> Vec<String> {

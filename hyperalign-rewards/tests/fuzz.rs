@@ -51,3 +51,16 @@ fn tables() {
     fuzz("csv", &["image,prompt,style\na.png,\"a \"\"red\"\" dog, big\",x\n"], words);
     fuzz("tsv", &["Prompt\tCategory\tNote\na dog\tx\ty\n"], words);
 }
+
+#[test]
+fn parquet() {
+    let sets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hyperalign-train/tests/preferences");
+    let files = ["hpd/test.parquet", "pick-a-pic/train-00001-of-00002.parquet"];
+    let corpus = files.map(|name| std::fs::read(sets.join(name)).unwrap()).to_vec();
+    let words = &["PAR1", "caption", "prompt"];
+    // Pages are unpacked into what their headers promise; larger ones are refused.
+    let fuzz = Fuzz { name: "parquet prompts", corpus, words, constant: 64 << 20 };
+    let path = Path::new("prompts.parquet");
+    let figures = fuzz.run(inputs(), |bytes| prompts::parse(path, bytes).is_ok());
+    eprintln!("fuzz parquet prompts: {figures}");
+}

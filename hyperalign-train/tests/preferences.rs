@@ -3,12 +3,13 @@
 use hyperalign_core::testing;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::Tensor;
 use hyperalign_core::image::decode_picture;
 use hyperalign_train::data::{
-    LabelData as _, PairData as _, Preferences, PreferredData as _, PreferredPictures, TrainingData,
+    ColumnNames, LabelData as _, PairData as _, PreferenceError, Preferences, PreferredData as _,
+    PreferredPictures, ShardError, Shards, TrainingData,
 };
 
 fn set(name: &str) -> PathBuf {
@@ -198,4 +199,80 @@ fn what_cannot_be_used_is_said() {
     let preferences = Preferences::open(&at("away.json"), 0).unwrap();
     let error = PreferredPictures::new(preferences, [8, 8], 1.0).unwrap_err().to_string();
     assert!(error.contains("cannot read"), "{error}");
+}
+
+/// The files of Pick-a-Pic from somewhere, of which all but `missing` arrive.
+#[derive(Clone, Default)]
+struct Remote {
+    asked: Arc<Mutex<Vec<usize>>>,
+    missing: Option<usize>,
+}
+
+impl Shards for Remote {
+    fn count(&self) -> usize {
+        2
+    }
+
+    fn get(&self, index: usize) -> Result<PathBuf, ShardError> {
+        self.asked.lock().expect("no panic").push(index);
+        match self.missing == Some(index) {
+            true => Err("the line is down".into()),
+            false => Ok(set(&format!("pick-a-pic/train-0000{index}-of-00002.parquet"))),
+        }
+    }
+}
+
+impl Remote {
+    fn open(&self, seed: u64) -> Preferences {
+        let names = ColumnNames::default();
+        Preferences::stream(Box::new(self.clone()), Path::new("."), seed, &names).expect("a set")
+    }
+
+    fn asked(&self) -> Vec<usize> {
+        self.asked.lock().expect("no panic").clone()
+    }
+}
+
+#[test]
+fn a_file_is_fetched_when_the_order_comes_to_it() {
+    let remote = Remote::default();
+    let preferences = remote.open(3);
+    let first = preferences.len() as u64;
+    assert_eq!(remote.asked().len(), 1);
+    for index in 0..first {
+        preferences.pair(index).unwrap();
+    }
+    assert_eq!(remote.asked().len(), 1, "the whole of the first file, and nothing of the second");
+    let said = preferences.prompts(first as usize).unwrap();
+    assert_eq!((said.len() as u64, remote.asked().len()), (first, 1));
+    preferences.pair(first).unwrap();
+    let mut asked = remote.asked();
+    asked.sort_unstable();
+    assert_eq!(asked, [0, 1], "each once");
+    // Every epoch is whole, and a resumed run reads what the uninterrupted one would have.
+    let (one, two) = (prompts(&preferences, 0), prompts(&preferences, 1));
+    assert_eq!(one.iter().cloned().collect::<BTreeSet<_>>(), decided());
+    assert_eq!(two.iter().cloned().collect::<BTreeSet<_>>(), decided());
+    assert_ne!(one, two);
+    assert_eq!(one[..first as usize], said);
+    let resumed = Remote::default().open(3);
+    assert_eq!(resumed.pair(20).unwrap(), preferences.pair(20).unwrap());
+    assert_eq!(resumed.prompts(100).unwrap(), one);
+    let starts = |seed| Remote::default().open(seed).pair(0).unwrap().prompt;
+    assert!((0..6).map(starts).collect::<BTreeSet<_>>().len() > 1, "the seed says which is first");
+}
+
+#[test]
+fn a_file_that_does_not_arrive_is_no_damaged_picture() {
+    let whole = Remote::default();
+    whole.open(3);
+    let remote = Remote { missing: Some(1 - whole.asked()[0]), ..Remote::default() };
+    let preferences = remote.open(3);
+    let error = PreferredPictures::new(preferences, [8, 8], 1.0).unwrap_err();
+    assert!(matches!(&error, PreferenceError::Shard { .. }), "{error}");
+    assert!(error.to_string().contains("the line is down"), "{error}");
+
+    let none = Remote { missing: Some(whole.asked()[0]), ..Remote::default() };
+    let names = ColumnNames::default();
+    assert!(Preferences::stream(Box::new(none), Path::new("."), 3, &names).is_err());
 }

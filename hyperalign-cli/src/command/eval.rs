@@ -156,7 +156,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let adapters = given.chain(shipped.map(Ok)).map(open).collect::<Result<Vec<_>, _>>();
     let adapters = adapters.into_diagnostic()?;
     args.dose.check(!adapters.is_empty())?;
-    let mut prompts = args.prompts.read(base.as_ref(), args.limit, PROMPTS)?;
+    let offline = args.base.options.offline;
+    let mut prompts = args.prompts.read(base.as_ref(), args.limit, PROMPTS, offline)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let trained = adapters.iter().find_map(|file| file.meta.reward.as_ref());
     let trained = trained.map(|reward| reward.name.as_str());

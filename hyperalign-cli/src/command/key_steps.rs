@@ -102,7 +102,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
         place => AdapterFile::open_at(place, base.as_ref(), &device).into_diagnostic(),
     };
     let adapter = args.adapter.as_ref().map(open).transpose()?;
-    let prompts = args.prompts.read(base.as_ref(), Some(args.limit), args.limit)?;
+    let (limit, offline) = (args.limit, args.base.options.offline);
+    let prompts = args.prompts.read(base.as_ref(), Some(limit), limit, offline)?;
     base::warn_of_cuts(base.as_ref(), prompts.iter().map(|prompt| prompt.text.as_str()))?;
     let shots: Vec<Shot> = (0..).zip(prompts).map(|(seed, prompt)| Shot { prompt, seed }).collect();
     let sampling = args.steps.sampling(preset);

@@ -21,5 +21,6 @@ mod single;
 
 pub use config::FluxConfig;
 pub use model::{FluxInput, FluxTransformer};
-pub use pack::{PATCH, image_positions, pack, text_positions, unpack};
+pub(crate) use pack::PATCH;
+pub use pack::{image_positions, pack, text_positions, unpack};
 pub use rotary::{Position, Rotary};

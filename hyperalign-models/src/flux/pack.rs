@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::Position;
 
 /// Latents a side of a token.
-pub const PATCH: usize = 2;
+pub(crate) const PATCH: usize = 2;
 
 /// Packs patches of two by two latents into tokens, row by row; within a token the channel is
 /// the slowest index, then the row.

@@ -1,36 +1,26 @@
-//! Models from the Hugging Face hub, into the cache that Python's `huggingface_hub` shares.
+//! Models and data sets from the Hugging Face hub, into the cache that Python's `huggingface_hub`
+//! shares.
 //!
 //! Requests and the layout of the cache are those of the crate `hf-hub`. What it leaves open is
-//! settled here: which files of a repository are wanted ([`select`]), that nothing a server says
-//! leads out of the cache, that a file is what its fingerprint says, and what to do when access
-//! is refused.
+//! settled here: which files of a repository are wanted ([`select`], [`dataset`]), that nothing a
+//! server says leads out of the cache, that a file is what its fingerprint says, and what to do when
+//! access is refused.
 
+pub mod dataset;
 mod environment;
 mod error;
 mod id;
+mod repository;
 pub mod select;
 
-use std::{
-    fs,
-    path::{Component, Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use hf_hub::{
-    Cache, Repo, RepoType,
-    api::{
-        Progress,
-        sync::{Api, ApiBuilder, ApiRepo, Metadata},
-    },
-};
-use hyperalign_core::input;
-
+pub use dataset::{Dataset, DatasetId};
 pub use error::HubError;
 pub use id::ModelId;
+pub use repository::HubFile;
 
-use crate::weights::sha256_of_file;
-
-/// Attempts at a file after a broken connection; each goes on where the last one ended.
-const RETRIES: usize = 3;
+use repository::{Listing, Repository};
 
 /// The hub, or a mirror of it, with a cache on disk.
 #[derive(Debug, Clone)]
@@ -69,175 +59,73 @@ impl Hub {
         id: &ModelId,
         observer: &mut dyn FnMut(&Download),
     ) -> Result<PathBuf, HubError> {
+        let repository = Repository::of_model(self, id);
         if self.offline {
-            return self.cached(id);
+            return cached(&repository);
         }
-        let api = ApiBuilder::from_cache(Cache::new(self.cache.clone()))
-            .with_endpoint(self.endpoint.trim_end_matches('/').to_owned())
-            .with_token(self.token.clone())
-            .with_retries(RETRIES)
-            .with_progress(false)
-            .build()
-            .map_err(|error| self.failed(id, "", error))?;
-        let repo = self.repo(id);
-        let remote = api.repo(repo.clone());
-        let info = remote.info().map_err(|error| self.failed(id, "", error))?;
-        let commit = checked_name(&info.sha)?.to_owned();
-        let files: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
-        let folder = Cache::new(self.cache.clone()).repo(repo.clone()).pointer_path(&commit);
-        let mut get = |file: &str| {
-            let there = folder.join(checked_path(file)?);
-            if there.exists() {
-                return Ok(there);
-            }
-            self.download(id, &api, &remote, file, observer)
+        let listing = repository.list()?;
+        let index = || {
+            repository.get(&listing.commit, select::INDEX, observer)?;
+            repository.read_text(&listing.commit, select::INDEX)
         };
-        let wanted = match files.iter().any(|file| file == select::INDEX) {
-            true => {
-                let index = input::read_text(&get(select::INDEX)?);
-                let index = index.map_err(|source| HubError::Cache {
-                    path: folder.join(select::INDEX),
-                    source,
-                })?;
-                select::pipeline(&files, &index)
-                    .map_err(|reason| HubError::Index { model: id.to_string(), reason })?
-            }
-            false => select::component(&files),
+        for file in wanted(&repository, &listing, index)? {
+            repository.get(&listing.commit, &file, observer)?;
+        }
+        Ok(repository.folder(&listing.commit))
+    }
+
+    /// The files of the model `id` that [`fetch`](Self::fetch) would have in the cache. Nothing is
+    /// downloaded but lists: of files, and of the parts of the pipeline.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`fetch`](Self::fetch) does.
+    pub fn files(&self, id: &ModelId) -> Result<Vec<HubFile>, HubError> {
+        let repository = Repository::of_model(self, id);
+        let listing = match self.offline {
+            true => repository.cached_list()?,
+            false => repository.list()?,
         };
-        if wanted.is_empty() {
-            return Err(HubError::NoModel { model: id.to_string() });
-        }
-        for file in wanted {
-            get(&file)?;
-        }
-        Ok(folder)
+        let index = || repository.read_text(&listing.commit, select::INDEX);
+        let wanted = wanted(&repository, &listing, index)?;
+        Ok(listing.files.into_iter().filter(|file| wanted.contains(&file.path)).collect())
     }
 
-    /// The folder of the model `id` in the cache.
-    fn cached(&self, id: &ModelId) -> Result<PathBuf, HubError> {
-        let repo = Cache::new(self.cache.clone()).repo(self.repo(id));
-        // `refs/REVISION` holds the commit of a branch; a commit stands for itself.
-        let root = repo.pointer_path("");
-        let root = root.parent().unwrap_or(&root);
-        let commit = input::read_text(&root.join("refs").join(&id.revision))
-            .unwrap_or_else(|_| id.revision.clone());
-        let folder = repo.pointer_path(checked_name(commit.trim())?);
-        let known = [select::INDEX, "config.json", "open_clip_config.json"];
-        match known.iter().any(|file| folder.join(file).is_file()) {
-            true => Ok(folder),
-            false => Err(HubError::NotCached { model: id.to_string(), cache: self.cache.clone() }),
-        }
-    }
-
-    fn repo(&self, id: &ModelId) -> Repo {
-        Repo::with_revision(id.name.clone(), RepoType::Model, id.revision.clone())
-    }
-
-    /// Downloads one file and checks that it is whole.
-    fn download(
-        &self,
-        id: &ModelId,
-        api: &Api,
-        remote: &ApiRepo,
-        file: &str,
-        observer: &mut dyn FnMut(&Download),
-    ) -> Result<PathBuf, HubError> {
-        let failed = |error| self.failed(id, file, error);
-        let metadata = api.metadata(&remote.url(file)).map_err(failed)?;
-        checked_name(metadata.commit_hash())?;
-        let blob = Cache::new(self.cache.clone())
-            .repo(self.repo(id))
-            .blob_path(checked_name(metadata.etag())?);
-        let part = blob.with_extension("part");
-        // One that is as long as the file, or longer, would be asked to go on behind its end.
-        if fs::metadata(&part).is_ok_and(|part| part.len() >= metadata.size() as u64) {
-            fs::remove_file(&part).map_err(|source| HubError::Cache { path: part, source })?;
-        }
-        let watch = Watch { observer, now: Download { file: file.to_owned(), done: 0, size: 0 } };
-        let pointer = remote.download_with_progress(file, watch).map_err(failed)?;
-        if let Err(reason) = whole(&pointer, &metadata) {
-            for damaged in [&pointer, &blob] {
-                let _ = fs::remove_file(damaged);
-            }
-            return Err(HubError::Damaged { model: id.to_string(), file: file.to_owned(), reason });
-        }
-        Ok(pointer)
-    }
-
-    fn failed(&self, id: &ModelId, file: &str, error: hf_hub::api::sync::ApiError) -> HubError {
-        HubError::from_api(id, &self.endpoint, self.token.is_some(), file, error)
+    /// The files of the data set `id`, of the first of `endings` that any of them has.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the data set is not there, has no such file, or needs a licence that was not
+    /// accepted; offline, if nothing of it is in the cache.
+    pub fn dataset(&self, id: &DatasetId, endings: &[&str]) -> Result<Dataset, HubError> {
+        Dataset::open(self, id, endings)
     }
 }
 
-/// Passes the progress of a file on.
-struct Watch<'a> {
-    observer: &'a mut dyn FnMut(&Download),
-    now: Download,
-}
-
-impl Progress for Watch<'_> {
-    fn init(&mut self, size: usize, _: &str) {
-        self.now.done = 0;
-        self.now.size = size as u64;
-    }
-
-    fn update(&mut self, size: usize) {
-        self.now.done += size as u64;
-        (self.observer)(&self.now);
-    }
-
-    fn finish(&mut self) {}
-}
-
-/// Whether the file at `path` is what `metadata` announced.
-fn whole(path: &Path, metadata: &Metadata) -> Result<(), String> {
-    let failed = |error: std::io::Error| error.to_string();
-    let size = path.metadata().map_err(failed)?.len();
-    if size != metadata.size() as u64 {
-        return Err(format!("it has {size} bytes instead of {}", metadata.size()));
-    }
-    // Large files go by their SHA-256, small ones by another hash.
-    let etag = metadata.etag();
-    if etag.len() != 64 || !etag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(());
-    }
-    match sha256_of_file(path).map_err(failed)?.eq_ignore_ascii_case(etag) {
-        true => Ok(()),
-        false => Err("its SHA-256 is not the announced one".to_owned()),
+/// The paths of the files that make a model; `index` gives the text of its `model_index.json`.
+fn wanted(
+    repository: &Repository,
+    listing: &Listing,
+    index: impl FnOnce() -> Result<String, HubError>,
+) -> Result<Vec<String>, HubError> {
+    let files: Vec<String> = listing.files.iter().map(|file| file.path.clone()).collect();
+    let wanted = match files.iter().any(|file| file == select::INDEX) {
+        true => select::pipeline(&files, &index()?)
+            .map_err(|reason| HubError::Index { repository: repository.to_string(), reason })?,
+        false => select::component(&files),
+    };
+    match wanted.is_empty() {
+        true => Err(HubError::NoModel { repository: repository.to_string() }),
+        false => Ok(wanted),
     }
 }
 
-/// A name that a server gave, if it can be the name of a file of the cache.
-fn checked_name(name: &str) -> Result<&str, HubError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) || name.len() > 200 {
-        return Err(HubError::Name { name: name.to_owned() });
-    }
-    Ok(name)
-}
-
-/// A path that a server gave, if it stays below the folder that it is joined to.
-fn checked_path(path: &str) -> Result<&Path, HubError> {
-    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-    match inside && !path.is_empty() && !path.contains('\\') {
-        true => Ok(Path::new(path)),
-        false => Err(HubError::Name { name: path.to_owned() }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_leads_out_of_the_cache() {
-        for name in ["", "..", ".hidden", "a/b", "a\\b", "a b", "\u{e4}"] {
-            assert!(checked_name(name).is_err(), "{name:?}");
-        }
-        assert!(checked_name("0f3-a_b.c").is_ok());
-        for path in ["", "/etc/passwd", "../x", "a/../../x", "a\\..\\x"] {
-            assert!(checked_path(path).is_err(), "{path:?}");
-        }
-        assert!(checked_path("unet/config.json").is_ok());
+/// The folder of a model in the cache.
+fn cached(repository: &Repository) -> Result<PathBuf, HubError> {
+    let folder = repository.folder(&repository.cached_commit()?);
+    let known = [select::INDEX, "config.json", "open_clip_config.json"];
+    match known.iter().any(|file| folder.join(file).is_file()) {
+        true => Ok(folder),
+        false => Err(repository.not_cached("")),
     }
 }

@@ -12,7 +12,7 @@ mod names;
 mod window;
 
 pub use config::SwinConfig;
-pub use model::{STAGES, SwinBackbone, SwinTap};
-pub(crate) use names::{POSITION_INDEX, UNUSED_NORM};
-pub use names::{extras, load, our_name, their_name};
-pub use window::relative_positions;
+pub(crate) use model::STAGES;
+pub use model::{SwinBackbone, SwinTap};
+pub(crate) use names::{POSITION_INDEX, UNUSED_NORM, our_name, their_name};
+pub use names::{extras, load};

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Stages of every Swin.
-pub const STAGES: usize = 4;
+pub(crate) const STAGES: usize = 4;
 
 /// Added to variances outside of the blocks, whatever the configuration says of those inside.
 pub(super) const NORM_EPS: f64 = 1e-5;

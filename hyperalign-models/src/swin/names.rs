@@ -13,12 +13,12 @@ pub(crate) const POSITION_INDEX: &str = ".attention.self.relative_position_index
 pub(crate) const UNUSED_NORM: &str = "swin.layernorm.";
 
 /// Our name of a published key.
-pub fn our_name(key: &str) -> String {
+pub(crate) fn our_name(key: &str) -> String {
     key.replace(SELF.0, SELF.1)
 }
 
 /// The published name of one of our keys.
-pub fn their_name(key: &str) -> String {
+pub(crate) fn their_name(key: &str) -> String {
     key.replace(SELF.1, SELF.0)
 }
 

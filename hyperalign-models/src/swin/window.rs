@@ -37,7 +37,7 @@ pub(super) fn reverse(windows: Tensor<3>, size: usize, [height, width]: [usize; 
 /// of the query one after the other, for each those of the key.
 ///
 /// An offset (dy, dx) has row `(dy + size - 1) (2 size - 1) + dx + size - 1`.
-pub fn relative_positions(size: usize) -> Vec<i64> {
+fn relative_positions(size: usize) -> Vec<i64> {
     let tokens = size * size;
     let pair = |k: usize| {
         let (query, key) = (k / tokens, k % tokens);

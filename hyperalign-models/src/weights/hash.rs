@@ -33,7 +33,7 @@ pub fn hash_of<M: Module>(module: &M, wanted: impl Fn(&str) -> bool) -> String {
 /// # Errors
 ///
 /// Fails if `tensors` does not have a parameter of `module`.
-pub fn hash_stored<M: Module>(module: &M, tensors: &Tensors) -> Result<String, LoadError> {
+pub(crate) fn hash_stored<M: Module>(module: &M, tensors: &Tensors) -> Result<String, LoadError> {
     let mut hasher =
         StoredHasher { position: Position::default(), sha: Sha256::new(), tensors, error: None };
     module.visit(&mut hasher);

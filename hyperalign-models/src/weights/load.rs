@@ -28,7 +28,7 @@ pub fn load<M: Module>(module: M, tensors: &Tensors) -> Result<M, LoadError> {
 /// # Errors
 ///
 /// Fails where [`load`] does, also for a value that is too large for `dtype`.
-pub fn load_in<M: Module>(
+pub(crate) fn load_in<M: Module>(
     module: M,
     tensors: &Tensors,
     dtype: Option<FloatDType>,

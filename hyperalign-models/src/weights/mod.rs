@@ -33,11 +33,13 @@ mod tensors;
 pub use error::{KeyMismatch, LoadError};
 pub use folder::{Folder, parse_config};
 pub use gradients::{Gradient, gradients};
-pub use hash::{hash, hash_of, hash_stored, sha256, sha256_of_file};
+pub(crate) use hash::hash_stored;
+pub use hash::{hash, hash_of, sha256, sha256_of_file};
 pub use init::reinit;
 pub use keys::{Key, keys, layers as layers_of, parameters};
+pub(crate) use load::load_in;
 pub(crate) use load::{check, nearest};
-pub use load::{compare, load, load_in};
+pub use load::{compare, load};
 #[cfg(feature = "hub")]
 pub(crate) use names::Weights;
 pub(crate) use save::encode;

@@ -5,6 +5,7 @@
     reason = "clippy takes helpers outside of `#[test]` functions for the program"
 )]
 
+mod datasets;
 mod server;
 
 use std::{collections::BTreeMap, path::Path};
@@ -153,6 +154,27 @@ fn what_is_not_there_is_said() {
     let nobody = Hub { endpoint: "http://127.0.0.1:9".to_owned(), ..hub };
     let error = fetch(&nobody).unwrap_err();
     assert!(error.to_string().contains("--offline"), "{error}");
+}
+
+#[test]
+fn what_would_be_downloaded_is_told_and_not_downloaded() {
+    let (server, cache) = (Server::start(shop()), tempfile::tempdir().unwrap());
+    let hub = hub(&server, cache.path());
+    let told = |hub: &Hub| -> Vec<(String, Option<u64>, bool)> {
+        let files = hub.files(&id()).unwrap().into_iter();
+        files.map(|file| (file.path, file.size, file.is_cached)).collect()
+    };
+    let files = |is_cached: bool| {
+        let sizes = [("model_index.json", 40), ("unet/config.json", 2), (WEIGHTS, 100_000)];
+        sizes.map(|(name, size)| (name.to_owned(), Some(size), is_cached))
+    };
+    assert_eq!(told(&hub), files(false));
+    assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0, "the cache is untouched");
+    fetch(&hub).unwrap();
+    assert_eq!(told(&hub), files(true));
+    let refused = Shop { token: Some("hf_x".to_owned()), refusal: 401, ..shop() };
+    server.change(|shop| *shop = refused);
+    assert!(matches!(hub.files(&id()).unwrap_err(), HubError::Refused { .. }));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The smallest hub that answers: one model, on loopback.
+//! The smallest hub that answers: one repository, on loopback, which is a model and a data set.
 
 use std::{
     collections::BTreeMap,
@@ -68,7 +68,7 @@ impl Server {
 /// Answers the requests of one connection, each with the end of the connection.
 fn answer(mut stream: TcpStream, shop: &Mutex<Shop>, log: &Mutex<Vec<Request>>) {
     let mut path = String::new();
-    let (mut from, mut token) = (None, None);
+    let (mut from, mut token, mut single) = (None, None, false);
     let reader = BufReader::new(stream.try_clone().expect("a second handle"));
     for line in reader.lines() {
         let Ok(line) = line else { return };
@@ -85,10 +85,9 @@ fn answer(mut stream: TcpStream, shop: &Mutex<Shop>, log: &Mutex<Vec<Request>>) 
         }
         // `metadata` of hf-hub asks for a single byte.
         if lower == "range: bytes=0-0" {
-            from = None;
+            (from, single) = (None, true);
         }
     }
-    let single = from.is_none();
     let mut shop = shop.lock().expect("no answer panicked");
     let bytes = respond(&mut shop, &path, from, single, token.as_deref());
     log.lock().expect("no answer panicked").push((path, from));
@@ -109,9 +108,13 @@ fn respond(
     if shop.token.is_some() && shop.token.as_deref() != token {
         return status(shop.refusal);
     }
-    if path.starts_with("/api/models/we/tiny/revision/") {
-        let names: Vec<_> =
-            shop.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
+    let listed = ["/api/models/we/tiny/revision/", "/api/datasets/we/tiny/revision/"];
+    if listed.iter().any(|start| path.starts_with(start)) {
+        let entry = |(name, content): (&String, &Vec<u8>)| match path.ends_with("?blobs=true") {
+            true => serde_json::json!({"rfilename": name, "size": content.len()}),
+            false => serde_json::json!({"rfilename": name}),
+        };
+        let names: Vec<_> = shop.files.iter().map(entry).collect();
         let body = serde_json::json!({"sha": COMMIT, "siblings": names}).to_string();
         return format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -119,6 +122,7 @@ fn respond(
         )
         .into_bytes();
     }
+    let path = path.strip_prefix("/datasets").unwrap_or(path);
     let name = path.strip_prefix("/we/tiny/resolve/").and_then(|rest| rest.split_once('/'));
     let Some((name, content)) =
         name.and_then(|(_, name)| Some((name, shop.files.get(name)?.clone())))

@@ -6,6 +6,7 @@
 //! rules.
 
 mod json;
+mod parquet;
 mod table;
 
 use std::{
@@ -34,7 +35,7 @@ pub enum PromptFileError {
     /// Its name ends in nothing known.
     #[error(
         "cannot tell the format of the prompts `{}` from its name; expected .txt, .jsonl, .json, \
-         .tsv or .csv, or a folder of .json files",
+         .tsv, .csv or .parquet, or a folder of .json files",
         path.display()
     )]
     Format {
@@ -77,6 +78,7 @@ pub enum PromptFileError {
 /// | `.json` | a list of texts or objects (HPSv2, ImageReward), or lists by group |
 /// | `.tsv` | PartiPrompts, or any table with a column `prompt` |
 /// | `.csv` | a table with a column `prompt` |
+/// | `.parquet` | the same, such as the captions of Pick-a-Pic |
 ///
 /// The keys of objects and the columns of tables, in any case: `prompt`, `caption` or `text`;
 /// `group`, `category`, `style` or `tag`; `image`, `file_name`, `file_path`, `filename`, `path` or
@@ -98,6 +100,9 @@ pub fn read(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
+    if is_parquet(path) {
+        return parquet::file(path);
+    }
     // What cannot be told by its name is not read at all.
     parser(path)?;
     let unreadable = |source| PromptFileError::Unreadable { path: path.to_owned(), source };
@@ -110,8 +115,16 @@ fn read_file(path: &Path) -> Result<Vec<Prompt>, PromptFileError> {
 ///
 /// Fails if they are not UTF-8 or have an entry that is no prompt.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Prompt>, PromptFileError> {
+    if is_parquet(path) {
+        return parquet::bytes(path, bytes);
+    }
     let parser = parser(path)?;
     parser(path, &decoded(path, bytes)?)
+}
+
+/// The one format that is no text.
+fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
 }
 
 type Parser = fn(&Path, &str) -> Result<Vec<Prompt>, PromptFileError>;

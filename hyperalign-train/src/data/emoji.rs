@@ -7,7 +7,7 @@ use hyperalign_rewards::emoji::{CHANNELS, Picture, SIZE, World, data};
 use super::PreferredData;
 
 /// Pictures as `[pictures, 3, height, width]` in `[-1, 1]`.
-pub fn picture_tensor<'a>(
+pub(crate) fn picture_tensor<'a>(
     pictures: impl ExactSizeIterator<Item = &'a Picture>,
     device: &Device,
 ) -> Tensor<4> {
@@ -22,7 +22,7 @@ pub fn world_of(base: &dyn Base) -> World {
 
 /// Items of a base's training data: pictures and what is said of them, wrong captions and ugly
 /// pictures included.
-pub fn base_batch(
+pub(crate) fn base_batch(
     world: World,
     seed: u64,
     indices: &[u32],

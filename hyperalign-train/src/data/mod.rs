@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
-pub use emoji::{EmojiPreferred, base_batch, picture_tensor, world_of};
+pub use emoji::{EmojiPreferred, world_of};
+pub(crate) use emoji::{base_batch, picture_tensor};
 pub use preferences::{
     ColumnNames, ColumnNamesError, Pair, PreferenceError, Preferences, PreferredPictures,
+    ShardError, Shards,
 };
 
 /// Pictures that people prefer, with their prompts.

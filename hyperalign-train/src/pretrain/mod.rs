@@ -19,6 +19,7 @@ pub use autoencoder::{AutoencoderObjective, psnr};
 pub use denoiser::{DenoiserObjective, TextToLatent};
 pub use flow::{FlowObjective, TextToVelocity};
 pub use latents::LatentSet;
-pub use places::{Places, places_outputs};
+pub use places::Places;
+pub(crate) use places::places_outputs;
 pub use preference::{PreferenceModel, PreferenceObjective};
 pub use stage::{PretrainError, Pretraining, Stage};

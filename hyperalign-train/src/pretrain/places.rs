@@ -11,7 +11,7 @@ use hyperalign_rewards::{
 pub type Places = Vec<(usize, [f32; 2])>;
 
 /// Numbers that say where everything lies: `x` and `y` of every glyph.
-pub fn places_outputs() -> usize {
+pub(crate) fn places_outputs() -> usize {
     2 * Glyph::all().count()
 }
 

@@ -23,6 +23,7 @@ In this order, all of it even if one part fails:
   fmt     cargo fmt --check
   clippy  all targets, warnings are errors; the program also without its optional features
   doc     cargo doc, warnings are errors
+  package what each crate would publish can be told
 
 A tool that is not installed (rustfmt, clippy) is named and left out.",
     run: |_| run(),
@@ -42,6 +43,7 @@ fn run() -> Result<()> {
     part("fmt", fmt());
     part("clippy", clippy());
     part("doc", doc());
+    part("package", package());
     if failed.is_empty() {
         println!("check: all is well");
         Ok(())
@@ -87,6 +89,25 @@ fn doc() -> Result<()> {
     let mut command = process::cargo();
     command.env("RUSTDOCFLAGS", "-D warnings");
     process::run(command.args(["doc", "--workspace", "--no-deps", "--quiet"]))
+}
+
+/// Lists what would be published: a dependency without a version, or a readme that is not there, ends
+/// it.
+fn package() -> Result<()> {
+    for name in workspace::LAYERS {
+        let mut command = process::cargo();
+        command.args([
+            "package",
+            "--list",
+            "--quiet",
+            "--offline",
+            "--allow-dirty",
+            "--package",
+            name,
+        ]);
+        process::run(command.stdout(std::process::Stdio::null()))?;
+    }
+    Ok(())
 }
 
 fn left_out(component: &str) -> Result<()> {

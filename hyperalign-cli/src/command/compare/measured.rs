@@ -33,7 +33,7 @@ use super::{
 use crate::{
     base::{self, BaseOptions},
     context::Context,
-    interrupt,
+    hub, interrupt,
     outcome::Outcome,
     prompts::{of_file, of_the_world},
     rewards::{ScorerArgs, Scorers},
@@ -235,7 +235,7 @@ impl Measuring<'_> {
     /// The first prompts of the file, or of the base's own of a split.
     pub(super) fn prompts(&self, split: &str, rows: usize) -> miette::Result<Vec<Prompt>> {
         if let Some(path) = &self.comparison.protocol.prompts {
-            return Ok(of_file(&self.files.join(path), Some(rows))?);
+            return Ok(of_file(&hub::beside(self.files, path), Some(rows), false)?);
         }
         if base::embedded_base(self.measurement.base.model()).is_none() {
             return Err(MeasureError::Prompts { base: self.base.name().to_owned() }.into());

@@ -14,7 +14,7 @@ use super::{
     Comparing,
     child::{Child, Ended},
 };
-use crate::output;
+use crate::{hub, output};
 
 /// Updates of a run that its wall time ends.
 const ENDLESS: u64 = 1_000_000_000;
@@ -139,7 +139,7 @@ impl Comparing<'_> {
         let files = super::files(self.config);
         for (flag, path) in [("--preferences", &train.preferences), ("--prompts", &train.prompts)] {
             if let Some(path) = path {
-                child.path(flag, &files.join(path));
+                child.path(flag, &hub::beside(&files, path));
             }
         }
         child.args(train.reward_weights.iter().flat_map(|given| ["--reward-weights", given]));

@@ -67,7 +67,8 @@ pub struct Args {
     negative: String,
 
     /// Draw the prompts of a file, after those of `--prompt`: PartiPrompts' .tsv, GenEval's .jsonl,
-    /// HPSv2's or HPDv2's .json or a folder of them, a .csv table, or .txt with a prompt a line.
+    /// HPSv2's or HPDv2's .json or a folder of them, a .csv or .parquet table, .txt with a prompt a
+    /// line, or `hf:datasets/OWNER/NAME[@REVISION][/FILE]`.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
 
@@ -148,7 +149,7 @@ enum SampleError {
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let mut prompts = args.prompt.clone();
     if let Some(file) = &args.prompts {
-        let of_file = prompts::of_file(file, args.limit)?;
+        let of_file = prompts::of_file(file, args.limit, args.base.options.offline)?;
         prompts.extend(of_file.into_iter().map(|prompt| prompt.text));
     }
     let pictures = pictures(&args.out, &prompts, &args.seed);

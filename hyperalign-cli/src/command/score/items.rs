@@ -196,7 +196,7 @@ fn item(path: PathBuf, key: PathBuf) -> Item {
 
 /// Gives each picture its prompt from a file: by name where the file has names, else in order.
 fn assign(items: &mut [Item], named: &[Named], file: &Path) -> miette::Result<()> {
-    let prompts = of_file(file, None)?;
+    let prompts = of_file(file, None, false)?;
     let Some(first) = prompts.iter().find_map(|prompt| prompt.image.clone()) else {
         if prompts.len() != items.len() {
             let (path, prompts, pictures) = (file.to_owned(), prompts.len(), items.len());

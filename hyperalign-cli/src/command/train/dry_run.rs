@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::command::inspect;
 use crate::disk;
+use crate::hub::Downloads;
 use crate::outcome::Outcome;
 use crate::output;
 
@@ -35,6 +36,26 @@ struct Needs {
     estimate: Option<serde_json::Value>,
     /// The adapter, and the checkpoints that are kept, with one more while it is written.
     disk_bytes: u64,
+    /// Bytes that are free where the checkpoints go.
+    free_bytes: Option<u64>,
+    /// What of the hub is missing.
+    downloads: Option<Downloads>,
+}
+
+/// Tells what has to be downloaded before anything can be measured.
+///
+/// # Errors
+///
+/// Fails if it cannot be printed.
+pub(super) fn unmeasured(downloads: &Downloads, json: bool) -> miette::Result<Outcome> {
+    match json {
+        true => output::print_json(&serde_json::json!({ "downloads": downloads }))?,
+        false => output::print(&format!(
+            "{}nothing was downloaded, and nothing measured: the run needs files that are not in the cache\n",
+            downloads.told()
+        ))?,
+    }
+    Ok(Outcome::Done)
 }
 
 /// Makes the first updates in a folder that is thrown away, and tells what all of them will take.
@@ -46,7 +67,8 @@ pub(super) fn run(
     world: &Materials,
     settings: &AlignSettings,
     key_steps: &[usize],
-    (given, device): (&str, &str),
+    (given, out, device): (&str, &Path, &str),
+    downloads: Option<Downloads>,
     stop: &Stop,
     json: bool,
 ) -> miette::Result<Outcome> {
@@ -72,6 +94,8 @@ pub(super) fn run(
         estimate: inspect::estimate(Path::new(given)),
         disk_bytes: (training.keep as u64 + 1) * checkpoint
             + fs::metadata(adapter).into_diagnostic()?.len(),
+        free_bytes: disk::free(out),
+        downloads,
     };
     match json {
         true => output::print_json(&needs)?,
@@ -110,8 +134,10 @@ fn told(needs: &Needs) -> String {
             );
         }
     }
-    text + &format!(
-        "disk: {} MiB for the adapter and the checkpoints\nnothing was downloaded, nothing was kept\n",
-        mib(needs.disk_bytes)
-    )
+    let free =
+        needs.free_bytes.map_or(String::new(), |free| format!(", {} MiB are free", mib(free)));
+    text +=
+        &format!("disk: {} MiB for the adapter and the checkpoints{free}\n", mib(needs.disk_bytes));
+    text += &needs.downloads.as_ref().map_or(String::new(), Downloads::told);
+    text + "nothing was downloaded, nothing was kept\n"
 }

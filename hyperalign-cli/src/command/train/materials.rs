@@ -1,40 +1,35 @@
 //! What a run is made of: the embedded world's own data, or what the flags name.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
 
 use burn::tensor::Device;
-use hyperalign_models::base::Base;
-use hyperalign_rewards::{
-    Prompt, Reward,
-    emoji::{self, Split, World},
-    geneval::Row,
-};
+use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     align::AlignSettings,
-    data::{
-        ColumnNames, EmojiPreferred, Preferences, PreferredPictures, TrainingData,
-        drawn::{DrawError, DrawnSet, JudgedPairs},
-        world_of,
-    },
-    eval::EmojiGold,
+    data::{ColumnNames, Preferences, PreferredPictures, TrainingData},
     method::{DataNeed, Materials, RewardNeed},
     watch::HeldOut,
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
+use super::embedded::{OwnData, emoji};
 use crate::{
     args::share,
     base::{self, BaseOptions},
+    hub::{self, Asked, Data},
     output,
-    prompts::{of_file, of_the_world},
+    prompts::of_file,
     rewards,
 };
 
 /// Prompts that a run learns from.
-const TRAINING_PROMPTS: usize = 1200;
-/// Prompts that key steps are chosen over; sample grids show the first of them. Of the embedded
-/// world, as many as `hyperalign key-steps` takes; of a base whose pictures may take minutes, few.
-const SAMPLE_PROMPTS: [usize; 2] = [96, 12];
+pub(super) const TRAINING_PROMPTS: usize = 1200;
+/// Prompts that key steps are chosen over, few, since pictures may take minutes; sample grids show the
+/// first of them.
+const SAMPLE_PROMPTS: usize = 12;
 /// Prompts of a base other than an embedded one that the table at the end is made on, at most.
 const TABLE_PROMPTS: usize = 24;
 
@@ -74,18 +69,13 @@ enum MaterialsError {
     KeptForMeasuring { given: String },
 }
 
-/// Data of the embedded worlds on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum OwnData {
-    /// Clean and right renders of training prompts: the upper reference.
-    Curated,
-    /// The base's own pictures, of two the one that a careful annotator prefers.
-    Winners,
-    /// The same of other pictures and a hasty annotator.
-    WinnersHasty,
-    /// The best of four of the base's own pictures by the reward.
-    Ranked,
+/// What a run is made of.
+pub(super) struct Opened {
+    pub(super) materials: Materials,
+    /// The prompts that the table at the end is made on, where they are not the embedded world's.
+    pub(super) table: Option<Vec<Prompt>>,
+    /// Of the preferences, where they are of the hub: a branch may move until a run is resumed.
+    pub(super) commit: Option<String>,
 }
 
 /// The rewards that flags and settings name.
@@ -99,8 +89,8 @@ pub(super) struct Named {
 /// Flags that name data.
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
-    /// Pictures that people preferred: Pick-a-Pic or HPD as parquet, HPD's JSON, or a folder of
-    /// them. Rows without a caption are left out; the orientation that cameras write is not
+    /// Pictures that people preferred: Pick-a-Pic or HPD as parquet, HPD's JSON, a folder of
+    /// them, or parquet files of the hub, `hf:datasets/OWNER/NAME[@REVISION][/FILE_OR_DIR]`. Rows without a caption are left out; the orientation that cameras write is not
     /// applied. A method that learns from pictures needs it on a base other than an embedded one. A
     /// run that is resumed needs it again.
     #[arg(long, value_name = "FILE_OR_DIR")]
@@ -129,8 +119,9 @@ pub(super) struct DataArgs {
     #[arg(long, value_name = "KNOWN=OWN,..", requires = "preferences")]
     columns: Option<ColumnNames>,
 
-    /// Prompts to learn from: a set in any of the formats of `hyperalign score`. Default: the
-    /// embedded world's own, or those of the preferences. A run that is resumed needs it again.
+    /// Prompts to learn from: a set in any of the formats of `hyperalign score`, or
+    /// `hf:datasets/OWNER/NAME[@REVISION][/FILE]`. Default: the embedded world's own, or those of the
+    /// preferences. A run that is resumed needs it again.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
 }
@@ -149,8 +140,7 @@ impl DataArgs {
     }
 
     /// The materials of a run of the base called `given`, opened as `options` say, against the
-    /// rewards that are named, and the prompts that the table at the end is made on, where they are not
-    /// the embedded world's.
+    /// rewards that are named.
     ///
     /// # Errors
     ///
@@ -162,11 +152,20 @@ impl DataArgs {
         Named { reward, held_out }: Named,
         settings: &AlignSettings,
         device: &Device,
-    ) -> miette::Result<(Materials, Option<Vec<Prompt>>)> {
-        let prompts = self.prompts.as_deref().map(|file| of_file(file, None)).transpose()?;
-        let names = self.columns.clone().unwrap_or_default();
-        let open = |path| Preferences::open_with(path, settings.training.seed, &names);
-        let preferences = self.preferences.as_deref().map(open).transpose().into_diagnostic()?;
+    ) -> miette::Result<Opened> {
+        let offline = options.offline;
+        let prompts =
+            self.prompts.as_deref().map(|file| of_file(file, None, offline)).transpose()?;
+        let open = |path| self.open_preferences(path, offline, settings.training.seed);
+        let opened = self.preferences.as_deref().map(open).transpose()?;
+        let (preferences, of_hub) = opened.map_or((None, None), |(set, data)| (Some(set), data));
+        let opened = |materials, table| {
+            // From here on the run has the screen.
+            let shows_progress = of_hub.as_ref().map(Data::shows_progress);
+            shows_progress.inspect(|shows| shows.store(false, Ordering::Relaxed));
+            let commit = of_hub.as_ref().map(|data| data.commit().to_owned());
+            Opened { materials, table, commit }
+        };
         let pictures = |preferences, size| -> miette::Result<Arc<PreferredPictures>> {
             let pictures = PreferredPictures::new(preferences, size, self.max_damaged);
             let pictures = pictures.into_diagnostic()?;
@@ -206,7 +205,7 @@ impl DataArgs {
                 world.prompts = prompts;
             }
             check_held_out(&world, settings)?;
-            return Ok((checked(world)?, None));
+            return Ok(opened(checked(world)?, None));
         }
         // Says which bases there are, if it is none at all.
         base::place(given)?;
@@ -216,7 +215,7 @@ impl DataArgs {
         self.check_needs(given, settings, reward.is_some())?;
         let (base, _) = base::open(given, options, device)?;
         let (prompts, table) = shares(prompts, preferences.as_ref(), settings)?;
-        let sample_prompts = SAMPLE_PROMPTS[1].max(settings.samples.prompts);
+        let sample_prompts = SAMPLE_PROMPTS.max(settings.samples.prompts);
         let data = match preferences {
             None => TrainingData::None,
             Some(preferences) => TrainingData::Pairs(pictures(preferences, base.picture_size())?),
@@ -238,7 +237,35 @@ impl DataArgs {
             device: device.clone(),
         })?;
         check_held_out(&materials, settings)?;
-        Ok((materials, Some(table)))
+        Ok(opened(materials, Some(table)))
+    }
+
+    /// The preferences at `path`, and the data set that they come from where they are of the hub.
+    fn open_preferences(
+        &self,
+        path: &Path,
+        offline: bool,
+        seed: u64,
+    ) -> miette::Result<(Preferences, Option<Data>)> {
+        let names = self.columns.clone().unwrap_or_default();
+        let Some(name) = hub::name(path) else {
+            return Ok((Preferences::open_with(path, seed, &names).into_diagnostic()?, None));
+        };
+        let data = Data::preferences(name, offline)?;
+        data.tell("when the run comes to them");
+        let shards = Box::new(data.clone());
+        let set = Preferences::stream(shards, &data.folder(), seed, &names).into_diagnostic()?;
+        Ok((set, Some(data)))
+    }
+
+    /// What of the data is on the hub, with the flags that name it.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (&'static str, Asked<'_>)> {
+        let preferences = self.preferences.as_deref().and_then(hub::name).map(Asked::Preferences);
+        let prompts = self.prompts.as_deref().and_then(hub::name).map(Asked::Prompts);
+        preferences
+            .map(|of| ("--preferences", of))
+            .into_iter()
+            .chain(prompts.map(|of| ("--prompts", of)))
     }
 
     /// Checks, before a base is read, that the flags name what the method needs and the base has
@@ -319,74 +346,4 @@ fn checked(materials: Materials) -> miette::Result<Materials> {
     let prompts = prompts.chain(materials.sample_prompts.iter().map(String::as_str));
     base::warn_of_cuts(materials.base.as_ref(), prompts)?;
     Ok(materials)
-}
-
-/// Base, proxy reward, prompts and preferred pictures of the emoji world.
-fn emoji(
-    (given, options): (&str, &BaseOptions),
-    set: Option<OwnData>,
-    reward: Option<Arc<dyn Reward>>,
-    settings: &AlignSettings,
-    device: &Device,
-) -> miette::Result<Materials> {
-    let (base, _) = base::open(given, options, device)?;
-    let seed = settings.training.seed;
-    let sample_prompts = SAMPLE_PROMPTS[0].max(settings.samples.prompts);
-    let reward = match reward {
-        Some(reward) => reward,
-        None => Arc::new(rewards::reward(rewards::PROXY, device)?),
-    };
-    let text = |rows: Vec<Row>| rows.into_iter().map(|row| row.prompt).collect::<Vec<_>>();
-    let world = world_of(base.as_ref());
-    let data = own_data(base.as_ref(), world, set, seed, reward.as_ref(), device)?;
-    let held_out = Arc::new(rewards::reward(rewards::HELD_OUT, device)?);
-    let watched = world.prompts(Split::Tuning, settings.watch.prompts, 0);
-    let held_out = HeldOut {
-        prompts: watched.into_iter().map(Prompt::from).collect(),
-        rewards: vec![held_out.clone()],
-        gold: Some(Arc::new(EmojiGold)),
-        space: Some(held_out),
-    };
-    Ok(Materials {
-        base,
-        reward: Some(reward),
-        reward_decoder: None,
-        held_out: Some(held_out),
-        prompts: of_the_world(world, Split::Train, TRAINING_PROMPTS, seed),
-        data,
-        sample_prompts: text(world.prompts(Split::Tuning, sample_prompts, 0)),
-        attribution: Some(emoji::ATTRIBUTION),
-        device: device.clone(),
-    })
-}
-
-/// The set that is learned from: the one that is named, or the world's default.
-fn own_data(
-    base: &dyn Base,
-    world: World,
-    set: Option<OwnData>,
-    seed: u64,
-    reward: &dyn Reward,
-    device: &Device,
-) -> miette::Result<TrainingData> {
-    let default = if world == World::SMALL { OwnData::Curated } else { OwnData::Winners };
-    let set = match set.unwrap_or(default) {
-        OwnData::Curated => {
-            return Ok(TrainingData::Pictures(Arc::new(EmojiPreferred { world, seed })));
-        }
-        OwnData::Winners => DrawnSet::Winners,
-        OwnData::WinnersHasty => DrawnSet::WinnersHasty,
-        OwnData::Ranked => DrawnSet::Ranked,
-    };
-    let file = set.file(base, world, DrawnSet::PROMPTS).into_diagnostic()?;
-    let Some(drawn) = file.read().into_diagnostic()? else {
-        let (base, data) = (base.name().to_owned(), set.name().to_owned());
-        return Err(DrawError::Missing { base, data }).into_diagnostic();
-    };
-    let rows = file.rows();
-    let pairs = match set.annotator() {
-        Some(annotator) => JudgedPairs::winners(&drawn, &rows, annotator),
-        None => JudgedPairs::ranked(&drawn, &rows, reward, device),
-    };
-    Ok(TrainingData::Pairs(Arc::new(pairs)))
 }

@@ -2,6 +2,7 @@
 
 mod controls;
 mod dry_run;
+mod embedded;
 mod follow;
 mod materials;
 mod report;
@@ -36,6 +37,7 @@ use crate::{
     base::BaseOptions,
     codec,
     context::Context,
+    hub::{self, Asked, Downloads},
     interrupt,
     outcome::Outcome,
     output, rewards,
@@ -121,8 +123,9 @@ pub struct Args {
     #[arg(long)]
     controls: bool,
 
-    /// Make the first updates, keep nothing, and tell what the whole run takes: time, memory, disk.
-    /// A base of the hub has to be in the cache: nothing is downloaded.
+    /// Make the first updates, keep nothing, and tell what the whole run takes: time, memory, disk, and
+    /// what of the hub would be downloaded. Nothing is: where the run needs files that are not in the
+    /// cache, they are listed, and no update is made.
     #[arg(long, conflicts_with_all = ["resume", "controls"])]
     dry_run: bool,
 
@@ -169,6 +172,10 @@ enum TrainError {
 /// as training and measuring do.
 pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let settings = settings(args, context)?;
+    let downloads = if args.dry_run { downloads(args)? } else { None };
+    if let Some(downloads) = downloads.as_ref().filter(|downloads| !downloads.are_begun()) {
+        return dry_run::unmeasured(downloads, args.json);
+    }
     let device = context.device()?;
     let _lock = (!args.dry_run).then(|| lock(args)).transpose()?;
     let of_settings = Some(&settings.rewards).filter(|terms| !terms.is_empty());
@@ -185,8 +192,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let mut base_options = args.base_options.clone();
     base_options.offline |= args.dry_run;
     let base = (args.base.as_str(), &base_options);
-    let (mut world, table_prompts) =
-        args.data.open(base, materials::Named { reward, held_out }, &settings, &device)?;
+    let named = materials::Named { reward, held_out };
+    let materials::Opened { materials: mut world, table, commit: data_commit } =
+        args.data.open(base, named, &settings, &device)?;
     let folder = args.reward_codec.as_deref();
     let codec = codec::decoder("--reward-codec", folder, world.base.as_ref(), &device)?;
     let codec_hash = codec.as_ref().map(weights::hash);
@@ -207,7 +215,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     if !args.resume && !args.dry_run {
         atomic::write(&config.0, config.1.as_bytes()).into_diagnostic()?;
     }
-    let trainer = Trainer { world: &world, codec_hash, stop: &stop, args, config };
+    let trainer = Trainer { world: &world, data_commit, codec_hash, stop: &stop, args, config };
     output::note(&format!(
         "base {} ({:.12}), device {}",
         world.base.name(),
@@ -219,8 +227,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     };
     output::note(&format!("key steps of P: {key_steps:?} of {}", settings.trajectory.steps));
     if args.dry_run {
-        let names = (args.base.as_str(), context.device_name());
-        return dry_run::run(&world, &settings, &key_steps, names, &stop, args.json);
+        let names = (args.base.as_str(), args.out.as_path(), context.device_name());
+        return dry_run::run(&world, &settings, &key_steps, names, downloads, &stop, args.json);
     }
 
     let main = trainer.train(&settings, &key_steps, &args.out)?;
@@ -244,7 +252,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     }
     let settings = if args.controls { controls::measured(&settings) } else { settings };
     let (world, settings, trained) = (&world, &settings, &trained);
-    let report = report::Report { world, settings, trained, held_out: table_prompts };
+    let report = report::Report { world, settings, trained, held_out: table };
     report.run(&args.out, &stop, args.json)
 }
 
@@ -282,6 +290,14 @@ fn sampling(settings: &AlignSettings, batch: usize) -> Sampling {
     Sampling { batch, ..Sampling::new(steps, guidance_scale) }
 }
 
+/// What the run would download, where a flag names something of the hub.
+fn downloads(args: &Args) -> miette::Result<Option<Downloads>> {
+    let base = hub::name(Path::new(&args.base)).map(|name| ("--base", Asked::Model(name)));
+    let asked: Vec<_> = base.into_iter().chain(args.data.asked()).collect();
+    let of = || Downloads::of(&asked, args.base_options.offline);
+    (!asked.is_empty()).then(of).transpose()
+}
+
 /// Takes the folder of the run, which has not become another's meanwhile.
 fn lock(args: &Args) -> miette::Result<FolderLock> {
     let lock = FolderLock::take(&args.out).into_diagnostic()?;
@@ -293,6 +309,8 @@ fn lock(args: &Args) -> miette::Result<FolderLock> {
 
 struct Trainer<'a> {
     world: &'a Materials,
+    /// Of the data set that is learned from.
+    data_commit: Option<String>,
     /// Of the small codec that the reward sees through.
     codec_hash: Option<String>,
     stop: &'a Stop,
@@ -321,6 +339,9 @@ impl Trainer<'_> {
         });
         if let Some(data) = self.args.data.identity() {
             identity["data"] = data;
+        }
+        if let Some(commit) = &self.data_commit {
+            identity["data_commit"] = commit.as_str().into();
         }
         // Weights that are rounded otherwise make other pictures.
         if let Some(dtype) = self.args.base_options.dtype() {

@@ -109,7 +109,7 @@ fn positions(tensors: &Tensors, prefix: &str) -> impl Iterator<Item = String> {
 }
 
 /// `tensors`, a file of the given kind, without its [`extras`], and these.
-pub fn without_extras(kind: Kind, tensors: Tensors) -> (Tensors, Vec<String>) {
+pub(crate) fn without_extras(kind: Kind, tensors: Tensors) -> (Tensors, Vec<String>) {
     let extras = extras(kind, &tensors);
     (tensors.without(&extras), extras)
 }

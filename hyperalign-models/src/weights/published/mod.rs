@@ -17,7 +17,8 @@ mod single_file;
 use std::collections::BTreeMap;
 
 pub use bfl::flux;
-pub use extras::{extras, summary, without_extras};
+pub(crate) use extras::without_extras;
+pub use extras::{extras, summary};
 pub use kind::{Kind, identify, unknown};
 pub use ldm_unet::unet;
 pub use ldm_vae::vae;
@@ -95,7 +96,7 @@ pub fn parts(ours: &[Key], rule: impl Fn(&Key) -> Source) -> Vec<(String, Part)>
 /// # Errors
 ///
 /// Fails if the file does not hold exactly the keys of [`published_keys`], in the file's names.
-pub fn read_as(
+pub(crate) fn read_as(
     tensors: &Tensors,
     ours: &[Key],
     rule: impl Fn(&Key) -> Source,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use hyperalign_core::image::DecodeError;
 
+use super::ShardError;
+
 /// Why preferences cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,6 +26,12 @@ pub enum PreferenceError {
     Kind {
         /// What was given.
         path: PathBuf,
+    },
+    /// A file of a set could not be fetched.
+    #[error("a file of the preferences cannot be had: {source}")]
+    Shard {
+        /// Why.
+        source: ShardError,
     },
     /// Something else under the name of a file of preferences.
     #[error("`{}` holds no preferences: it is {what}", path.display())]

@@ -42,8 +42,9 @@ impl PreferredPictures {
         [height, width]: [usize; 2],
         most_damaged: f64,
     ) -> Result<Self, PreferenceError> {
+        let drawn = preferences.reach(CHECKED)?.min(CHECKED);
         let pairs = preferences.len() as u64;
-        let tally = Tally::new(most_damaged, pairs);
+        let tally = Tally::new(most_damaged);
         let mut notes = Vec::new();
         let without_caption = preferences.without_caption();
         if without_caption > 0 {
@@ -52,7 +53,6 @@ impl PreferredPictures {
                 without_caption as u64 + pairs
             ));
         }
-        let drawn = pairs.min(CHECKED);
         let read = |index: u64| {
             preferences.preferred(index).and_then(|(prompt, file)| {
                 let decoded = decode_picture(&file).map(drop);
@@ -63,7 +63,7 @@ impl PreferredPictures {
             (0..drawn).into_par_iter().filter_map(|index| read(index).err()).collect();
         if let Some(first) = errors.first().map(ToString::to_string) {
             let damaged = errors.len() as u64;
-            tally.check(damaged, drawn, Some(&first))?;
+            tally.check(damaged, [drawn, pairs], Some(&first))?;
             notes.push(format!(
                 "{damaged} of {drawn} pictures cannot be read and are passed over; the first: \
                  {first}"
@@ -107,10 +107,12 @@ impl PreferredPictures {
         self.tally.drawn();
         let mut next = index;
         loop {
+            // A file that cannot be fetched is no damaged picture: nothing is passed over.
+            let row = self.preferences.row(next)?;
             match read(next) {
                 Ok(item) => return Ok((item, next - index)),
                 // With every picture damaged, this fails after one round.
-                Err(error) => self.tally.damaged(self.preferences.row(next), &error)?,
+                Err(error) => self.tally.damaged(row, self.preferences.known_len(), &error)?,
             }
             next += 1;
         }

@@ -17,8 +17,6 @@ pub(super) const CHECKED: u64 = 256;
 pub(super) struct Tally {
     /// The share of damaged pictures that may be passed over.
     most: f64,
-    /// Pairs that there are.
-    pairs: u64,
     counts: Mutex<Counts>,
 }
 
@@ -35,8 +33,8 @@ struct Counts {
 }
 
 impl Tally {
-    pub(super) fn new(most: f64, pairs: u64) -> Self {
-        Self { most, pairs, counts: Mutex::default() }
+    pub(super) fn new(most: f64) -> Self {
+        Self { most, counts: Mutex::default() }
     }
 
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
@@ -48,29 +46,36 @@ impl Tally {
         self.counts().drawn += 1;
     }
 
-    /// Counts that a picture of the pair `row` could not be read.
+    /// Counts that a picture of the pair `row` of `pairs` could not be read. How many pairs there are
+    /// may not be known.
     ///
     /// # Errors
     ///
     /// Fails if these are more than may be passed over.
-    pub(super) fn damaged(&self, row: u32, error: &PreferenceError) -> Result<(), PreferenceError> {
+    pub(super) fn damaged(
+        &self,
+        row: u32,
+        pairs: Option<u64>,
+        error: &PreferenceError,
+    ) -> Result<(), PreferenceError> {
         let mut counts = self.counts();
         counts.damaged.insert(row);
         counts.first.get_or_insert_with(|| error.to_string());
-        let drawn = counts.drawn.max(CHECKED).min(self.pairs);
-        self.check(counts.damaged.len() as u64, drawn, counts.first.as_deref())
+        let pairs = pairs.unwrap_or(u64::MAX);
+        let drawn = counts.drawn.max(CHECKED).min(pairs);
+        self.check(counts.damaged.len() as u64, [drawn, pairs], counts.first.as_deref())
     }
 
     /// Fails if `damaged` of `drawn` pictures are too many: more than the share, rounded up, or
-    /// all of the set.
+    /// all of the `pairs` of the set.
     pub(super) fn check(
         &self,
         damaged: u64,
-        drawn: u64,
+        [drawn, pairs]: [u64; 2],
         first: Option<&str>,
     ) -> Result<(), PreferenceError> {
         let most = (self.most * drawn as f64).ceil() as u64;
-        if damaged <= most && damaged < self.pairs.max(1) {
+        if damaged <= most && damaged < pairs.max(1) {
             return Ok(());
         }
         let first = first.unwrap_or_default().to_owned();
@@ -105,9 +110,9 @@ mod tests {
     use super::*;
 
     fn outcome(most: f64, pairs: u64, damaged: u32) -> Result<(), PreferenceError> {
-        let tally = Tally::new(most, pairs);
+        let tally = Tally::new(most);
         let error = PreferenceError::Empty { path: "set".into(), without_caption: 0 };
-        (0..damaged).try_for_each(|row| tally.damaged(row, &error))
+        (0..damaged).try_for_each(|row| tally.damaged(row, Some(pairs), &error))
     }
 
     #[test]
@@ -124,11 +129,11 @@ mod tests {
 
     #[test]
     fn a_damaged_picture_that_comes_by_again_is_one() {
-        let tally = Tally::new(0.1, 6);
+        let tally = Tally::new(0.1);
         let error = PreferenceError::Empty { path: "set".into(), without_caption: 0 };
         for _ in 0..50 {
             tally.drawn();
-            tally.damaged(3, &error).unwrap();
+            tally.damaged(3, Some(6), &error).unwrap();
             tally.count_here(1, 2);
         }
         assert_eq!(tally.take_here(), (50, 100));
