@@ -1,6 +1,5 @@
 //! `hyperalign pairs`: draws the pictures of an embedded base that methods learn from.
 
-use clap::ValueEnum;
 use hyperalign_core::stop::Stop;
 use hyperalign_train::data::{
     drawn::{DrawnPrompt, DrawnSet, JudgedPairs},
@@ -11,7 +10,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Serialize;
 
 use crate::{
-    args::at_least_one,
+    args::{at_least_one, drawn_set},
     base::{self, BaseOptions},
     context::Context,
     interrupt,
@@ -27,8 +26,8 @@ pub struct Args {
     base: String,
 
     /// The set to draw.
-    #[arg(long, value_enum, default_value_t = SetName::Winners)]
-    data: SetName,
+    #[arg(long, value_name = "SET", default_value = DrawnSet::Winners.name(), value_parser = drawn_set())]
+    data: DrawnSet,
 
     /// Prompts of the set; training takes sets of 3000 unless told otherwise.
     #[arg(long, value_name = "N", default_value_t = DrawnSet::PROMPTS,
@@ -42,27 +41,6 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// A set on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SetName {
-    /// Pairs that a careful annotator judges.
-    Winners,
-    /// Other pairs that a hasty one judges.
-    WinnersHasty,
-    /// Four pictures of each prompt, ordered by the reward.
-    Ranked,
-}
-
-impl From<SetName> for DrawnSet {
-    fn from(name: SetName) -> Self {
-        match name {
-            SetName::Winners => Self::Winners,
-            SetName::WinnersHasty => Self::WinnersHasty,
-            SetName::Ranked => Self::Ranked,
-        }
-    }
 }
 
 /// A base that draws no pictures of the emoji world.
@@ -100,7 +78,7 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let stop = Stop::default();
     interrupt::request_on_ctrl_c(stop.clone())?;
     let (base, _) = base::open(&args.base, &BaseOptions::default(), &context.device()?)?;
-    let set = DrawnSet::from(args.data);
+    let set = args.data;
     let world = world_of(base.as_ref());
     let file = set.file(base.as_ref(), world, args.prompts).into_diagnostic()?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

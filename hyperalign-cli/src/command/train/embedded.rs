@@ -24,6 +24,7 @@ use miette::IntoDiagnostic;
 
 use super::materials::TRAINING_PROMPTS;
 use crate::{
+    args::OwnData,
     base::{self, BaseOptions},
     prompts::of_the_world,
     rewards,
@@ -32,20 +33,6 @@ use crate::{
 /// Prompts that key steps are chosen over, as many as `hyperalign key-steps` takes; sample grids show
 /// the first of them.
 const SAMPLE_PROMPTS: usize = 96;
-
-/// Data of the embedded worlds on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum OwnData {
-    /// Clean and right renders of training prompts: the upper reference.
-    Curated,
-    /// The base's own pictures, of two the one that a careful annotator prefers.
-    Winners,
-    /// The same of other pictures and a hasty annotator.
-    WinnersHasty,
-    /// The best of four of the base's own pictures by the reward.
-    Ranked,
-}
 
 /// Base, proxy reward, prompts and preferred pictures of the emoji world.
 pub(super) fn emoji(
@@ -95,14 +82,10 @@ fn own_data(
     reward: &dyn Reward,
     device: &Device,
 ) -> miette::Result<TrainingData> {
-    let default = if world == World::SMALL { OwnData::Curated } else { OwnData::Winners };
-    let set = match set.unwrap_or(default) {
-        OwnData::Curated => {
-            return Ok(TrainingData::Pictures(Arc::new(EmojiPreferred { world, seed })));
-        }
-        OwnData::Winners => DrawnSet::Winners,
-        OwnData::WinnersHasty => DrawnSet::WinnersHasty,
-        OwnData::Ranked => DrawnSet::Ranked,
+    let winners = OwnData::Drawn(DrawnSet::Winners);
+    let default = if world == World::SMALL { OwnData::Curated } else { winners };
+    let OwnData::Drawn(set) = set.unwrap_or(default) else {
+        return Ok(TrainingData::Pictures(Arc::new(EmojiPreferred { world, seed })));
     };
     let file = set.file(base, world, DrawnSet::PROMPTS).into_diagnostic()?;
     let Some(drawn) = file.read().into_diagnostic()? else {

@@ -9,15 +9,15 @@ use burn::tensor::Device;
 use hyperalign_rewards::{Prompt, Reward};
 use hyperalign_train::{
     align::AlignSettings,
-    data::{ColumnNames, Preferences, PreferredPictures, TrainingData},
+    data::{ColumnNames, Preferences, PreferredPictures, TrainingData, drawn::DrawnSet},
     method::{DataNeed, Materials, RewardNeed},
     watch::HeldOut,
 };
 use miette::{Diagnostic, IntoDiagnostic};
 
-use super::embedded::{OwnData, emoji};
+use super::embedded::emoji;
 use crate::{
-    args::share,
+    args::{OwnData, share},
     base::{self, BaseOptions},
     hub::{self, Asked, Data},
     output,
@@ -186,7 +186,7 @@ impl DataArgs {
                 _ if preferences.is_some() => Some(OwnData::Curated),
                 DataNeed::None => Some(OwnData::Curated),
                 // Renders have no counterpart that is liked less.
-                DataNeed::Pairs | DataNeed::Labels => Some(OwnData::Winners),
+                DataNeed::Pairs | DataNeed::Labels => Some(OwnData::Drawn(DrawnSet::Winners)),
                 DataNeed::Pictures => None,
             };
             let set = self.data.or(default);

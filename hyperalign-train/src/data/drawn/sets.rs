@@ -21,12 +21,24 @@ impl DrawnSet {
     /// Prompts of a set.
     pub const PROMPTS: usize = 3000;
 
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Winners, Self::WinnersHasty, Self::Ranked];
+
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Winners => "winners",
             Self::WinnersHasty => "winners-hasty",
             Self::Ranked => "ranked",
+        }
+    }
+
+    /// What it is, in a line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Winners => "The base's own pictures: pairs that a careful annotator judges",
+            Self::WinnersHasty => "Other pairs, which a hasty annotator judges",
+            Self::Ranked => "Four of the base's own pictures of each prompt, ordered by the reward",
         }
     }
 
