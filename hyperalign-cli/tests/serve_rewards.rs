@@ -260,5 +260,5 @@ fn a_port_that_is_taken_is_said() {
         .output()
         .expect("the program starts");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--port"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another port"));
 }
