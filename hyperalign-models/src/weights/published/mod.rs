@@ -2,7 +2,7 @@
 //!
 //! A rule says, for each key of ours, which tensor of their file holds its values: under which
 //! name, whether stacked with others along the rows, whether in another order. Both uses
-//! follow from it: reading their files ([`read_as`]) and telling which keys such a file must have
+//! follow from it: reading their files (`read_as`) and telling which keys such a file must have
 //! ([`published_keys`]). There is no list of keys.
 
 mod bfl;
