@@ -14,7 +14,7 @@ use image::RgbImage;
 use crate::{
     OpenError, Prompt, Reward, ScoreError,
     clip_kind::{OTHER_SIZES, fingerprint, open_clip_model},
-    inputs::{Pictures, check_size, score_prepared, unit},
+    inputs::{check_size, score_prepared, unit},
     memory,
     registry::Entry,
     source::{Source, differences},
@@ -115,9 +115,8 @@ impl Reward for Aesthetic {
         prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
-        score_prepared(&self.preprocess, Pictures::Pil, pictures, prompts, device, |images| {
-            self.of_prepared(images)
-        })
+        let prepare = |picture: &RgbImage| self.preprocess.picture(picture, device);
+        score_prepared(pictures, prompts, prepare, |images| self.of_prepared(images))
     }
 
     fn passed_over(&self) -> Vec<String> {

@@ -247,24 +247,11 @@ impl Reward for ClipReward {
         prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
-        if self.range == Range::ClippedWhenSmall {
-            assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
-            let prepared = pictures
-                .iter()
-                .map(|picture| self.prepared(from_images(std::slice::from_ref(picture), device)));
-            let prepared: Vec<Tensor<4>> = prepared.collect();
-            if prepared.is_empty() {
-                return Vec::new();
-            }
-            return self
-                .of_prepared(Tensor::cat(prepared, 0), prompts, None)
-                .into_data()
-                .iter()
-                .collect();
-        }
-        score_prepared(&self.preprocess, self.pictures, pictures, prompts, device, |images| {
-            self.of_prepared(images, prompts, None)
-        })
+        let prepare = |picture: &RgbImage| match self.pictures {
+            Pictures::Pil => self.preprocess.picture(picture, device),
+            Pictures::Tensor => self.prepared(from_images(std::slice::from_ref(picture), device)),
+        };
+        score_prepared(pictures, prompts, prepare, |images| self.of_prepared(images, prompts, None))
     }
 
     fn reads(&self) -> Reads {

@@ -14,9 +14,7 @@ use image::RgbImage;
 use crate::{
     OpenError, Prompt, Reward, ScoreError,
     clip_kind::OTHER_SIZES,
-    inputs::{
-        Pictures, check_prompts, check_size, ids, plain, random_tokenizer, score_prepared, unit,
-    },
+    inputs::{check_prompts, check_size, ids, plain, random_tokenizer, score_prepared, unit},
     memory,
     registry::Entry,
     source::{Source, differences},
@@ -119,9 +117,8 @@ impl Reward for ImageReward {
         prompts: &[Prompt],
         device: &Device,
     ) -> Vec<f32> {
-        score_prepared(&self.preprocess, Pictures::Pil, pictures, prompts, device, |images| {
-            self.of_prepared(images, prompts)
-        })
+        let prepare = |picture: &RgbImage| self.preprocess.picture(picture, device);
+        score_prepared(pictures, prompts, prepare, |images| self.of_prepared(images, prompts))
     }
 
     fn passed_over(&self) -> Vec<String> {

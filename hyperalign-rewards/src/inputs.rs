@@ -1,8 +1,7 @@
 //! Pictures and prompts on their way into a network.
 
 use burn::tensor::{Device, Int, Tensor};
-use hyperalign_core::image::from_images;
-use hyperalign_models::{clip::ClipPreprocess, tokenizer::Tokenizer};
+use hyperalign_models::tokenizer::Tokenizer;
 use image::RgbImage;
 
 use crate::{OpenError, Prompt, ScoreError, emoji};
@@ -38,40 +37,23 @@ pub(crate) fn unit(images: Tensor<4>) -> Tensor<4> {
     images.add_scalar(1.0).div_scalar(2.0).clamp(0.0, 1.0)
 }
 
-/// What `score` gives to 8-bit pictures that were prepared as the published scorer does it.
+/// What `score` gives to 8-bit pictures, each of which `prepare` has made a row of.
 ///
 /// # Panics
 ///
 /// Panics if there are not as many prompts as pictures.
 pub(crate) fn score_prepared(
-    preprocess: &ClipPreprocess,
-    way: Pictures,
     pictures: &[RgbImage],
     prompts: &[Prompt],
-    device: &Device,
+    prepare: impl Fn(&RgbImage) -> Tensor<4>,
     score: impl FnOnce(Tensor<4>) -> Tensor<1>,
 ) -> Vec<f32> {
     assert_eq!(pictures.len(), prompts.len(), "one prompt for each picture");
     if pictures.is_empty() {
         return Vec::new();
     }
-    score(prepared(preprocess, way, pictures, device)).into_data().iter().collect()
-}
-
-/// Pictures as the published scorer prepares them, in one batch.
-fn prepared(
-    preprocess: &ClipPreprocess,
-    way: Pictures,
-    pictures: &[RgbImage],
-    device: &Device,
-) -> Tensor<4> {
-    let each = pictures.iter().map(|picture| match way {
-        Pictures::Pil => preprocess.picture(picture, device),
-        Pictures::Tensor => {
-            preprocess.forward(unit(from_images(std::slice::from_ref(picture), device)))
-        }
-    });
-    Tensor::cat(each.collect(), 0)
+    let prepared = Tensor::cat(pictures.iter().map(prepare).collect(), 0);
+    score(prepared).into_data().iter().collect()
 }
 
 /// The ids of prompts.

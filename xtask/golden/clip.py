@@ -29,6 +29,24 @@ TEXT = {
     "pad_token_id": 7,
 }
 
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "projection_dim": 6,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 12,
+    "patch_size": 4,
+    "hidden_act": "gelu",
+}
+
+# As PickScore: with different activations on the two sides.
+BOTH = {
+    "projection_dim": 6,
+    "text_config": TEXT | {"eos_token_id": 2},
+    "vision_config": VISION,
+}
+
 
 def published(name: str) -> str:
     """transformers 5 leaves `text_model.` out of the names in memory; files have it."""
@@ -56,22 +74,7 @@ def text(folder: Path) -> CLIPTextModel:
 def hugging_face(folder: Path) -> None:
     """Both sides, with different activations on them."""
     seed(122)
-    vision = {
-        "hidden_size": 16,
-        "intermediate_size": 24,
-        "projection_dim": 6,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 12,
-        "patch_size": 4,
-        "hidden_act": "gelu",
-    }
-    config = {
-        "projection_dim": 6,
-        "text_config": TEXT | {"eos_token_id": 2},
-        "vision_config": vision,
-    }
-    model = stir(CLIPModel(CLIPConfig(**config)))
+    model = stir(CLIPModel(CLIPConfig(**BOTH)))
     ids = torch.tensor([[38, 4, 39, 0, 0], [38, 9, 11, 3, 39], [38, 39, 0, 0, 0]])
     image = torch.randn(2, 3, 12, 12)
     output = model(input_ids=ids, pixel_values=image)
@@ -82,7 +85,7 @@ def hugging_face(folder: Path) -> None:
         "out.image_embeds": output.image_embeds,
         "out.logits_per_image": output.logits_per_image,
     }
-    write(folder, "clip_hf_small", config, "as PickScore", 122, tensors)
+    write(folder, "clip_hf_small", BOTH, "as PickScore", 122, tensors)
 
 
 class Modulated(torch.nn.Module):
@@ -130,22 +133,7 @@ class Modulated(torch.nn.Module):
 def step_aware(folder: Path) -> None:
     """SPO's preference model, told a timestep for each picture."""
     seed(126)
-    vision = {
-        "hidden_size": 16,
-        "intermediate_size": 24,
-        "projection_dim": 6,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 12,
-        "patch_size": 4,
-        "hidden_act": "gelu",
-    }
-    config = {
-        "projection_dim": 6,
-        "text_config": TEXT | {"eos_token_id": 2},
-        "vision_config": vision,
-    }
-    model = stir(Modulated(CLIPModel(CLIPConfig(**config)), 2, 16))
+    model = stir(Modulated(CLIPModel(CLIPConfig(**BOTH)), 2, 16))
     ids = torch.tensor([[38, 4, 39, 0, 0], [38, 9, 11, 3, 39], [38, 5, 39, 0, 0]])
     image = torch.randn(3, 3, 12, 12, requires_grad=True)
     timesteps = torch.tensor([0.0, 500.0, 981.0])
@@ -162,7 +150,7 @@ def step_aware(folder: Path) -> None:
         "out.scaled": model.clip.logit_scale.exp() * score,
         "grad.in.image": gradient,
     }
-    write(folder, "clip_step_aware_small", config, "as SPO's preference model", 126, tensors)
+    write(folder, "clip_step_aware_small", BOTH, "as SPO's preference model", 126, tensors)
 
 
 def open_clip(folder: Path) -> None:

@@ -105,10 +105,7 @@ pub trait Reward: Send + Sync {
                 let device = images.device();
                 self.score_pictures(&to_images(images.clone()), prompts, &device)
             }
-            Reads::Tensors => {
-                let scores = self.score(images.clone(), prompts).detach().into_data();
-                scores.convert::<f32>().iter::<f32>().collect()
-            }
+            Reads::Tensors => numbers(self.score(images.clone(), prompts)),
         }
     }
 
@@ -121,10 +118,7 @@ pub trait Reward: Send + Sync {
     fn measure_at(&self, images: &Tensor<4>, prompts: &[Prompt], timesteps: Tensor<1>) -> Vec<f32> {
         match self.reads() {
             Reads::Pictures => self.measure(images, prompts),
-            Reads::Tensors => {
-                let scores = self.score_at(images.clone(), prompts, timesteps).detach();
-                scores.into_data().convert::<f32>().iter::<f32>().collect()
-            }
+            Reads::Tensors => numbers(self.score_at(images.clone(), prompts, timesteps)),
         }
     }
 
@@ -309,6 +303,11 @@ pub enum Reads {
     Tensors,
     /// 8-bit pictures, as a file holds them: what a published scorer is made for.
     Pictures,
+}
+
+/// Scores as numbers, off the tape.
+fn numbers(scores: Tensor<1>) -> Vec<f32> {
+    scores.detach().into_data().convert::<f32>().iter::<f32>().collect()
 }
 
 #[cfg(test)]

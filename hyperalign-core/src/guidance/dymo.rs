@@ -36,7 +36,8 @@ use crate::{
 /// `floor(rounds |gradient|)` times, with noise in between that leads back.
 ///
 /// The authors' preference model is step-aware: it reads the timestep too, as any reward may
-/// ([`Reward::score_at`](crate::contract::Reward::score_at)). Without things to bind, or in a network that does not show its attention, the first phase moves nothing.
+/// ([`Reward::score_at`](crate::contract::Reward::score_at)). Without things to bind, or in a network
+/// that does not show its attention, the first phase moves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dymo {

@@ -22,7 +22,13 @@ pub fn path(dir: &Path) -> PathBuf {
 ///
 /// Fails if the file cannot be read.
 pub fn rows(dir: &Path) -> io::Result<Vec<Value>> {
-    let text = input::read_text(&path(dir))?;
+    whole_lines(&path(dir))
+}
+
+/// The lines of JSON of a file that may still be written: a line of which only a part is there is
+/// passed over.
+pub(crate) fn whole_lines(path: &Path) -> io::Result<Vec<Value>> {
+    let text = input::read_text(path)?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 

@@ -47,6 +47,7 @@ pub(crate) use checkpoint::oldest as oldest_checkpoint;
 pub use dashboard::{abandon_dashboard, dashboard_is_open};
 pub use fit::fit;
 pub use hyperalign_core::stop::Stop;
+pub(crate) use journal::whole_lines;
 pub use journal::{PartRow, Row, path as log_path, rows as log_rows};
 pub use lock::{FolderLock, LockError};
 pub use objective::{Emit, Emitted, Metric, Names, Objective, Part, Shard, WeighedPart};

@@ -28,8 +28,8 @@ pub struct EventFile {
     start: f64,
     /// Seconds that the updates written so far have taken.
     seconds: f64,
-    /// Rows, rows of the watch and grids that have been written.
-    written: [u64; 3],
+    /// The first update of which the row, the row of the watch and the grid have not been written.
+    next: [u64; 3],
 }
 
 impl EventFile {
@@ -44,7 +44,7 @@ impl EventFile {
         let path = folder.join(NAME);
         let mut file = File::create(&path)?;
         file.write_all(&record(&[double(1, start), bytes(3, VERSION.as_bytes())].concat()))?;
-        Ok(Self { file, path, start, seconds: 0.0, written: [0; 3] })
+        Ok(Self { file, path, start, seconds: 0.0, next: [0; 3] })
     }
 
     /// The file.
@@ -59,21 +59,20 @@ impl EventFile {
     /// Fails if the disk is full.
     pub fn add(&mut self, log: &RunLog) -> io::Result<()> {
         let mut new = Vec::new();
-        for row in newer(&log.rows, &mut self.written[0]) {
+        for row in newer(&log.rows, &mut self.next[0]) {
             self.seconds += row["seconds"].as_f64().unwrap_or(0.0);
             let scalars = scalars(row).into_iter().map(|(tag, value)| scalar(&tag, value));
             new.extend(self.event(row, &scalars.collect::<Vec<_>>().concat()));
         }
-        // Update 0 is the base.
-        for row in newer_than_none(&log.watch, &mut self.written[1]) {
+        for row in newer(&log.watch, &mut self.next[1]) {
             let scalars = watched(row).into_iter().map(|(tag, value)| scalar(&tag, value));
             new.extend(self.event(row, &scalars.collect::<Vec<_>>().concat()));
         }
         for (update, png) in &log.grids {
-            if *update < self.written[2] {
+            if *update < self.next[2] {
                 continue;
             }
-            self.written[2] = update + 1;
+            self.next[2] = update + 1;
             let row = serde_json::json!({ "update": update });
             new.extend(self.event(&row, &picture("samples", png)));
         }
@@ -89,19 +88,11 @@ impl EventFile {
     }
 }
 
-/// The rows of updates after `written`, which becomes the last of them.
-fn newer<'a>(rows: &'a [Value], written: &mut u64) -> Vec<&'a Value> {
+/// The rows from update `next` on, which becomes the one after the last of them.
+fn newer<'a>(rows: &'a [Value], next: &mut u64) -> Vec<&'a Value> {
     let update = |row: &Value| row["update"].as_u64().unwrap_or(0);
-    let new: Vec<&Value> = rows.iter().filter(|row| update(row) > *written).collect();
-    *written = new.last().map_or(*written, |row| update(row));
-    new
-}
-
-/// The same of rows that begin with update 0; `written` is one more than the last of them.
-fn newer_than_none<'a>(rows: &'a [Value], written: &mut u64) -> Vec<&'a Value> {
-    let update = |row: &Value| row["update"].as_u64().unwrap_or(0);
-    let new: Vec<&Value> = rows.iter().filter(|row| update(row) >= *written).collect();
-    *written = new.last().map_or(*written, |row| update(row) + 1);
+    let new: Vec<&Value> = rows.iter().filter(|row| update(row) >= *next).collect();
+    *next = new.last().map_or(*next, |row| update(row) + 1);
     new
 }
 

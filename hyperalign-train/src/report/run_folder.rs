@@ -9,7 +9,10 @@ use hyperalign_core::input;
 use serde_json::Value;
 
 use super::RunLog;
-use crate::{learner::log_rows, watch};
+use crate::{
+    learner::{log_rows, whole_lines},
+    watch,
+};
 
 /// Sample grids of a run that are shown; of more, some, evenly.
 const GRIDS: usize = 12;
@@ -32,11 +35,7 @@ pub fn run_log(folder: &Path) -> io::Result<RunLog> {
 /// The rows of the watch, without a half-written one; none where nothing was watched.
 fn watch_rows(folder: &Path) -> io::Result<Vec<Value>> {
     let path = folder.join(watch::ROWS);
-    if !input::is_there(&path) {
-        return Ok(Vec::new());
-    }
-    let text = input::read_text(&path)?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    if input::is_there(&path) { whole_lines(&path) } else { Ok(Vec::new()) }
 }
 
 /// The sample grids, in the order of their updates.

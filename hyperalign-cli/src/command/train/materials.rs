@@ -90,9 +90,10 @@ pub(super) struct Named {
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
     /// Pictures that people preferred: Pick-a-Pic or HPD as parquet, HPD's JSON, a folder of
-    /// them, or parquet files of the hub, `hf:datasets/OWNER/NAME[@REVISION][/FILE_OR_DIR]`. Rows without a caption are left out; the orientation that cameras write is not
-    /// applied. A method that learns from pictures needs it on a base other than an embedded one. A
-    /// run that is resumed needs it again.
+    /// them, or parquet files of the hub, `hf:datasets/OWNER/NAME[@REVISION][/FILE_OR_DIR]`. Rows
+    /// without a caption are left out; the orientation that cameras write is not applied. A method
+    /// that learns from pictures needs it on a base other than an embedded one. A run that is resumed
+    /// needs it again.
     #[arg(long, value_name = "FILE_OR_DIR")]
     preferences: Option<PathBuf>,
 
