@@ -5,6 +5,7 @@
 //! exactly, and leaves its products in diffusers' layout.
 
 mod autoencoder;
+mod contents;
 mod denoiser;
 mod flow;
 mod flow_stage;
@@ -16,6 +17,8 @@ pub mod recipe;
 mod stage;
 
 pub use autoencoder::{AutoencoderObjective, psnr};
+pub use contents::Contents;
+pub(crate) use contents::contents_outputs;
 pub use denoiser::{DenoiserObjective, TextToLatent};
 pub use flow::{FlowObjective, TextToVelocity};
 pub use latents::LatentSet;

@@ -20,6 +20,7 @@ use hyperalign_rewards::emoji::{PairSet, Picture, PreferencePair, data};
 use hyperalign_rewards::geneval::Task;
 
 use super::{
+    contents::{Contents, contents, contents_loss},
     places::{Places, places, places_loss},
     recipe::WORLD,
 };
@@ -28,16 +29,18 @@ use crate::{
     learner::{Emit, Metric, Names, Objective, Part, Shard},
 };
 
-/// What this stage trains: the dual encoder, and a read-out that is thrown away.
+/// What this stage trains: the dual encoder, and two read-outs that are thrown away.
 #[derive(Module, Debug)]
 pub struct PreferenceModel {
     /// The dual encoder.
     pub clip: ClipModel,
     /// From the pooled state of a picture or a text to the place of every glyph: `x`, then `y`.
     pub places: Linear,
+    /// From the same to what is there, and how many.
+    pub contents: Linear,
 }
 
-/// The three losses.
+/// The losses: captions, preferences, and what the read-outs tell.
 #[derive(Debug)]
 pub struct PreferenceObjective {
     /// Seed of all data.
@@ -48,10 +51,12 @@ pub struct PreferenceObjective {
     pub captioned: usize,
     /// Preference pairs an update.
     pub preferences: usize,
-    /// Pairs of the base's own pictures, and the update from which half of the pairs are these.
+    /// Pairs of the base's own pictures, and the update from which three of four pairs are these.
     pub drawn: Option<(DrawnPairs, u64)>,
     /// Weight of the read-out of places.
     pub places_weight: f64,
+    /// Weight of the read-out of contents.
+    pub contents_weight: f64,
     /// Turns captions into ids.
     pub tokenizer: Tokenizer,
     /// The autodiff device.
@@ -65,7 +70,14 @@ impl Objective for PreferenceObjective {
     fn names(&self) -> Names {
         Names {
             parts: vec!["preference"],
-            metrics: vec!["preferences_right", "places", "text_places", "captions"],
+            metrics: vec![
+                "preferences_right",
+                "places",
+                "text_places",
+                "contents",
+                "text_contents",
+                "captions",
+            ],
         }
     }
 
@@ -124,13 +136,24 @@ impl Objective for PreferenceObjective {
             let told = model.places.forward(pooled.slice(s![0..n]));
             places_loss(told, items.iter().map(|item| &item.places))
         };
-        let (places, text_places) = (told(pooled), told(text_pooled));
+        let (places, text_places) = (told(pooled.clone()), told(text_pooled.clone()));
+        // The same for whose colour is whose, and for numbers.
+        let told = |pooled: Tensor<2>| {
+            let told = model.contents.forward(pooled.slice(s![0..n]));
+            contents_loss(told, items.iter().map(|item| &item.contents))
+        };
+        let (contents, text_contents) = (told(pooled), told(text_pooled));
         let value = |loss: &Tensor<1>| f64::from(loss.clone().detach().into_scalar::<f32>());
         emit.metric(Metric::mean("preferences_right", f64::from(right), m));
         emit.metric(Metric::new("places", value(&places)));
         emit.metric(Metric::new("text_places", value(&text_places)));
+        emit.metric(Metric::mean("contents", value(&contents), n));
+        emit.metric(Metric::mean("text_contents", value(&text_contents), n));
         emit.metric(Metric::mean("captions", value(&contrastive), n));
-        let loss = contrastive + preference + (places + text_places) * self.places_weight;
+        let loss = contrastive
+            + preference
+            + (places + text_places) * self.places_weight
+            + (contents + text_contents) * self.contents_weight;
         emit.part(Part::new("preference", 1.0, loss));
     }
 }
@@ -138,12 +161,13 @@ impl Objective for PreferenceObjective {
 /// Wrong captions beside each right one.
 const WRONG: usize = 2;
 
-/// A picture with its caption, wrong captions, and where its things lie.
+/// A picture with its caption, wrong captions, what it shows and where that lies.
 struct Captioned {
     image: Picture,
     caption: String,
     wrong: [String; WRONG],
     places: Places,
+    contents: Contents,
 }
 
 impl PreferenceObjective {
@@ -160,10 +184,11 @@ impl PreferenceObjective {
         let rows = shard.samples(self.captioned);
         data::collect(first + rows.start as u32..first + rows.end as u32, |index| {
             let mut stream = Stream::new(self.seed, Purpose::World, self.purpose(), index);
-            // Most captions ask for a relation or for two colours: the hardest to learn.
+            // Most captions ask for a relation, for two colours or for a number: the hardest to learn.
             let task = match stream.below(10) {
-                0..3 => Task::Position,
-                3..6 => Task::ColorAttr,
+                0..2 => Task::Position,
+                2..4 => Task::ColorAttr,
+                4..6 => Task::Counting,
                 _ => *stream.pick(&Task::ALL),
             };
             // Of all combinations: like the base, and like the networks that large rewards
@@ -176,6 +201,7 @@ impl PreferenceObjective {
                 wrong: std::array::from_fn(|_| WORLD.corrupt(&caption, &mut stream).to_string()),
                 caption: caption.to_string(),
                 places: places(&scene),
+                contents: contents(&scene),
             }
         })
     }
@@ -185,7 +211,7 @@ impl PreferenceObjective {
         let rows = shard.samples(self.preferences);
         data::collect(first + rows.start as u32..first + rows.end as u32, |index| {
             match &self.drawn {
-                Some((drawn, from)) if update >= *from && index % 2 == 1 => {
+                Some((drawn, from)) if update >= *from && index % 4 != 0 => {
                     let mut stream =
                         Stream::new(self.seed, Purpose::World, self.purpose() + 2, index);
                     drawn.pair(&mut stream)

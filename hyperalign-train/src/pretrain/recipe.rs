@@ -21,13 +21,16 @@ pub const WORLD: World = World::LARGE;
 /// Tokens of a prompt.
 pub const CONTEXT_LENGTH: usize = 12;
 
-/// Updates of a preference model on renders alone. Afterwards half of its preference pairs are
+/// Updates of a preference model on renders alone. Afterwards three of four of its preference pairs are
 /// the base's own pictures.
 pub const RENDERED_UPDATES: u64 = 2000;
 
 /// Weight of the read-out of places beside the two other losses of a preference model. Squares of
 /// coordinates in `[-1, 1]` are small beside cross entropies.
 pub const PLACES_WEIGHT: f64 = 10.0;
+
+/// Weight of the read-out of contents, cross entropies as the two other losses.
+pub const CONTENTS_WEIGHT: f64 = 1.0;
 
 /// Weight of the sides that a base's text encoder tells, beside the base's own loss.
 pub const SIDES_WEIGHT: f64 = 0.3;

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 
 use super::{
     AutoencoderObjective, DenoiserObjective, LatentSet, PreferenceModel, PreferenceObjective,
-    TextToLatent, fourier::with_fourier_positions, places_outputs, recipe,
+    TextToLatent, contents_outputs, fourier::with_fourier_positions, places_outputs, recipe,
 };
 use crate::{
     data::{
@@ -258,10 +258,13 @@ impl Pretraining {
         let clip: ClipConfig = recipe::read(config.clone());
         let device = self.device.clone().autodiff();
         let seed = SEED + 10 * stage as u64;
+        let readout = |outputs| {
+            LinearConfig::new(clip.vision_config.hidden_size, outputs).init(&device)
+        };
         let model = PreferenceModel {
             clip: clip.init(&device),
-            places: LinearConfig::new(clip.vision_config.hidden_size, places_outputs())
-                .init(&device),
+            places: readout(places_outputs()),
+            contents: readout(contents_outputs()),
         };
         let model = with_fourier_positions(reinit(model, seed), &device);
         let from = recipe::RENDERED_UPDATES;
@@ -279,6 +282,7 @@ impl Pretraining {
             preferences: 24,
             drawn,
             places_weight: recipe::PLACES_WEIGHT,
+            contents_weight: recipe::CONTENTS_WEIGHT,
             tokenizer: tokenizer.clone(),
             device,
         };
