@@ -64,6 +64,8 @@ impl Hub {
             return cached(&repository);
         }
         let listing = repository.list()?;
+        // Offline it tells a download that broke off from a whole one.
+        repository.keep(&listing)?;
         let index = || {
             repository.get(&listing.commit, select::INDEX, observer)?;
             repository.read_text(&listing.commit, select::INDEX)
@@ -120,12 +122,21 @@ fn wanted(
     }
 }
 
-/// The folder of a model in the cache.
+/// The folder of a model in the cache. Whether all of it is there is known where its list was kept.
 fn cached(repository: &Repository) -> Result<PathBuf, HubError> {
-    let folder = repository.folder(&repository.cached_commit()?);
+    let commit = repository.cached_commit()?;
+    let folder = repository.folder(&commit);
     let known = [select::INDEX, "config.json", "open_clip_config.json"];
-    match known.iter().any(|file| folder.join(file).is_file()) {
-        true => Ok(folder),
-        false => Err(repository.not_cached("")),
+    if !known.iter().any(|file| folder.join(file).is_file()) {
+        return Err(repository.not_cached(""));
     }
+    if let Some(listing) = repository.kept_list(&commit)? {
+        let index = || repository.read_text(&commit, select::INDEX);
+        let wanted = wanted(repository, &listing, index)?;
+        let missing = |file: &&HubFile| !file.is_cached && wanted.contains(&file.path);
+        if let Some(file) = listing.files.iter().find(missing) {
+            return Err(repository.not_cached(&file.path));
+        }
+    }
+    Ok(folder)
 }

@@ -139,24 +139,30 @@ impl Repository {
     /// list, or else those that are there.
     pub(super) fn cached_list(&self) -> Result<Listing, HubError> {
         let commit = self.cached_commit()?;
-        let folder = self.folder(&commit);
-        let kept = input::read_text(&self.list_path(&commit)).ok();
-        let kept = kept.and_then(|text| serde_json::from_str::<Listing>(&text).ok());
-        let mut listing = match kept {
-            Some(listing) => listing,
-            None => {
-                let mut files = Vec::new();
-                files_below(&folder, "", &mut files);
-                Listing { commit, files }
-            }
-        };
-        for file in &mut listing.files {
-            file.is_cached = checked_path(&file.path).is_ok_and(|path| folder.join(path).exists());
-        }
+        let listing = self.kept_list(&commit)?.unwrap_or_else(|| {
+            let mut files = Vec::new();
+            files_below(&self.folder(&commit), "", &mut files);
+            Listing { commit, files }
+        });
         match listing.files.iter().any(|file| file.is_cached) {
             true => Ok(listing),
             false => Err(self.not_cached("")),
         }
+    }
+
+    /// The list of a commit that an earlier command kept, and which of its files are there. A
+    /// model that Python downloaded has none, nor has one whose list cannot be read.
+    pub(super) fn kept_list(&self, commit: &str) -> Result<Option<Listing>, HubError> {
+        let kept = input::read_text(&self.list_path(checked_name(commit)?)).ok();
+        let kept = kept.and_then(|text| serde_json::from_str::<Listing>(&text).ok());
+        let folder = self.folder(commit);
+        Ok(kept.map(|mut listing| {
+            for file in &mut listing.files {
+                file.is_cached =
+                    checked_path(&file.path).is_ok_and(|path| folder.join(path).exists());
+            }
+            listing
+        }))
     }
 
     /// The commit that the revision was at when it was last asked for.
@@ -248,6 +254,9 @@ impl Repository {
         if there.exists() {
             return input::read_text(&there)
                 .map_err(|source| HubError::Cache { path: there, source });
+        }
+        if self.hub.offline {
+            return Err(self.not_cached(file));
         }
         let failed =
             |error| HubError::from_api(self, file, ApiError::RequestError(Box::new(error)));

@@ -117,8 +117,13 @@ fn damage_is_found_and_removed() {
     let hub = hub(&server, cache.path());
     let error = fetch(&hub).unwrap_err();
     assert!(matches!(&error, HubError::Damaged { file, .. } if file == WEIGHTS), "{error}");
+    // Offline nobody can finish it, and what there is is no model.
+    let offline = Hub { offline: true, ..hub.clone() };
+    let error = fetch(&offline).unwrap_err();
+    assert!(matches!(&error, HubError::NotCached { file, .. } if file == WEIGHTS), "{error}");
     server.change(|shop| shop.spoils = None);
     let folder = fetch(&hub).unwrap();
+    assert_eq!(fetch(&offline).unwrap(), folder);
     assert_eq!(std::fs::read(folder.join(WEIGHTS)).unwrap(), shop().files[WEIGHTS]);
 }
 

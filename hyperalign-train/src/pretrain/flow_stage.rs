@@ -66,7 +66,10 @@ impl Pretraining {
         self.component(&part("text_encoder"), text_encoder, &clip, TRANSFORMERS)?;
         self.component(&part("text_encoder_2"), text_encoder_2, &recipe::t5(words), TRANSFORMERS)?;
         self.component(&part("transformer"), transformer, &recipe::transformer(), DIFFUSERS)?;
-        self.component(&part("vae"), vae, &recipe::vae(), DIFFUSERS)?;
+        let mut config = recipe::vae();
+        // Python's pipeline wants one of a flow's autoencoder.
+        config["shift_factor"] = 0.0.into();
+        self.component(&part("vae"), vae, &config, DIFFUSERS)?;
         self.tokenizer_files(&part("tokenizer"), tokenizer)?;
         self.tokenizer_files(&part("tokenizer_2"), tokenizer)?;
         let scheduler = recipe::flow_scheduler();
@@ -76,8 +79,8 @@ impl Pretraining {
             "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
             "text_encoder": ["transformers", "CLIPTextModel"],
             "text_encoder_2": ["transformers", "T5EncoderModel"],
-            "tokenizer": ["transformers", "CLIPTokenizer"],
-            "tokenizer_2": ["transformers", "T5TokenizerFast"],
+            "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+            "tokenizer_2": ["transformers", "PreTrainedTokenizerFast"],
             "transformer": ["diffusers", "FluxTransformer2DModel"],
             "vae": ["diffusers", "AutoencoderKL"],
         });

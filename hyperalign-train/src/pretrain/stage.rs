@@ -240,7 +240,7 @@ impl Pretraining {
             "_class_name": "StableDiffusionPipeline",
             "scheduler": ["diffusers", "DDIMScheduler"],
             "text_encoder": ["transformers", "CLIPTextModel"],
-            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
             "unet": ["diffusers", "UNet2DConditionModel"],
             "vae": ["diffusers", "AutoencoderKL"],
         });
@@ -335,11 +335,7 @@ impl Pretraining {
         tokenizer: &Tokenizer,
     ) -> Result<(), PretrainError> {
         write(&dir.join("tokenizer.json"), tokenizer.to_json()?.as_bytes())?;
-        let config = json!({
-            "model_max_length": recipe::CONTEXT_LENGTH,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-        });
-        write_json(&dir.join("tokenizer_config.json"), &config)
+        write_json(&dir.join("tokenizer_config.json"), &tokenizer.config_json())
     }
 
     pub(super) fn component<M: Module>(
