@@ -14,7 +14,9 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::{
-    contract::{AdapterSource, Answer, Conditioning, Denoiser, Held, NoAdapter, TextWatch},
+    contract::{
+        AdapterSource, Answer, Conditioning, Denoiser, Fresh, Held, NoAdapter, PassStart, TextWatch,
+    },
     diffusion::Renoising,
     lora::LoraSet,
     schedule::Scheduler,
@@ -115,11 +117,19 @@ impl<'a> Sampler<'a> {
     ///
     /// Panics if the trajectory has no step left.
     pub fn held(&self, trajectory: &Trajectory) -> Option<Held> {
+        self.refreshed(trajectory).0
+    }
+
+    /// The same, and the beginning of the evaluation where the source of the update has made it.
+    fn refreshed(&self, trajectory: &Trajectory) -> (Option<Held>, Option<PassStart>) {
         let Trajectory { i, ref sample, ref held, .. } = *trajectory;
         assert!(i < self.scheduler.steps(), "the trajectory is at its end");
         let timestep = self.scheduler.timestep(i);
         let update = self.adapter.refresh(i, held.as_ref(), sample, timestep, self.conditioning);
-        update.map(|lora| Held { lora, since: i }).or_else(|| held.clone())
+        match update {
+            Some(Fresh { lora, start }) => (Some(Held { lora, since: i }), start),
+            None => (held.clone(), None),
+        }
     }
 
     /// Evaluates the network at the sample of `trajectory`, with the update that its step is taken
@@ -129,7 +139,8 @@ impl<'a> Sampler<'a> {
     ///
     /// Panics if the trajectory has no step left, and if the prompts are not those of its rows.
     pub fn look(&self, trajectory: &Trajectory) -> Look {
-        self.look_with(trajectory, self.held(trajectory), None)
+        let (held, start) = self.refreshed(trajectory);
+        self.look_from(start.as_ref(), trajectory, held, None)
     }
 
     /// [`look`](Self::look) with an update that the caller has, as one that was
@@ -145,14 +156,26 @@ impl<'a> Sampler<'a> {
         held: Option<Held>,
         watch: Option<TextWatch>,
     ) -> Look {
+        self.look_from(None, trajectory, held, watch)
+    }
+
+    fn look_from(
+        &self,
+        start: Option<&PassStart>,
+        trajectory: &Trajectory,
+        held: Option<Held>,
+        watch: Option<TextWatch>,
+    ) -> Look {
         let Trajectory { i, ref sample, ref history, .. } = *trajectory;
         let batch = sample.dims()[0];
         assert!(i < self.scheduler.steps(), "the trajectory is at its end");
         assert_eq!(self.conditioning.batch(), batch, "one prompt for each row of the batch");
         let timesteps = Tensor::full([batch], self.scheduler.timestep(i), &sample.device());
         let lora = held.as_ref().map(|held| &held.lora);
-        let Answer { output: model_output, correction } =
-            self.denoiser.answer(sample.clone(), timesteps, self.conditioning, lora, watch);
+        let sample_in = sample.clone();
+        let answer =
+            self.denoiser.answer_from(start, sample_in, timesteps, self.conditioning, lora, watch);
+        let Answer { output: model_output, correction } = answer;
         let mut history = history.clone();
         let transition =
             self.scheduler.transition(i, model_output.clone(), sample.clone(), &mut history);

@@ -63,7 +63,7 @@ fn a_batch_is_its_rows() {
         let base = small_flux(distilled, &testing::device());
         let (sample, times, conditioning) = inputs(&base);
         let adapter: Adapter = shaken(meta(&base, None).init(1, &testing::device()).unwrap(), 0.3);
-        let update = |sample, times, c: &Conditioning| adapter.emit(&base, sample, times, c).0;
+        let update = |sample, times, c: &Conditioning| adapter.emit(&base, sample, times, c).lora;
         let lora = update(sample.clone(), times.clone(), &conditioning);
         let whole = base.predict(sample.clone(), times.clone(), &conditioning, Some(&lora));
         for k in 0..4 {

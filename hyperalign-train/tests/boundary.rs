@@ -85,7 +85,7 @@ fn cases() -> Vec<Case> {
 impl Case {
     fn emit(&self) -> LoraSet {
         let (sample, times) = (self.sample.clone(), self.times.clone());
-        self.adapter.emit(self.base.as_ref(), sample, times, &self.conditioning).0
+        self.adapter.emit(self.base.as_ref(), sample, times, &self.conditioning).lora
     }
 
     /// Some loss of each sample; that of the last one is steep.

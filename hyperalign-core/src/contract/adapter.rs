@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::Conditioning;
+use super::{Conditioning, PassStart};
 use crate::lora::LoraSet;
 
 /// The update that a trajectory is sampled with, and since when.
@@ -39,6 +39,22 @@ impl Held {
     }
 }
 
+/// An update as it comes from its source.
+#[derive(Debug, Clone)]
+pub struct Fresh {
+    /// The update.
+    pub lora: LoraSet,
+    /// What the source has computed of the evaluation that the update is for.
+    pub start: Option<PassStart>,
+}
+
+/// An update whose source has looked at nothing.
+impl From<LoraSet> for Fresh {
+    fn from(lora: LoraSet) -> Self {
+        Self { lora, start: None }
+    }
+}
+
 /// A source of LoRA updates along a trajectory.
 ///
 /// The sampler asks before every evaluation. A source that has an update gives one whenever none
@@ -59,7 +75,7 @@ pub trait AdapterSource {
         sample: &Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
-    ) -> Option<LoraSet>;
+    ) -> Option<Fresh>;
 }
 
 /// No update: the base as it is.
@@ -74,7 +90,7 @@ impl AdapterSource for NoAdapter {
         _: &Tensor<4>,
         _: f64,
         _: &Conditioning,
-    ) -> Option<LoraSet> {
+    ) -> Option<Fresh> {
         None
     }
 }
@@ -94,7 +110,7 @@ impl AdapterSource for StaticAdapter {
         _: &Tensor<4>,
         _: f64,
         _: &Conditioning,
-    ) -> Option<LoraSet> {
-        held.is_none().then(|| self.0.clone())
+    ) -> Option<Fresh> {
+        held.is_none().then(|| self.0.clone().into())
     }
 }

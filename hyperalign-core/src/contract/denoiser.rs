@@ -1,5 +1,7 @@
 //! The contract between the sampler and a network.
 
+use std::{any::Any, fmt, sync::Arc};
+
 use burn::tensor::Tensor;
 
 use crate::{lora::LoraSet, rows::select_rows};
@@ -116,6 +118,29 @@ impl Correction {
 /// less where the picture looks at itself too.
 pub type TextWatch<'a> = &'a dyn Fn(Tensor<4>);
 
+/// The beginning of an evaluation, from before its update was known: what the first blocks of the
+/// network made of a sample. What is inside is between a network and its encoder.
+#[derive(Clone)]
+pub struct PassStart(Arc<dyn Any + Send + Sync>);
+
+impl PassStart {
+    /// What only the network that made it can take up.
+    pub fn new(state: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(state))
+    }
+
+    /// What is inside, if it is of this kind.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for PassStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PassStart").finish_non_exhaustive()
+    }
+}
+
 /// A network that reads a noisy sample and predicts one of the quantities of [`Prediction`].
 ///
 /// The low-rank update is an argument, never a mutation: the rows of one batch carry different
@@ -151,6 +176,21 @@ pub trait Denoiser {
         self.answer(sample, timesteps, conditioning, lora, None).output
     }
 
+    /// [`answer`](Self::answer), going on from `start` where the network can. It is of the last rows
+    /// of the batch, as many as it has, and no delta of `lora` changes what came before it.
+    fn answer_from(
+        &self,
+        start: Option<&PassStart>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        let _ = start;
+        self.answer(sample, timesteps, conditioning, lora, watch)
+    }
+
     /// Whether [`answer`](Self::answer) has something to show.
     fn shows_text(&self) -> bool {
         false
@@ -170,6 +210,18 @@ impl<T: Denoiser + ?Sized> Denoiser for Box<T> {
         watch: Option<TextWatch>,
     ) -> Answer {
         (**self).answer(sample, timesteps, conditioning, lora, watch)
+    }
+
+    fn answer_from(
+        &self,
+        start: Option<&PassStart>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        (**self).answer_from(start, sample, timesteps, conditioning, lora, watch)
     }
 
     fn shows_text(&self) -> bool {

@@ -11,9 +11,9 @@ mod prompt;
 mod reward;
 mod row;
 
-pub use adapter::{AdapterSource, Held, NoAdapter, StaticAdapter};
+pub use adapter::{AdapterSource, Fresh, Held, NoAdapter, StaticAdapter};
 pub use decoder::Decoder;
-pub use denoiser::{Answer, Conditioning, Correction, Denoiser, Prediction, TextWatch};
+pub use denoiser::{Answer, Conditioning, Correction, Denoiser, PassStart, Prediction, TextWatch};
 pub use prompt::Prompt;
 pub use reward::{Reads, Reward, RewardTerm, ScoreError, ScoreThose};
 pub use row::{Exclude, Include, Relation, Row, RowError, Task};

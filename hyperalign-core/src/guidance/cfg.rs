@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    contract::{Answer, Conditioning, Correction, Denoiser, Prediction, TextWatch},
+    contract::{Answer, Conditioning, Correction, Denoiser, PassStart, Prediction, TextWatch},
     lora::LoraSet,
 };
 
@@ -37,8 +37,21 @@ impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
         lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
     ) -> Answer {
+        self.answer_from(None, sample, timesteps, conditioning, lora, watch)
+    }
+
+    /// The conditional rows are the last ones: a start of theirs is one of the batch's.
+    fn answer_from(
+        &self,
+        start: Option<&PassStart>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
         if self.guidance_scale == 1.0 {
-            return self.denoiser.answer(sample, timesteps, conditioning, lora, watch);
+            return self.denoiser.answer_from(start, sample, timesteps, conditioning, lora, watch);
         }
         let batch = conditioning.batch();
         let unconditional = match self.unconditional.batch() {
@@ -56,7 +69,8 @@ impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
         let watch = conditional_rows.as_ref().map(|watch| watch as TextWatch);
         let sample = sample.repeat_dim(0, 2);
         let timesteps = timesteps.repeat_dim(0, 2);
-        let answer = self.denoiser.answer(sample, timesteps, &rows, lora.as_ref(), watch);
+        let lora = lora.as_ref();
+        let answer = self.denoiser.answer_from(start, sample, timesteps, &rows, lora, watch);
         let output = answer.output;
         let unconditional = output.clone().slice(0..batch);
         let conditional = output.slice(batch..2 * batch);

@@ -13,6 +13,7 @@ mod config;
 mod double;
 mod embedding;
 mod feed_forward;
+mod input;
 mod model;
 mod modulation;
 mod pack;
@@ -20,7 +21,8 @@ mod rotary;
 mod single;
 
 pub use config::FluxConfig;
-pub use model::{FluxInput, FluxTransformer};
+pub use input::{FluxInput, FluxStart};
+pub use model::FluxTransformer;
 pub(crate) use pack::PATCH;
 pub use pack::{image_positions, pack, text_positions, unpack};
 pub use rotary::{Position, Rotary};

@@ -1,5 +1,7 @@
 //! The network as a whole.
 
+use std::ops::Range;
+
 use burn::{
     module::Module,
     nn::{Initializer, Linear, LinearConfig},
@@ -13,12 +15,12 @@ use hyperalign_core::{
 };
 
 use super::{
-    FluxConfig,
+    FluxConfig, FluxInput, FluxStart,
     around::{Around, run_block},
     double::DoubleBlock,
     embedding::TimeTextEmbedding,
     modulation::{Modulation, modulate},
-    rotary::{Position, Rotary},
+    rotary::Rotary,
     single::SingleBlock,
 };
 use crate::{
@@ -44,26 +46,6 @@ pub struct FluxTransformer {
     proj_out: Linear,
     #[module(skip)]
     config: FluxConfig,
-}
-
-/// What the network reads.
-#[derive(Debug, Clone)]
-pub struct FluxInput {
-    /// Packed noisy latents, `[batch, image_tokens, in_channels]`.
-    pub tokens: Tensor<3>,
-    /// Noise levels in `[0, 1]`, `[batch]`.
-    pub timesteps: Tensor<1>,
-    /// Weights of the guidance that the network was distilled from, `[batch]`, where it reads
-    /// them.
-    pub guidance: Option<Tensor<1>>,
-    /// Token states of the text encoder, `[batch, text_tokens, joint_attention_dim]`.
-    pub context: Tensor<3>,
-    /// Pooled text features, `[batch, pooled_projection_dim]`.
-    pub pooled: Tensor<2>,
-    /// Positions of the text tokens.
-    pub text_positions: Vec<Position>,
-    /// Positions of the image tokens.
-    pub image_positions: Vec<Position>,
 }
 
 /// Text and image tokens as one, and what every block reads beside them.
@@ -149,7 +131,25 @@ impl FluxTransformer {
     ///
     /// Panics if the shapes of `input` are not those of [`FluxInput`].
     pub fn forward(&self, input: FluxInput, lora: Option<&LoraSet>) -> Tensor<3> {
-        self.run(input, Scope::root(lora, None))
+        self.run(None, input, Scope::root(lora, None))
+    }
+
+    /// [`forward`](Self::forward), going on from `start`, which is of the last rows of the batch.
+    ///
+    /// # Panics
+    ///
+    /// Panics as [`forward`](Self::forward) does, and if `lora` changes a layer that does not
+    /// [come behind](Self::comes_behind) the start.
+    pub fn forward_from(
+        &self,
+        start: &FluxStart,
+        input: FluxInput,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<3> {
+        for (path, _) in lora.into_iter().flat_map(LoraSet::iter) {
+            assert!(self.comes_behind(start.blocks, path), "`{path}` has been passed already");
+        }
+        self.run(Some(start), input, Scope::root(lora, None))
     }
 
     /// [`forward`](Self::forward), showing `watch` where the image looks at the text, by the double
@@ -160,7 +160,7 @@ impl FluxTransformer {
         lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
     ) -> Tensor<3> {
-        self.run(input, Scope::root(lora, None).watching(watch))
+        self.run(None, input, Scope::root(lora, None).watching(watch))
     }
 
     /// [`forward`](Self::forward), showing the output of each module to `observer`.
@@ -170,7 +170,7 @@ impl FluxTransformer {
         lora: Option<&LoraSet>,
         observer: Observer<'_>,
     ) -> Tensor<3> {
-        self.run(input, Scope::root(lora, Some(observer)))
+        self.run(None, input, Scope::root(lora, Some(observer)))
     }
 
     /// The image stream after the first `blocks` double blocks, without any update.
@@ -186,19 +186,42 @@ impl FluxTransformer {
     ///
     /// Panics if the shapes of `input` are not those of [`FluxInput`].
     pub fn encode(&self, input: FluxInput, blocks: usize) -> Tensor<3> {
-        let image_tokens = input.image_positions.len();
-        let output = input.tokens.dtype();
-        let streams = self.streams(input, Scope::bare());
-        let x = self.double_blocks(&streams, blocks);
-        to(x.narrow(1, streams.around.text_tokens, image_tokens), output)
+        self.encode_start(input, blocks).0
     }
 
-    fn run(&self, input: FluxInput, scope: Scope<'_>) -> Tensor<3> {
+    /// [`encode`](Self::encode), and all that [`forward_from`](Self::forward_from) needs to go on.
+    ///
+    /// # Panics
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_start(&self, input: FluxInput, blocks: usize) -> (Tensor<3>, FluxStart) {
         let image_tokens = input.image_positions.len();
         let output = input.tokens.dtype();
-        let streams = self.streams(input, scope);
-        let mut x = self.double_blocks(&streams, self.transformer_blocks.len());
-        let Streams { around, scope, .. } = streams;
+        let Streams { x, around, scope } = self.streams(input, Scope::bare());
+        let x = self.double_blocks(x, 0..blocks, &around, &scope);
+        let features = x.clone().narrow(1, around.text_tokens, image_tokens);
+        (to(features, output), FluxStart { blocks, x })
+    }
+
+    /// Whether the layer at `path` comes after the first `blocks` double blocks, so that an update
+    /// of it leaves their features as they are.
+    pub fn comes_behind(&self, blocks: usize, path: &str) -> bool {
+        let mut parts = path.split('.');
+        match (parts.next(), parts.next().and_then(|number| number.parse::<usize>().ok())) {
+            (Some("transformer_blocks"), Some(block)) => block >= blocks,
+            (Some("single_transformer_blocks" | "norm_out" | "proj_out"), _) => true,
+            _ => false,
+        }
+    }
+
+    fn run(&self, start: Option<&FluxStart>, input: FluxInput, scope: Scope<'_>) -> Tensor<3> {
+        let image_tokens = input.image_positions.len();
+        let output = input.tokens.dtype();
+        let all = self.transformer_blocks.len();
+        let begun = start.map(|start| (start.blocks, self.begun(start, &input)));
+        let Streams { x, around, scope } = self.streams(input, scope);
+        let (blocks, x) = begun.unwrap_or((0, x));
+        let mut x = self.double_blocks(x, blocks..all, &around, &scope);
         let text_tokens = around.text_tokens;
         for (i, block) in self.single_transformer_blocks.iter().enumerate() {
             let scope = scope.item("single_transformer_blocks", i).watching(None);
@@ -251,10 +274,28 @@ impl FluxTransformer {
         Streams { x: Tensor::cat(vec![text, image], 1), around, scope }
     }
 
-    fn double_blocks(&self, streams: &Streams<'_>, blocks: usize) -> Tensor<3> {
-        let Streams { x, around, scope } = streams;
-        let blocks = self.transformer_blocks.iter().take(blocks).enumerate();
-        blocks.fold(x.clone(), |x, (i, block)| {
+    /// The streams of the whole batch after the blocks of `start`, which has its last rows.
+    fn begun(&self, start: &FluxStart, input: &FluxInput) -> Tensor<3> {
+        let ([batch, ..], [rows, ..]) = (input.tokens.dims(), start.x.dims());
+        assert!(rows <= batch, "a start of {rows} rows for a batch of {batch}");
+        if rows == batch {
+            return start.x.clone();
+        }
+        // No update comes into it here, so none has to be cut.
+        let first = input.first(batch - rows);
+        let (_, first) = self.encode_start(first, start.blocks);
+        Tensor::cat(vec![first.x, start.x.clone()], 0)
+    }
+
+    fn double_blocks(
+        &self,
+        x: Tensor<3>,
+        blocks: Range<usize>,
+        around: &Around,
+        scope: &Scope<'_>,
+    ) -> Tensor<3> {
+        blocks.fold(x, |x, i| {
+            let block = &self.transformer_blocks[i];
             let scope = scope.item("transformer_blocks", i);
             run_block(block, x, around, &scope, DoubleBlock::forward)
         })

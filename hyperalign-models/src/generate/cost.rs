@@ -11,8 +11,8 @@ use std::{
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
     contract::{
-        Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, RewardTerm,
-        ScoreError, TextWatch,
+        Answer, Conditioning, Decoder, Denoiser, PassStart, Prediction, Prompt, Reads, Reward,
+        RewardTerm, ScoreError, TextWatch,
     },
     lora::LoraSet,
     sampler::StepState,
@@ -156,8 +156,20 @@ impl<T: Denoiser> Denoiser for Metered<'_, T> {
         lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
     ) -> Answer {
+        self.answer_from(None, sample, timesteps, conditioning, lora, watch)
+    }
+
+    fn answer_from(
+        &self,
+        start: Option<&PassStart>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
         add(&self.meter.denoiser_evaluations, sample.dims()[0]);
-        let answer = self.inner.answer(sample, timesteps, conditioning, lora, watch);
+        let answer = self.inner.answer_from(start, sample, timesteps, conditioning, lora, watch);
         if let Some(progress) = self.meter.progress {
             progress(*self.meter.best.lock().unwrap_or_else(PoisonError::into_inner));
         }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    contract::{AdapterSource, Conditioning, Held},
+    contract::{AdapterSource, Conditioning, Fresh, Held},
     lora::LoraSet,
 };
 use serde::Serialize;
@@ -74,15 +74,15 @@ impl AdapterSource for Dosed<'_> {
         sample: &Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
-    ) -> Option<LoraSet> {
+    ) -> Option<Fresh> {
         if self.dose.until.is_some_and(|until| i >= until) {
             // From here on an empty update is held.
-            return held.filter(|held| !held.lora.is_empty()).map(|_| LoraSet::default());
+            return held.filter(|held| !held.lora.is_empty()).map(|_| LoraSet::default().into());
         }
         // A sample that went back to an earlier step needs a new one.
         let held = held.filter(|held| !held.lora.is_empty());
-        let update = self.source.refresh(i, held, sample, timestep, conditioning)?;
-        Some(update.scaled(self.dose.scale))
+        let Fresh { lora, start } = self.source.refresh(i, held, sample, timestep, conditioning)?;
+        Some(Fresh { lora: lora.scaled(self.dose.scale), start })
     }
 }
 
@@ -118,16 +118,16 @@ mod tests {
             Conditioning { context: Tensor::<3>::zeros([1, 1, 1], &device), pooled: None };
         let ask = |i, held: Option<&Held>| source.refresh(i, held, &sample, 0.0, &conditioning);
 
-        let first = ask(0, None).expect("nothing is held");
+        let first = ask(0, None).expect("nothing is held").lora;
         assert_eq!(first.at("layer")[0].scale, 1.5);
         let held = Held { lora: first, since: 0 };
         assert!(ask(1, Some(&held)).is_none());
-        let ended = ask(2, Some(&held)).expect("what was held ends");
+        let ended = ask(2, Some(&held)).expect("what was held ends").lora;
         assert!(ended.is_empty());
         let held = Held { lora: ended, since: 2 };
         assert!(ask(3, Some(&held)).is_none());
         // A run that begins late is the base's; one that goes back is not.
         assert!(ask(3, None).is_none());
-        assert_eq!(ask(1, Some(&held)).expect("a new one").at("layer")[0].scale, 1.5);
+        assert_eq!(ask(1, Some(&held)).expect("a new one").lora.at("layer")[0].scale, 1.5);
     }
 }

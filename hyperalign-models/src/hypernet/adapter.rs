@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use hyperalign_core::{
-    contract::{AdapterSource, Conditioning, StaticAdapter},
+    contract::{AdapterSource, Conditioning, PassStart, StaticAdapter},
     lora::LoraSet,
 };
 
@@ -25,6 +25,24 @@ pub enum Adapter {
     StaticLora(StaticLora),
     /// Whole weights, the same for every prompt and step.
     FullWeights(FullWeights),
+}
+
+/// An update as an [`Adapter`] gives it.
+#[derive(Debug, Clone)]
+pub struct Emission {
+    /// The update.
+    pub lora: LoraSet,
+    /// The emitted factors where they depend on what was read, `[batch, targets, rank * (a + b)]`.
+    pub factors: Option<Tensor<3>>,
+    /// The beginning of the base's evaluation of the same sample, where what was read is that.
+    pub start: Option<PassStart>,
+}
+
+/// An update that depends on nothing.
+impl From<LoraSet> for Emission {
+    fn from(lora: LoraSet) -> Self {
+        Self { lora, factors: None, start: None }
+    }
 }
 
 impl Adapter {
@@ -45,26 +63,27 @@ impl Adapter {
         }
     }
 
-    /// The update for these inputs, and the emitted factors where they depend on them.
+    /// The update for these inputs.
     ///
     /// # Shapes
     ///
-    /// As of [`Perception::features`]; factors: `[batch, targets, rank * (a + b)]`
+    /// As of [`Perception::features`].
     pub fn emit(
         &self,
         perception: &dyn Perception,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
-    ) -> (LoraSet, Option<Tensor<3>>) {
+    ) -> Emission {
         match self {
             Self::Hypernet(hypernet) => {
-                let input = hypernet.perceive(perception, sample, timesteps, conditioning);
+                let (input, start) =
+                    hypernet.perceive_start(perception, sample, timesteps, conditioning);
                 let (lora, factors) = hypernet.forward_with_factors(input);
-                (lora, Some(factors))
+                Emission { lora, factors: Some(factors), start }
             }
-            Self::StaticLora(lora) => (lora.forward(), None),
-            Self::FullWeights(weights) => (weights.forward(), None),
+            Self::StaticLora(lora) => lora.forward().into(),
+            Self::FullWeights(weights) => weights.forward().into(),
         }
     }
 

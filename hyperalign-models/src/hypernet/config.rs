@@ -164,6 +164,17 @@ pub enum ConfigError {
         /// How many blocks there are to choose from.
         depths: usize,
     },
+    /// The base has fewer blocks than are to be left alone.
+    #[error(
+        "`frozen_blocks` is {blocks}, but the perception encoder of this base has {depths} blocks; \
+         take 0 to {depths}"
+    )]
+    Frozen {
+        /// What was given.
+        blocks: usize,
+        /// How many blocks there are.
+        depths: usize,
+    },
     /// No layer that can be adapted is called so.
     #[error(
         "no layer of this base that can be adapted ends in `{given}`; take some of {}, with or \

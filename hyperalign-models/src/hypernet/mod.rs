@@ -25,7 +25,7 @@ mod source;
 mod static_lora;
 mod variation;
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, Emission};
 pub use config::{ConfigError, HypernetConfig, Variant};
 pub use error::AdapterError;
 pub use full_weights::{FullWeights, FullWeightsConfig};

@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use hyperalign_core::{
-    contract::Conditioning,
+    contract::{Conditioning, PassStart},
     fused::silu,
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
@@ -182,10 +182,33 @@ impl Hypernet {
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
     ) -> HypernetInput {
+        self.perceive_start(perception, sample, timesteps, conditioning).0
+    }
+
+    /// [`perceive`](Self::perceive), and the beginning of the base's own evaluation, where the
+    /// update that comes of it leaves that as it is.
+    pub fn perceive_start(
+        &self,
+        perception: &dyn Perception,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> (HypernetInput, Option<PassStart>) {
         let depth = self.config.encoder_depth;
-        let features = perception.features_at(depth, sample, timesteps.clone(), conditioning);
+        let time = timesteps.clone();
+        let (features, start) = match self.is_behind(perception) {
+            true => perception.start_at(depth, sample, time, conditioning),
+            false => (perception.features_at(depth, sample, time, conditioning), None),
+        };
         let timesteps = timesteps * perception.time_scale();
-        HypernetInput { features, context: conditioning.context.clone(), timesteps }
+        (HypernetInput { features, context: conditioning.context.clone(), timesteps }, start)
+    }
+
+    /// Whether all adapted layers [come behind](Perception::comes_behind) the encoder, so that the
+    /// base need not compute again what the network reads.
+    fn is_behind(&self, perception: &dyn Perception) -> bool {
+        let HypernetConfig { encoder_depth, targets, .. } = &self.config;
+        targets.iter().all(|target| perception.comes_behind(*encoder_depth, &target.path))
     }
 
     /// The update of every adapted layer.

@@ -1,7 +1,7 @@
 //! The perception encoder, seen from the hypernetwork.
 
 use burn::tensor::Tensor;
-use hyperalign_core::contract::Conditioning;
+use hyperalign_core::contract::{Conditioning, PassStart};
 
 /// A frozen encoder of (latents, timestep, prompt): the first half of the base itself.
 pub trait Perception {
@@ -33,6 +33,26 @@ pub trait Perception {
         conditioning: &Conditioning,
     ) -> Tensor<4> {
         self.features_at(None, sample, timesteps, conditioning)
+    }
+
+    /// [`features_at`](Self::features_at), and the beginning of the base's own evaluation of the same
+    /// rows: what the encoder computed, and the evaluation need not compute again. It holds as long
+    /// as no update changes a layer that does not [come behind](Self::comes_behind) the encoder.
+    fn start_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> (Tensor<4>, Option<PassStart>) {
+        (self.features_at(depth, sample, timesteps, conditioning), None)
+    }
+
+    /// Whether the layer at `path` comes behind the encoder, so that its features are the same
+    /// whatever changes that layer.
+    fn comes_behind(&self, depth: Option<usize>, path: &str) -> bool {
+        let _ = (depth, path);
+        false
     }
 
     /// How many blocks the encoder has, after any of which it may be cut off; 0 for an encoder of

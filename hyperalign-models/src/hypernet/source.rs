@@ -1,10 +1,7 @@
 //! A hypernetwork as the sampler's adapter source.
 
 use burn::tensor::Tensor;
-use hyperalign_core::{
-    contract::{AdapterSource, Conditioning, Held},
-    lora::LoraSet,
-};
+use hyperalign_core::contract::{AdapterSource, Conditioning, Fresh, Held};
 
 use super::{Hypernet, Perception, Variant};
 
@@ -36,13 +33,14 @@ impl AdapterSource for HyperSource<'_> {
         sample: &Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
-    ) -> Option<LoraSet> {
+    ) -> Option<Fresh> {
         self.variant.is_due(i, &self.key_steps, held).then(|| {
             let batch = sample.dims()[0];
             let timesteps = Tensor::full([batch], timestep, &sample.device());
-            let input =
-                self.hypernet.perceive(self.perception, sample.clone(), timesteps, conditioning);
-            self.hypernet.forward(input)
+            let sample = sample.clone();
+            let (input, start) =
+                self.hypernet.perceive_start(self.perception, sample, timesteps, conditioning);
+            Fresh { lora: self.hypernet.forward(input), start }
         })
     }
 }

@@ -4,7 +4,7 @@ use std::{ops::Range, path::Path};
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    contract::Conditioning,
+    contract::{Conditioning, PassStart},
     diffusion::Process,
     lora::{LoraSet, LoraTarget},
     schedule::{Scheduler, Solver, SolverChoice},
@@ -33,6 +33,22 @@ impl Perception for StableDiffusion {
     ) -> Tensor<4> {
         let depth = depth.unwrap_or(self.depths());
         self.unet.encode(sample, timesteps, conditioning.context.clone(), depth)
+    }
+
+    fn start_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> (Tensor<4>, Option<PassStart>) {
+        let (depth, context) = (depth.unwrap_or(self.depths()), conditioning.context.clone());
+        let (features, start) = self.unet.encode_start(sample, timesteps, context, depth);
+        (features, Some(PassStart::new(start)))
+    }
+
+    fn comes_behind(&self, depth: Option<usize>, path: &str) -> bool {
+        self.unet.comes_behind(depth.unwrap_or(self.depths()), path)
     }
 
     fn depths(&self) -> usize {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Answer, Conditioning, Decoder, Denoiser, Prediction, TextWatch},
+    contract::{Conditioning, Decoder},
     lora::LoraSet,
     schedule::FlowSchedulerConfig,
 };
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clip::ClipTextModel,
-    flux::{FluxInput, FluxTransformer, PATCH, image_positions, pack, text_positions, unpack},
+    flux::{FluxTransformer, PATCH},
     t5::T5EncoderModel,
     tokenizer::{Tokenizer, TokenizerError},
     vae::AutoencoderKl,
@@ -25,9 +25,6 @@ use crate::{
 
 /// The class that `model_index.json` names.
 pub(super) const CLASS: &str = "FluxPipeline";
-
-/// The guidance weight that a distilled network is told where nobody says otherwise.
-const GUIDANCE: f64 = 3.5;
 
 /// A rectified flow with two text encoders: T5's token states for the attention, and CLIP's pooled
 /// state beside the time (Black Forest Labs 2024).
@@ -295,82 +292,6 @@ impl Flux {
             });
             fingerprint(&parts)
         })
-    }
-
-    /// Predicts the velocity with a network that is told `guidance`, if it reads that.
-    ///
-    /// # Shapes
-    ///
-    /// As of [`Denoiser::predict`].
-    pub(super) fn velocity(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        guidance: f64,
-        watch: Option<TextWatch>,
-    ) -> Tensor<4> {
-        let [_, _, height, width] = sample.dims();
-        let input = self.input(sample, timesteps, conditioning, guidance);
-        unpack(self.transformer.forward_watched(input, lora, watch), [height, width])
-    }
-
-    /// The image stream after the first `blocks` double blocks as a map, a patch a pixel.
-    pub(super) fn encode(
-        &self,
-        blocks: usize,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-    ) -> Tensor<4> {
-        let [batch, _, height, width] = sample.dims();
-        let input = self.input(sample, timesteps, conditioning, GUIDANCE);
-        let tokens = self.transformer.encode(input, blocks);
-        let dim = tokens.dims()[2];
-        tokens.swap_dims(1, 2).reshape([batch, dim, height / PATCH, width / PATCH])
-    }
-
-    fn input(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        guidance: f64,
-    ) -> FluxInput {
-        let [_, _, height, width] = sample.dims();
-        let told = self.transformer.config().guidance_embeds;
-        let pooled = conditioning.pooled.clone();
-        FluxInput {
-            guidance: told.then(|| timesteps.full_like(guidance)),
-            tokens: pack(sample),
-            timesteps,
-            context: conditioning.context.clone(),
-            pooled: pooled.expect("prompts that this model encoded have a pooled text"),
-            text_positions: text_positions(conditioning.context.dims()[1]),
-            image_positions: image_positions([height, width]),
-        }
-    }
-}
-
-impl Denoiser for Flux {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        self.velocity(sample, timesteps, conditioning, lora, GUIDANCE, watch).into()
-    }
-
-    fn shows_text(&self) -> bool {
-        true
-    }
-
-    fn prediction(&self) -> Prediction {
-        Prediction::Velocity
     }
 }
 

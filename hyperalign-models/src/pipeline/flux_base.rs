@@ -4,14 +4,14 @@ use std::{ops::Range, path::Path};
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    contract::{Answer, Conditioning, Denoiser, Prediction, TextWatch},
+    contract::{Conditioning, Denoiser, PassStart},
     diffusion::Process,
     guidance::ClassifierFreeGuidance,
     lora::{LoraSet, LoraTarget},
     schedule::{Scheduler, Solver, SolverChoice},
 };
 
-use super::Flux;
+use super::{Flux, flux_denoiser::Distilled};
 use crate::{
     base::{
         Adaptable, BaseError, Cut, Guided, Identity, LatentSpace, Plans, Preset, PromptEncoder,
@@ -33,9 +33,24 @@ impl Perception for Flux {
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
     ) -> Tensor<4> {
+        self.start_at(depth, sample, timesteps, conditioning).0
+    }
+
+    fn start_at(
+        &self,
+        depth: Option<usize>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> (Tensor<4>, Option<PassStart>) {
         let blocks = depth.unwrap_or(self.depths());
         assert!(blocks <= self.depths(), "{blocks} of {} double blocks", self.depths());
-        self.encode(blocks, sample, timesteps, conditioning)
+        let (features, start) = self.encode(blocks, sample, timesteps, conditioning);
+        (features, Some(PassStart::new(start)))
+    }
+
+    fn comes_behind(&self, depth: Option<usize>, path: &str) -> bool {
+        self.transformer.comes_behind(depth.unwrap_or(self.depths()), path)
     }
 
     fn depths(&self) -> usize {
@@ -93,7 +108,7 @@ impl Guided for Flux {
     /// the weight; any other is guided by an unconditional answer of its own.
     fn guided(&self, unconditional: Conditioning, guidance_scale: f64) -> Box<dyn Denoiser + '_> {
         match self.transformer.config().guidance_embeds {
-            true => Box::new(Distilled { base: self, guidance_scale }),
+            true => Box::new(Distilled::new(self, guidance_scale)),
             false => Box::new(ClassifierFreeGuidance::new(self, unconditional, guidance_scale)),
         }
     }
@@ -176,33 +191,5 @@ impl Adaptable for Flux {
 
     fn feature_dim(&self, _: Option<usize>) -> usize {
         self.transformer.config().dim()
-    }
-}
-
-/// A network that is told a guidance weight (Meng et al. 2023, arXiv:2210.03142, section 3.1).
-struct Distilled<'a> {
-    base: &'a Flux,
-    guidance_scale: f64,
-}
-
-impl Denoiser for Distilled<'_> {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        let guidance = self.guidance_scale;
-        self.base.velocity(sample, timesteps, conditioning, lora, guidance, watch).into()
-    }
-
-    fn shows_text(&self) -> bool {
-        true
-    }
-
-    fn prediction(&self) -> Prediction {
-        self.base.prediction()
     }
 }

@@ -7,6 +7,7 @@ mod base;
 mod error;
 mod flux;
 mod flux_base;
+mod flux_denoiser;
 mod flux_networks;
 mod flux_save;
 mod flux_single_file;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Answer, Conditioning, Decoder, Denoiser, Prediction, TextWatch},
+    contract::{Answer, Conditioning, Decoder, Denoiser, PassStart, Prediction, TextWatch},
     diffusion::Process,
     lora::LoraSet,
     schedule::SchedulerConfig,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clip::ClipTextModel,
     tokenizer::{Tokenizer, TokenizerError},
-    unet::Unet,
+    unet::{Unet, UnetStart},
     vae::AutoencoderKl,
     weights::{self, Folder},
 };
@@ -260,6 +260,25 @@ impl Denoiser for StableDiffusion {
     ) -> Answer {
         let context = conditioning.context.clone();
         self.unet.forward_watched(sample, timesteps, context, lora, watch).into()
+    }
+
+    fn answer_from(
+        &self,
+        start: Option<&PassStart>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer {
+        match start.and_then(PassStart::get::<UnetStart>) {
+            // Who looks on wants to see all of it.
+            Some(start) if watch.is_none() => {
+                let context = conditioning.context.clone();
+                self.unet.forward_from(start, sample, timesteps, context, lora).into()
+            }
+            _ => self.answer(sample, timesteps, conditioning, lora, watch),
+        }
     }
 
     fn shows_text(&self) -> bool {

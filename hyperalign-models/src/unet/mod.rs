@@ -6,14 +6,18 @@
 
 mod attention;
 mod config;
+mod denoiser;
 mod down;
 mod feed_forward;
 mod mid;
 mod model;
 mod pass;
+mod start;
 mod transformer;
 mod up;
 
 pub use crate::scope::{Observer, Tap};
 pub use config::{BlockKind, PerBlock, UnetConfig};
-pub use model::{Unet, UnetDenoiser};
+pub use denoiser::UnetDenoiser;
+pub use model::Unet;
+pub use start::UnetStart;

@@ -6,13 +6,15 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 use hyperalign_core::{
-    contract::{Answer, Conditioning, Denoiser, Prediction, TextWatch},
+    contract::TextWatch,
     fused::silu,
     lora::LoraSet,
     precision::{group_norm, like, to},
 };
 
-use super::{config::UnetConfig, down::DownBlock, mid::MidBlock, pass::Pass, up::UpBlock};
+use super::{
+    config::UnetConfig, down::DownBlock, mid::MidBlock, pass::Pass, start::UnetStart, up::UpBlock,
+};
 use crate::{
     blocks::{conv3x3, zero_conv3x3},
     scope::{Observer, Scope},
@@ -89,7 +91,27 @@ impl Unet {
         context: Tensor<3>,
         lora: Option<&LoraSet>,
     ) -> Tensor<4> {
-        self.run(sample, timesteps, context, lora, None, None)
+        self.run(None, sample, timesteps, context, lora, None, None)
+    }
+
+    /// [`forward`](Self::forward), going on from `start`, which is of the last rows of the batch.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `lora` changes a layer that does not [come behind](Self::comes_behind) the start.
+    pub fn forward_from(
+        &self,
+        start: &UnetStart,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        context: Tensor<3>,
+        lora: Option<&LoraSet>,
+    ) -> Tensor<4> {
+        let paths = lora.into_iter().flat_map(LoraSet::iter);
+        for (path, _) in paths {
+            assert!(self.comes_behind(start.depth, path), "`{path}` has been passed already");
+        }
+        self.run(Some(start), sample, timesteps, context, lora, None, None)
     }
 
     /// [`forward`](Self::forward), showing `watch` where the picture looks at the text, by the
@@ -102,7 +124,7 @@ impl Unet {
         lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
     ) -> Tensor<4> {
-        self.run(sample, timesteps, context, lora, None, watch)
+        self.run(None, sample, timesteps, context, lora, None, watch)
     }
 
     /// [`forward`](Self::forward), showing the output of each module to `observer`.
@@ -114,11 +136,13 @@ impl Unet {
         lora: Option<&LoraSet>,
         observer: Observer<'_>,
     ) -> Tensor<4> {
-        self.run(sample, timesteps, context, lora, Some(observer), None)
+        self.run(None, sample, timesteps, context, lora, Some(observer), None)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what the public forms leave out")]
     fn run(
         &self,
+        start: Option<&UnetStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         context: Tensor<3>,
@@ -130,8 +154,10 @@ impl Unet {
         let context = self.to_own(context);
         let time = self.time(timesteps, &Scope::root(lora, observer));
         let pass = Pass::new(&time, &context, lora, observer).watching(watch);
-        let (x, mut skips) = self.descend(sample, &pass, self.down_blocks.len());
-        let mut x = self.mid_block.forward(x, &pass.child("mid_block"));
+        let UnetStart { mut x, mut skips, .. } = match start {
+            Some(start) => self.go_on(start, sample, &pass),
+            None => self.descend(self.enter(sample, &pass), self.depths(), &pass),
+        };
         for (i, block) in self.up_blocks.iter().enumerate() {
             x = block.forward(x, &pass.item("up_blocks", i), &mut skips);
         }
@@ -168,17 +194,40 @@ impl Unet {
         context: Tensor<3>,
         depth: usize,
     ) -> Tensor<4> {
+        self.encode_start(sample, timesteps, context, depth).0
+    }
+
+    /// [`encode`](Self::encode), and all that [`forward_from`](Self::forward_from) needs to go on.
+    ///
+    /// # Panics
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_start(
+        &self,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        context: Tensor<3>,
+        depth: usize,
+    ) -> (Tensor<4>, UnetStart) {
         assert!((1..=self.depths()).contains(&depth), "{depth} of {} blocks", self.depths());
         let output = sample.dtype();
         let context = self.to_own(context);
         let time = self.time(timesteps, &Scope::bare());
         let pass = Pass::new(&time, &context, None, None);
-        let (x, _) = self.descend(sample, &pass, depth);
-        let x = match depth == self.depths() {
-            true => self.mid_block.forward(x, &pass.child("mid_block")),
-            false => x,
-        };
-        to(x, output)
+        let start = self.descend(self.enter(sample, &pass), depth, &pass);
+        (to(start.x.clone(), output), start)
+    }
+
+    /// Whether the layer at `path` comes after the first `depth` blocks of the way down, so that an
+    /// update of it leaves their features as they are.
+    pub fn comes_behind(&self, depth: usize, path: &str) -> bool {
+        let mut parts = path.split('.');
+        match (parts.next(), parts.next().and_then(|number| number.parse::<usize>().ok())) {
+            (Some("down_blocks"), Some(block)) => block >= depth,
+            (Some("mid_block"), _) => depth < self.depths(),
+            (Some("up_blocks" | "conv_out"), _) => true,
+            _ => false,
+        }
     }
 
     /// `x` in the format of the weights.
@@ -194,49 +243,46 @@ impl Unet {
         silu(self.time_embedding.forward(sinusoids, &scope.child("time_embedding")))
     }
 
-    /// The feature map after at most `depth` blocks, and the skips.
-    fn descend(
-        &self,
-        sample: Tensor<4>,
-        pass: &Pass<'_>,
-        depth: usize,
-    ) -> (Tensor<4>, Vec<Tensor<4>>) {
+    /// The first feature map, which every block goes on from.
+    fn enter(&self, sample: Tensor<4>, pass: &Pass<'_>) -> UnetStart {
         let [batch, _, _, _] = sample.dims();
         assert_shape!(sample, [_, self.config.in_channels, _, _]);
         assert_shape!(pass.time, [batch, _]);
         assert_shape!(pass.context, [batch, _, self.config.cross_attention_dim]);
         let x = pass.conv("conv_in", &self.conv_in, self.to_own(sample));
-        let mut x = pass.child("conv_in").map(x);
-        let mut skips = vec![x.clone()];
-        for (i, block) in self.down_blocks.iter().enumerate().take(depth) {
+        let x = pass.child("conv_in").map(x);
+        UnetStart { depth: 0, skips: vec![x.clone()], x }
+    }
+
+    /// Goes on through the blocks of the way down, whose last is the middle, until there are `depth`.
+    fn descend(&self, start: UnetStart, depth: usize, pass: &Pass<'_>) -> UnetStart {
+        let UnetStart { depth: done, mut x, mut skips } = start;
+        for (i, block) in self.down_blocks.iter().enumerate().take(depth).skip(done) {
             x = block.forward(x, &pass.item("down_blocks", i), &mut skips);
         }
-        (x, skips)
-    }
-}
-
-/// A [`Unet`] together with what it was trained to predict.
-#[derive(Debug, Clone)]
-pub struct UnetDenoiser {
-    /// The network.
-    pub unet: Unet,
-    /// What its output means; the `prediction_type` of the folder's scheduler.
-    pub prediction: Prediction,
-}
-
-impl Denoiser for UnetDenoiser {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        _: Option<TextWatch>,
-    ) -> Answer {
-        Answer::from(self.unet.forward(sample, timesteps, conditioning.context.clone(), lora))
+        if done < depth && depth == self.depths() {
+            x = self.mid_block.forward(x, &pass.child("mid_block"));
+        }
+        UnetStart { depth, x, skips }
     }
 
-    fn prediction(&self) -> Prediction {
-        self.prediction
+    /// The end of the way down for the whole batch, of whose last rows `start` has the beginning.
+    fn go_on(&self, start: &UnetStart, sample: Tensor<4>, pass: &Pass<'_>) -> UnetStart {
+        let [batch, ..] = sample.dims();
+        let [rows, ..] = start.x.dims();
+        assert!(rows <= batch, "a start of {rows} rows for a batch of {batch}");
+        let first = batch - rows;
+        let whole = match first {
+            0 => start.clone(),
+            _ => {
+                let (time, context) = (pass.time.clone(), pass.context.clone());
+                let (time, context) = (time.narrow(0, 0, first), context.narrow(0, 0, first));
+                // No update comes into it here, so none has to be cut.
+                let pass = Pass::new(&time, &context, None, None);
+                let entered = self.enter(sample.narrow(0, 0, first), &pass);
+                self.descend(entered, start.depth, &pass).followed_by(start)
+            }
+        };
+        self.descend(whole, self.depths(), pass)
     }
 }

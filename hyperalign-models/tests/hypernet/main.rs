@@ -7,6 +7,7 @@
 
 mod adapter_file;
 mod embedded;
+mod shared_pass;
 
 use std::{cell::RefCell, collections::BTreeSet, ops::ControlFlow};
 
@@ -97,7 +98,7 @@ fn at_the_start_the_aligned_model_is_the_base_bit_for_bit() {
         }
         // On the tape attention is another function, the same for both.
         let adapter = meta.init(1, &testing::device().autodiff()).unwrap();
-        let (lora, _) = adapter.emit(&base, sample.clone(), timesteps.clone(), &conditioning);
+        let lora = adapter.emit(&base, sample.clone(), timesteps.clone(), &conditioning).lora;
         let adapted = base.predict(sample.clone(), timesteps.clone(), &conditioning, Some(&lora));
         assert!(distance(adapted.inner(), output.clone()) < 1e-6);
     }
@@ -121,7 +122,7 @@ fn reached(base: &StableDiffusion, meta: &AdapterMeta) -> [BTreeSet<String>; 2] 
     let mut adapter = meta.init(1, &testing::device().autodiff()).unwrap();
     let (sample, timesteps, conditioning) = inputs(base);
     [(); 2].map(|()| {
-        let (lora, _) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
+        let lora = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning).lora;
         let output = base.predict(sample.clone(), timesteps.clone(), &conditioning, Some(&lora));
         let gradients = (output * random([1, 2, 4, 4], 4, 4)).sum().backward();
         let by_key = weights::gradients(&adapter, &gradients);
@@ -160,7 +161,7 @@ fn the_head_speaks_from_the_start() {
     let base = small_base(1, &testing::device());
     let adapter = hypernet(&base).init(1, &testing::device()).unwrap();
     let (sample, timesteps, conditioning) = inputs(&base);
-    let (_, factors) = adapter.emit(&base, sample, timesteps, &conditioning);
+    let factors = adapter.emit(&base, sample, timesteps, &conditioning).factors;
     let size: f32 = factors.unwrap().square().mean().sqrt().into_scalar();
     assert!((0.7..1.4).contains(&size), "the outputs have size {size}, not 1");
 }
@@ -173,7 +174,8 @@ fn an_update_depends_on_its_own_row_only() {
         let (sample, timesteps, conditioning) = inputs(&base);
         let (sample, timesteps) = (sample.slice(rows.clone()), timesteps.slice(rows.clone()));
         let conditioning = conditioning.slice(rows);
-        let (lora, factors) = adapter.emit(&base, sample.clone(), timesteps.clone(), &conditioning);
+        let emission = adapter.emit(&base, sample.clone(), timesteps.clone(), &conditioning);
+        let (lora, factors) = (emission.lora, emission.factors);
         (factors.unwrap(), base.predict(sample, timesteps, &conditioning, Some(&lora)))
     };
     let (factors, output) = predict(0..4);

@@ -43,6 +43,11 @@ pub enum NetworkSettings {
         /// last is the middle, or of FLUX.1's double blocks; all of them if nothing is said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         encoder_depth: Option<usize>,
+        /// Blocks at the beginning of the base that the update leaves alone, counted as
+        /// `encoder_depth` is. The base runs an encoder of no more than these but once, for
+        /// the hypernetwork and for the picture.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        frozen_blocks: usize,
         /// What happens to the projections of a text stream.
         #[serde(default)]
         text_stream: TextStream,
@@ -55,6 +60,9 @@ pub enum NetworkSettings {
     StaticLora {
         /// Rank of the update.
         rank: usize,
+        /// As of the hypernetwork.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        frozen_blocks: usize,
         /// What happens to the projections of a text stream.
         #[serde(default)]
         text_stream: TextStream,
@@ -84,15 +92,27 @@ pub enum TextStream {
     Adapted,
 }
 
-/// The layers of `base` that are adapted: those that `ends` name.
+fn is_zero(blocks: &usize) -> bool {
+    *blocks == 0
+}
+
+/// The layers of `base` that are adapted: those behind the frozen blocks that `ends` name.
 fn targets(
     base: &dyn Base,
+    frozen_blocks: usize,
     text_stream: TextStream,
     ends: Option<&[String]>,
 ) -> Result<Vec<LoraTarget>, ConfigError> {
     let mut targets = base.lora_targets();
     if text_stream == TextStream::Adapted {
         targets.extend(base.text_targets());
+    }
+    let depths = base.depths();
+    if frozen_blocks > depths {
+        return Err(ConfigError::Frozen { blocks: frozen_blocks, depths });
+    }
+    if frozen_blocks > 0 {
+        targets.retain(|target| base.comes_behind(Some(frozen_blocks), &target.path));
     }
     ending(targets, ends)
 }
@@ -150,6 +170,7 @@ impl Default for NetworkSettings {
             head_gain: 1.0,
             position_scale: 0.1,
             encoder_depth: None,
+            frozen_blocks: 0,
             text_stream: TextStream::Frozen,
             targets: None,
         }
@@ -175,8 +196,9 @@ impl NetworkSettings {
     #[must_use]
     pub fn static_lora(&self) -> Self {
         match self {
-            Self::Hypernet { rank, text_stream, targets, .. } => Self::StaticLora {
+            Self::Hypernet { rank, frozen_blocks, text_stream, targets, .. } => Self::StaticLora {
                 rank: *rank,
+                frozen_blocks: *frozen_blocks,
                 text_stream: *text_stream,
                 targets: targets.clone(),
             },
@@ -201,6 +223,7 @@ impl NetworkSettings {
                 head_gain,
                 position_scale,
                 encoder_depth,
+                frozen_blocks,
                 text_stream,
                 targets: ref ends,
             } => {
@@ -208,7 +231,7 @@ impl NetworkSettings {
                 if let Some(depth) = encoder_depth.filter(|depth| !(1..=depths).contains(depth)) {
                     return Err(ConfigError::Depth { depth, depths });
                 }
-                let targets = targets(base, text_stream, ends.as_deref())?;
+                let targets = targets(base, frozen_blocks, text_stream, ends.as_deref())?;
                 let feature_dim = base.feature_dim(encoder_depth);
                 AdapterKind::Hypernet(HypernetConfig {
                     rank,
@@ -224,8 +247,8 @@ impl NetworkSettings {
                     ..HypernetConfig::new(targets, feature_dim, base.context_dim())
                 })
             }
-            Self::StaticLora { rank, text_stream, targets: ref ends } => {
-                let targets = targets(base, text_stream, ends.as_deref())?;
+            Self::StaticLora { rank, frozen_blocks, text_stream, targets: ref ends } => {
+                let targets = targets(base, frozen_blocks, text_stream, ends.as_deref())?;
                 AdapterKind::StaticLora(StaticLoraConfig { rank, alpha: rank as f64, targets })
             }
             Self::Full { targets: ref ends } => {
@@ -279,6 +302,39 @@ mod tests {
                 assert!(error.contains(&format!("`{wrong}`")) && error.contains(known), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn frozen_blocks_are_left_alone() {
+        let base = hyperalign_models::testing::small_base(1, &testing::device());
+        let base: &dyn Base = &base;
+        let with = |frozen: usize| {
+            let mut network = NetworkSettings::default();
+            if let NetworkSettings::Hypernet { frozen_blocks, .. } = &mut network {
+                *frozen_blocks = frozen;
+            }
+            let [lora, hypernet] = [network.static_lora(), network].map(|n| n.kind(base));
+            match (lora, hypernet) {
+                (Ok(AdapterKind::StaticLora(lora)), Ok(AdapterKind::Hypernet(hypernet))) => {
+                    assert_eq!(lora.targets, hypernet.targets, "the control has the same layers");
+                    Ok(hypernet.targets)
+                }
+                (Err(error), Err(_)) => Err(error.to_string()),
+                _ => unreachable!("both or none"),
+            }
+        };
+        let depths = base.depths();
+        assert_eq!(with(0).unwrap(), base.lora_targets());
+        let behind_the_way_down = with(depths - 1).unwrap();
+        let none_of = |targets: &[LoraTarget], name: &str| {
+            !targets.iter().any(|target| target.path.starts_with(name))
+        };
+        assert!(none_of(&behind_the_way_down, "down_blocks"));
+        assert!(!none_of(&behind_the_way_down, "mid_block"));
+        let way_up = with(depths).unwrap();
+        assert!(none_of(&way_up, "mid_block") && !none_of(&way_up, "up_blocks"));
+        let error = with(depths + 1).unwrap_err();
+        assert!(error.contains("`frozen_blocks` is 4") && error.contains("0 to 3"), "{error}");
     }
 
     #[test]

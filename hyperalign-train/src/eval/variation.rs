@@ -5,14 +5,13 @@ use std::cell::RefCell;
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    contract::{AdapterSource, Conditioning, Held},
-    lora::LoraSet,
+    contract::{AdapterSource, Conditioning, Fresh, Held},
     sampler::unobserved,
 };
 use hyperalign_models::{
     base::Base,
     generate::{Adapted, Generation, Sampling},
-    hypernet::relative_deviation,
+    hypernet::{Emission, relative_deviation},
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,11 +115,12 @@ impl AdapterSource for Recorder<'_> {
         sample: &Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
-    ) -> Option<LoraSet> {
+    ) -> Option<Fresh> {
         let Adapted { adapter, variant, key_steps, .. } = self.adapted;
         variant.is_due(i, key_steps, held).then(|| {
             let timesteps = Tensor::full([sample.dims()[0]], timestep, &sample.device());
-            let (lora, factors) = adapter.emit(self.base, sample.clone(), timesteps, conditioning);
+            let Emission { lora, factors, start } =
+                adapter.emit(self.base, sample.clone(), timesteps, conditioning);
             if let Some(factors) = factors {
                 let [_, targets, outputs] = factors.dims();
                 let data = factors.detach().into_data().convert::<f32>();
@@ -128,7 +128,7 @@ impl AdapterSource for Recorder<'_> {
                 let rows = values.chunks(targets * outputs).map(<[f32]>::to_vec).collect();
                 self.factors.borrow_mut().push(rows);
             }
-            lora
+            Fresh { lora, start }
         })
     }
 }

@@ -8,7 +8,7 @@ use hyperalign_core::{
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, normal},
 };
-use hyperalign_models::hypernet::Adapter;
+use hyperalign_models::hypernet::{Adapter, Emission};
 
 use super::Setup;
 use crate::{data::PreferredData, learner::Shard};
@@ -102,7 +102,18 @@ impl Setup {
     /// The update of `adapter` for noised pictures.
     pub(super) fn emit(&self, adapter: &Adapter, noised: &Noised) -> LoraSet {
         let Noised { sample, times, conditioning, .. } = noised;
-        adapter.emit(self.base(), sample.clone(), times.clone(), conditioning).0
+        adapter.emit(self.base(), sample.clone(), times.clone(), conditioning).lora
+    }
+
+    /// The mean squared error of the base with the update of `adapter`: the denoising loss.
+    pub(super) fn denoising_loss(&self, adapter: &Adapter, noised: &Noised) -> Tensor<1> {
+        let Noised { sample, times, target, conditioning } = noised;
+        let (sample, times) = (sample.clone(), times.clone());
+        let Emission { lora, start, .. } =
+            adapter.emit(self.base(), sample.clone(), times.clone(), conditioning);
+        let (start, lora) = (start.as_ref(), Some(&lora));
+        let answer = self.base().answer_from(start, sample, times, conditioning, lora, None);
+        (answer.output - target.clone()).square().mean()
     }
 
     /// Squared errors of the base with an update.
@@ -110,15 +121,15 @@ impl Setup {
     /// # Shapes
     ///
     /// - output: `[batch, channels, height, width]`
-    pub(super) fn squared_error(&self, noised: &Noised, lora: Option<&LoraSet>) -> Tensor<4> {
+    fn squared_error(&self, noised: &Noised, lora: &LoraSet) -> Tensor<4> {
         let Noised { sample, times, target, conditioning } = noised;
-        let output = self.base().predict(sample.clone(), times.clone(), conditioning, lora);
+        let output = self.base().predict(sample.clone(), times.clone(), conditioning, Some(lora));
         (output - target.clone()).square()
     }
 
     /// The mean squared error of each row with an update, `[batch]`.
     pub(super) fn error(&self, noised: &Noised, lora: &LoraSet) -> Tensor<1> {
-        mean_of_rows(self.squared_error(noised, Some(lora)))
+        mean_of_rows(self.squared_error(noised, lora))
     }
 
     /// The mean squared error of each row of the base itself, `[batch]`: with `lora` at a scale of 0,

@@ -90,7 +90,7 @@ impl<'a> Policy<'a> {
         let sample = samples[source].clone();
         let timestep = self.scheduler.timestep(source);
         let times = Tensor::full([sample.dims()[0]], timestep, &self.setup.materials.device);
-        adapter.emit(self.setup.base(), sample, times, &self.conditioning).0
+        adapter.emit(self.setup.base(), sample, times, &self.conditioning).lora
     }
 
     /// Where step `i` leads from `sample` with an update, or without one; on the tape if one of them

@@ -183,8 +183,7 @@ impl Objective for Raft {
         let conditioning =
             self.setup.dropped(Prompt::texts(&best.prompts), caption_dropout, update, rows.clone());
         let noised = self.setup.noise_up(best.original.clone(), conditioning, update, rows);
-        let lora = self.setup.emit(adapter, &noised);
-        let loss = self.setup.squared_error(&noised, Some(&lora)).mean();
+        let loss = self.setup.denoising_loss(adapter, &noised);
         emit.part(Part::new(DENOISING, 1.0, loss));
     }
 }

@@ -225,7 +225,7 @@ impl Objective for Srpo {
             let start = levels.start;
             let sample = original.clone() * (1.0 - start) + noise.clone() * start;
             let times = setup.times(&vec![start; rows]);
-            let (lora, _) = adapter.emit(setup.base(), sample.clone(), times.clone(), conditioning);
+            let lora = adapter.emit(setup.base(), sample.clone(), times.clone(), conditioning).lora;
             let velocity = denoiser.predict(sample.clone(), times, conditioning, Some(&lora));
             let image = setup.picture(recovered(sample, noise.clone(), velocity, levels));
             // Towards the noise the words change places: what is liked there is to be undone.

@@ -132,7 +132,12 @@ pub fn methods() -> Vec<MethodSettings> {
 
 /// A LoRA that is the same for every prompt and step.
 pub fn static_lora() -> NetworkSettings {
-    NetworkSettings::StaticLora { rank: 2, text_stream: TextStream::Frozen, targets: None }
+    NetworkSettings::StaticLora {
+        rank: 2,
+        frozen_blocks: 0,
+        text_stream: TextStream::Frozen,
+        targets: None,
+    }
 }
 
 /// The weights themselves.
@@ -197,6 +202,7 @@ pub fn settings() -> AlignSettings {
             head_gain: 1.0,
             position_scale: 0.1,
             encoder_depth: None,
+            frozen_blocks: 0,
             text_stream: TextStream::Frozen,
             targets: None,
         },

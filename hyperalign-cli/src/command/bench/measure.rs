@@ -12,7 +12,7 @@ use hyperalign_core::{
 use hyperalign_models::{
     base::Base,
     generate::{Generation, Sampling},
-    hypernet::{Adapter, HypernetInput, Variant},
+    hypernet::{Adapter, AdapterMeta, HypernetInput, Variant},
 };
 use hyperalign_rewards::Prompt;
 use hyperalign_train::{
@@ -60,48 +60,58 @@ pub(super) struct Training {
     pub device_memory_bytes: Option<u64>,
 }
 
-/// Sampling of `batch` pictures in `steps` steps without decoding: the base first, then S, P, I.
+/// Sampling of `batch` pictures in `steps` steps without decoding: the base first, then S, P and I, and
+/// S of a hypernetwork that adapts what comes behind its encoder alone.
 pub(super) fn sampling(
     subject: &Subject,
     steps: usize,
     batch: usize,
     repeats: Repeats,
 ) -> miette::Result<Vec<Row>> {
-    let adapter = fresh(subject)?;
+    let adapter = fresh(subject, &subject.adapter)?;
+    let behind = subject.behind().map(|meta| fresh(subject, &meta)).transpose()?;
     let base = subject.base.as_ref();
     let settings = Sampling::new(steps, subject.trajectory.guidance_scale);
     let prompts = vec![subject.prompt.clone(); batch];
     let seeds: Vec<u64> = (0..batch as u64).collect();
     let mut key_steps: Vec<usize> = (0..KEY_STEPS).map(|k| k * steps / KEY_STEPS).collect();
     key_steps.dedup();
-    let sampling = |variant: Option<Variant>| -> Work {
-        let (adapter, settings, prompts, seeds) = (&adapter, &settings, &prompts, &seeds);
+    let mut samplers = vec![("base", None)];
+    samplers.extend(
+        [Variant::S, Variant::P, Variant::I]
+            .map(|variant| (variant.label(), Some((&adapter, variant)))),
+    );
+    let name = "hyperalign-s, behind its encoder";
+    samplers.extend(behind.iter().map(|behind| (name, Some((behind, Variant::S)))));
+    let sampling = |(what, adapted): (&'static str, Option<_>)| -> Work {
+        let (settings, prompts, seeds) = (&settings, &prompts, &seeds);
         let key_steps = key_steps.clone();
         let work = move || {
-            let source: Box<dyn AdapterSource> = match variant {
-                Some(variant) => adapter.source(base, variant, key_steps.clone()),
+            let source: Box<dyn AdapterSource> = match adapted {
+                Some((adapter, variant)) => {
+                    Adapter::source(adapter, base, variant, key_steps.clone())
+                }
                 None => Box::new(NoAdapter),
             };
             let generation = Generation::new(base, settings, prompts).into_diagnostic()?;
             wait(generation.run(source.as_ref(), seeds, &mut unobserved).sample);
             Ok(())
         };
-        (variant.map_or("base", Variant::label), Box::new(work))
+        (what, Box::new(work))
     };
     let latents = normal(row(base), streams(batch), &subject.device);
     let decode = || {
         wait(base.decode(latents.clone()));
         Ok(())
     };
-    let variants = [None, Some(Variant::S), Some(Variant::P), Some(Variant::I)];
-    let mut works: Vec<Work> = variants.map(sampling).into();
+    let mut works: Vec<Work> = samplers.into_iter().map(sampling).collect();
     works.push(("decoding (not in the above)", Box::new(decode)));
     Ok(relative(time(repeats, works)?))
 }
 
 /// Single calls with `batch` rows, one of the network first.
 pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette::Result<Vec<Row>> {
-    let adapter = fresh(subject)?;
+    let adapter = fresh(subject, &subject.adapter)?;
     let base = subject.base.as_ref();
     let prompts = vec![subject.prompt.clone(); batch];
     let conditioning = base.encode_prompts(&prompts).into_diagnostic()?;
@@ -109,7 +119,7 @@ pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette
     let timesteps = Tensor::<1>::full([batch], MIDDLE / base.time_scale(), &subject.device);
     let features = base.features(sample.clone(), timesteps.clone(), &conditioning);
     let context = conditioning.context.clone();
-    let (lora, _) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
+    let lora = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning).lora;
     let guided = base.guided(base.unconditional(), subject.trajectory.guidance_scale);
     let predict = |denoiser: &dyn Denoiser, lora| {
         wait(denoiser.predict(sample.clone(), timesteps.clone(), &conditioning, lora));
@@ -124,7 +134,7 @@ pub(super) fn calls(subject: &Subject, batch: usize, repeats: Repeats) -> miette
         }
     };
     let emit = || {
-        let (_, factors) = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning);
+        let factors = adapter.emit(base, sample.clone(), timesteps.clone(), &conditioning).factors;
         if let Some(factors) = factors {
             wait(factors);
         }
@@ -215,9 +225,9 @@ pub(super) fn training(subject: &Subject, repeats: Repeats) -> miette::Result<Tr
 }
 
 /// The hypernetwork before training: its update is nothing, and takes as long.
-fn fresh(subject: &Subject) -> miette::Result<Adapter> {
+fn fresh(subject: &Subject, meta: &AdapterMeta) -> miette::Result<Adapter> {
     let device = subject.device.clone().autodiff();
-    Ok(subject.adapter.init(SEED, &device).into_diagnostic()?.valid())
+    Ok(meta.init(SEED, &device).into_diagnostic()?.valid())
 }
 
 fn row(base: &dyn Base) -> [usize; 4] {

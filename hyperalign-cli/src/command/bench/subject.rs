@@ -66,6 +66,18 @@ pub(super) struct Lessons {
 }
 
 impl Subject {
+    /// The hypernetwork whose encoder ends a block sooner, with the layers behind that end alone: the
+    /// base's own pass is what it reads.
+    pub(super) fn behind(&self) -> Option<AdapterMeta> {
+        let AdapterKind::Hypernet(config) = &self.adapter.network else { return None };
+        let depth = Some(self.base.depths().checked_sub(1)?);
+        let mut config = config.clone();
+        config.targets.retain(|target| self.base.comes_behind(depth, &target.path));
+        let feature_dim = self.base.feature_dim(depth);
+        let config = HypernetConfig { encoder_depth: depth, feature_dim, ..config };
+        Some(AdapterMeta { network: AdapterKind::Hypernet(config), ..self.adapter.clone() })
+    }
+
     /// The embedded world's base as `hyperalign train` aligns it; where this program has none,
     /// random weights of the same sizes.
     pub(super) fn emoji(device: &Device) -> miette::Result<Self> {

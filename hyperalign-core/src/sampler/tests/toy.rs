@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::{
-    contract::{AdapterSource, Answer, Conditioning, Denoiser, Held, Prediction, TextWatch},
+    contract::{AdapterSource, Answer, Conditioning, Denoiser, Fresh, Held, Prediction, TextWatch},
     lora::{LoraDelta, LoraSet},
     noise::{self, Purpose, Stream},
     testing,
@@ -61,11 +61,11 @@ impl AdapterSource for EveryNth {
         sample: &Tensor<4>,
         _: f64,
         conditioning: &Conditioning,
-    ) -> Option<LoraSet> {
+    ) -> Option<Fresh> {
         self.asked.borrow_mut().push((i, conditioning.batch()));
         (i.is_multiple_of(self.every) || held.is_none()).then(|| {
             let mean = sample.clone().mean_dims(&[1, 2, 3]).reshape([-1, 1, 1]);
-            update(mean.add_scalar(i as f64))
+            update(mean.add_scalar(i as f64)).into()
         })
     }
 }

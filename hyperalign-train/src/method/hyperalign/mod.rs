@@ -19,8 +19,12 @@ mod views;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::Tensor;
-use hyperalign_core::{contract::Denoiser as _, lora::LoraSet, schedule::Scheduler};
-use hyperalign_models::hypernet::{Adapter, AdapterMeta};
+use hyperalign_core::{
+    contract::{Denoiser as _, PassStart},
+    lora::LoraSet,
+    schedule::Scheduler,
+};
+use hyperalign_models::hypernet::{Adapter, AdapterMeta, Emission};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -233,10 +237,12 @@ impl HyperAlign {
         emit: &mut dyn Emit,
     ) {
         let (source, times) = rows.source.clone();
-        let (lora, factors) = adapter.emit(self.setup.base(), source, times, &rows.conditioning);
+        let Emission { lora, factors, start } =
+            adapter.emit(self.setup.base(), source, times, &rows.conditioning);
+        let start = start.filter(|_| rows.are_sources);
         let count = rows.steps * rows.trajectories;
         let boundary = Boundary::new(&lora, count);
-        let loss = self.reward(&rows, &boundary.lora(), update, shard).neg();
+        let loss = self.reward(&rows, (&boundary.lora(), start.as_ref()), update, shard).neg();
         let mut gradients = loss.backward();
         let loss = loss.detach();
         emit.metric(Metric::mean(REWARD, -f64::from(loss.clone().into_scalar::<f32>()), count));
@@ -262,13 +268,21 @@ impl HyperAlign {
         emit.part(Part::new(REWARD, weight, stand_in).shown_as(loss));
     }
 
-    /// The mean reward of the one-step predictions of `rows` with an update.
-    fn reward(&self, rows: &Rows, lora: &LoraSet, update: u64, shard: Shard) -> Tensor<1> {
+    /// The mean reward of the one-step predictions of `rows` with an update, and with what its source
+    /// has computed of them.
+    fn reward(
+        &self,
+        rows: &Rows,
+        (lora, start): (&LoraSet, Option<&PassStart>),
+        update: u64,
+        shard: Shard,
+    ) -> Tensor<1> {
         let base = self.setup.base();
         let Rows { sample, times, levels, conditioning, prompts, .. } = rows;
         let denoiser = self.setup.guided();
-        let output = denoiser.predict(sample.clone(), times.clone(), conditioning, Some(lora));
-        let pred_original = levels.original(base.prediction(), sample.clone(), output);
+        let (entering, at, lora) = (sample.clone(), times.clone(), Some(lora));
+        let answer = denoiser.answer_from(start, entering, at, conditioning, lora, None);
+        let pred_original = levels.original(base.prediction(), sample.clone(), answer.output);
         let image = self.setup.picture(pred_original);
         let views = &self.settings.views;
         let stream = |number| Views::stream(self.setup.seed, update, shard.index, number);
@@ -284,8 +298,7 @@ impl HyperAlign {
         let HyperAlignSettings { preferred_batch, caption_dropout, .. } = self.settings;
         let data = self.setup.materials.data.pictures().expect("checked when the run was set up");
         let noised = self.setup.noised(data, (preferred_batch, caption_dropout), update, shard);
-        let lora = self.setup.emit(adapter, &noised);
-        let loss = self.setup.squared_error(&noised, Some(&lora)).mean();
+        let loss = self.setup.denoising_loss(adapter, &noised);
         emit.part(Part::new(REGULARISER, 1.0, loss));
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Rows {
     pub(super) levels: Levels,
     /// The sample that the update was emitted from, as `sample`, and its time.
     pub(super) source: (Tensor<4>, Tensor<1>),
+    /// Each update was emitted from the very sample that it is used for.
+    pub(super) are_sources: bool,
 }
 
 impl HyperAlign {
@@ -91,6 +93,7 @@ impl HyperAlign {
             times: times(&|i| i),
             levels: Levels::new(levels, &self.setup.materials.device),
             source: (gather(&source), times(&source)),
+            are_sources: steps.iter().all(|&i| source(i) == i),
         }
     }
 

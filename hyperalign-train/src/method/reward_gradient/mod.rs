@@ -234,8 +234,7 @@ impl Objective for RewardGradient {
             let data = self.setup.materials.data.pictures();
             let data = data.expect("checked when the run was set up");
             let noised = self.setup.noised(data, (batch, caption_dropout), update, shard);
-            let lora = self.setup.emit(adapter, &noised);
-            let loss = self.setup.squared_error(&noised, Some(&lora)).mean();
+            let loss = self.setup.denoising_loss(adapter, &noised);
             emit.part(Part::new(DENOISING, 1.0, loss));
         }
     }
