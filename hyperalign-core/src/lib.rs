@@ -53,6 +53,7 @@ pub mod kernels;
 pub mod lora;
 pub mod memory;
 pub mod movement;
+mod nearest;
 pub mod noise;
 pub mod one_picture;
 pub mod precision;
@@ -65,3 +66,5 @@ pub mod search;
 pub mod stop;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+
+pub use nearest::nearest;

@@ -308,13 +308,15 @@ fn nearest(message: &str) -> Option<String> {
     let found = field.or_else(|| unknown("variant", message))?;
     let (_, expected) = message.split_once(", ")?;
     let known: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
-    let likeness = |key: &&&str| strsim::jaro_winkler(found, key);
-    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    Some(if likeness(&best) > 0.7 {
-        format!("did you mean `{best}`?")
-    } else {
-        let what = if field.is_some() { "keys" } else { "values" };
-        format!("known {what} here: {}", known.join(", "))
+    if known.is_empty() {
+        return None;
+    }
+    Some(match hyperalign_core::nearest(found, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => {
+            let what = if field.is_some() { "keys" } else { "values" };
+            format!("known {what} here: {}", known.join(", "))
+        }
     })
 }
 

@@ -260,16 +260,16 @@ pub enum ScoreError {
     },
     /// Rules about objects that the detector does not know.
     #[error(
-        "the rules ask for `{class}`, which is none of the {count} classes that the detector \
-         finds; the nearest is `{nearest}`"
+        "the rules ask for `{class}`, which is none of the {count} classes that the detector finds{}",
+        meant(nearest.as_deref())
     )]
     UnknownClass {
         /// The class.
         class: String,
         /// How many the detector knows.
         count: usize,
-        /// The most similar of them.
-        nearest: String,
+        /// The one that was probably meant.
+        nearest: Option<String>,
     },
     /// Rules about a colour without a network that tells colours apart.
     #[error("the rules of `{prompt}` ask for a colour, and there is no CLIP to tell; put {files}")]
@@ -287,6 +287,10 @@ pub enum ScoreError {
         /// Those that are.
         known: String,
     },
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
 }
 
 impl ScoreError {

@@ -45,7 +45,7 @@ impl AdapterPlace {
         }
         Err(AdapterError::Unknown {
             given: name.to_owned(),
-            nearest: weights::nearest(name, embedded::adapters()),
+            nearest: hyperalign_core::nearest(name, embedded::adapters()).map(str::to_owned),
         })
     }
 

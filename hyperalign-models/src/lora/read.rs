@@ -6,6 +6,7 @@ use std::{
 };
 
 use burn::tensor::Device;
+use hyperalign_core::nearest;
 
 use super::{
     Convention, Factor, Family, Float, Layers, LoraError, LoraFile, Misfit, Part, Unmatched,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     base::Base,
     hypernet::{Adapter, AdapterMeta},
-    weights::{Tensors, nearest},
+    weights::Tensors,
 };
 
 /// Modules whose nearest names are looked for: each costs a comparison with every name.
@@ -178,7 +179,7 @@ fn check_names(
         keys.modules.keys().filter_map(|name| of_name(name)).collect();
     let near = |name: &str| {
         let convention = spelt(name).or(conventions.first().copied())?;
-        nearest(name, names.in_convention(convention))
+        nearest(name, names.in_convention(convention)).map(str::to_owned)
     };
     let modules = strangers.iter().enumerate();
     let modules = modules

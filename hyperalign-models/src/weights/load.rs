@@ -6,6 +6,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, FloatDType, Tensor, TensorCreationOptions},
 };
+use hyperalign_core::nearest;
 
 use super::{Key, KeyMismatch, LoadError, Tensors, error::SHOWN, keys, layout::Position};
 
@@ -81,7 +82,7 @@ fn with_nearest(
 ) -> Vec<(String, Option<String>)> {
     let near = |key: &str| {
         let others = nearest(key, others.iter().copied());
-        others.or_else(|| nearest(key, all.iter().copied()))
+        others.or_else(|| nearest(key, all.iter().copied())).map(str::to_owned)
     };
     let tell = |i| i < SHOWN && keys.len() <= 500;
     let keys = keys.iter().enumerate();
@@ -92,15 +93,6 @@ fn with_nearest(
 fn same_shape(a: &[usize], b: &[usize]) -> bool {
     let single = |shape: &[usize]| matches!(shape, [] | [1]);
     a == b || (single(a) && single(b))
-}
-
-/// The one of `others` that `key` was most likely meant to be.
-pub(crate) fn nearest<'a>(key: &str, others: impl Iterator<Item = &'a str>) -> Option<String> {
-    others
-        .map(|other| (strsim::normalized_levenshtein(key, other), other))
-        .filter(|(similarity, _)| *similarity > 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, other)| other.to_owned())
 }
 
 struct Loader<'a> {

@@ -37,8 +37,8 @@ pub(crate) use hash::hash_stored;
 pub use hash::{hash, hash_of, sha256, sha256_of_file};
 pub use init::reinit;
 pub use keys::{Key, keys, layers as layers_of, parameters};
+pub(crate) use load::check;
 pub(crate) use load::load_in;
-pub(crate) use load::{check, nearest};
 pub use load::{compare, load};
 #[cfg(feature = "hub")]
 pub(crate) use names::Weights;

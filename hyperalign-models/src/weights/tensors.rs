@@ -243,7 +243,8 @@ impl Tensors {
     fn entry(&self, key: &str) -> Result<&Entry, LoadError> {
         self.entries.get(key).ok_or_else(|| {
             let keys = self.entries.keys().map(String::as_str);
-            let missing = vec![(key.to_owned(), super::load::nearest(key, keys))];
+            let missing =
+                vec![(key.to_owned(), hyperalign_core::nearest(key, keys).map(str::to_owned))];
             LoadError::Keys {
                 file: self.name.clone(),
                 mismatch: super::KeyMismatch { missing, ..Default::default() },

@@ -129,19 +129,16 @@ impl Caption {
         let unknown: Vec<_> = words
             .iter()
             .filter(|word| !known.iter().any(|known| known == *word))
-            .map(|word| ((*word).to_owned(), nearest(word, &known)))
+            .map(|word| {
+                let nearest = hyperalign_core::nearest(word, known.iter().map(String::as_str));
+                ((*word).to_owned(), nearest.map(str::to_owned))
+            })
             .collect();
         if !unknown.is_empty() {
             return Err(PromptError::UnknownWords { prompt: prompt.to_owned(), words: unknown });
         }
         Parser { prompt, words: &words }.caption()
     }
-}
-
-fn nearest(word: &str, known: &[String]) -> Option<String> {
-    let similarity = |known: &String| strsim::normalized_damerau_levenshtein(word, known);
-    let best = known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    (similarity(best) >= 0.6).then(|| best.clone())
 }
 
 /// Words left to read.

@@ -296,12 +296,11 @@ impl GenEval {
     }
 
     fn unknown_class(&self, class: &str) -> ScoreError {
-        let near = self.classes.iter().map(|known| (strsim::jaro_winkler(class, known), known));
-        let nearest = near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known.clone());
+        let nearest = hyperalign_core::nearest(class, self.classes.iter().map(String::as_str));
         ScoreError::UnknownClass {
             class: class.to_owned(),
             count: self.classes.len(),
-            nearest: nearest.unwrap_or_default(),
+            nearest: nearest.map(str::to_owned),
         }
     }
 }

@@ -183,13 +183,11 @@ fn known(place: &str, name: &str, kind: &'static str, names: &[&str]) -> Result<
     if names.contains(&name) {
         return Ok(());
     }
-    let distance = |other: &&&str| strsim::damerau_levenshtein(name, other);
-    let nearest = names.iter().min_by_key(distance).filter(|other| distance(other) <= 3);
     Err(CompareError::Unknown {
         place: place.to_owned(),
         given: name.to_owned(),
         kind,
-        nearest: nearest.map(|name| (*name).to_owned()),
+        nearest: hyperalign_core::nearest(name, names.iter().copied()).map(str::to_owned),
     })
 }
 
@@ -216,8 +214,8 @@ mod tests {
         is(refused(|file| file.entries[0].name = "base".to_owned()), &["`base`"]);
         is(refused(|file| file.entries[2].name = "s".to_owned()), &["`s` comes twice"]);
         is(
-            refused(|file| file.entries[1].of = Some("t".to_owned())),
-            &["`t`", "did you mean `s`?"],
+            refused(|file| file.entries[1].of = Some("bets".to_owned())),
+            &["`bets`", "did you mean `best`?"],
         );
         is(
             refused(|file| file.entries[1].of = Some("best".to_owned())),

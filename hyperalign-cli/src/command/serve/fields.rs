@@ -7,9 +7,6 @@ use serde_json::{Map, Value};
 use super::catalog::bad;
 use crate::server::Refusal;
 
-/// How alike a name must be to be offered.
-const LIKENESS: f64 = 0.8;
-
 /// The fields that have not been read yet. `null` is as good as nothing.
 #[derive(Debug)]
 pub struct Fields(Map<String, Value>);
@@ -99,11 +96,10 @@ fn wrong(name: &str, value: &Value, expected: &str) -> Refusal {
 
 /// The end of a sentence about a name that is none of those `known`.
 pub fn nearest(name: &str, known: &[&str]) -> String {
-    let alike = known.iter().map(|known| (strsim::jaro_winkler(name, known), known));
-    match alike.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-        Some((likeness, known)) if likeness >= LIKENESS => format!("; did you mean `{known}`?"),
-        Some(_) => format!("; there are {}", known.join(", ")),
-        None => "; there are none here".to_owned(),
+    match hyperalign_core::nearest(name, known.iter().copied()) {
+        Some(meant) => format!("; did you mean `{meant}`?"),
+        None if known.is_empty() => "; there are none here".to_owned(),
+        None => format!("; there are {}", known.join(", ")),
     }
 }
 
