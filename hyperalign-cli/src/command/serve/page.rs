@@ -14,7 +14,8 @@ pub async fn html() -> Response {
 
 /// How it looks.
 pub async fn css() -> Response {
-    page("text/css; charset=utf-8", POLICY, include_str!("page/page.css"))
+    let style = concat!(include_str!("../../server/base.css"), include_str!("page/page.css"));
+    page("text/css; charset=utf-8", POLICY, style)
 }
 
 /// What it does.
