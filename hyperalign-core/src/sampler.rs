@@ -172,10 +172,9 @@ impl<'a> Sampler<'a> {
         assert_eq!(self.conditioning.batch(), batch, "one prompt for each row of the batch");
         let timesteps = Tensor::full([batch], self.scheduler.timestep(i), &sample.device());
         let lora = held.as_ref().map(|held| &held.lora);
-        let sample_in = sample.clone();
-        let answer =
-            self.denoiser.answer_from(start, sample_in, timesteps, self.conditioning, lora, watch);
-        let Answer { output: model_output, correction } = answer;
+        let (denoiser, conditioning) = (self.denoiser, self.conditioning);
+        let Answer { output: model_output, correction } =
+            denoiser.answer_from(start, sample.clone(), timesteps, conditioning, lora, watch);
         let mut history = history.clone();
         let transition =
             self.scheduler.transition(i, model_output.clone(), sample.clone(), &mut history);

@@ -176,8 +176,9 @@ pub trait Denoiser {
         self.answer(sample, timesteps, conditioning, lora, None).output
     }
 
-    /// [`answer`](Self::answer), going on from `start` where the network can. It is of the last rows
-    /// of the batch, as many as it has, and no delta of `lora` changes what came before it.
+    /// [`answer`](Self::answer), going on from `start` where the network can: the beginning of this very
+    /// evaluation, of the last rows of the batch, as many as it has. No delta of `lora` may change what
+    /// comes before its end.
     fn answer_from(
         &self,
         start: Option<&PassStart>,
