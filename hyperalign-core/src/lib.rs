@@ -56,6 +56,7 @@ pub mod movement;
 pub mod noise;
 pub mod one_picture;
 pub mod precision;
+pub mod quantized;
 pub mod recompute;
 pub mod resize;
 pub mod rows;
