@@ -15,6 +15,7 @@
 mod error;
 mod folder;
 mod foreign;
+mod format;
 mod gradients;
 mod hash;
 mod init;
@@ -32,6 +33,8 @@ mod tensors;
 
 pub use error::{KeyMismatch, LoadError};
 pub use folder::{Folder, parse_config};
+pub(crate) use format::is_eight_bit;
+pub use format::{Format, UnknownFormat};
 pub use gradients::{Gradient, gradients};
 pub(crate) use hash::hash_stored;
 pub use hash::{hash, hash_of, sha256, sha256_of_file};
