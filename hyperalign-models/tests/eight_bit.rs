@@ -68,14 +68,14 @@ fn update(base: &dyn Base, [down, up]: [Tensor<3>; 2]) -> LoraSet {
     LoraSet::new([(base.lora_targets()[0].path.clone(), delta)])
 }
 
-/// Rounding to the nearest of 255 steps leaves about 0.7 % of a normal weight; a few blocks deep
-/// that comes to 1 or 2 % of the output, and bf16 adds its own.
+/// Rounding to the nearest of 255 steps is off by about half a percent of a weight, and the errors of
+/// many weights cancel; bf16 adds more than that.
 #[test]
 fn the_output_is_close_to_that_of_f32() {
     for name in BASES {
         let exact = open(name, "f32");
         let expected = output(exact.as_ref(), None);
-        for (format, tolerance) in [("q8-f32", 0.04), ("q8-f16", 0.04), ("q8", 0.05)] {
+        for (format, tolerance) in [("q8-f32", 0.01), ("q8", 0.025)] {
             let eight = open(name, format);
             let found = output(eight.as_ref(), None);
             assert_eq!(found.dtype(), DType::F32, "{name} {format}");

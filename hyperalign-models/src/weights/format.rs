@@ -21,6 +21,16 @@ pub enum Format {
     EightBit(FloatDType),
 }
 
+/// What the weights of a network take in a format.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes of all weights.
+    pub bytes: usize,
+    /// Numbers in the largest matrix that is in 8 bits: where it is used, they are there as floats
+    /// for a moment.
+    pub largest_matrix: usize,
+}
+
 /// A name that is none of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no number format; formats are f32, f16, bf16, q8, q8-f16 and q8-f32")]
@@ -45,11 +55,12 @@ impl Format {
         }
     }
 
-    /// Bytes that the weights of `module` take in this format. Nothing is initialised.
-    pub fn bytes<M: Module>(self, module: &M) -> usize {
-        let mut counter = Counter { format: self, position: Position::default(), bytes: 0 };
+    /// What the weights of `module` take in this format. Nothing is initialised.
+    pub fn held<M: Module>(self, module: &M) -> Held {
+        let (position, held) = (Position::default(), Held::default());
+        let mut counter = Counter { format: self, position, held };
         module.visit(&mut counter);
-        counter.bytes
+        counter.held
     }
 
     /// Outputs that share a scale in the parameter of `shape` at `position`, if it is in 8 bits.
@@ -110,7 +121,7 @@ pub(crate) fn is_eight_bit<M: Module>(module: &M) -> bool {
 struct Counter {
     format: Format,
     position: Position,
-    bytes: usize,
+    held: Held,
 }
 
 impl ModuleVisitor for Counter {
@@ -125,10 +136,14 @@ impl ModuleVisitor for Counter {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape: [usize; D] = param.lazy_shape().dims();
         let count = shape.iter().product::<usize>();
-        self.bytes += match self.format.block(&self.position, &shape) {
-            Some(block) => count + count / block * size_of::<f32>(),
-            None => count * self.format.float_bytes(),
-        };
+        let Held { bytes, largest_matrix } = &mut self.held;
+        match self.format.block(&self.position, &shape) {
+            Some(block) => {
+                *bytes += count + count / block * size_of::<f32>();
+                *largest_matrix = (*largest_matrix).max(count);
+            }
+            None => *bytes += count * self.format.float_bytes(),
+        }
     }
 }
 
@@ -155,10 +170,13 @@ mod tests {
     fn a_large_encoder_takes_nine_bits_a_weight() {
         let t5 = T5Config::xxl().init(&testing::device());
         let count = parameters(&t5) as f64;
-        let of = |name: &str| name.parse::<Format>().unwrap().bytes(&t5) as f64 / count;
+        let held = |name: &str| name.parse::<Format>().unwrap().held(&t5);
+        let of = |name: &str| held(name).bytes as f64 / count;
         assert_eq!((of("f32"), of("bf16")), (4.0, 2.0));
         let eight = of("q8");
         assert!((1.125..1.16).contains(&eight), "{eight} bytes a weight");
         assert!(of("q8-f32") > eight);
+        // Into the feed-forward network.
+        assert_eq!((held("q8").largest_matrix, held("f32").largest_matrix), (4096 * 10240, 0));
     }
 }

@@ -34,7 +34,7 @@ mod tensors;
 pub use error::{KeyMismatch, LoadError};
 pub use folder::{Folder, parse_config};
 pub(crate) use format::is_eight_bit;
-pub use format::{Format, UnknownFormat};
+pub use format::{Format, Held, UnknownFormat};
 pub use gradients::{Gradient, gradients};
 pub(crate) use hash::hash_stored;
 pub use hash::{hash, hash_of, sha256, sha256_of_file};

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod checkpoint;
+mod estimate;
 mod keys;
 mod likely;
 mod memory;
@@ -27,6 +28,8 @@ enum What {
     /// formats and size, what is missing or too much, and the memory that it needs. Every value is
     /// read: what cannot be loaded is told, with exit status 1.
     Checkpoint(checkpoint::Args),
+    /// Print what a published model takes of memory in each number format, part by part.
+    Memory(estimate::Args),
     /// Print what an adapter file says about itself, after checking its weights.
     Adapter(adapter::Args),
 }
@@ -40,6 +43,7 @@ pub fn run(args: &Args) -> miette::Result<Outcome> {
     match &args.what {
         What::Keys(args) => keys::run(args),
         What::Checkpoint(args) => checkpoint::run(args),
+        What::Memory(args) => estimate::run(args),
         What::Adapter(args) => adapter::run(args),
     }
 }

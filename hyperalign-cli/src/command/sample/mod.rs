@@ -42,6 +42,11 @@ const BATCH: usize = 8;
 /// Flags of `hyperalign sample`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// TOML file of these options under their long names, as in `steps = 20`; `seed`, `prompt` and
+    /// others that can be given several times take a list. An option that is typed beats the file's.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+
     #[command(flatten)]
     base: BaseArgs,
 
