@@ -52,13 +52,11 @@ pub fn quantize(values: &[f32], shape: [usize; 2]) -> Option<TensorData> {
         scales.push(scale);
         // Weights too small for a scale are zero, and so is their block.
         let steps = |value: f32| if scale > 0.0 { (value / scale).round() } else { 0.0 };
-        numbers
-            .extend(values.iter().map(|value| steps(*value).clamp(-LARGEST, LARGEST) as i8));
+        numbers.extend(values.iter().map(|value| steps(*value).clamp(-LARGEST, LARGEST) as i8));
     }
     let size = u8::try_from(block).expect("a block of at most 32");
-    let scheme = QuantScheme::default()
-        .with_value(QuantValue::Q8S)
-        .per_block([size], ScaleDtype::F32);
+    let scheme =
+        QuantScheme::default().with_value(QuantValue::Q8S).per_block([size], ScaleDtype::F32);
     Some(TensorData::quantized(numbers, shape, scheme, &scales, None))
 }
 
@@ -215,7 +213,9 @@ mod tests {
         for deltas in [&[][..], std::slice::from_ref(&delta)] {
             let found = linear_with_lora(&eight, x.clone(), deltas);
             let expected = linear_with_lora(&dense_layer, x.clone(), deltas);
-            found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-4));
+            found
+                .into_data()
+                .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-4));
         }
         let bias = eight.bias.map(|bias| bias.map(|bias| bias.cast(DType::BF16)));
         let eight = Linear { bias, ..eight };

@@ -152,7 +152,9 @@ fn matrices_of_blocks_are_in_8_bits_and_nothing_else() {
     let flux = Flux::from_folder_in(&folder, &all, &device).unwrap();
     let transformer = formats(&flux.transformer);
     let expected = |key: &str| {
-        let is_matrix = key.ends_with(".weight") && !key.contains("norm_q") && !key.contains("norm_k")
+        let is_matrix = key.ends_with(".weight")
+            && !key.contains("norm_q")
+            && !key.contains("norm_k")
             && !key.contains("norm_added");
         if key.contains("transformer_blocks.") && is_matrix { DType::I8 } else { DType::BF16 }
     };

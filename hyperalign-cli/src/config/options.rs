@@ -99,9 +99,8 @@ struct File<'a> {
 impl File<'_> {
     /// The options that `text` gives, in its order.
     fn read(&self, text: &str) -> Result<Vec<Given>, Problem> {
-        let syntax = |error: toml::de::Error| {
-            Problem::new(&error, error.span().unwrap_or_else(|| 0..text.len()))
-        };
+        let syntax =
+            |error: toml::de::Error| Problem::new(&error, error.span().unwrap_or(0..text.len()));
         let places = DeTable::parse(text).map_err(syntax)?;
         let values: Table = toml::from_str(text).map_err(syntax)?;
         let mut seen: HashMap<Id, (String, Range<usize>)> = HashMap::new();
@@ -110,14 +109,15 @@ impl File<'_> {
             let (written, span) = (key.get_ref().as_ref(), key.span());
             let arg = self.option(written, span.clone())?;
             let id = arg.get_id().clone();
-            if let Some((other, earlier)) = seen.insert(id.clone(), (written.to_owned(), span.clone()))
+            if let Some((other, earlier)) =
+                seen.insert(id.clone(), (written.to_owned(), span.clone()))
             {
                 let message = format!("`{written}` and `{other}` are the same option");
                 return Err(Problem::at(message, span, "keep one of them").and(earlier));
             }
             let Some(value) = values.get(written) else { continue };
-            let words = words(arg, value)
-                .map_err(|message| Problem::at(message, place.span(), ""))?;
+            let words =
+                words(arg, value).map_err(|message| Problem::at(message, place.span(), ""))?;
             for (word, part) in words.iter().zip(parts(place.get_ref(), place.span())) {
                 self.check(word, part)?;
             }
@@ -137,8 +137,7 @@ impl File<'_> {
             return Ok(arg);
         }
         let likeness = |known: &str| strsim::jaro_winkler(&name, known);
-        let nearest =
-            self.arguments().max_by(|a, b| likeness(a.0).total_cmp(&likeness(b.0)));
+        let nearest = self.arguments().max_by(|a, b| likeness(a.0).total_cmp(&likeness(b.0)));
         let help = match nearest.filter(|(known, _)| likeness(known) > 0.7) {
             Some((known, _)) => format!("did you mean `{known}`?"),
             None => format!("`hyperalign {} --help` lists them", self.command),

@@ -119,8 +119,7 @@ mod tests {
         assert_eq!(Formats::all(FloatDType::F16).of("transformer"), Some(f16));
         assert_eq!(Formats::all(FloatDType::BF16).to_string(), "bf16");
         assert_eq!(formats.to_string().parse(), Ok(formats));
-        for text in
-            ["", "f8", "unet", "unet=", "unet=q4", "net=f16", "unet=f16,unet=f32", "q8,f32"]
+        for text in ["", "f8", "unet", "unet=", "unet=q4", "net=f16", "unet=f16,unet=f32", "q8,f32"]
         {
             let error = text.parse::<Formats>().unwrap_err().to_string();
             assert!(error.contains("bf16, q8, q8-f16, q8-f32"), "{error}");

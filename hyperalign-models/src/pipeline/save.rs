@@ -61,10 +61,7 @@ impl StableDiffusion {
 
 /// Fails for the network of the part `part` if its weights are held in 8 bits: others would take
 /// what is rounded for the model, and an update is never added to such a weight.
-pub(super) fn check_whole<M: Module>(
-    part: &'static str,
-    network: &M,
-) -> Result<(), PipelineError> {
+pub(super) fn check_whole<M: Module>(part: &'static str, network: &M) -> Result<(), PipelineError> {
     if is_eight_bit(network) { Err(PipelineError::EightBit { part }) } else { Ok(()) }
 }
 

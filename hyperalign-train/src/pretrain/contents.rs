@@ -72,7 +72,8 @@ mod tests {
     fn glyphs_count_once_and_things_each() {
         let dogs = of("three dogs");
         assert_eq!((dogs.glyphs.len(), dogs.things), (1, 3));
-        let (one, other) = (of("a red heart and a blue circle"), of("a blue heart and a red circle"));
+        let (one, other) =
+            (of("a red heart and a blue circle"), of("a blue heart and a red circle"));
         assert_eq!((one.glyphs.len(), one.things), (2, 2));
         assert_ne!(one, other, "whose colour is whose");
     }
@@ -89,7 +90,8 @@ mod tests {
             }
             sure[row * width + width - MOST_THINGS + contents.things - 1] = 40.0;
         }
-        let told = |values| Tensor::from_data(TensorData::new(values, [rows.len(), width]), &device);
+        let told =
+            |values| Tensor::from_data(TensorData::new(values, [rows.len(), width]), &device);
         let loss = contents_loss(told(sure), &rows).into_scalar::<f32>();
         assert!((loss - 2.0_f32.ln() / 2.0).abs() < 1e-5, "{loss}");
         // Nothing told: all glyphs are as likely, and all numbers.

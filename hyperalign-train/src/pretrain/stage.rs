@@ -258,9 +258,8 @@ impl Pretraining {
         let clip: ClipConfig = recipe::read(config.clone());
         let device = self.device.clone().autodiff();
         let seed = SEED + 10 * stage as u64;
-        let readout = |outputs| {
-            LinearConfig::new(clip.vision_config.hidden_size, outputs).init(&device)
-        };
+        let readout =
+            |outputs| LinearConfig::new(clip.vision_config.hidden_size, outputs).init(&device);
         let model = PreferenceModel {
             clip: clip.init(&device),
             places: readout(places_outputs()),

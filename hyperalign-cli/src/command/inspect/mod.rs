@@ -8,6 +8,7 @@ mod likely;
 mod memory;
 mod model;
 mod parts;
+mod pictures;
 
 use std::path::Path;
 
@@ -30,6 +31,8 @@ enum What {
     Checkpoint(checkpoint::Args),
     /// Print what a published model takes of memory in each number format, part by part.
     Memory(estimate::Args),
+    /// Print how far two pictures are apart: peak signal-to-noise ratio, mean and largest difference.
+    Pictures(pictures::Args),
     /// Print what an adapter file says about itself, after checking its weights.
     Adapter(adapter::Args),
 }
@@ -43,6 +46,7 @@ pub fn run(args: &Args) -> miette::Result<Outcome> {
     match &args.what {
         What::Keys(args) => keys::run(args),
         What::Checkpoint(args) => checkpoint::run(args),
+        What::Pictures(args) => pictures::run(args),
         What::Memory(args) => estimate::run(args),
         What::Adapter(args) => adapter::run(args),
     }
