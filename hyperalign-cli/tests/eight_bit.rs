@@ -5,7 +5,7 @@ mod tiny;
 use hyperalign_core::image;
 use serde_json::Value;
 
-use tiny::{World, message};
+use tiny::{World, message, write_adapter};
 
 /// Runs `hyperalign sample` on the embedded FLUX in `format`, into the file `FORMAT.png`, and returns
 /// what the picture says of how it was made.
@@ -39,6 +39,22 @@ fn eight_bits_make_nearly_the_same_picture() {
     }
     let output = world.run(&["inspect", "pictures", "f32.png", "no-such.png"]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// The base is known by its files, whatever it is held in.
+#[test]
+fn an_adapter_of_the_base_in_f32_fits_the_one_in_8_bits() {
+    let world = World::new();
+    write_adapter(&world.path("adapter.safetensors"), &world.path("base"));
+    let flags = ["--base", "base", "--prompt", "a dog", "--steps", "2", "--dtype", "q8-f32"];
+    let run = |more: &[&str]| world.run(&[&["sample"], &flags[..], more].concat());
+    run(&["--out", "base.png"]);
+    let adapter = ["--adapter", "adapter.safetensors", "--variant", "s", "--out", "adapted.png"];
+    let output = run(&adapter);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    // It is not trained, and adds nothing.
+    let read = |name: &str| image::read_png(&world.path(name)).unwrap().0;
+    assert_eq!(read("adapted.png"), read("base.png"));
 }
 
 /// A file of options says what a command line would; what is typed beats it.

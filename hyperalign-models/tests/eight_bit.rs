@@ -12,6 +12,7 @@ use burn::{
 };
 use hyperalign_core::{
     contract::Conditioning,
+    fuzz::{Counting, peak_of},
     lora::{LoraDelta, LoraSet},
     noise::{Purpose, Stream, normal},
     quantized::is_quantized,
@@ -22,8 +23,12 @@ use hyperalign_models::{
     embedded,
     pipeline::{self, Beside, Flux, Formats, PipelineError, StableDiffusion},
     testing::{small_base, small_flux},
-    weights::{FileFloat, Folder},
+    weights::{FileFloat, Folder, Format},
 };
+
+/// Tells what reading a base takes.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const BASES: [&str; 2] = ["emoji-sd", "emoji-flux"];
 
@@ -148,7 +153,7 @@ fn formats<M: Module>(module: &M) -> Vec<(String, DType)> {
 #[test]
 fn matrices_of_blocks_are_in_8_bits_and_nothing_else() {
     let (folder, device) = (embedded::folder("emoji-flux").unwrap(), testing::device());
-    let all = Formats::all("q8".parse::<hyperalign_models::weights::Format>().unwrap());
+    let all = Formats::all("q8".parse::<Format>().unwrap());
     let flux = Flux::from_folder_in(&folder, &all, &device).unwrap();
     let transformer = formats(&flux.transformer);
     let expected = |key: &str| {
@@ -180,6 +185,31 @@ fn matrices_of_blocks_are_in_8_bits_and_nothing_else() {
     }
     assert!(eight(&unet) >= 10, "{unet:?}");
     assert_eq!(eight(&formats(&base.text_encoder)), 0, "it was not asked for");
+}
+
+/// A matrix is read, rounded and let go of before the next: on the way there is never more than the
+/// base in 8 bits and the copies of one matrix.
+#[test]
+fn reading_takes_what_is_held_and_one_matrix() {
+    let (folder, device) = (embedded::folder("emoji-flux").unwrap(), testing::device());
+    let format: Format = "q8-f32".parse().unwrap();
+    let read = || Flux::from_folder_in(&folder, &Formats::all(format), &device).unwrap();
+    let (flux, peak) = peak_of(read);
+    let held = [
+        format.held(&flux.transformer),
+        format.held(&flux.text_encoder),
+        format.held(&flux.text_encoder_2),
+        format.held(&flux.vae),
+    ];
+    let bytes: usize = held.iter().map(|held| held.bytes).sum();
+    let largest = held.iter().map(|held| held.largest_matrix).max().unwrap();
+    let f32 = Format::Float(FloatDType::F32).held(&flux.transformer).bytes;
+    println!("read in {peak} bytes, held in {bytes}, {largest} in a matrix, {f32} in f32");
+    // The file's values and their transpose, in f32, and the numbers in 8 bits.
+    let copies = largest * (4 + 4 + 2);
+    // Beside the weights: names, vocabularies, configurations.
+    assert!(peak < bytes + copies + (1 << 20), "{peak}");
+    assert!(peak < f32, "{peak}");
 }
 
 /// The smallest bases have hardly a matrix with blocks of outputs; they are read all the same.

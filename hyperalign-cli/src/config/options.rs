@@ -16,7 +16,6 @@ use clap::{
     builder::{PossibleValue, Resettable},
     parser::ValueSource,
 };
-use miette::IntoDiagnostic;
 use toml::{
     Table, Value,
     de::{DeTable, DeValue},
@@ -52,7 +51,7 @@ pub fn with_file(
     let program = given.first().cloned().unwrap_or_default();
     let file = File { program, command, lenient };
     let options = file.read(&text).map_err(|problem| problem.into_error(&name, text));
-    for option in options.into_diagnostic()? {
+    for option in options? {
         if !is_typed(matches, &option.id) {
             given.extend(option.words.into_iter().map(OsString::from));
         }
