@@ -1,5 +1,10 @@
 //! `hyperalign sample --dtype q8` on an embedded base, and with its options in a file.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy takes helpers outside of `#[test]` functions for the program"
+)]
+
 mod tiny;
 
 use hyperalign_core::image;

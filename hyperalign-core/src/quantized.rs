@@ -43,8 +43,11 @@ pub fn block(d_output: usize) -> Option<usize> {
 pub fn quantize(values: &[f32], shape: [usize; 2]) -> Option<TensorData> {
     assert_eq!(values.len(), shape[0] * shape[1], "values of a matrix of {shape:?}");
     let block = block(shape[1])?;
-    let mut numbers = Vec::with_capacity(values.len());
-    let mut scales = Vec::with_capacity(values.len() / block);
+    let blocks = values.len() / block;
+    // With room for the scales, which the data has behind its numbers: without it the buffer would
+    // be doubled for them, and the CPU backend holds on to it.
+    let mut numbers = Vec::with_capacity(values.len() + blocks * size_of::<f32>());
+    let mut scales = Vec::with_capacity(blocks);
     for values in values.chunks_exact(block) {
         let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         assert!(largest.is_finite(), "a weight is not finite");

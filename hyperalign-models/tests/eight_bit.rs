@@ -207,8 +207,9 @@ fn reading_takes_what_is_held_and_one_matrix() {
     println!("read in {peak} bytes, held in {bytes}, {largest} in a matrix, {f32} in f32");
     // The file's values and their transpose, in f32, and the numbers in 8 bits.
     let copies = largest * (4 + 4 + 2);
-    // Beside the weights: names, vocabularies, configurations.
-    assert!(peak < bytes + copies + (1 << 20), "{peak}");
+    // Beside the weights: names, vocabularies, configurations; and the CPU backend keeps scales twice.
+    let beside = (1 << 20) + bytes / 8;
+    assert!(peak < bytes + copies + beside, "{peak}");
     assert!(peak < f32, "{peak}");
 }
 

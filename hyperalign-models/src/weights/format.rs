@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    tensor::{FloatDType, Tensor},
+    tensor::{FloatDType, Tensor, TensorData},
 };
 use hyperalign_core::quantized;
 
@@ -71,6 +71,19 @@ impl Format {
             }
             _ => None,
         }
+    }
+
+    /// The `values` of the parameter of `shape` at `position` in 8 bits, if that is how it is held.
+    pub(super) fn rounded(
+        self,
+        position: &Position,
+        values: &[f32],
+        shape: &[usize],
+    ) -> Option<TensorData> {
+        let (Some(_), [d_input, d_output]) = (self.block(position, shape), shape) else {
+            return None;
+        };
+        quantized::quantize(values, [*d_input, *d_output])
     }
 
     /// Bytes of one number that is not in 8 bits.

@@ -6,7 +6,6 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Tensor, TensorCreationOptions, TensorData},
 };
-use hyperalign_core::quantized::quantize;
 
 use super::{Format, Key, KeyMismatch, LoadError, Tensors, error::SHOWN, keys, layout::Position};
 
@@ -116,9 +115,9 @@ impl Loader<'_> {
     /// The values of the present parameter, which has this shape, in `format`.
     fn data(&self, shape: &[usize], format: Format) -> Result<TensorData, LoadError> {
         let (key, layout) = (self.position.key(), self.position.layout());
-        if let (Some(_), [d_input, d_output]) = (format.block(&self.position, shape), shape) {
+        if format.block(&self.position, shape).is_some() {
             let values = layout.to_module(self.tensors.f32(&key)?, &layout.file_shape(shape));
-            let eight_bit = quantize(&values, [*d_input, *d_output]);
+            let eight_bit = format.rounded(&self.position, &values, shape);
             return Ok(eight_bit.expect("outputs in whole blocks"));
         }
         Ok(self.tensors.values(&key, layout, format.float())?.into_data(shape))

@@ -38,7 +38,7 @@ pub use format::{Format, Held, UnknownFormat};
 pub use gradients::{Gradient, gradients};
 pub(crate) use hash::hash_stored;
 pub use hash::{hash, hash_of, sha256, sha256_of_file};
-pub use init::reinit;
+pub use init::{reinit, reinit_in};
 pub use keys::{Key, keys, layers as layers_of, parameters};
 pub(crate) use load::load_in;
 pub(crate) use load::{check, nearest};
