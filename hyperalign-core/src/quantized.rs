@@ -4,7 +4,8 @@
 //! [`block`] neighbouring outputs share a scale, `s = max |w| / 127`, so that none is off by more
 //! than half a step, `s / 2` (symmetric quantisation of weights alone, to the nearest; as in
 //! Dettmers et al. 2022, arXiv:2208.07339, section 2.1, in smaller blocks). The scale is an f32:
-//! a weight takes 9 bits in blocks of 32, and 10 in blocks of 16.
+//! a weight takes 9 bits in blocks of 32, and 10 in blocks of 16 (10 and 12 on the CPU backend, which
+//! holds the scales twice).
 //!
 //! Only storage is in 8 bits. A layer turns its matrix back into numbers where it is used and
 //! computes in the format of what it is given. On the tape it keeps the 8 bits and does so again in
