@@ -62,6 +62,31 @@ fn an_adapter_of_the_base_in_f32_fits_the_one_in_8_bits() {
     assert_eq!(read("adapted.png"), read("base.png"));
 }
 
+/// Without the text encoders the pictures are the same; a LoRA file may shift them before they go.
+#[test]
+fn text_encoders_can_be_let_go_of() {
+    let world = World::new();
+    let flags = ["--base", "base", "--prompt", "a dog", "--prompt", "a heart", "--steps", "2"];
+    let run = |more: &[&str]| world.run(&[&["sample"], &flags[..], more].concat());
+    for (name, more) in [("plain", ["--seed", "3"]), ("negative", ["--negative", "red"])] {
+        let files = [format!("{name}.png"), format!("{name}-released.png")];
+        run(&[&more[..], &["--out", &files[0]]].concat());
+        let released = ["--release-text-encoders", "--out", &files[1]];
+        let output = run(&[&more[..], &released].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        for k in 1..=2 {
+            let read = |name: &str| image::read_png(&world.path(name)).unwrap().0.into_raw();
+            let [expected, found] =
+                [format!("{name}-{k}.png"), format!("{name}-released-{k}.png")].map(|f| read(&f));
+            let far = expected.iter().zip(&found).any(|(a, b)| a.abs_diff(*b) > 1);
+            assert!(!far, "{name}, picture {k}");
+        }
+    }
+    let output = run(&["--out", "x.png", "--release-text-encoders", "--method", "best-of-n"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(message(&output).contains("cannot be used with"), "{}", message(&output));
+}
+
 /// A file of options says what a command line would; what is typed beats it.
 #[test]
 fn options_are_read_from_a_file() {

@@ -151,6 +151,18 @@ pub enum PipelineError {
         /// The part.
         part: &'static str,
     },
+    /// A prompt that was not among those that were encoded before the text encoders were let go of.
+    #[error("the text encoders were let go of, and `{prompt}` was not encoded before")]
+    NotRead {
+        /// The prompt.
+        prompt: String,
+    },
+    /// A model without text encoders cannot be written.
+    #[error("the text encoders of `{base}` were let go of, and a model is written with all parts")]
+    LetGo {
+        /// The base.
+        base: String,
+    },
     /// Two parts do not fit each other.
     #[error("the parts of `{folder}` do not fit each other: {reason}")]
     Parts {

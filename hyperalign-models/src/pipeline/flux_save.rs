@@ -31,6 +31,9 @@ impl Flux {
         float: FileFloat,
         update: &LoraSet,
     ) -> Result<(), PipelineError> {
+        if self.read_ahead.is_some() {
+            return Err(PipelineError::LetGo { base: self.name().to_owned() });
+        }
         check_whole("text_encoder", &self.text_encoder)?;
         check_whole("text_encoder_2", &self.text_encoder_2)?;
         check_whole("transformer", &self.transformer)?;

@@ -33,6 +33,9 @@ impl StableDiffusion {
         float: FileFloat,
         update: &LoraSet,
     ) -> Result<(), PipelineError> {
+        if self.read_ahead.is_some() {
+            return Err(PipelineError::LetGo { base: self.name().to_owned() });
+        }
         check_whole("text_encoder", &self.text_encoder)?;
         check_whole("unet", &self.unet)?;
         let unet = merged(self.unet.clone(), update);

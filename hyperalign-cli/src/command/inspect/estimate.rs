@@ -55,12 +55,10 @@ pub(super) fn run(args: &Args) -> miette::Result<Outcome> {
     text += &row("at work: the larger of a step", &|bytes| bytes.denoising);
     text += &row("  and of decoding", &|bytes| bytes.decoding);
     text += &row("sampling: the sum", &|bytes| bytes.sampling);
+    text += &row("  with --release-text-encoders", &|bytes| bytes.sampling_released);
     text += &row("training, without a reward", &|bytes| bytes.training);
     let [height, width] = memory.size;
-    text += &format!(
-        "one picture of {height}x{width}; all parts are held until the end; {}\n",
-        memory.note
-    );
+    text += &format!("one picture of {height}x{width}; {}\n", memory.note);
     output::print(&text)?;
     Ok(Outcome::Done)
 }

@@ -38,7 +38,7 @@ pub(super) struct Memory {
 /// Bytes in one number format.
 #[derive(Debug, Serialize)]
 pub(super) struct Bytes {
-    /// Weights of each part. All parts are held until the end.
+    /// Weights of each part.
     pub(super) parts: BTreeMap<&'static str, usize>,
     /// All weights.
     pub(super) weights: usize,
@@ -50,6 +50,9 @@ pub(super) struct Bytes {
     pub(super) decoding: usize,
     /// Sampling one picture with guidance: weights, the matrix, and the larger of both works.
     pub(super) sampling: usize,
+    /// The same where the text encoders are let go of before the first step: at most what there is
+    /// while they read, or what there is after.
+    pub(super) sampling_released: usize,
     /// Training HyperAlign's default network, which is always f32, with one picture a step; weights
     /// included, a reward not.
     pub(super) training: usize,
@@ -103,9 +106,10 @@ impl Sizes {
     /// The memory that the model takes.
     pub(super) fn memory(&self) -> Memory {
         let side = self.latent_side() * self.vae.downscale();
+        let trained = self.trained();
         let formats = FORMATS.into_iter().filter_map(|name| {
             let format = name.parse().ok()?;
-            Some((name, self.bytes(format)))
+            Some((name, self.bytes(format, trained)))
         });
         Memory {
             size: [side, side],
@@ -114,7 +118,8 @@ impl Sizes {
         }
     }
 
-    fn bytes(&self, format: Format) -> Bytes {
+    /// The memory in `format`, with so many parameters that are trained.
+    fn bytes(&self, format: Format, trained: usize) -> Bytes {
         let float = format.float_bytes();
         let decoder_maps = self.decoder_maps();
         let decoding = float * WORKING / 2 * largest(&decoder_maps);
@@ -127,18 +132,24 @@ impl Sizes {
         let blocks = self.vae.layers_per_block + 2;
         let decoder = decoder_maps.iter().map(|&map| Tape::of(map, blocks, 1, TAPE[0]));
         let tape = decoder.fold(tape, Tape::and);
-        let trained = FLOAT * TRAINED * self.trained();
+        let trained = FLOAT * TRAINED * trained;
         let (parts, widest) = self.parts(format);
-        let weights = parts.values().sum();
+        let weights: usize = parts.values().sum();
         // It comes out in f32 and is rounded then.
+        let text: usize = parts
+            .iter()
+            .filter_map(|(part, bytes)| part.starts_with("text_encoder").then_some(bytes))
+            .sum();
         let dense_matrix = widest * if float == FLOAT { FLOAT } else { FLOAT + float };
+        let sampling = weights + dense_matrix + denoising.max(decoding);
         Bytes {
             parts,
             weights,
             dense_matrix,
             denoising,
             decoding,
-            sampling: weights + dense_matrix + denoising.max(decoding),
+            sampling,
+            sampling_released: (weights + dense_matrix).max(sampling - text),
             training: weights + dense_matrix + trained + float * tape.numbers(),
         }
     }
@@ -222,6 +233,8 @@ mod tests {
         assert_eq!(memory.size, [1024, 1024]);
         let sampling = |format: &str| memory.formats[format].sampling;
         assert!(sampling("q8") < 24_000_000_000, "{}", sampling("q8"));
+        let released = memory.formats["q8"].sampling_released;
+        assert!(released < 20_000_000_000, "{released}");
         assert!(memory.formats["bf16"].parts["transformer"] > 23_000_000_000);
     }
 
