@@ -41,8 +41,10 @@ pub struct BaseOptions {
     pub offline: bool,
 
     /// Number format of the base's weights, in which it also computes: f32, f16 or bf16 for all
-    /// parts, or one for each as in unet=bf16,vae=f32. Parts are text_encoder, unet and vae; of
-    /// FLUX.1 text_encoder, text_encoder_2, transformer and vae. Default: f32.
+    /// parts, or one for each as in unet=q8,vae=f32. q8 holds the matrices of transformer blocks in 8
+    /// bits, with the rest in bf16, in which it computes; q8-f16 and q8-f32 compute in these. Parts
+    /// are text_encoder, unet and vae; of FLUX.1 text_encoder, text_encoder_2, transformer and vae.
+    /// Default: f32.
     #[arg(long, value_name = "FORMAT")]
     dtype: Option<Formats>,
 

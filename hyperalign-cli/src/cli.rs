@@ -4,6 +4,7 @@ use clap::{Arg, Command as Parsing, CommandFactory, FromArgMatches, Parser};
 use hyperalign_core::device::{self, DeviceError};
 
 use crate::command::Command;
+use crate::config;
 
 /// Align text-to-image diffusion models with hypernetworks that adapt them at every step.
 #[derive(Debug, Parser)]
@@ -33,11 +34,18 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line. Ends the program for `--help`, `--version` and wrong usage.
-    pub fn of_the_process() -> Self {
+    /// Reads the command line, with the options of the file that `sample --config` names. Ends the
+    /// program for `--help`, `--version` and wrong usage.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a file of options that cannot be read or used.
+    pub fn of_the_process() -> miette::Result<Self> {
         let mut parsing = with_negative_numbers(Self::command());
-        let matches = parsing.get_matches_mut();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut parsing).exit())
+        let line = config::with_file(&parsing, "sample", std::env::args_os().collect())?;
+        let matches = parsing.try_get_matches_from_mut(line).unwrap_or_else(|error| error.exit());
+        let read = Self::from_arg_matches(&matches);
+        Ok(read.unwrap_or_else(|error| error.format(&mut parsing).exit()))
     }
 }
 

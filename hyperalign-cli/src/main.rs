@@ -50,12 +50,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 static ALLOCATOR: hyperalign_core::fuzz::Counting = hyperalign_core::fuzz::Counting;
 
 fn main() -> ExitCode {
-    // Clap answers `--help` and `--version` itself, and ends with status 2 on wrong usage.
-    let cli = Cli::of_the_process();
-    interrupt::survive_file_size_limit();
     report::install();
-    let context = Context::new(cli.device, !cli.no_kernel_cache, Cli::command);
-    match command::run(cli.command, &context) {
+    // Clap answers `--help` and `--version` itself, and ends with status 2 on wrong usage.
+    let done = Cli::of_the_process().and_then(|cli| {
+        interrupt::survive_file_size_limit();
+        let context = Context::new(cli.device, !cli.no_kernel_cache, Cli::command);
+        command::run(cli.command, &context)
+    });
+    match done {
         Ok(outcome) => outcome.into(),
         // `hyperalign ... | head` closes our output early: that is the reader's right.
         Err(report)

@@ -312,7 +312,8 @@ fn half_precision_makes_nearly_the_same_picture() {
     assert!(!far);
     let output = sample(&world, &[&prompt[..], &["--out", "x.png", "--dtype", "f8"]].concat());
     assert_eq!(output.status.code(), Some(2));
-    assert!(message(&output).contains("write f32, f16 or bf16"), "{}", message(&output));
+    let told = message(&output);
+    assert!(told.contains("write f32, f16, bf16, q8, q8-f16, q8-f32"), "{told}");
 }
 
 #[test]

@@ -57,6 +57,7 @@ mod nearest;
 pub mod noise;
 pub mod one_picture;
 pub mod precision;
+pub mod quantized;
 pub mod recompute;
 pub mod resize;
 pub mod rows;

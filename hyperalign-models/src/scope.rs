@@ -8,6 +8,7 @@ use burn::{
 use hyperalign_core::{
     contract::TextWatch,
     lora::{LoraScope, LoraSet, conv_with_lora, linear_with_lora},
+    quantized,
 };
 
 use crate::blocks::PointwiseConv;
@@ -73,7 +74,7 @@ impl<'a> Scope<'a> {
     /// [`linear`](Self::linear) of one vector for each sample.
     pub fn linear_of_vector(&self, name: &str, layer: &Linear, x: Tensor<2>) -> Tensor<2> {
         match self.lora.at(name) {
-            [] => layer.forward(x),
+            [] => quantized::linear(layer, x),
             deltas => linear_with_lora(layer, x.unsqueeze_dim(1), deltas).squeeze_dim(1),
         }
     }

@@ -77,7 +77,7 @@ pub enum Command {
     Bench(bench::Args),
     /// Make the embedded models from nothing (hours; resumable).
     Pretrain(pretrain::Args),
-    /// Print the JSON schema of the settings that `train --config` reads, for editors.
+    /// Print the JSON schema of the file that `train --config` or `sample --config` reads, for editors.
     Schema(schema::Args),
     /// Print the completion script of a shell.
     Completions(completions::Args),
@@ -113,7 +113,7 @@ pub fn run(command: Command, context: &Context) -> miette::Result<Outcome> {
         Command::Pretrain(args) => pretrain::run(&args, context),
         Command::World(args) => world::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
-        Command::Schema(args) => schema::run(&args),
+        Command::Schema(args) => schema::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
     }
 }

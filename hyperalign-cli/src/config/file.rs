@@ -75,13 +75,7 @@ pub fn read_text<T: Serialize + DeserializeOwned>(
     name: &str,
     text: String,
 ) -> miette::Result<T> {
-    Ok(parse(defaults, removed, &text).map_err(|problem| ConfigError::Invalid {
-        text: NamedSource::new(name, text).with_language("toml"),
-        message: problem.message,
-        span: problem.span.into(),
-        other: problem.other.map(SourceSpan::from),
-        help: problem.help,
-    })?)
+    Ok(parse(defaults, removed, &text).map_err(|problem| problem.into_error(name, text))?)
 }
 
 /// What is wrong, and at which bytes.
@@ -94,9 +88,31 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn new(error: &toml::de::Error, span: Range<usize>) -> Self {
+    pub(super) fn new(error: &toml::de::Error, span: Range<usize>) -> Self {
         let message = error.message().lines().collect::<Vec<_>>().join(" ");
         Self { help: nearest(&message), message, span, other: None }
+    }
+
+    /// One that `message` tells, with what to do about it where `help` is not empty.
+    pub(super) fn at(message: String, span: Range<usize>, help: &str) -> Self {
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        Self { message, span, other: None, help }
+    }
+
+    /// The same, at another place too.
+    pub(super) fn and(self, other: Range<usize>) -> Self {
+        Self { other: Some(other), ..self }
+    }
+
+    /// The same as an error that shows its place in `text`, which is called `name`.
+    pub(super) fn into_error(self, name: &str, text: String) -> ConfigError {
+        ConfigError::Invalid {
+            text: NamedSource::new(name, text).with_language("toml"),
+            message: self.message,
+            span: self.span.into(),
+            other: self.other.map(SourceSpan::from),
+            help: self.help,
+        }
     }
 }
 

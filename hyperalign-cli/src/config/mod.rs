@@ -1,15 +1,18 @@
 //! Settings from TOML files, laid over defaults.
 //!
 //! A file may leave every key out; what it does say is read strictly, so that a misspelt key is
-//! an error at its place in the file and not a silent default.
+//! an error at its place in the file and not a silent default. So is a file of a command's
+//! [options](with_file).
 
 mod file;
 #[cfg(test)]
 mod fuzz;
 mod line;
+mod options;
 
 pub use file::{read, read_text};
 pub use line::in_its_line;
+pub use options::{schema, with_file};
 
 #[cfg(test)]
 mod tests {

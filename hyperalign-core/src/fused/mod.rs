@@ -12,10 +12,12 @@ mod conv;
 mod convolution;
 #[cfg(feature = "flex")]
 mod cpu;
+mod eight_bits;
 #[cfg(feature = "flex")]
 mod kernels;
 
 pub use conv::convolve;
+pub(crate) use eight_bits::dequantized;
 
 use burn::tensor::{Tensor, activation};
 

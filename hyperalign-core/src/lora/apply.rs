@@ -6,9 +6,10 @@ use burn::{
 };
 
 use super::LoraDelta;
-use crate::fused::convolve;
+use crate::{fused::convolve, quantized};
 
-/// Applies `linear`, shifted by the sum of `deltas` where there are some.
+/// Applies `linear`, whose weight may be in 8 bits, shifted by the sum of `deltas` where there are
+/// some.
 ///
 /// # Shapes
 ///
@@ -16,8 +17,8 @@ use crate::fused::convolve;
 /// - output: `[batch, tokens, d_output]`
 pub fn linear_with_lora(linear: &Linear, x: Tensor<3>, deltas: &[LoraDelta]) -> Tensor<3> {
     match sum(deltas, |delta| delta.forward(x.clone())) {
-        Some(shift) => linear.forward(x) + shift,
-        None => linear.forward(x),
+        Some(shift) => quantized::linear(linear, x) + shift,
+        None => quantized::linear(linear, x),
     }
 }
 

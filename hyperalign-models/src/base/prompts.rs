@@ -33,6 +33,18 @@ pub trait PromptEncoder {
         self.encode_prompts(prompts)
     }
 
+    /// Encodes `prompts` now, with the layers shifted that `lora` names, and lets go of the text
+    /// encoders, whose memory the rest of the work can have: from then on these prompts and the
+    /// empty one alone can be encoded, with those updates, and the base is not written any more. A
+    /// base that cannot let go of them keeps them.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`encode_prompts`](Self::encode_prompts) does.
+    fn read_ahead(&mut self, prompts: &[String], lora: &LoraSet) -> Result<(), BaseError> {
+        self.encode_prompts_with(prompts, lora).map(drop)
+    }
+
     /// The conditioning of the empty prompt, one row.
     fn unconditional(&self) -> Conditioning {
         self.encode_prompts(&[String::new()]).expect("an empty text has no unknown word")

@@ -247,6 +247,12 @@ impl PromptEncoder for Overlaid {
         self.base.encode_prompts_with(prompts, &self.text.stacked(lora))
     }
 
+    /// A base that others hold too keeps its encoders.
+    fn read_ahead(&mut self, prompts: &[String], lora: &LoraSet) -> Result<(), BaseError> {
+        let lora = self.text.stacked(lora);
+        Arc::get_mut(&mut self.base).map_or(Ok(()), |base| base.read_ahead(prompts, &lora))
+    }
+
     fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {
         self.base.cut_off(prompts)
     }

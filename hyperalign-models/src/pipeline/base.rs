@@ -93,7 +93,7 @@ impl Guided for StableDiffusion {}
 
 impl PromptEncoder for StableDiffusion {
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
-        self.encode_prompts(prompts).map_err(BaseError::of)
+        self.encode_prompts_with(prompts, &LoraSet::default())
     }
 
     fn encode_prompts_with(
@@ -101,7 +101,14 @@ impl PromptEncoder for StableDiffusion {
         prompts: &[String],
         lora: &LoraSet,
     ) -> Result<Conditioning, BaseError> {
-        self.encode_with(prompts, &lora.below("text_encoder.")).map_err(BaseError::of)
+        match &self.read_ahead {
+            Some(read) => read.rows(prompts).map_err(BaseError::of),
+            None => self.encode_with(prompts, &lora.below("text_encoder.")).map_err(BaseError::of),
+        }
+    }
+
+    fn read_ahead(&mut self, prompts: &[String], lora: &LoraSet) -> Result<(), BaseError> {
+        self.read_prompts_ahead(prompts, &lora.below("text_encoder.")).map_err(BaseError::of)
     }
 
     fn cut_off(&self, prompts: &[String]) -> Result<Vec<Cut>, BaseError> {

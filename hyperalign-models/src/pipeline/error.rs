@@ -4,7 +4,7 @@ use hyperalign_core::{atomic::WriteError, schedule::SchedulerConfigError};
 
 use crate::{
     tokenizer::TokenizerError,
-    weights::{LoadError, SaveError},
+    weights::{Format, LoadError, SaveError},
 };
 
 /// Why a pipeline could not be read, written or used.
@@ -130,12 +130,38 @@ pub enum PipelineError {
         parts: &'static [&'static str],
     },
     /// The device does not compute in the format that a part is to have.
-    #[error("this device does not compute in {format}, the format for the {part}; use f32 there")]
+    #[error(
+        "this device does not compute as {format} does, the format for the {part}; use {other} \
+         there"
+    )]
     Format {
         /// The part.
         part: &'static str,
         /// The format.
-        format: &'static str,
+        format: Format,
+        /// One that every device has.
+        other: &'static str,
+    },
+    /// A model that was read in 8 bits cannot be written.
+    #[error(
+        "the weights of the {part} are held in 8 bits, which are rounded, and a model is written \
+         with whole ones; open the base without q8 in `--dtype` to write it"
+    )]
+    EightBit {
+        /// The part.
+        part: &'static str,
+    },
+    /// A prompt that was not among those that were encoded before the text encoders were let go of.
+    #[error("the text encoders were let go of, and `{prompt}` was not encoded before")]
+    NotRead {
+        /// The prompt.
+        prompt: String,
+    },
+    /// A model without text encoders cannot be written.
+    #[error("the text encoders of `{base}` were let go of, and a model is written with all parts")]
+    LetGo {
+        /// The base.
+        base: String,
     },
     /// Two parts do not fit each other.
     #[error("the parts of `{folder}` do not fit each other: {reason}")]

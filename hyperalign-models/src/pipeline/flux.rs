@@ -13,6 +13,7 @@ use super::{
     Formats, PipelineError,
     flux_networks::{FluxFiles, FluxSizes, FluxWeights},
     parts::{check_class, fingerprint, fit, fit_tokenizer, tokenizer},
+    read_ahead::ReadAhead,
 };
 use crate::{
     clip::ClipTextModel,
@@ -52,6 +53,8 @@ pub struct Flux {
     hash: OnceLock<String>,
     stored: Option<FluxWeights>,
     passed_over: Vec<String>,
+    /// Once the text encoders are let go of.
+    pub(super) read_ahead: Option<ReadAhead>,
 }
 
 /// The parts of a [`Flux`].
@@ -147,6 +150,7 @@ impl Flux {
             hash: OnceLock::new(),
             stored: None,
             passed_over: Vec::new(),
+            read_ahead: None,
         })
     }
 
@@ -244,6 +248,7 @@ impl Flux {
         prompts: &[impl AsRef<str>],
         lora: &LoraSet,
     ) -> Result<Conditioning, TokenizerError> {
+        assert!(self.read_ahead.is_none(), "the text encoders were let go of");
         let texts: Vec<&str> = prompts.iter().map(AsRef::as_ref).collect();
         let pooled = self.tokenizer.encode(&texts)?.to_tensor(&self.device);
         let context = self.tokenizer_2.encode(&texts)?.to_tensor(&self.device);

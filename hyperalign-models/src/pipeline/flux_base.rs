@@ -120,7 +120,7 @@ impl Guided for Flux {
 
 impl PromptEncoder for Flux {
     fn encode_prompts(&self, prompts: &[String]) -> Result<Conditioning, BaseError> {
-        self.encode_prompts(prompts).map_err(BaseError::of)
+        self.encode_prompts_with(prompts, &LoraSet::default())
     }
 
     fn encode_prompts_with(
@@ -128,7 +128,14 @@ impl PromptEncoder for Flux {
         prompts: &[String],
         lora: &LoraSet,
     ) -> Result<Conditioning, BaseError> {
-        self.encode_with(prompts, lora).map_err(BaseError::of)
+        match &self.read_ahead {
+            Some(read) => read.rows(prompts).map_err(BaseError::of),
+            None => self.encode_with(prompts, lora).map_err(BaseError::of),
+        }
+    }
+
+    fn read_ahead(&mut self, prompts: &[String], lora: &LoraSet) -> Result<(), BaseError> {
+        self.read_prompts_ahead(prompts, lora).map_err(BaseError::of)
     }
 
     /// Each encoder has its own length; CLIP's is the shorter one in FLUX.1, and what it does not

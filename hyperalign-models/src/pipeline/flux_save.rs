@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Flux, PipelineError,
     flux::CLASS,
-    save::{DIFFUSION_MODEL, MODEL, Written},
+    save::{DIFFUSION_MODEL, MODEL, Written, check_whole},
 };
 use crate::{lora::merged, weights::FileFloat};
 
@@ -18,7 +18,8 @@ impl Flux {
     ///
     /// # Errors
     ///
-    /// Fails if the folder cannot be written, or if a weight cannot be represented in `float`.
+    /// Fails if the folder cannot be written, if a weight cannot be represented in `float`, and for
+    /// weights that are held in 8 bits.
     pub fn save(&self, path: &Path, float: FileFloat) -> Result<(), PipelineError> {
         self.save_with(path, float, &LoraSet::default())
     }
@@ -30,6 +31,12 @@ impl Flux {
         float: FileFloat,
         update: &LoraSet,
     ) -> Result<(), PipelineError> {
+        if self.read_ahead.is_some() {
+            return Err(PipelineError::LetGo { base: self.name().to_owned() });
+        }
+        check_whole("text_encoder", &self.text_encoder)?;
+        check_whole("text_encoder_2", &self.text_encoder_2)?;
+        check_whole("transformer", &self.transformer)?;
         let transformer = merged(self.transformer.clone(), update);
         atomic::write_folder(path, |folder| {
             let written = Written { folder, float };

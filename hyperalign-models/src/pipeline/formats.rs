@@ -2,46 +2,45 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::Device;
 
 use super::PipelineError;
+use crate::weights::Format;
 
-/// The number format of the weights of each part, in which it also computes. Nothing means the
-/// format of the device. Between the parts, in the sampler and in what is trained it is always
-/// that of the device; norms and softmax accumulate in f32.
+/// The number format of the weights of each part. Nothing means the format of the device. Between
+/// the parts, in the sampler and in what is trained it is always that of the device; norms and
+/// softmax accumulate in f32.
 ///
-/// Written `bf16` for all parts, or `unet=bf16,vae=f32`.
+/// Written `bf16` for all parts, or `unet=q8,vae=f32`; names are those of [`Format`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Formats {
-    all: Option<FloatDType>,
-    parts: BTreeMap<&'static str, FloatDType>,
+    all: Option<Format>,
+    parts: BTreeMap<&'static str, Format>,
 }
 
 /// A format that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{given}` is no number format; write f32, f16 or bf16, or one for each part, as in \
-     unet=bf16,vae=f32; parts are {}",
+    "`{given}` is no number format; write {}, or one for each part, as in unet=q8,vae=f32; parts \
+     are {}",
+    Format::NAMES.map(|(name, _)| name).join(", "),
     PARTS.join(", ")
 )]
 pub struct FormatError {
     given: String,
 }
 
-const NAMES: [(&str, FloatDType); 3] =
-    [("f32", FloatDType::F32), ("f16", FloatDType::F16), ("bf16", FloatDType::BF16)];
-
 /// All parts that a pipeline can have.
 const PARTS: [&str; 5] = ["text_encoder", "text_encoder_2", "transformer", "unet", "vae"];
 
 impl Formats {
     /// The same format for all parts.
-    pub fn all(format: FloatDType) -> Self {
-        Self { all: Some(format), parts: BTreeMap::new() }
+    pub fn all(format: impl Into<Format>) -> Self {
+        Self { all: Some(format.into()), parts: BTreeMap::new() }
     }
 
     /// The format of `part`, if not that of the device.
-    pub fn of(&self, part: &str) -> Option<FloatDType> {
+    pub fn of(&self, part: &str) -> Option<Format> {
         self.parts.get(part).copied().or(self.all)
     }
 
@@ -62,16 +61,17 @@ impl Formats {
             return Err(PipelineError::NoPart { class, part, parts });
         }
         for part in parts {
-            if let Some(format) = self.of(part).filter(|format| !device.supports_dtype(*format)) {
-                return Err(PipelineError::Format { part, format: name(format) });
+            let lacks = |format: &Format| !device.supports_dtype(format.float());
+            if let Some(format) = self.of(part).filter(lacks) {
+                let other = match format {
+                    Format::Float(_) => "f32",
+                    Format::EightBit(_) => "q8-f32",
+                };
+                return Err(PipelineError::Format { part, format, other });
             }
         }
         Ok(())
     }
-}
-
-fn name(format: FloatDType) -> &'static str {
-    NAMES.iter().find(|(_, known)| *known == format).map_or("another format", |(name, _)| name)
 }
 
 impl FromStr for Formats {
@@ -79,10 +79,7 @@ impl FromStr for Formats {
 
     fn from_str(text: &str) -> Result<Self, FormatError> {
         let bad = || FormatError { given: text.to_owned() };
-        let read = |text: &str| {
-            let found = NAMES.iter().find(|(name, _)| *name == text);
-            found.map(|(_, format)| *format).ok_or_else(bad)
-        };
+        let read = |text: &str| text.parse::<Format>().map_err(|_| bad());
         if !text.contains('=') {
             return read(text).map(Self::all);
         }
@@ -100,29 +97,32 @@ impl FromStr for Formats {
 
 impl fmt::Display for Formats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = self.parts.iter().map(|(part, format)| format!("{part}={}", name(*format)));
-        let all = self.all.map(|format| name(format).to_owned());
+        let parts = self.parts.iter().map(|(part, format)| format!("{part}={format}"));
+        let all = self.all.map(|format| format.to_string());
         f.write_str(&all.into_iter().chain(parts).collect::<Vec<_>>().join(","))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::FloatDType;
+
     use super::*;
 
     #[test]
     fn one_for_all_or_one_for_each() {
         assert_eq!("bf16".parse(), Ok(Formats::all(FloatDType::BF16)));
-        let formats: Formats = "unet=f16,vae=f32".parse().unwrap();
-        assert_eq!(formats.of("unet"), Some(FloatDType::F16));
+        let formats: Formats = "unet=q8-f16,vae=f32".parse().unwrap();
+        assert_eq!(formats.of("unet"), Some(Format::EightBit(FloatDType::F16)));
         assert_eq!(formats.of("text_encoder"), None);
-        assert_eq!(Formats::all(FloatDType::F16).of("transformer"), Some(FloatDType::F16));
+        let f16 = Format::Float(FloatDType::F16);
+        assert_eq!(Formats::all(FloatDType::F16).of("transformer"), Some(f16));
         assert_eq!(Formats::all(FloatDType::BF16).to_string(), "bf16");
         assert_eq!(formats.to_string().parse(), Ok(formats));
-        for text in
-            ["", "f8", "unet", "unet=", "unet=f8", "net=f16", "unet=f16,unet=f32", "f16,f32"]
+        for text in ["", "f8", "unet", "unet=", "unet=q4", "net=f16", "unet=f16,unet=f32", "q8,f32"]
         {
-            assert!(text.parse::<Formats>().is_err(), "{text:?}");
+            let error = text.parse::<Formats>().unwrap_err().to_string();
+            assert!(error.contains("bf16, q8, q8-f16, q8-f32"), "{error}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod formats;
 mod networks;
 mod open;
 mod parts;
+mod read_ahead;
 mod save;
 mod single_file;
 mod stable_diffusion;

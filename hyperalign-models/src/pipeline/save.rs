@@ -11,7 +11,7 @@ use super::{PipelineError, StableDiffusion, stable_diffusion::CLASS};
 use crate::{
     lora::merged,
     tokenizer::Tokenizer,
-    weights::{FileFloat, save},
+    weights::{FileFloat, is_eight_bit, save},
 };
 
 impl StableDiffusion {
@@ -20,7 +20,8 @@ impl StableDiffusion {
     ///
     /// # Errors
     ///
-    /// Fails if the folder cannot be written, or if a weight cannot be represented in `float`.
+    /// Fails if the folder cannot be written, if a weight cannot be represented in `float`, and for
+    /// weights that are held in 8 bits.
     pub fn save(&self, path: &Path, float: FileFloat) -> Result<(), PipelineError> {
         self.save_with(path, float, &LoraSet::default())
     }
@@ -32,6 +33,11 @@ impl StableDiffusion {
         float: FileFloat,
         update: &LoraSet,
     ) -> Result<(), PipelineError> {
+        if self.read_ahead.is_some() {
+            return Err(PipelineError::LetGo { base: self.name().to_owned() });
+        }
+        check_whole("text_encoder", &self.text_encoder)?;
+        check_whole("unet", &self.unet)?;
         let unet = merged(self.unet.clone(), update);
         let index = json!({
             "_class_name": CLASS,
@@ -54,6 +60,12 @@ impl StableDiffusion {
             written.part("vae", DIFFUSION_MODEL, self.vae.config(), &self.vae)
         })
     }
+}
+
+/// Fails for the network of the part `part` if its weights are held in 8 bits: others would take
+/// what is rounded for the model, and an update is never added to such a weight.
+pub(super) fn check_whole<M: Module>(part: &'static str, network: &M) -> Result<(), PipelineError> {
+    if is_eight_bit(network) { Err(PipelineError::EightBit { part }) } else { Ok(()) }
 }
 
 /// What transformers calls a file of weights.

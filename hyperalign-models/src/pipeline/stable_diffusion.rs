@@ -14,6 +14,7 @@ use super::{
     Formats, PipelineError, Sizes,
     networks::{Stored, Weights},
     parts::{check_class, fingerprint, fit, fit_tokenizer, tokenizer},
+    read_ahead::ReadAhead,
 };
 use crate::{
     clip::ClipTextModel,
@@ -48,6 +49,8 @@ pub struct StableDiffusion {
     hash: OnceLock<String>,
     stored: Option<Stored>,
     passed_over: Vec<String>,
+    /// Once the text encoders are let go of.
+    pub(super) read_ahead: Option<ReadAhead>,
 }
 
 impl StableDiffusion {
@@ -100,6 +103,7 @@ impl StableDiffusion {
             hash: OnceLock::new(),
             stored: None,
             passed_over: Vec::new(),
+            read_ahead: None,
         })
     }
 
@@ -199,6 +203,7 @@ impl StableDiffusion {
         prompts: &[impl AsRef<str>],
         lora: &LoraSet,
     ) -> Result<Conditioning, TokenizerError> {
+        assert!(self.read_ahead.is_none(), "the text encoders were let go of");
         let texts: Vec<&str> = prompts.iter().map(AsRef::as_ref).collect();
         let ids = self.tokenizer.encode(&texts)?.to_tensor(&self.device);
         let output = self.text_encoder.forward_with(ids, Some(lora));

@@ -2,12 +2,12 @@
 
 use burn::{
     module::{Module, ModuleMapper, Param},
-    tensor::{Tensor, TensorData},
+    tensor::{DType, Tensor, TensorData},
 };
 use hyperalign_core::noise::{Purpose, Stream};
 use sha2::{Digest, Sha256};
 
-use super::layout::Position;
+use super::{Format, layout::Position};
 
 /// Standard deviation of embeddings and of other free parameters (Radford et al. 2019).
 const EMBEDDING_STD: f64 = 0.02;
@@ -26,12 +26,20 @@ const EMBEDDING_STD: f64 = 0.02;
 /// - a parameter that its module made constant stays as it is: norms (ones, zeros), layers that
 ///   begin at zero so that a residual block begins as the identity, temperatures.
 pub fn reinit<M: Module>(module: M, seed: u64) -> M {
-    module.map(&mut Filler { position: Position::default(), seed })
+    module.map(&mut Filler { position: Position::default(), seed, format: None })
+}
+
+/// [`reinit`] with the values in `format`, a parameter at a time; those that stay as they are keep
+/// the format of their device. For networks that are timed and not trained.
+pub fn reinit_in<M: Module>(module: M, seed: u64, format: Format) -> M {
+    module.map(&mut Filler { position: Position::default(), seed, format: Some(format) })
 }
 
 struct Filler {
     position: Position,
     seed: u64,
+    /// Nothing means the format of each parameter's device.
+    format: Option<Format>,
 }
 
 impl Filler {
@@ -76,7 +84,13 @@ impl ModuleMapper for Filler {
         } else {
             (0..size).map(|_| (EMBEDDING_STD * stream.normal()) as f32).collect()
         };
-        let tensor = Tensor::from_data(TensorData::new(values, shape), &param.lazy_device());
+        let device = param.lazy_device();
+        let format = self.format.unwrap_or_else(|| device.settings().float_dtype.into());
+        let data = match format.rounded(&self.position, &values, &shape) {
+            Some(eight_bit) => eight_bit,
+            None => TensorData::new(values, shape),
+        };
+        let tensor = Tensor::from_data(data, (&device, DType::from(format.float())));
         let id = param.id;
         param.transform_for_load(tensor, id)
     }

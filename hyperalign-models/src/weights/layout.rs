@@ -1,5 +1,9 @@
 //! How a parameter of a module is stored in a published file.
 
+/// Lists of blocks whose linear layers are most of a network: of FLUX.1 and the U-Net, of T5, and
+/// of CLIP.
+const BLOCKS: [&str; 4] = ["transformer_blocks", "single_transformer_blocks", "block", "layers"];
+
 /// How the values of a parameter lie in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
@@ -107,6 +111,12 @@ impl Position {
             .chain([last])
             .collect::<Vec<_>>()
             .join(".")
+    }
+
+    /// Whether the present parameter is the matrix of a linear layer in a block of a transformer.
+    pub fn is_matrix_of_block(&self) -> bool {
+        let is_in_block = self.stack.iter().any(|(name, _)| BLOCKS.contains(&name.as_str()));
+        is_in_block && self.module() == "Linear" && self.field() == "weight"
     }
 
     /// How the present parameter lies in the file.

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use burn::{
     module::{Module, ModuleMapper, Param},
-    tensor::{DType, FloatDType, Tensor, TensorCreationOptions},
+    tensor::{DType, Tensor, TensorCreationOptions, TensorData},
 };
 use hyperalign_core::nearest;
 
-use super::{Key, KeyMismatch, LoadError, Tensors, error::SHOWN, keys, layout::Position};
+use super::{Format, Key, KeyMismatch, LoadError, Tensors, error::SHOWN, keys, layout::Position};
 
 /// Fills every parameter of `module` from `tensors`.
 ///
@@ -23,19 +23,19 @@ pub fn load<M: Module>(module: M, tensors: &Tensors) -> Result<M, LoadError> {
     load_in(module, tensors, None)
 }
 
-/// [`load`] with `dtype` as the number format of the parameters. Values of a file go straight
+/// [`load`] with `format` as the number format of the parameters. Values of a file go straight
 /// from its format to this one, a tensor at a time.
 ///
 /// # Errors
 ///
-/// Fails where [`load`] does, also for a value that is too large for `dtype`.
+/// Fails where [`load`] does, also for a value that is too large for `format`.
 pub(crate) fn load_in<M: Module>(
     module: M,
     tensors: &Tensors,
-    dtype: Option<FloatDType>,
+    format: Option<Format>,
 ) -> Result<M, LoadError> {
     check(&keys(&module), tensors)?;
-    let mut loader = Loader { tensors, dtype, position: Position::default(), error: None };
+    let mut loader = Loader { tensors, format, position: Position::default(), error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -98,9 +98,22 @@ fn same_shape(a: &[usize], b: &[usize]) -> bool {
 struct Loader<'a> {
     tensors: &'a Tensors,
     /// Nothing means the format of each parameter's device.
-    dtype: Option<FloatDType>,
+    format: Option<Format>,
     position: Position,
     error: Option<LoadError>,
+}
+
+impl Loader<'_> {
+    /// The values of the present parameter, which has this shape, in `format`.
+    fn data(&self, shape: &[usize], format: Format) -> Result<TensorData, LoadError> {
+        let (key, layout) = (self.position.key(), self.position.layout());
+        if format.block(&self.position, shape).is_some() {
+            let values = layout.to_module(self.tensors.f32(&key)?, &layout.file_shape(shape));
+            let eight_bit = format.rounded(&self.position, &values, shape);
+            return Ok(eight_bit.expect("outputs in whole blocks"));
+        }
+        Ok(self.tensors.values(&key, layout, format.float())?.into_data(shape))
+    }
 }
 
 impl ModuleMapper for Loader<'_> {
@@ -118,11 +131,12 @@ impl ModuleMapper for Loader<'_> {
         }
         let shape: [usize; D] = param.lazy_shape().dims();
         let device = param.lazy_device();
-        let dtype = self.dtype.unwrap_or_else(|| device.settings().float_dtype);
-        match self.tensors.values(&self.position.key(), self.position.layout(), dtype) {
-            Ok(values) => {
-                let options = TensorCreationOptions::new(device).with_dtype(DType::from(dtype));
-                let tensor = Tensor::from_data(values.into_data(&shape), options);
+        let format = self.format.unwrap_or_else(|| device.settings().float_dtype.into());
+        match self.data(&shape, format) {
+            Ok(data) => {
+                let dtype = DType::from(format.float());
+                let options = TensorCreationOptions::new(device).with_dtype(dtype);
+                let tensor = Tensor::from_data(data, options);
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }

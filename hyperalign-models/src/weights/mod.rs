@@ -15,6 +15,7 @@
 mod error;
 mod folder;
 mod foreign;
+mod format;
 mod gradients;
 mod hash;
 mod init;
@@ -32,10 +33,12 @@ mod tensors;
 
 pub use error::{KeyMismatch, LoadError};
 pub use folder::{Folder, parse_config};
+pub(crate) use format::is_eight_bit;
+pub use format::{Format, Held, UnknownFormat};
 pub use gradients::{Gradient, gradients};
 pub(crate) use hash::hash_stored;
 pub use hash::{hash, hash_of, sha256, sha256_of_file};
-pub use init::reinit;
+pub use init::{reinit, reinit_in};
 pub use keys::{Key, keys, layers as layers_of, parameters};
 pub(crate) use load::check;
 pub(crate) use load::load_in;

@@ -155,5 +155,5 @@ impl ModuleVisitor for Collector {
 
 /// The values of a parameter as `f32`.
 pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
+    tensor.dequantize().into_data().iter::<f32>().collect()
 }

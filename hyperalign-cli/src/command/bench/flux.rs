@@ -12,11 +12,12 @@ use hyperalign_models::{
     pipeline::{Flux, FluxParts},
     t5::T5Config,
     vae::AutoencoderKlConfig,
+    weights::Format,
 };
 use hyperalign_train::method::TrajectorySettings;
 use miette::IntoDiagnostic;
 
-use super::subject::{Lessons, PROMPT, Subject, last_step, random, words};
+use super::subject::{Lessons, PROMPT, Subject, last_step, random_in, words};
 
 /// The sizes of the networks, and the tokens that each text encoder reads.
 pub(super) struct FluxSizes {
@@ -44,14 +45,19 @@ impl Subject {
     /// Random weights of `sizes`, whose pictures are those that the autoencoder is made for, and of
     /// the network of HPSv2 as the reward. A training step supervises the last step of one
     /// trajectory.
-    pub(super) fn flux(sizes: &FluxSizes, steps: usize, device: &Device) -> miette::Result<Self> {
+    pub(super) fn flux(
+        sizes: &FluxSizes,
+        steps: usize,
+        format: Format,
+        device: &Device,
+    ) -> miette::Result<Self> {
         let parts = FluxParts {
             tokenizer: words(sizes.tokens[0])?,
             tokenizer_2: words(sizes.tokens[1])?,
-            text_encoder: random(sizes.text_encoder.init(device)),
-            text_encoder_2: random(sizes.text_encoder_2.init(device)),
-            transformer: random(sizes.transformer.init(device)),
-            vae: random(sizes.vae.init(device)),
+            text_encoder: random_in(sizes.text_encoder.init(device), format),
+            text_encoder_2: random_in(sizes.text_encoder_2.init(device), format),
+            transformer: random_in(sizes.transformer.init(device), format),
+            vae: random_in(sizes.vae.init(device), format),
             scheduler_config: FlowSchedulerConfig::flux_dev(),
         };
         let base = Flux::new("flux1-dev (random)", parts, device).into_diagnostic()?;
@@ -135,7 +141,8 @@ mod tests {
     #[test]
     fn a_flux_is_timed_in_every_part() {
         let device = testing::device();
-        let mut subject = Subject::flux(&small(), 1, &device).unwrap();
+        let format = "q8-f32".parse().unwrap();
+        let mut subject = Subject::flux(&small(), 1, format, &device).unwrap();
         let repeats = Repeats { warmup: 0, timed: 1 };
         let names = |rows: Vec<measure::Row>| -> Vec<String> {
             rows.into_iter().map(|row| row.what).collect()

@@ -10,6 +10,7 @@ mod timing;
 
 use burn::tensor::FloatDType;
 use clap::ValueEnum;
+use hyperalign_models::weights::Format as Held;
 use hyperalign_train::eval::{Format, Table};
 use serde::Serialize;
 
@@ -55,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     batch: usize,
 
-    /// Format of all numbers.
+    /// Format of all numbers; q8 is bf16 with the matrices of transformer blocks in 8 bits.
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Dtype,
 
@@ -79,7 +80,7 @@ enum Size {
     Emoji,
     /// Stable Diffusion 1.5 with random weights, 512x512 pixels.
     Sd15,
-    /// FLUX.1-dev with random weights, 1024x1024 pixels: for a GPU, with `--dtype bf16`.
+    /// FLUX.1-dev with random weights, 1024x1024 pixels: for a GPU, with `--dtype bf16` or q8.
     #[value(name = "flux1-dev")]
     #[serde(rename = "flux1-dev")]
     Flux1Dev,
@@ -103,14 +104,17 @@ enum Dtype {
     F32,
     Bf16,
     F16,
+    Q8,
 }
 
-impl From<Dtype> for FloatDType {
-    fn from(dtype: Dtype) -> Self {
-        match dtype {
-            Dtype::F32 => Self::F32,
-            Dtype::Bf16 => Self::BF16,
-            Dtype::F16 => Self::F16,
+impl Dtype {
+    /// How a base holds its weights, whose floats are those of everything.
+    fn held(self) -> Held {
+        match self {
+            Self::F32 => Held::Float(FloatDType::F32),
+            Self::Bf16 => Held::Float(FloatDType::BF16),
+            Self::F16 => Held::Float(FloatDType::F16),
+            Self::Q8 => Held::EightBit(FloatDType::BF16),
         }
     }
 }
@@ -145,7 +149,8 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     if let Some(Other::Rewards(args)) = &args.other {
         return rewards::run(args, context);
     }
-    let device = context.device_in(args.dtype.into())?;
+    let held = args.dtype.held();
+    let device = context.device_in(held.float())?;
     let (repeat, steps) = match args.size {
         Size::Emoji => (5, 10),
         Size::Sd15 | Size::Flux1Dev => (1, 1),
@@ -153,9 +158,9 @@ pub fn run(args: &Args, context: &Context) -> miette::Result<Outcome> {
     let steps = args.steps.map_or(steps, usize::from);
     let repeats = Repeats { warmup: args.warmup, timed: args.repeat.unwrap_or(repeat) };
     let subject = match args.size {
-        Size::Emoji => Subject::emoji(&device)?,
-        Size::Sd15 => Subject::sd15(steps, &device)?,
-        Size::Flux1Dev => Subject::flux(&FluxSizes::dev(), steps, &device)?,
+        Size::Emoji => Subject::emoji(held, &device)?,
+        Size::Sd15 => Subject::sd15(steps, held, &device)?,
+        Size::Flux1Dev => Subject::flux(&FluxSizes::dev(), steps, held, &device)?,
     };
     let wants = |part| args.only.contains(&part);
     let mut report = Report {

@@ -14,11 +14,11 @@ use hyperalign_models::{
     clip::{ClipConfig, ClipModel, ClipTextConfig},
     embedded,
     hypernet::{AdapterKind, AdapterMeta, HypernetConfig, Variant},
-    pipeline::StableDiffusion,
+    pipeline::{Formats, StableDiffusion},
     tokenizer::Tokenizer,
     unet::UnetConfig,
     vae::AutoencoderKlConfig,
-    weights::reinit,
+    weights::{Format, reinit, reinit_in},
 };
 use hyperalign_rewards::{ClipReward, Preprocessing, Prompt, Reward, emoji};
 use hyperalign_train::{
@@ -80,25 +80,30 @@ impl Subject {
 
     /// The embedded world's base as `hyperalign train` aligns it; where this program has none,
     /// random weights of the same sizes.
-    pub(super) fn emoji(device: &Device) -> miette::Result<Self> {
+    pub(super) fn emoji(format: Format, device: &Device) -> miette::Result<Self> {
         let tokenizer = words(recipe::CONTEXT_LENGTH)?;
         let (base, base_weights) = match base::embedded_base("emoji-sd") {
             Some(folder) => {
-                let base = StableDiffusion::from_folder(&folder, device).into_diagnostic()?;
+                let base = StableDiffusion::from_folder_in(&folder, &Formats::all(format), device)
+                    .into_diagnostic()?;
                 (base.named("emoji-sd"), "the embedded base".to_owned())
             }
             None => {
                 let base = StableDiffusion::new(
                     "emoji-sd (random)",
                     tokenizer.clone(),
-                    random(
+                    random_in(
                         recipe::read::<ClipTextConfig>(recipe::text_encoder(
                             tokenizer.vocab_size(),
                         ))
                         .init(device),
+                        format,
                     ),
-                    random(recipe::read::<UnetConfig>(recipe::unet()).init(device)),
-                    random(recipe::read::<AutoencoderKlConfig>(recipe::vae()).init(device)),
+                    random_in(recipe::read::<UnetConfig>(recipe::unet()).init(device), format),
+                    random_in(
+                        recipe::read::<AutoencoderKlConfig>(recipe::vae()).init(device),
+                        format,
+                    ),
                     recipe::read(recipe::scheduler()),
                     device,
                 );
@@ -125,13 +130,13 @@ impl Subject {
     /// Random weights of the published sizes of Stable Diffusion 1.5, with latents of 64x64, and
     /// of the network of HPSv2 as the reward. A training step supervises one step of one
     /// trajectory after `steps - 1` steps of rollout.
-    pub(super) fn sd15(steps: usize, device: &Device) -> miette::Result<Self> {
+    pub(super) fn sd15(steps: usize, format: Format, device: &Device) -> miette::Result<Self> {
         let base = StableDiffusion::new(
             "sd15 (random)",
             words(SD15_TOKENS)?,
-            random(ClipTextConfig::sd15().init(device)),
-            random(UnetConfig::sd15().init(device)),
-            random(AutoencoderKlConfig::sd15().init(device)),
+            random_in(ClipTextConfig::sd15().init(device), format),
+            random_in(UnetConfig::sd15().init(device), format),
+            random_in(AutoencoderKlConfig::sd15().init(device), format),
             SchedulerConfig {
                 prediction_type: Prediction::Epsilon,
                 ..SchedulerConfig::stable_diffusion()
@@ -203,8 +208,13 @@ impl Lessons {
     }
 }
 
-pub(super) fn random<M: burn::module::Module>(module: M) -> M {
+fn random<M: burn::module::Module>(module: M) -> M {
     reinit(module, SEED)
+}
+
+/// A part of a base with random weights in `format`.
+pub(super) fn random_in<M: burn::module::Module>(module: M, format: Format) -> M {
+    reinit_in(module, SEED, format)
 }
 
 /// The embedded world's words, in rows of `tokens`.

@@ -1,135 +1,182 @@
 //! How much memory a model will take.
 
-use hyperalign_models::blocks::KEPT_NUMBERS;
+mod work;
+
+use std::collections::BTreeMap;
+
 use hyperalign_models::clip::ClipTextConfig;
 use hyperalign_models::flux::FluxConfig;
 use hyperalign_models::hypernet::HypernetConfig;
 use hyperalign_models::t5::T5Config;
 use hyperalign_models::unet::UnetConfig;
 use hyperalign_models::vae::AutoencoderKlConfig;
-use hyperalign_models::weights::{Folder, parameters};
+use hyperalign_models::weights::{Folder, Format, parameters};
 use serde::Serialize;
+
+use self::work::{TAPE, Tape, WORKING, flux_numbers, largest, unet_numbers};
 
 /// Bytes of an f32, in which everything that is trained is kept.
 const FLOAT: usize = 4;
-/// Bytes of a bf16.
-const HALF: usize = 2;
-/// Tensors of the size of a feature map that one layer has at once: input, output, what lies
-/// between, and what the convolution unfolds.
-const WORKING: usize = 8;
-/// Feature maps that the tape keeps of a residual block, and of a transformer block (whose
-/// feed-forward layer is eight times as wide).
-const TAPE: [usize; 2] = [10, 24];
 /// Copies of what is trained: value, gradient, two moments, moving average.
 const TRAINED: usize = 5;
 
-/// Tokens of a prompt that FLUX.1's transformer reads.
-const FLUX_TEXT_TOKENS: usize = 512;
+/// The formats that are told of.
+pub(super) const FORMATS: [&str; 3] = ["f32", "bf16", "q8"];
 
-/// Estimates for the base in two number formats, good to a factor of two. Attention is counted as
-/// never holding all scores, and of large frozen blocks only what the tape keeps of them.
+/// Estimates for the base in each of [`FORMATS`]. Weights are exact, and the rest is good to a factor
+/// of two: attention is counted as never holding all scores, and of large frozen blocks only what
+/// the tape keeps of them.
 #[derive(Debug, Serialize)]
 pub(super) struct Memory {
-    f32: Bytes,
-    bf16: Bytes,
-    note: &'static str,
+    /// Height and width of the picture in pixels.
+    pub(super) size: [usize; 2],
+    #[serde(flatten)]
+    pub(super) formats: BTreeMap<&'static str, Bytes>,
+    pub(super) note: &'static str,
 }
 
 /// Bytes in one number format.
 #[derive(Debug, Serialize)]
-struct Bytes {
+pub(super) struct Bytes {
+    /// Weights of each part.
+    pub(super) parts: BTreeMap<&'static str, usize>,
     /// All weights.
-    weights: usize,
-    /// Sampling one picture with guidance, weights included.
-    sampling: usize,
+    pub(super) weights: usize,
+    /// The largest matrix that is held in 8 bits, as the numbers that it is computed with.
+    pub(super) dense_matrix: usize,
+    /// At work in a step of sampling.
+    pub(super) denoising: usize,
+    /// At work while the picture is decoded, when no step is taken any more.
+    pub(super) decoding: usize,
+    /// Sampling one picture with guidance: weights, the matrix, and the larger of both works.
+    pub(super) sampling: usize,
+    /// The same where the text encoders are let go of before the first step: at most what there is
+    /// while they read, or what there is after.
+    pub(super) sampling_released: usize,
     /// Training HyperAlign's default network, which is always f32, with one picture a step; weights
     /// included, a reward not.
-    training: usize,
+    pub(super) training: usize,
 }
 
-/// The networks that decide.
+/// The networks of a model.
 pub(super) struct Sizes {
     denoiser: Denoiser,
+    text_encoder: ClipTextConfig,
     vae: AutoencoderKlConfig,
 }
 
-/// What predicts, with what it reads of the text.
+/// What predicts.
 enum Denoiser {
-    Unet { unet: UnetConfig, text_width: usize },
-    Flux(FluxConfig),
+    Unet(UnetConfig),
+    /// With the second text encoder.
+    Flux(FluxConfig, T5Config),
 }
 
 impl Sizes {
     /// Those of Stable Diffusion 1.5.
     pub(super) fn sd15() -> Self {
-        let text_width = ClipTextConfig::sd15().hidden_size;
-        let denoiser = Denoiser::Unet { unet: UnetConfig::sd15(), text_width };
-        Self { denoiser, vae: AutoencoderKlConfig::sd15() }
+        Self {
+            denoiser: Denoiser::Unet(UnetConfig::sd15()),
+            text_encoder: ClipTextConfig::sd15(),
+            vae: AutoencoderKlConfig::sd15(),
+        }
     }
 
     /// Those of a published FLUX.1 with this transformer.
     pub(super) fn flux1(transformer: FluxConfig) -> Self {
-        let denoiser = Denoiser::Flux(transformer);
-        Self { denoiser, vae: AutoencoderKlConfig::flux1() }
+        Self {
+            denoiser: Denoiser::Flux(transformer, T5Config::xxl()),
+            text_encoder: ClipTextConfig::sd15(),
+            vae: AutoencoderKlConfig::flux1(),
+        }
     }
 
     /// Those of a folder, if it is one of Stable Diffusion or of FLUX.1.
     pub(super) fn read(folder: &Folder) -> Option<Self> {
-        let vae = folder.read_config("vae/config.json").ok()?;
         let denoiser = if folder.contains("transformer/config.json") {
-            Denoiser::Flux(folder.read_config("transformer/config.json").ok()?)
+            let t5 = folder.read_config("text_encoder_2/config.json").ok()?;
+            Denoiser::Flux(folder.read_config("transformer/config.json").ok()?, t5)
         } else {
-            let text: ClipTextConfig = folder.read_config("text_encoder/config.json").ok()?;
-            let unet = folder.read_config("unet/config.json").ok()?;
-            Denoiser::Unet { unet, text_width: text.hidden_size }
+            Denoiser::Unet(folder.read_config("unet/config.json").ok()?)
         };
-        Some(Self { denoiser, vae })
+        let text_encoder = folder.read_config("text_encoder/config.json").ok()?;
+        Some(Self { denoiser, text_encoder, vae: folder.read_config("vae/config.json").ok()? })
     }
 
-    /// The memory of a model with so many parameters.
-    pub(super) fn memory(&self, parameters: usize) -> Memory {
+    /// The memory that the model takes.
+    pub(super) fn memory(&self) -> Memory {
+        let side = self.latent_side() * self.vae.downscale();
+        let trained = self.trained();
+        let formats = FORMATS.into_iter().filter_map(|name| {
+            let format = name.parse().ok()?;
+            Some((name, self.bytes(format, trained)))
+        });
+        Memory {
+            size: [side, side],
+            formats: formats.collect(),
+            note: "weights are exact, the rest is good to a factor of two",
+        }
+    }
+
+    /// The memory in `format`, with so many parameters that are trained.
+    fn bytes(&self, format: Format, trained: usize) -> Bytes {
+        let float = format.float_bytes();
         let decoder_maps = self.decoder_maps();
-        let decoding = WORKING / 2 * largest(&decoder_maps);
+        let decoding = float * WORKING / 2 * largest(&decoder_maps);
         let (denoising, tape) = match &self.denoiser {
-            Denoiser::Unet { unet, .. } => unet_numbers(unet),
-            Denoiser::Flux(flux) => flux_numbers(flux, self.latent_side() / 2),
+            Denoiser::Unet(unet) => unet_numbers(unet),
+            Denoiser::Flux(flux, _) => flux_numbers(flux, self.latent_side() / 2),
         };
+        let denoising = float * denoising;
         // A resolution of the decoder ends with a change of resolution, a block of its own.
         let blocks = self.vae.layers_per_block + 2;
         let decoder = decoder_maps.iter().map(|&map| Tape::of(map, blocks, 1, TAPE[0]));
         let tape = decoder.fold(tape, Tape::and);
-        let trained = FLOAT * TRAINED * self.trained();
-        let bytes = |float: usize| {
-            let weights = float * parameters;
-            Bytes {
-                weights,
-                sampling: weights + float * denoising.max(decoding),
-                training: weights + trained + float * tape.numbers(),
-            }
-        };
-        Memory { f32: bytes(FLOAT), bf16: bytes(HALF), note: "estimates, good to a factor of two" }
+        let trained = FLOAT * TRAINED * trained;
+        let (parts, widest) = self.parts(format);
+        let weights: usize = parts.values().sum();
+        // It comes out in f32 and is rounded then.
+        let text: usize = parts
+            .iter()
+            .filter_map(|(part, bytes)| part.starts_with("text_encoder").then_some(bytes))
+            .sum();
+        let dense_matrix = widest * if float == FLOAT { FLOAT } else { FLOAT + float };
+        let sampling = weights + dense_matrix + denoising.max(decoding);
+        Bytes {
+            parts,
+            weights,
+            dense_matrix,
+            denoising,
+            decoding,
+            sampling,
+            sampling_released: (weights + dense_matrix).max(sampling - text),
+            training: weights + dense_matrix + trained + float * tape.numbers(),
+        }
     }
 
-    /// The memory of a FLUX.1 whose transformer has so many parameters, together with the published
-    /// text encoders and autoencoder, which are files of their own.
-    pub(super) fn memory_beside_others(&self, transformer: usize) -> Memory {
+    /// Bytes of the weights of each part in `format`, and numbers in the largest matrix in 8 bits.
+    fn parts(&self, format: Format) -> (BTreeMap<&'static str, usize>, usize) {
         let device = burn::tensor::Device::default();
-        let others = [
-            parameters(&ClipTextConfig::sd15().init(&device)),
-            parameters(&T5Config::xxl().init(&device)),
-            parameters(&self.vae.init(&device)),
+        let mut held = vec![
+            ("text_encoder", format.held(&self.text_encoder.init(&device))),
+            ("vae", format.held(&self.vae.init(&device))),
         ];
-        let memory = self.memory(transformer + others.iter().sum::<usize>());
-        let note =
-            "estimates, good to a factor of two, with both text encoders and the autoencoder";
-        Memory { note, ..memory }
+        match &self.denoiser {
+            Denoiser::Unet(unet) => held.push(("unet", format.held(&unet.init(&device)))),
+            Denoiser::Flux(flux, t5) => {
+                held.push(("transformer", format.held(&flux.init(&device))));
+                held.push(("text_encoder_2", format.held(&t5.init(&device))));
+            }
+        }
+        let widest = held.iter().map(|(_, held)| held.largest_matrix).max().unwrap_or_default();
+        (held.into_iter().map(|(part, held)| (part, held.bytes)).collect(), widest)
     }
 
     /// Latents along a side of the picture that the model is made for.
     fn latent_side(&self) -> usize {
         match &self.denoiser {
-            Denoiser::Unet { unet, .. } => unet.sample_size,
-            Denoiser::Flux(_) => self.vae.sample_size / self.vae.downscale(),
+            Denoiser::Unet(unet) => unet.sample_size,
+            Denoiser::Flux(..) => self.vae.sample_size / self.vae.downscale(),
         }
     }
 
@@ -145,11 +192,11 @@ impl Sizes {
     /// Parameters of HyperAlign's default network on this base.
     fn trained(&self) -> usize {
         let (targets, feature_dim, context_dim) = match &self.denoiser {
-            Denoiser::Unet { unet, text_width } => {
+            Denoiser::Unet(unet) => {
                 let features = unet.block_out_channels.last().copied().unwrap_or_default();
-                (unet.lora_targets(), features, *text_width)
+                (unet.lora_targets(), features, self.text_encoder.hidden_size)
             }
-            Denoiser::Flux(flux) => (flux.lora_targets(), flux.dim(), flux.joint_attention_dim),
+            Denoiser::Flux(flux, _) => (flux.lora_targets(), flux.dim(), flux.joint_attention_dim),
         };
         let config = HypernetConfig::new(targets, feature_dim, context_dim);
         let network = config.init(0, &burn::tensor::Device::default());
@@ -157,100 +204,51 @@ impl Sizes {
     }
 }
 
-fn largest(maps: &[usize]) -> usize {
-    maps.iter().copied().max().unwrap_or_default()
-}
-
-/// Numbers that the tape of a training step holds.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tape {
-    /// From the forward pass to the backward pass.
-    kept: usize,
-    /// While the dearest block is computed again.
-    again: usize,
-}
-
-impl Tape {
-    /// Of `blocks` frozen blocks on feature maps of `map` numbers in each of `rows` rows, which have
-    /// `working` such maps at work. Large ones keep their input and are computed again.
-    fn of(map: usize, blocks: usize, rows: usize, working: usize) -> Self {
-        match map >= KEPT_NUMBERS {
-            true => Self { kept: rows * map * blocks, again: rows * map * working },
-            false => Self { kept: rows * map * blocks * working, again: 0 },
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self { kept: self.kept + other.kept, again: self.again.max(other.again) }
-    }
-
-    fn numbers(self) -> usize {
-        self.kept + self.again
-    }
-}
-
-/// Numbers at work in a guided step of a U-Net, and on the tape of a pass.
-fn unet_numbers(unet: &UnetConfig) -> (usize, Tape) {
-    // A feature map of each resolution.
-    let levels = unet.block_out_channels.iter().enumerate();
-    let maps: Vec<usize> =
-        levels.map(|(level, channels)| channels * (unet.sample_size >> level).pow(2)).collect();
-    let skips: usize = maps.iter().map(|map| map * (unet.layers_per_block + 1)).sum();
-    // Guidance computes two rows.
-    let denoising = 2 * (skips + WORKING * largest(&maps));
-    let blocks = 2 * unet.layers_per_block + 1;
-    let tape =
-        |&map: &usize| Tape::of(map, blocks, 2, TAPE[0]).and(Tape::of(map, blocks, 2, TAPE[1]));
-    (denoising, maps.iter().map(tape).fold(Tape::default(), Tape::and))
-}
-
-/// The same of a FLUX.1 whose picture has `side` tokens along a side.
-fn flux_numbers(flux: &FluxConfig, side: usize) -> (usize, Tape) {
-    let stream = (side.pow(2) + FLUX_TEXT_TOKENS) * flux.dim();
-    // Told its guidance, it computes one row; the feed-forward layers are four times as wide.
-    let rows = if flux.guidance_embeds { 1 } else { 2 };
-    let blocks = flux.num_layers + flux.num_single_layers;
-    (rows * 2 * WORKING * stream, Tape::of(stream, blocks, rows, TAPE[1]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_flux_in_one_file_needs_its_other_networks_too() {
+    fn weights_are_those_of_all_parts() {
         // Parameters as published: transformer, CLIP's text encoder, T5's encoder, autoencoder.
-        let [transformer, others] =
-            [11_901_408_320, 123_060_480 + 4_762_310_656 + 83_819_683].map(|n: usize| n * FLOAT);
-        let memory = Sizes::flux1(FluxConfig::dev()).memory_beside_others(transformer / FLOAT);
-        let Memory { f32, bf16, note } = memory;
-        assert_eq!((f32.weights, bf16.weights), (transformer + others, (transformer + others) / 2));
-        for bytes in [f32, bf16] {
+        let published = [11_901_408_320, 123_060_480, 4_762_310_656, 83_819_683];
+        let memory = Sizes::flux1(FluxConfig::dev()).memory();
+        let all: usize = published.iter().sum();
+        let of = |format: &str| &memory.formats[format];
+        assert_eq!((of("f32").weights, of("bf16").weights), (4 * all, 2 * all));
+        for bytes in memory.formats.values() {
             assert!(bytes.sampling > bytes.weights && bytes.training > bytes.sampling);
+            assert_eq!(bytes.parts.values().sum::<usize>(), bytes.weights);
         }
-        assert!(note.contains("autoencoder"));
+        // Nine bits of nearly all of them.
+        let eight = of("q8").weights as f64 / all as f64;
+        assert!((1.125..1.16).contains(&eight), "{eight} bytes a weight");
+        assert!(of("q8").parts["vae"] == of("bf16").parts["vae"]);
+    }
+
+    /// What `configs/flux-24gb-sample.toml` is for.
+    #[test]
+    fn flux_in_8_bits_is_sampled_in_24_gb() {
+        let memory = Sizes::flux1(FluxConfig::dev()).memory();
+        assert_eq!(memory.size, [1024, 1024]);
+        let sampling = |format: &str| memory.formats[format].sampling;
+        assert!(sampling("q8") < 24_000_000_000, "{}", sampling("q8"));
+        let released = memory.formats["q8"].sampling_released;
+        assert!(released < 20_000_000_000, "{released}");
+        assert!(memory.formats["bf16"].parts["transformer"] > 23_000_000_000);
     }
 
     /// An update of Stable Diffusion 1.5 was measured at 11.1 GiB, of which 7.6 are the weights of the
     /// base and of a ViT-H/14 (measurements.md).
     #[test]
     fn training_is_what_was_measured_to_a_factor_of_two() {
-        let parameters = 859_520_964 + 83_653_863 + 123_060_480;
-        let Memory { f32, bf16, .. } = Sizes::sd15().memory(parameters);
+        let memory = Sizes::sd15().memory();
+        let (f32, bf16) = (&memory.formats["f32"], &memory.formats["bf16"]);
         let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
         let beside = gib(f32.training - f32.weights);
         assert!((3.5 / 2.0..3.5 * 2.0).contains(&beside), "{beside} GiB");
         assert!(gib(f32.training) < 1.5 * (11.1 - 3.7), "{} GiB", gib(f32.training));
         // What is trained stays in f32.
         assert!(bf16.training < f32.training && 2 * bf16.training > f32.training);
-    }
-
-    /// A block that is computed again keeps one map.
-    #[test]
-    fn large_blocks_are_not_kept() {
-        let (small, large) = (KEPT_NUMBERS - 1, KEPT_NUMBERS);
-        assert_eq!(Tape::of(small, 3, 1, 10).numbers(), 30 * small);
-        assert_eq!(Tape::of(large, 3, 1, 10).numbers(), 13 * large);
-        assert_eq!(Tape::of(large, 3, 1, 10).and(Tape::of(large, 3, 2, 10)).again, 20 * large);
     }
 }

@@ -2,11 +2,13 @@
 
 mod adapter;
 mod checkpoint;
+mod estimate;
 mod keys;
 mod likely;
 mod memory;
 mod model;
 mod parts;
+mod pictures;
 
 use std::path::Path;
 
@@ -27,6 +29,10 @@ enum What {
     /// formats and size, what is missing or too much, and the memory that it needs. Every value is
     /// read: what cannot be loaded is told, with exit status 1.
     Checkpoint(checkpoint::Args),
+    /// Print what a published model takes of memory in each number format, part by part.
+    Memory(estimate::Args),
+    /// Print how far two pictures are apart: peak signal-to-noise ratio, mean and largest difference.
+    Pictures(pictures::Args),
     /// Print what an adapter file says about itself, after checking its weights.
     Adapter(adapter::Args),
 }
@@ -40,6 +46,8 @@ pub fn run(args: &Args) -> miette::Result<Outcome> {
     match &args.what {
         What::Keys(args) => keys::run(args),
         What::Checkpoint(args) => checkpoint::run(args),
+        What::Pictures(args) => pictures::run(args),
+        What::Memory(args) => estimate::run(args),
         What::Adapter(args) => adapter::run(args),
     }
 }

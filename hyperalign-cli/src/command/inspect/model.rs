@@ -147,10 +147,9 @@ fn weight_file(path: &Path) -> miette::Result<Weights> {
     // Nothing is known of one that has other sizes than the published model.
     if weights.other_shapes.is_empty() {
         weights.memory = match kind {
-            Some(Kind::StableDiffusion1) => Some(Sizes::sd15().memory(weights.parameters)),
-            Some(Kind::FluxBfl | Kind::Flux) => {
-                Some(Sizes::flux1(flux(&tensors)).memory_beside_others(weights.parameters))
-            }
+            Some(Kind::StableDiffusion1) => Some(Sizes::sd15().memory()),
+            // Its other parts are files of their own.
+            Some(Kind::FluxBfl | Kind::Flux) => Some(Sizes::flux1(flux(&tensors)).memory()),
             _ => None,
         };
     }
@@ -206,7 +205,7 @@ fn pipeline(path: &Path, folder: &Folder) -> miette::Result<Model> {
         }
     }
     let parameters = parts.iter().map(|part| part.parameters).sum();
-    let memory = Sizes::read(folder).map(|sizes| sizes.memory(parameters));
+    let memory = Sizes::read(folder).map(|sizes| sizes.memory());
     let folder = path.display().to_string();
     Ok(Model { folder, what: index.class, parameters, parts, missing_parts, problems, memory })
 }

@@ -124,7 +124,7 @@ fn told(needs: &Needs) -> String {
     if let Some(peak) = needs.peak_memory_bytes {
         text += &format!("memory of this process: {} MiB at most, as measured\n", mib(peak));
     }
-    for format in ["f32", "bf16"] {
+    for format in ["f32", "bf16", "q8"] {
         let estimate = needs.estimate.as_ref().map(|estimate| &estimate[format]["training"]);
         if let Some(bytes) = estimate.and_then(serde_json::Value::as_u64) {
             text += &format!(
