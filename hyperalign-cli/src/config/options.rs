@@ -135,10 +135,9 @@ impl File<'_> {
         if let Some((_, arg)) = self.arguments().find(|(known, _)| *known == name) {
             return Ok(arg);
         }
-        let likeness = |known: &str| strsim::jaro_winkler(&name, known);
-        let nearest = self.arguments().max_by(|a, b| likeness(a.0).total_cmp(&likeness(b.0)));
-        let help = match nearest.filter(|(known, _)| likeness(known) > 0.7) {
-            Some((known, _)) => format!("did you mean `{known}`?"),
+        let known = self.arguments().map(|(known, _)| known);
+        let help = match hyperalign_core::nearest(&name, known) {
+            Some(known) => format!("did you mean `{known}`?"),
             None => format!("`hyperalign {} --help` lists them", self.command),
         };
         let message =
