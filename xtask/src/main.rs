@@ -12,6 +12,7 @@ mod fuzz;
 mod golden;
 mod process;
 mod program;
+mod semver;
 mod task;
 mod test;
 mod workspace;
@@ -32,6 +33,7 @@ const TASKS: &[Task] = &[
     program::BENCH,
     program::EVIDENCE,
     docs::TASK,
+    semver::TASK,
 ];
 
 fn main() -> ExitCode {
