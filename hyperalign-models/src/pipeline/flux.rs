@@ -31,7 +31,7 @@ pub(super) const CLASS: &str = "FluxPipeline";
 /// state beside the time (Black Forest Labs 2024).
 ///
 /// Frozen: it is data of sampling and training, never part of a trained module. It is the
-/// [`Denoiser`] and the [`Decoder`] of the sampling loop.
+/// [`Denoiser`](hyperalign_core::contract::Denoiser) and the [`Decoder`] of the sampling loop.
 #[derive(Debug)]
 pub struct Flux {
     /// Prompt to the token ids of `text_encoder`.
