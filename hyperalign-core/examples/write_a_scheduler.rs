@@ -7,7 +7,7 @@
 
 use burn::tensor::Tensor;
 use hyperalign_core::{
-    contract::{Answer, Conditioning, Denoiser, Prediction, TextWatch},
+    contract::{Answer, Conditioning, Denoiser, PassStart, Prediction, TextWatch},
     device,
     diffusion::Level,
     lora::LoraSet,
@@ -50,8 +50,9 @@ impl Scheduler for Growing {
 struct OnePicture;
 
 impl Denoiser for OnePicture {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         _: &Conditioning,

@@ -149,6 +149,10 @@ pub trait Denoiser {
     /// Predicts from `sample` at `timesteps`, and tells what guidance had to do with it. Shows `watch`
     /// where the picture looks at the text, if [it can](Self::shows_text).
     ///
+    /// It may go on from `start`: the beginning of this very evaluation, of the last rows of the batch,
+    /// as many as it has. No delta of `lora` may change what comes before its end. A network that
+    /// cannot passes it over.
+    ///
     /// # Shapes
     ///
     /// - `sample`: `[batch, channels, height, width]`
@@ -156,6 +160,17 @@ pub trait Denoiser {
     ///   diffusion, noise level in `[0, 1]` for flows)
     /// - `conditioning`: `batch` rows
     /// - `lora`: deltas of `batch` rows, or of one row that the whole batch shares
+    fn answer_from(
+        &self,
+        start: Option<&PassStart>,
+        sample: Tensor<4>,
+        timesteps: Tensor<1>,
+        conditioning: &Conditioning,
+        lora: Option<&LoraSet>,
+        watch: Option<TextWatch>,
+    ) -> Answer;
+
+    /// [`answer_from`](Self::answer_from) the beginning.
     fn answer(
         &self,
         sample: Tensor<4>,
@@ -163,7 +178,9 @@ pub trait Denoiser {
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
-    ) -> Answer;
+    ) -> Answer {
+        self.answer_from(None, sample, timesteps, conditioning, lora, watch)
+    }
 
     /// The prediction of [`answer`](Self::answer) alone, of the shape of `sample`.
     fn predict(
@@ -176,22 +193,6 @@ pub trait Denoiser {
         self.answer(sample, timesteps, conditioning, lora, None).output
     }
 
-    /// [`answer`](Self::answer), going on from `start` where the network can: the beginning of this very
-    /// evaluation, of the last rows of the batch, as many as it has. No delta of `lora` may change what
-    /// comes before its end.
-    fn answer_from(
-        &self,
-        start: Option<&PassStart>,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        let _ = start;
-        self.answer(sample, timesteps, conditioning, lora, watch)
-    }
-
     /// Whether [`answer`](Self::answer) has something to show.
     fn shows_text(&self) -> bool {
         false
@@ -202,17 +203,6 @@ pub trait Denoiser {
 }
 
 impl<T: Denoiser + ?Sized> Denoiser for Box<T> {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        (**self).answer(sample, timesteps, conditioning, lora, watch)
-    }
-
     fn answer_from(
         &self,
         start: Option<&PassStart>,

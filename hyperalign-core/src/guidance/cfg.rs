@@ -29,17 +29,6 @@ impl<'a, T: Denoiser + ?Sized> ClassifierFreeGuidance<'a, T> {
 }
 
 impl<T: Denoiser + ?Sized> Denoiser for ClassifierFreeGuidance<'_, T> {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        self.answer_from(None, sample, timesteps, conditioning, lora, watch)
-    }
-
     /// The conditional rows are the last ones: a start of theirs is one of the batch's.
     fn answer_from(
         &self,
@@ -105,8 +94,9 @@ mod tests {
     }
 
     impl Denoiser for Echo {
-        fn answer(
+        fn answer_from(
             &self,
+            _: Option<&PassStart>,
             sample: Tensor<4>,
             timesteps: Tensor<1>,
             conditioning: &Conditioning,

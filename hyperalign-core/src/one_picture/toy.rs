@@ -7,7 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 use super::{Account, Draws, Noun, OnePicture};
 use crate::{
     contract::{
-        Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, TextWatch,
+        Answer, Conditioning, Decoder, Denoiser, PassStart, Prediction, Prompt, Reads, Reward,
+        TextWatch,
     },
     lora::LoraSet,
     sampler::{Sampler, unobserved},
@@ -22,8 +23,9 @@ pub const VARIANCE: f64 = 0.25;
 pub struct Gaussian<'a>(pub &'a dyn Scheduler, pub RefCell<usize>);
 
 impl Denoiser for Gaussian<'_> {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         _: &Conditioning,
@@ -223,8 +225,9 @@ struct Counting<'a> {
 }
 
 impl Denoiser for Counting<'_> {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,

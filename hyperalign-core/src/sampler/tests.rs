@@ -131,8 +131,9 @@ impl Scheduler for AdamsBashforth {
 struct Exact;
 
 impl Denoiser for Exact {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         _: &Conditioning,

@@ -148,17 +148,6 @@ impl<'a, T> Metered<'a, T> {
 }
 
 impl<T: Denoiser> Denoiser for Metered<'_, T> {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        self.answer_from(None, sample, timesteps, conditioning, lora, watch)
-    }
-
     fn answer_from(
         &self,
         start: Option<&PassStart>,

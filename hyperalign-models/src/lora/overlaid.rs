@@ -8,7 +8,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor};
 use hyperalign_core::{
-    contract::{Answer, Conditioning, Decoder, Denoiser, Prediction, TextWatch},
+    contract::{Answer, Conditioning, Decoder, Denoiser, PassStart, Prediction, TextWatch},
     diffusion::Process,
     lora::{LoraSet, LoraTarget},
     noise::Stream,
@@ -119,8 +119,9 @@ impl Overlaid {
 }
 
 impl Denoiser for Overlaid {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
@@ -158,8 +159,9 @@ struct GuidedOverlaid<'a> {
 }
 
 impl Denoiser for GuidedOverlaid<'_> {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,

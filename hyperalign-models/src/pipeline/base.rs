@@ -31,8 +31,7 @@ impl Perception for StableDiffusion {
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
     ) -> Tensor<4> {
-        let depth = depth.unwrap_or(self.depths());
-        self.unet.encode(sample, timesteps, conditioning.context.clone(), depth)
+        self.start_at(depth, sample, timesteps, conditioning).0
     }
 
     fn start_at(

@@ -53,17 +53,6 @@ impl Flux {
 }
 
 impl Denoiser for Flux {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        self.answer_from(None, sample, timesteps, conditioning, lora, watch)
-    }
-
     fn answer_from(
         &self,
         start: Option<&PassStart>,
@@ -100,17 +89,6 @@ impl<'a> Distilled<'a> {
 }
 
 impl Denoiser for Distilled<'_> {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        self.answer_from(None, sample, timesteps, conditioning, lora, watch)
-    }
-
     fn answer_from(
         &self,
         start: Option<&PassStart>,

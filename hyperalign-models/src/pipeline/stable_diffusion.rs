@@ -255,18 +255,6 @@ impl StableDiffusion {
 }
 
 impl Denoiser for StableDiffusion {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
-    ) -> Answer {
-        let context = conditioning.context.clone();
-        self.unet.forward_watched(sample, timesteps, context, lora, watch).into()
-    }
-
     fn answer_from(
         &self,
         start: Option<&PassStart>,
@@ -276,14 +264,15 @@ impl Denoiser for StableDiffusion {
         lora: Option<&LoraSet>,
         watch: Option<TextWatch>,
     ) -> Answer {
-        match start.and_then(PassStart::get::<UnetStart>) {
+        let context = conditioning.context.clone();
+        let output = match start.and_then(PassStart::get::<UnetStart>) {
             // Who looks on wants to see all of it.
             Some(start) if watch.is_none() => {
-                let context = conditioning.context.clone();
-                self.unet.forward_from(start, sample, timesteps, context, lora).into()
+                self.unet.forward_from(start, sample, timesteps, context, lora)
             }
-            _ => self.answer(sample, timesteps, conditioning, lora, watch),
-        }
+            _ => self.unet.forward_watched(sample, timesteps, context, lora, watch),
+        };
+        output.into()
     }
 
     fn shows_text(&self) -> bool {

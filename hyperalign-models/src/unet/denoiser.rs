@@ -18,17 +18,6 @@ pub struct UnetDenoiser {
 }
 
 impl Denoiser for UnetDenoiser {
-    fn answer(
-        &self,
-        sample: Tensor<4>,
-        timesteps: Tensor<1>,
-        conditioning: &Conditioning,
-        lora: Option<&LoraSet>,
-        _: Option<TextWatch>,
-    ) -> Answer {
-        Answer::from(self.unet.forward(sample, timesteps, conditioning.context.clone(), lora))
-    }
-
     fn answer_from(
         &self,
         start: Option<&PassStart>,
@@ -36,13 +25,14 @@ impl Denoiser for UnetDenoiser {
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
         lora: Option<&LoraSet>,
-        watch: Option<TextWatch>,
+        _: Option<TextWatch>,
     ) -> Answer {
-        let Some(start) = start.and_then(PassStart::get::<UnetStart>) else {
-            return self.answer(sample, timesteps, conditioning, lora, watch);
-        };
         let context = conditioning.context.clone();
-        self.unet.forward_from(start, sample, timesteps, context, lora).into()
+        let output = match start.and_then(PassStart::get::<UnetStart>) {
+            Some(start) => self.unet.forward_from(start, sample, timesteps, context, lora),
+            None => self.unet.forward(sample, timesteps, context, lora),
+        };
+        output.into()
     }
 
     fn prediction(&self) -> Prediction {

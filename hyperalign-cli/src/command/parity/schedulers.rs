@@ -4,7 +4,7 @@ use std::{cell::Cell, ops::ControlFlow};
 
 use burn::tensor::{Tensor, s};
 use hyperalign_core::{
-    contract::{Answer, Conditioning, Denoiser, Prediction, TextWatch},
+    contract::{Answer, Conditioning, Denoiser, PassStart, Prediction, TextWatch},
     diffusion::Process,
     lora::LoraSet,
     sampler::Sampler,
@@ -156,8 +156,9 @@ struct MadeUp {
 }
 
 impl Denoiser for MadeUp {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         x: Tensor<4>,
         timesteps: Tensor<1>,
         _: &Conditioning,

@@ -6,7 +6,8 @@ use std::{cell::RefCell, collections::BTreeMap};
 use burn::tensor::{Tensor, TensorData, activation::sigmoid};
 use hyperalign_core::{
     contract::{
-        Answer, Conditioning, Decoder, Denoiser, Prediction, Prompt, Reads, Reward, TextWatch,
+        Answer, Conditioning, Decoder, Denoiser, PassStart, Prediction, Prompt, Reads, Reward,
+        TextWatch,
     },
     guidance::ClassifierFreeGuidance,
     lora::LoraSet,
@@ -70,8 +71,9 @@ struct Recording<T> {
 }
 
 impl<T: Denoiser> Denoiser for Recording<T> {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
@@ -97,8 +99,9 @@ struct MadeUp;
 impl Denoiser for MadeUp {
     /// `0.35 x + 0.1 sin(3 x) + 0.05 cos(t / 100) + prompt cos(x)`. Each channel is a token, and is
     /// looked at where it is large.
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         x: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,

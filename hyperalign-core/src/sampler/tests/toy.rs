@@ -5,7 +5,10 @@ use std::cell::RefCell;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::{
-    contract::{AdapterSource, Answer, Conditioning, Denoiser, Fresh, Held, Prediction, TextWatch},
+    contract::{
+        AdapterSource, Answer, Conditioning, Denoiser, Fresh, Held, PassStart, Prediction,
+        TextWatch,
+    },
     lora::{LoraDelta, LoraSet},
     noise::{self, Purpose, Stream},
     testing,
@@ -15,8 +18,9 @@ use crate::{
 pub struct Toy(pub Prediction);
 
 impl Denoiser for Toy {
-    fn answer(
+    fn answer_from(
         &self,
+        _: Option<&PassStart>,
         sample: Tensor<4>,
         timesteps: Tensor<1>,
         conditioning: &Conditioning,
